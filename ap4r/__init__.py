@@ -1,0 +1,19 @@
+"""Background jobs as ordinary HTTP requests, for every WSGI application.
+
+The public names live in the modules; this file only tells the version, so that importing `ap4r` costs nothing.
+"""
+
+from typing import Any
+
+__version__ = "0.1.0"
+
+__all__ = ["__version__", "session"]
+
+
+def __getattr__(name: str) -> Any:
+    # `ap4r.session(store)` is what a script writes; importing it lazily keeps `import ap4r` free of SQLAlchemy.
+    if name == "session":
+        from ap4r.outbox.session import session
+
+        return session
+    raise AttributeError(f"module 'ap4r' has no attribute {name!r}")

@@ -1,0 +1,159 @@
+"""Every error that ap4r raises: one root, facts as attributes, a text that says what to do.
+
+It does not decide anything: results of deliveries are values (`ap4r.outcome`), never these exceptions.
+"""
+
+from __future__ import annotations
+
+import re
+import reprlib
+
+# The second form: a password with an unescaped slash, which is no port.
+_CREDENTIALS = re.compile(r"""(?<!/)//(?:[^/?#\s'"]{0,2000}|[^/?#\s'"@:]{0,2000}:(?!\d*[/?#])[^\s'"]{0,2000})@""")
+
+
+class Ap4rError(Exception):
+    """The root of everything that ap4r raises on purpose. Its errors survive pickling, fields included."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Exception's own way calls the class with the finished text, which is not what the constructors take.
+        return _restored, (type(self), self.args), self.__dict__
+
+
+class ConfigError(Ap4rError):
+    """A setting is missing, unknown or out of range. Raised at start-up only."""
+
+    def __init__(self, setting: str, problem: str) -> None:
+        super().__init__(f"setting {setting}: {problem}")
+        self.setting = setting
+        self.problem = problem
+
+
+class MessageError(Ap4rError, ValueError):
+    """The caller's mistake in describing a message. Raised in the handler; nothing was stored."""
+
+
+class TargetRefused(MessageError):
+    """The target cannot be called: malformed, of an unknown scheme, or not allowed."""
+
+    def __init__(self, target: object, problem: str) -> None:
+        super().__init__(f"target {shortened(target)}: {problem}")
+        self.target = target
+        self.problem = problem
+
+
+class OptionRefused(MessageError):
+    """An option of `async_to` has a value that means nothing."""
+
+    def __init__(self, option: str, value: object, problem: str) -> None:
+        super().__init__(f"{option}={shortened(value)}: {problem}")
+        self.option = option
+        self.value = value
+        self.problem = problem
+
+
+class PayloadTooLarge(MessageError):
+    """A body, the headers or a whole request's messages exceed their limit. Sizes are bytes, counts are messages."""
+
+    def __init__(self, what: str, size: int, limit: int, setting: str) -> None:
+        super().__init__(f"{what}: {size:,} is more than the limit of {limit:,} (setting {setting})")
+        self.what = what
+        self.size = size
+        self.limit = limit
+        self.setting = setting
+
+
+class PayloadNotEncodable(MessageError):
+    """A value inside `params` cannot be written in the asked format. `advice` is what the caller can do."""
+
+    def __init__(
+        self, where: str, value: object, format: str, advice: str = "convert it to a plain value first"
+    ) -> None:
+        super().__init__(f"{where}: a value of type {type(value).__name__} cannot be written as {format}; {advice}")
+        self.where = where
+        self.value = value
+        self.format = format
+        self.advice = advice
+
+
+class HandleClosed(Ap4rError):
+    """`async_to` was called after the request had its verdict, so nothing could follow it any more."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "this request already has its verdict, so a message can no longer follow it; "
+            "use ap4r.session(store) for work after the response"
+        )
+
+
+class StoreError(Ap4rError):
+    """The store refused or failed. The driver's own error is the `__cause__`."""
+
+
+class StoreUnavailable(StoreError):
+    """The store cannot be used now (locked, full, unreadable, away); the same call may succeed later.
+
+    `outcome_unknown` is true when the change may have been made all the same.
+    """
+
+    def __init__(self, store: str, problem: str, *, outcome_unknown: bool = False) -> None:
+        super().__init__(f"store {store}: {problem}" + (" (outcome unknown)" if outcome_unknown else ""))
+        self.store = store
+        self.problem = problem
+        self.outcome_unknown = outcome_unknown
+
+
+class StoreUnusable(StoreError):
+    """The store's URL or file cannot be a store of ap4r; waiting does not help."""
+
+    def __init__(self, store: str, problem: str) -> None:
+        super().__init__(f"store {store}: {problem}")
+        self.store = store
+        self.problem = problem
+
+
+class SchemaMismatch(StoreUnusable):
+    """The store's tables are of another version than this code runs on."""
+
+    def __init__(self, store: str, found: str, expected: str, command: str) -> None:
+        super().__init__(store, f"its tables are of version {found}, this ap4r needs {expected}; run: {command}")
+        self.found = found
+        self.expected = expected
+        self.command = command
+
+
+class OwnerLost(StoreError):
+    """This dispatcher was taken for dead and its leases were given to others; it must register anew."""
+
+    def __init__(self, owner: str) -> None:
+        super().__init__(f"dispatcher {owner} was taken for dead and its messages were given to others")
+        self.owner = owner
+
+
+def without_credentials(text: str) -> str:
+    """Give a text with every `user:password@` of a URL in it left out, fit for a log."""
+    return _CREDENTIALS.sub("//…@", text)
+
+
+class _Brief(reprlib.Repr):
+    """Write no more of a value than its beginning and end, whatever its size, depth or `__repr__`."""
+
+    def repr_str(self, x: str, level: int) -> str:
+        # Before it is cut, or the @ that betrays a password may be what falls away.
+        return super().repr_str(without_credentials(x[:10_000]), level)
+
+    def repr_int(self, x: int, level: int) -> str:
+        # Python refuses to write integers of thousands of digits.
+        return super().repr_int(x, level) if x.bit_length() <= 1_000 else f"<an integer of {x.bit_length()} bits>"
+
+
+def shortened(value: object, limit: int = 200) -> str:
+    """Write any value in at most `limit` characters, without credentials. It never raises."""
+    brief = _Brief()
+    brief.maxstring = brief.maxother = brief.maxlong = limit
+    text = without_credentials(brief.repr(value))
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _restored(kind: type[Ap4rError], args: tuple[object, ...]) -> Ap4rError:
+    return kind.__new__(kind, *args)

@@ -1,0 +1,222 @@
+"""What happens, as values. Logging, figures and tests subscribe; the code that acts never writes a log line.
+
+It knows nobody who listens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ap4r.outcome import Failure, Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class DispatcherStarted:
+    """A dispatcher is registered and claims. `bell` is the doorbell's address, empty for none."""
+
+    owner: str
+    store: str
+    bell: str
+
+
+@dataclass(frozen=True, slots=True)
+class DispatcherStopping:
+    """The dispatcher claims no more; `in_flight` calls may end within `grace_seconds`."""
+
+    owner: str
+    in_flight: int
+    grace_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class DispatcherStopped:
+    """The dispatcher has left the store; `handed_back` messages are anyone's again."""
+
+    owner: str
+    handed_back: int
+
+
+@dataclass(frozen=True, slots=True)
+class DispatcherReloaded:
+    """The settings were read again."""
+
+    owner: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadFailed:
+    """The settings could not be read again; the old ones stay."""
+
+    problem: str
+
+
+@dataclass(frozen=True, slots=True)
+class RestartNeeded:
+    """These settings have changed, but only a restart brings the change."""
+
+    settings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """Something of this process answers at `url`; `what` says what."""
+
+    what: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """Messages were leased to this dispatcher."""
+
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class CallStarted:
+    """A call was begun."""
+
+    message_id: str
+    queue: str
+    target: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class CallEnded:
+    """A call has its outcome; it is not settled yet. `seconds` is the exchange's length."""
+
+    message_id: str
+    queue: str
+    target: str
+    attempt: int
+    outcome: Outcome
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """The outcome is written down."""
+
+    message_id: str
+    queue: str
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseLost:
+    """The outcome came too late: the message is no longer ours, nothing was written."""
+
+    message_id: str
+    queue: str
+
+
+@dataclass(frozen=True, slots=True)
+class TargetHeld:
+    """No call is made to this origin until `seconds` have passed; then one call probes it."""
+
+    origin: str
+    seconds: float
+    why: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class TargetReleased:
+    """A held origin answered again."""
+
+    origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServerLeftOut:
+    """A server of an upstream did not accept a connection and is left out for `seconds`."""
+
+    upstream: str
+    server: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class DispatcherDied:
+    """Another dispatcher fell silent; its messages were taken from it: so many `freed`, `dead` and `dropped`."""
+
+    owner: str
+    freed: int
+    dead: int
+    dropped: int
+
+
+@dataclass(frozen=True, slots=True)
+class OwnerWasLost:
+    """This dispatcher was taken for dead and has registered anew."""
+
+    owner: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoreFailed:
+    """The store did not answer; `doing` says what was tried. It is tried again in `wait_seconds`."""
+
+    store: str
+    doing: str
+    problem: str
+    wait_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class StoreRecovered:
+    """The store answers again after `seconds`."""
+
+    store: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Unexpected:
+    """A defect of ap4r or a plug-in: the loop that met it goes on. `traceback` is text."""
+
+    doing: str
+    traceback: str
+
+
+Event = (
+    DispatcherStarted
+    | DispatcherStopping
+    | DispatcherStopped
+    | DispatcherReloaded
+    | ReloadFailed
+    | RestartNeeded
+    | Serving
+    | Claimed
+    | CallStarted
+    | CallEnded
+    | Settled
+    | LeaseLost
+    | TargetHeld
+    | TargetReleased
+    | ServerLeftOut
+    | DispatcherDied
+    | OwnerWasLost
+    | StoreFailed
+    | StoreRecovered
+    | Unexpected
+)
+
+Subscriber = Callable[[Event], None]
+
+
+class Events:
+    """Where events are told and heard: every subscriber hears every event, in order, at once."""
+
+    def __init__(self) -> None:
+        self._subscribers: list[Subscriber] = []
+
+    def subscribe(self, subscriber: Subscriber) -> None:
+        """Let `subscriber` hear every event from now on. It must not raise and must not wait."""
+        self._subscribers.append(subscriber)
+
+    def emit(self, event: Event) -> None:
+        """Tell an event to everybody."""
+        for subscriber in self._subscribers:
+            subscriber(event)

@@ -1,0 +1,77 @@
+"""The message: one call to be made, immutable from the moment it is described.
+
+It knows nothing of how a message is stored or delivered.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+from dataclasses import dataclass
+from enum import StrEnum
+
+from ap4r.target import Target
+
+
+class Delivery(StrEnum):
+    """How often a message may be called, and what a failure means."""
+
+    REPEATED = "repeated"  #: at least once; failures back off and end as a dead letter
+    ONCE = "once"  #: at most once; a failure or a lost lease makes it a dead letter
+    BEST_EFFORT = "best_effort"  #: one try, then forgotten
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One call to be made.
+
+    Durations count from the moment the store takes the message, by the store's own clock;
+    `deliver_at` is an instant in Unix seconds. None leaves a rule to the dispatcher's settings.
+    """
+
+    id: str
+    queue: str
+    target: Target
+    method: str = "POST"
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
+    protocol: str = "http"
+    delivery: Delivery = Delivery.REPEATED
+    delay_seconds: float = 0.0
+    deliver_at: float | None = None
+    expires_seconds: float | None = None
+    max_deliveries: int | None = None
+    timeout_seconds: float | None = None
+    trace_id: str | None = None
+
+    @property
+    def lane(self) -> tuple[str, str]:
+        """What is held, limited and claimed together: the queue and the target's origin."""
+        return (self.queue, self.target.origin)
+
+    @property
+    def size(self) -> int:
+        """Bytes that count towards a request's limit: the body and the headers."""
+        return len(self.body) + sum(len(name) + len(value) for name, value in self.headers)
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """Messages that are stored together or not at all. Its id makes repeating it harmless."""
+
+    id: str
+    messages: tuple[Message, ...]
+
+
+def new_id(now: float | None = None) -> str:
+    """Make a UUIDv7 (RFC 9562, method 3): sorts by time to a quarter of a microsecond, 62 random bits.
+
+    :param now: Unix seconds, for tests; None asks the clock of this host.
+    """
+    nanoseconds = time.time_ns() if now is None else round(now * 1_000_000) * 1_000
+    milliseconds, remainder = divmod(nanoseconds, 1_000_000)
+    fraction = remainder * 4096 // 1_000_000
+    random_bits = int.from_bytes(os.urandom(8), "big") & 0x3FFF_FFFF_FFFF_FFFF
+    value = (milliseconds & 0xFFFF_FFFF_FFFF) << 80 | 0x7 << 76 | fraction << 64 | 0b10 << 62 | random_bits
+    return str(uuid.UUID(int=value))

@@ -1,0 +1,236 @@
+"""What became of one attempt, as a value, and the pure rules that decide it.
+
+`judge` looks at the facts of an exchange and at the message's history; it does no I/O and asks no clock.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ap4r.backoff import Backoff
+
+# Whoever judges needs the words of an exchange too: they are to be had here.
+from ap4r.exchange import NOT_CALLED as NOT_CALLED
+from ap4r.exchange import Answer as Answer
+from ap4r.exchange import Exchange as Exchange
+from ap4r.exchange import Fault as Fault
+from ap4r.exchange import Reason as Reason
+from ap4r.exchange import retry_after_seconds as retry_after_seconds
+from ap4r.message import Delivery
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What is written down about an attempt that did not deliver."""
+
+    reason: Reason
+    status: int | None = None
+    detail: str = ""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """The target did it."""
+
+    status: int = 200
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class RetryLater:
+    """A call was made and did not deliver; call again after `wait_seconds`. `counts` if it costs max_deliveries."""
+
+    failure: Failure
+    wait_seconds: float
+    counts: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PutBack:
+    """No call was made; the attempt is given back and the message waits where it stood."""
+
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Dead:
+    """Given up and kept for a person. `called` is false when the last attempt never reached the target."""
+
+    reason: Reason
+    failure: Failure | None = None
+    called: bool = True
+    counts: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """A best-effort message that did not arrive, forgotten as agreed."""
+
+    failure: Failure
+
+
+Outcome = Delivered | RetryLater | PutBack | Dead | Dropped
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """The facts of a message that a judgement needs, as of the moment the call began (or would begin).
+
+    `attempt` counts that call; `failures` and `crashes` are from before it.
+    """
+
+    delivery: Delivery
+    attempt: int
+    failures: int
+    age_seconds: float
+    expires_in_seconds: float | None = None
+    max_deliveries: int | None = None
+    crashes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryRules:
+    """The settings that a judgement needs."""
+
+    success: str = "2xx"  # "2xx", or "ap4r": status 200 and a body with "true"
+    max_deliveries: int = 20
+    max_deliveries_client_error: int = 5
+    max_crashes: int = 10
+    give_up_after_seconds: float = 259_200.0
+    retry_after_cap_seconds: float = 3_600.0
+    backoff: Backoff = field(default_factory=Backoff)
+
+
+#: Answers that blame the target's load or state of deploy, not the message; the rest of 4xx has a smaller cap.
+_PATIENT_CLIENT_ERRORS = frozenset({408, 409, 425, 429})
+_GONE = frozenset({410, 489})
+_SLOW_DOWN = frozenset({429, 503})
+
+
+def judge(exchange: Exchange, history: History, rules: DeliveryRules, random: float, now: float) -> Outcome:
+    """Decide what an exchange means for its message.
+
+    A message whose next attempt would begin too late is dead at once.
+
+    :param random: a number from 0 up to 1, for the jitter.
+    :param now: Unix seconds of this host, used only to read a Retry-After that is a date.
+    """
+    if isinstance(exchange, Answer):
+        if _is_success(exchange, rules.success):
+            return Delivered(exchange.status, exchange.seconds)
+        failure, final, called = _failure_of_answer(exchange, rules), _is_final(exchange), True
+    else:
+        failure = Failure(exchange.reason, exchange.status, exchange.detail, exchange.seconds)
+        final, called = exchange.reason is Reason.BAD_TARGET, exchange.called
+    if failure.reason is Reason.STOPPED and not called:
+        return PutBack()
+    if history.delivery is Delivery.BEST_EFFORT:
+        return Dropped(failure)
+    counts = called and failure.reason is not Reason.STOPPED and failure.status not in _SLOW_DOWN
+    if final:
+        return Dead(failure.reason, failure, called=called, counts=counts)
+    if not called:
+        return _too_late(failure, failure.seconds, history, rules, called=False, counts=False) or PutBack(failure)
+    if history.delivery is Delivery.ONCE:
+        reason = Reason.UNKNOWN if failure.reason is Reason.STOPPED else failure.reason
+        return Dead(reason, failure, counts=counts)
+    if counts and history.failures + 1 >= _most_failures(failure.status, history, rules):
+        return Dead(failure.reason, failure, counts=True)
+    wait_seconds = rules.backoff.wait_seconds(history.attempt, random)
+    wait_seconds = max(wait_seconds, slow_down_seconds(exchange, rules, now) or 0.0)
+    dead = _too_late(failure, failure.seconds + wait_seconds, history, rules, called=True, counts=counts)
+    return dead or RetryLater(failure, wait_seconds, counts)
+
+
+def after_crash(history: History, rules: DeliveryRules) -> Outcome:
+    """Decide what becomes of a message whose dispatcher died while holding it.
+
+    `history` holds the counters from before the crash; RetryLater with no wait counts it as a crash and a failure.
+    """
+    failure = Failure(Reason.CRASH, detail="its dispatcher died while the attempt was open")
+    if history.delivery is Delivery.BEST_EFFORT:
+        return Dropped(failure)
+    if history.delivery is Delivery.ONCE:
+        return Dead(Reason.UNKNOWN, failure, counts=True)
+    limit = rules.max_deliveries if history.max_deliveries is None else history.max_deliveries
+    if history.crashes + 1 >= rules.max_crashes or history.failures + 1 >= limit:
+        return Dead(Reason.CRASH, failure, counts=True)
+    return RetryLater(failure, wait_seconds=0.0, counts=True)
+
+
+def before_call(history: History, rules: DeliveryRules) -> Outcome | None:
+    """Tell what to do with a claimed message instead of calling it, or None when it is to be called.
+
+    A first call is made however late it is; a repeat is not made when it is later than the first call announced.
+    """
+    if history.expires_in_seconds is not None and history.expires_in_seconds <= 0:
+        reason, detail = Reason.EXPIRED, "its time ran out before it could be delivered"
+    elif history.attempt > 1 and history.age_seconds >= rules.give_up_after_seconds:
+        reason, detail = Reason.GAVE_UP, "it came to its next attempt only after its time to give up"
+    else:
+        return None
+    failure = Failure(reason, detail=detail)
+    if history.delivery is Delivery.BEST_EFFORT:
+        return Dropped(failure)
+    return Dead(reason, failure, called=False)
+
+
+def last_repeat_seconds(history: History, rules: DeliveryRules) -> float:
+    """Tell for how many more seconds an automatic repeat may begin. The wire says it as Ap4r-Expires."""
+    remaining = rules.give_up_after_seconds - history.age_seconds
+    if history.expires_in_seconds is not None:
+        remaining = min(remaining, history.expires_in_seconds)
+    return max(0.0, remaining)
+
+
+def slow_down_seconds(exchange: Exchange, rules: DeliveryRules, now: float) -> float | None:
+    """Tell whether an exchange asks for less: None for no, else the seconds it named (0 when it named none)."""
+    headers = exchange.headers if isinstance(exchange, Answer) else {}
+    asked = retry_after_seconds(headers.get("retry-after"), now)
+    if exchange.status in _SLOW_DOWN or (asked is not None and (exchange.status or 0) >= 300):
+        return min(asked or 0.0, rules.retry_after_cap_seconds)
+    return None
+
+
+def _is_success(answer: Answer, rule: str) -> bool:
+    if rule == "ap4r":
+        return answer.status == 200 and b"true" in answer.body
+    return 200 <= answer.status < 300
+
+
+def _is_final(answer: Answer) -> bool:
+    return answer.status in _GONE or answer.headers.get("ap4r-retry", "").strip().lower() == "no"
+
+
+def _failure_of_answer(answer: Answer, rules: DeliveryRules) -> Failure:
+    if answer.status in _GONE:
+        reason = Reason.GONE
+    elif _is_final(answer):
+        reason = Reason.REFUSED
+    elif answer.status in _SLOW_DOWN:
+        reason = Reason.SLOW_DOWN
+    elif rules.success == "ap4r" and answer.status == 200:
+        reason = Reason.NOT_TRUE
+    else:
+        reason = Reason.STATUS
+    return Failure(reason, answer.status, answer.body.decode("utf-8", "replace"), answer.seconds)
+
+
+def _too_late(
+    failure: Failure, in_seconds: float, history: History, rules: DeliveryRules, *, called: bool, counts: bool
+) -> Dead | None:
+    # Written so that NaN, which is neither before nor after anything, is too late.
+    if in_seconds < last_repeat_seconds(history, rules):
+        return None
+    expires = history.expires_in_seconds
+    reason = Reason.EXPIRED if expires is not None and in_seconds >= expires else Reason.GAVE_UP
+    return Dead(reason, failure, called=called, counts=counts)
+
+
+def _most_failures(status: int | None, history: History, rules: DeliveryRules) -> int:
+    if history.max_deliveries is not None:
+        return history.max_deliveries
+    if status is not None and 400 <= status < 500 and status not in _PATIENT_CLIENT_ERRORS:
+        return min(rules.max_deliveries, rules.max_deliveries_client_error)
+    return rules.max_deliveries

@@ -1,0 +1,31 @@
+"""Events: told to everybody, in order."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import get_args
+
+import pytest
+
+from ap4r.events import Claimed, DispatcherReloaded, Event, Events
+
+
+def test_every_subscriber_hears_every_event_in_order():
+    """Each subscriber hears what is told after it subscribed, in the order it was told."""
+    heard_first, heard_second = [], []
+    events = Events()
+    events.subscribe(heard_first.append)
+    events.emit(Claimed(1))
+    events.subscribe(heard_second.append)
+    events.emit(DispatcherReloaded("me"))
+    assert heard_first == [Claimed(1), DispatcherReloaded("me")]
+    assert heard_second == [DispatcherReloaded("me")]
+
+
+@pytest.mark.parametrize("kind", get_args(Event), ids=lambda kind: kind.__name__)
+def test_an_event_cannot_be_changed_and_says_what_it_is(kind):
+    """An event is a frozen value with a docstring: one subscriber cannot spoil it for the next."""
+    assert dataclasses.fields(kind)
+    assert kind.__dataclass_params__.frozen
+    assert kind.__doc__
+    assert not kind.__doc__.startswith(kind.__name__ + "(")

@@ -1,0 +1,377 @@
+"""Settings: three sources, one result, and refusals that name the setting, the source and the remedy."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ap4r.backoff import Backoff
+from ap4r.errors import ConfigError
+from ap4r.outcome import DeliveryRules
+from ap4r.settings import MOST, Settings, absolute_store, parse_settings
+
+FIELDS = {spec.name: spec for spec in dataclasses.fields(Settings)}
+NUMBERS = sorted(name for name, spec in FIELDS.items() if type(spec.default) in (int, float))
+WHOLE = sorted(name for name, spec in FIELDS.items() if type(spec.default) is int)
+TEXTS = sorted(name for name, spec in FIELDS.items() if isinstance(spec.default, str))
+
+
+def _from_file(name, value):
+    return parse_settings({name: value}, {}, {}, "/srv/shop")
+
+
+def _from_variable(name, value):
+    return parse_settings({}, {"AP4R_" + name.upper(): str(value)}, {}, "/srv/shop")
+
+
+def _from_arguments(name, value):
+    return parse_settings({}, {}, {name: value}, "/srv/shop")
+
+
+SOURCES = {"ap4r.toml": _from_file, "AP4R_{}": _from_variable, "the arguments": _from_arguments}
+
+
+def _refused(source, name, value):
+    with pytest.raises(ConfigError) as refused:
+        SOURCES[source](name, value)
+    assert refused.value.setting == name
+    assert source.format(name.upper()) in str(refused.value)
+    assert len(str(refused.value)) < 700
+    return refused.value.problem
+
+
+def test_without_anything_the_defaults_hold():
+    """No file, no variable, no argument: the defaults, with the store in the given folder."""
+    assert parse_settings({}, {}, {}, "/srv/shop") == Settings(store="sqlite:////srv/shop/ap4r.db")
+
+
+def test_the_defaults_are_those_of_the_rules():
+    """The delivery rules that follow from the defaults are those that a store or a test without settings has."""
+    assert Settings().delivery_rules == DeliveryRules()
+
+
+def test_delivery_rules_follow_the_settings():
+    """Every setting that judges an attempt reaches the judge."""
+    settings = Settings(
+        success="ap4r",
+        max_deliveries=1,
+        max_deliveries_client_error=2,
+        max_crashes=3,
+        give_up_after_seconds=4.0,
+        retry_after_cap_seconds=5.0,
+        backoff_first_seconds=6.0,
+        backoff_factor=7.0,
+        backoff_cap_seconds=8.0,
+    )
+    assert settings.delivery_rules == DeliveryRules("ap4r", 1, 2, 3, 4.0, 5.0, Backoff(6.0, 7.0, 8.0))
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_every_setting_says_what_it_is(name):
+    """A setting has a description and a default of its own type that passes its own check."""
+    spec = FIELDS[name]
+    assert len(spec.metadata["says"]) > 10
+    assert getattr(_from_arguments(name, spec.default), name) is not None
+    if name in NUMBERS:
+        assert spec.metadata["least"] is not None
+
+
+def test_settings_cannot_be_changed():
+    """Settings are a value: nobody changes them behind another's back."""
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Settings().concurrency = 1
+
+
+@pytest.mark.parametrize(
+    ("table", "environ", "overrides", "concurrency"),
+    [
+        ({"concurrency": 1}, {"AP4R_CONCURRENCY": "2"}, {"concurrency": 3}, 3),
+        ({"concurrency": 1}, {"AP4R_CONCURRENCY": "2"}, {"concurrency": None}, 2),
+        ({"concurrency": 1}, {"AP4R_CONCURRENCY": "2"}, {}, 2),
+        ({"concurrency": 1}, {"CONCURRENCY": "2", "ap4r_concurrency": "2"}, {}, 1),
+        ({}, {}, {}, 64),
+    ],
+)
+def test_the_later_source_wins(table, environ, overrides, concurrency):
+    """The file gives way to a variable, a variable to an argument; an argument of None is none."""
+    assert parse_settings(table, environ, overrides, "/").concurrency == concurrency
+
+
+@pytest.mark.parametrize(
+    ("table", "environ", "overrides", "where"),
+    [
+        ({"concurrency": 0}, {"AP4R_CONCURRENCY": "2"}, {"concurrency": 3}, "ap4r.toml"),
+        ({"concurrency": 1}, {"AP4R_CONCURRENCY": "x"}, {"concurrency": 3}, "AP4R_CONCURRENCY"),
+    ],
+)
+def test_a_bad_value_is_told_where_a_later_one_wins(table, environ, overrides, where):
+    """A mistake does not hide behind another source until that one is taken away."""
+    with pytest.raises(ConfigError, match=where):
+        parse_settings(table, environ, overrides, "/")
+
+
+@pytest.mark.parametrize(
+    ("source", "name", "hint"),
+    [
+        ("ap4r.toml", "concurency", "did you mean concurrency"),
+        ("ap4r.toml", "Store", "did you mean store"),
+        ("ap4r.toml", "upstreams", "known are store, app_urls"),
+        ("ap4r.toml", "", "known are store, app_urls"),
+        ("the arguments", "timeout", "did you mean timeout_seconds"),
+    ],
+)
+def test_an_unknown_name_is_refused(source, name, hint):
+    """A misspelt name in the file or an argument, even of None, stops the start and tells what was likely meant."""
+    assert f"unknown; {hint}" in _refused(source, name, None if source == "the arguments" else 1)
+
+
+def test_variables_of_others_are_left_alone():
+    """Kubernetes names variables after its services; one that is called ap4r must not stop the start."""
+    environ = {"AP4R_PORT": "tcp://10.0.0.1:7438", "AP4R_SERVICE_HOST": "10.0.0.1", "AP4R_": "x", "AP4R_CONFIG": "x"}
+    assert parse_settings({}, environ, {}, "/") == parse_settings({}, {}, {}, "/")
+
+
+@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize("name", NUMBERS)
+def test_a_number_is_within_its_range(name, source):
+    """NaN, infinities, negative numbers and those beyond what timers bear are refused from every source."""
+    least = FIELDS[name].metadata["least"]
+    for value in (float("nan"), float("inf"), float("-inf"), -1, least - 1, MOST + 1, 10**400, 1e300):
+        assert f"from {least} up to 2,147,483,647" in _refused(source, name, value)
+    for value in (least, MOST):
+        taken = getattr(SOURCES[source](name, value), name)
+        assert (taken, type(taken)) == (value, type(FIELDS[name].default))
+
+
+@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize("name", WHOLE)
+def test_a_count_is_whole(name, source):
+    """Half a message is refused; 64.0 is 64."""
+    assert "whole number" in _refused(source, name, 64.5)
+    taken = getattr(SOURCES[source](name, 64.0), name)
+    assert (taken, type(taken)) == (64, int)
+
+
+WRONG = [
+    *[(name, value) for name in ("concurrency", "timeout_seconds") for value in ("64", True, [64], {"x": 1}, b"64")],
+    *[("create_tables", value) for value in (1, 0, "true", "", [True])],
+    *[(name, value) for name in TEXTS for value in (1, True, ["info"], b"info", {})],
+    *[("app_urls", value) for value in (1, True, [], [1], ["http://a", None], {"http://a"}, {"http://a": 1})],
+]
+
+
+@pytest.mark.parametrize(("name", "value"), WRONG, ids=repr)
+def test_a_value_of_another_type_is_refused(name, value):
+    """A value of the file or an argument is never coerced into the type that was meant."""
+    for source in ("ap4r.toml", "the arguments"):
+        problem = _refused(source, name, value)
+        assert "is not a" in problem or "is neither" in problem
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_an_empty_variable_is_no_default(name):
+    """AP4R_STORE= is a mistake that would send messages elsewhere, so it is told instead of ignored."""
+    for text in ("", " ", "\n"):
+        problem = _refused("AP4R_{}", name, text)
+        assert "empty" in problem
+        assert "unset" in problem
+
+
+@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize("name", TEXTS)
+def test_text_has_no_control_characters(name, source):
+    """A line break or a NUL within a value is refused from every source."""
+    for text in ("sqlite:///a\nb", "a\x00b", "a\u2028b", "a\udcffb"):
+        assert "control character" in _refused(source, name, text)
+
+
+@pytest.mark.parametrize("text", ["64", " 64\n", "6.4e1", "64.0", "6_4", "+64"])
+def test_a_variable_is_read_as_a_number(text):
+    """A variable holds text; every usual spelling of the number is read."""
+    assert _from_variable("concurrency", text).concurrency == 64
+
+
+@pytest.mark.parametrize("text", ["x", "0x40", "64 s", "1,000", "9" * 5_000, "None"])
+def test_a_variable_that_is_no_number_is_refused(text):
+    """What is no number is refused, however long it is."""
+    assert "is not a number" in _refused("AP4R_{}", "concurrency", text)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1", True),
+        ("TRUE", True),
+        ("yes", True),
+        ("on ", True),
+        ("0", False),
+        ("False", False),
+        ("no", False),
+        ("OFF", False),
+    ],
+)
+def test_a_variable_is_read_as_true_or_false(text, value):
+    """The usual words for true and false, in any case."""
+    assert _from_variable("create_tables", text).create_tables is value
+
+
+def test_a_variable_that_is_neither_true_nor_false_is_refused():
+    """No word is true or false by accident."""
+    assert "neither true nor false" in _refused("AP4R_{}", "create_tables", "maybe")
+
+
+@pytest.mark.parametrize(("name", "value"), [("log_level", "INFO"), ("log_format", "xml"), ("success", "200")])
+def test_a_choice_is_one_of_its_words(name, value):
+    """A word that is no choice is refused with the choices, from every source."""
+    for source in SOURCES:
+        assert all(choice in _refused(source, name, value) for choice in FIELDS[name].metadata["choices"])
+
+
+@pytest.mark.parametrize("prefix", ["ap4r_", "_", "A1", "x" * 32])
+def test_a_table_prefix_is_a_name(prefix):
+    """Letters, digits and _ make a prefix that every database takes."""
+    assert _from_file("table_prefix", prefix).table_prefix == prefix
+
+
+@pytest.mark.parametrize("prefix", ["", "1a", "a-b", "a.b", "a b", 'a"b', "ä", "x" * 33, "sqlite_", "SQLite_x", "a\n"])
+def test_another_table_prefix_is_refused(prefix):
+    """What would need quoting, be too long, or is SQLite's own is refused."""
+    _refused("ap4r.toml", "table_prefix", prefix)
+
+
+@pytest.mark.parametrize(
+    ("url", "absolute"),
+    [
+        ("sqlite:///ap4r.db", "sqlite:////srv/shop/ap4r.db"),
+        ("sqlite:///data/../ap4r.db", "sqlite:////srv/shop/ap4r.db"),
+        ("sqlite:///../ap4r.db", "sqlite:////srv/ap4r.db"),
+        ("sqlite:////var/lib/./ap4r.db", "sqlite:////var/lib/ap4r.db"),
+        ("sqlite:///a b+%20ä.db", "sqlite:////srv/shop/a b+%20ä.db"),
+        ("sqlite:///ap4r.db?timeout=1", "sqlite:////srv/shop/ap4r.db?timeout=1"),
+        ("sqlite:////ap4r.db?x=/y/../z", "sqlite:////ap4r.db?x=/y/../z"),
+        ("mysql+pymysql://u:p@db/shop", "mysql+pymysql://u:p@db/shop"),
+        ("postgresql+psycopg://db/shop", "postgresql+psycopg://db/shop"),
+        ("http://dispatcher:7438", "http://dispatcher:7438"),
+    ],
+)
+def test_a_sqlite_path_counts_from_the_folder(url, absolute):
+    """Whatever spelling, one file has one URL; stores elsewhere stay as they are written."""
+    for source in SOURCES.values():
+        assert source("store", url).store == absolute
+    assert absolute_store(absolute, "/elsewhere") == absolute
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "sqlite://",
+        "sqlite:",
+        "sqlite:/",
+        "sqlite:///",
+        "sqlite:////",
+        "sqlite:///:memory:",
+        "sqlite://?x",
+        "sqlite:///?timeout=1",
+        "sqlite:///data/",
+        "sqlite:ap4r.db",
+        "sqlite:/ap4r.db",
+        "sqlite://ap4r.db",
+        "SQLite:///ap4r.db",
+        "sqlite+pysqlite:///ap4r.db",
+        "sqlite+aiosqlite:///ap4r.db",
+        "ap4r.db",
+        "/srv/ap4r.db",
+    ],
+)
+def test_a_store_that_names_no_file_is_refused(url):
+    """Memory, a folder or a bare path cannot keep messages between processes: the error shows what to write."""
+    for source in SOURCES.values():
+        with pytest.raises(ConfigError, match=re.escape("sqlite:///ap4r.db")) as refused:
+            source("store", url)
+        assert refused.value.setting == "store"
+
+
+def test_a_store_that_sqlalchemy_would_read_otherwise_is_refused():
+    """A file: URI, or a folder with a question mark in its name, would be another file than the one meant."""
+    with pytest.raises(ConfigError, match="leave out the file:"):
+        _from_file("store", "sqlite:///file:ap4r.db?uri=true")
+    with pytest.raises(ConfigError, match="use another folder"):
+        parse_settings({}, {}, {}, "/srv/what?/shop")
+
+
+@pytest.mark.parametrize(
+    ("given_as", "urls"),
+    [
+        ("http://127.0.0.1:8000", ("http://127.0.0.1:8000",)),
+        (["http://10.0.0.5:8000", "http://10.0.0.6:8000"], ("http://10.0.0.5:8000", "http://10.0.0.6:8000")),
+        (("http://a", "http://a"), ("http://a", "http://a")),
+        (["HTTP://Shop.Example.COM:80/"], ("http://shop.example.com",)),
+        (["https://bücher.example:443/shop/"], ("https://xn--bcher-kva.example/shop",)),
+        (["http://[::1]:8000/"], ("http://[::1]:8000",)),
+    ],
+)
+def test_app_urls_are_one_or_several_servers(given_as, urls):
+    """One server or a list of them, in canonical form and without a last slash, in the order given."""
+    assert _from_file("app_urls", given_as).app_urls == urls
+    assert _from_arguments("app_urls", given_as).app_urls == urls
+
+
+def test_app_urls_in_a_variable_are_separated_by_commas():
+    """A variable holds several servers with commas between them, blanks and empty places left out."""
+    assert _from_variable("app_urls", " http://a:1 ,http://b:2,, ").app_urls == ("http://a:1", "http://b:2")
+    assert "list" in _refused("AP4R_{}", "app_urls", " , ")
+
+
+@pytest.mark.parametrize(
+    ("url", "why"),
+    [
+        ("127.0.0.1:8000", "http://host:port"),
+        ("/shop", "http://host:port"),
+        ("ftp://a", "http://host:port"),
+        ("unix:/run/shop.sock", "http://host:port"),
+        ("http://a?x=1", "http://host:port"),
+        ("http://a/?", "http://host:port"),
+        ("http://a#x", "http://host:port"),
+        ("http://", "no host"),
+        ("http://a:0", "port"),
+        ("http://a:99999", "port"),
+        ("http://a:b", "port"),
+        ("http://user:secret@a", "credentials"),
+        ("http://a b", "blank"),
+        ("http://a/../b", "segment"),
+    ],
+)
+def test_another_server_address_is_refused(url, why):
+    """What is no server's address is refused with the reason, and no password is repeated."""
+    for source in SOURCES.values():
+        with pytest.raises(ConfigError, match=re.escape(why)) as refused:
+            source("app_urls", url)
+        assert refused.value.setting == "app_urls"
+        assert "secret" not in str(refused.value)
+
+
+TOML_VALUES = st.recursive(
+    st.text(max_size=9) | st.integers() | st.floats() | st.booleans(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(
+    st.dictionaries(st.sampled_from(sorted(FIELDS)), TOML_VALUES, max_size=3),
+    st.dictionaries(st.sampled_from(sorted(FIELDS)).map(lambda name: "AP4R_" + name.upper()), st.text(max_size=9)),
+    st.dictionaries(st.sampled_from(sorted(FIELDS)), TOML_VALUES | st.none(), max_size=3),
+)
+def test_any_values_make_settings_or_a_config_error(table, environ, overrides):
+    """Whatever the sources hold, the start ends with settings in their ranges or with ConfigError, nothing else."""
+    try:
+        settings = parse_settings(table, environ, overrides, "/srv/shop")
+    except ConfigError as error:
+        assert error.setting in FIELDS
+    else:
+        for name in NUMBERS:
+            assert FIELDS[name].metadata["least"] <= getattr(settings, name) <= MOST
