@@ -1,0 +1,1 @@
+"""The operations of a store in SQL, a module each: functions over one open transaction."""

@@ -1,0 +1,81 @@
+"""The dispatchers that a store knows: register, beat, leave; and the glance that an idle one takes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import BigInteger, String, bindparam, cast, func, literal, null, select, union_all
+
+from ap4r.errors import OwnerLost
+from ap4r.storage.sql.schema import Schema
+from ap4r.storage.sql.transaction import MICROSECONDS, Transaction, to_seconds
+from ap4r.storage.store import Beat, Look
+
+#: Bells of dispatchers that were not seen for so long are not rung. An idle one beats each 30 s.
+_BELL_AGE = 60 * MICROSECONDS
+#: The counter of an owner whose row is gone while leases still name it.
+NO_BEAT = -1
+
+
+class Dispatchers:
+    """Who delivers from this store."""
+
+    def __init__(self, schema: Schema) -> None:
+        table, ready, scheduled, leased = schema.dispatchers, schema.ready, schema.scheduled, schema.leased
+        self._table = table
+        self._beat = (
+            table.update()
+            .where(table.c.owner == bindparam("me"))
+            .values(beat=table.c.beat + 1, seen_at=bindparam("now_at"))
+        )
+        self._bells = select(table.c.bell).where(table.c.bell != "", table.c.seen_at > bindparam("since"))
+        holds = select(1).where(leased.c.owner == table.c.owner).exists()
+        registered = select(1).where(table.c.owner == leased.c.owner).exists()
+        no_text = cast(null(), String(255))
+        self._look = union_all(
+            select(literal("ready"), cast(func.min(ready.c.lane), BigInteger), no_text, no_text, literal(0)),
+            select(literal("scheduled"), func.min(scheduled.c.due_at), no_text, no_text, literal(0)),
+            select(literal("dispatcher"), table.c.beat, table.c.owner, table.c.bell, cast(holds, BigInteger)),
+            select(literal("orphan"), literal(NO_BEAT), leased.c.owner, literal(""), literal(1))
+            .where(~registered)
+            .distinct(),
+        )
+
+    def register(self, tx: Transaction, owner: str, name: str, version: str, bell: str) -> None:
+        """Add a dispatcher."""
+        row: dict[str, Any] = {"owner": owner, "name": name[:255], "version": version, "bell": bell, "beat": 0}
+        tx.connection.execute(tx.insert_new(self._table), {**row, "started_at": tx.now_at, "seen_at": tx.now_at})
+
+    def beat(self, tx: Transaction, owner: str) -> None:
+        """Move the owner's counter.
+
+        :raises OwnerLost: there is no such dispatcher any more.
+        """
+        if tx.connection.execute(self._beat, {"me": owner, "now_at": tx.now_at}).rowcount == 0:
+            raise OwnerLost(owner)
+
+    def leave(self, tx: Transaction, owner: str) -> None:
+        """Remove a dispatcher."""
+        tx.connection.execute(self._table.delete().where(self._table.c.owner == owner))
+
+    def stands_at(self, tx: Transaction, owner: str, beat: int) -> bool:
+        """Tell whether the owner's counter is still `beat` (or it is gone already), and keep it so until the end."""
+        statement = select(self._table.c.beat).where(self._table.c.owner == owner).with_for_update()
+        found = tx.connection.execute(statement).scalar()
+        return found is None or found == beat
+
+    def bells(self, tx: Transaction) -> list[str]:
+        """Give the doorbells of those seen lately."""
+        return list(tx.connection.execute(self._bells, {"since": tx.now_at - _BELL_AGE}).scalars())
+
+    def look(self, tx: Transaction) -> Look:
+        """Read all that an idle dispatcher must know, in one statement."""
+        due, next_due, beats = False, None, []
+        for kind, number, owner, bell, holds in tx.connection.execute(self._look):
+            if kind == "ready":
+                due = number is not None
+            elif kind == "scheduled":
+                next_due = None if number is None else max(0.0, to_seconds(number - tx.now_at))
+            else:
+                beats.append(Beat(owner, number, bool(holds), bell))
+        return Look(due or next_due == 0.0, next_due, tuple(beats))

@@ -1,0 +1,105 @@
+"""status: the figures a person asks for, at a cost that does not grow with the backlog."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+
+from sqlalchemy import Table, bindparam, case, func, select
+
+from ap4r.storage.sql.rows import replayed_at
+from ap4r.storage.sql.schema import Schema
+from ap4r.storage.sql.transaction import Transaction, to_seconds
+from ap4r.storage.store import COUNT_LIMIT, DispatcherStatus, QueueStatus, StoreStatus
+
+#: An idle dispatcher beats each 30 s; one not seen for longer is taken for dead here. Whoever rescues measures better.
+_ALIVE_SECONDS = 45.0
+
+
+class _Lane:
+    """The figures of one lane. `since_at` is when that fell due which waits longest."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self.since_at: int | None = None
+
+    def waits_since(self, instant: int | None) -> None:
+        if instant is not None and (self.since_at is None or instant < self.since_at):
+            self.since_at = instant
+
+
+class Figures:
+    """Reads counts, ages and dispatchers."""
+
+    def __init__(self, schema: Schema) -> None:
+        self._schema = schema
+        ready, lanes, scheduled = schema.ready, schema.lanes, schema.scheduled
+        in_lane = select(func.min(ready.c.position)).where(ready.c.lane == lanes.c.id)
+        # The first by itself and the first of those that were put back: two looks into the index each.
+        usual = in_lane.where(ready.c.position >= 0).scalar_subquery().label("usual")
+        replayed = in_lane.where(ready.c.position < 0).scalar_subquery().label("replayed")
+        self._first = select(lanes.c.id, usual, replayed)
+        some = select(ready.c.id).where(ready.c.lane == bindparam("wanted")).limit(COUNT_LIMIT).subquery()
+        self._ready_count = select(func.count()).select_from(some)
+        first = select(scheduled.c.lane, scheduled.c.due_at).order_by(scheduled.c.due_at).limit(COUNT_LIMIT).subquery()
+        due = func.sum(case((first.c.due_at <= bindparam("now_at"), 1), else_=0))
+        self._scheduled = select(first.c.lane, func.count(), due, func.min(first.c.due_at)).group_by(first.c.lane)
+
+    def read(self, tx: Transaction) -> StoreStatus:
+        """Give the figures of every queue that holds a message, and every dispatcher."""
+        lanes = self._lanes(tx)
+        queues: dict[str, _Lane] = defaultdict(_Lane)
+        for lane, (queue, _) in tx.lanes.names_of(tx, lanes.keys()).items():
+            queues[queue].counts += lanes[lane].counts
+            queues[queue].waits_since(lanes[lane].since_at)
+        figures = tuple(
+            QueueStatus(
+                queue=queue,
+                **{state: min(found.counts[state], COUNT_LIMIT) for state in ("ready", "scheduled", "leased", "dead")},
+                oldest_due_seconds=0.0 if found.since_at is None else max(0.0, to_seconds(tx.now_at - found.since_at)),
+            )
+            for queue, found in sorted(queues.items())
+        )
+        oldest_seconds = max((queue.oldest_due_seconds for queue in figures), default=0.0)
+        return StoreStatus(figures, self._dispatchers(tx), oldest_seconds)
+
+    def _lanes(self, tx: Transaction) -> dict[int, _Lane]:
+        lanes: dict[int, _Lane] = defaultdict(_Lane)
+        for lane, usual, replayed in tx.connection.execute(self._first).all():
+            if usual is not None or replayed is not None:
+                lanes[lane].waits_since(usual)
+                lanes[lane].waits_since(None if replayed is None else replayed_at(replayed))
+                lanes[lane].counts["ready"] = tx.connection.execute(self._ready_count, {"wanted": lane}).scalar_one()
+        # What fell due while no dispatcher lived to notice is ready all the same.
+        for lane, count, due, first_due_at in tx.connection.execute(self._scheduled, {"now_at": tx.now_at}):
+            lanes[lane].counts["ready"] += int(due)
+            lanes[lane].counts["scheduled"] += count - int(due)
+            lanes[lane].waits_since(first_due_at if due else None)
+        for state, table in (("leased", self._schema.leased), ("dead", self._schema.dead)):
+            for lane, count in _bounded_counts(tx, table):
+                lanes[lane].counts[state] = count
+        return lanes
+
+    def _dispatchers(self, tx: Transaction) -> tuple[DispatcherStatus, ...]:
+        table, leased = self._schema.dispatchers, self._schema.leased
+        holds = select(func.count()).where(leased.c.owner == table.c.owner).scalar_subquery()
+        statement = select(table, holds.label("leased")).order_by(table.c.started_at)
+        found = []
+        for row in tx.connection.execute(statement).mappings():
+            seen_seconds = max(0.0, to_seconds(tx.now_at - row["seen_at"]))
+            found.append(
+                DispatcherStatus(
+                    owner=row["owner"],
+                    name=row["name"],
+                    version=row["version"],
+                    seen_seconds=seen_seconds,
+                    leased=row["leased"],
+                    alive=seen_seconds < _ALIVE_SECONDS,
+                )
+            )
+        return tuple(found)
+
+
+def _bounded_counts(tx: Transaction, table: Table) -> list[tuple[int, int]]:
+    some = select(table.c.lane).limit(COUNT_LIMIT).subquery()
+    statement = select(some.c.lane, func.count()).group_by(some.c.lane)
+    return [(lane, count) for lane, count in tx.connection.execute(statement)]

@@ -1,0 +1,54 @@
+"""prune: forget what is over, a bounded number of rows at a time."""
+
+from __future__ import annotations
+
+from sqlalchemy import bindparam, select
+
+from ap4r.storage.sql.lanes import unused_lanes
+from ap4r.storage.sql.schema import Schema
+from ap4r.storage.sql.transaction import MICROSECONDS, Transaction, to_microseconds
+
+#: A dispatcher that was killed leaves its row behind when it held nothing that anybody had to rescue.
+_DISPATCHER_AGE = 3_600 * MICROSECONDS
+_LANES_A_TIME = 50
+
+
+class Pruning:
+    """Deletes what nobody will ask for again."""
+
+    def __init__(self, schema: Schema, put_memory_seconds: float) -> None:
+        self._put_memory = to_microseconds(put_memory_seconds)
+        puts, dispatchers, leased = schema.puts, schema.dispatchers, schema.leased
+        self._old_puts = (
+            select(puts.c.id)
+            .where(puts.c.stored_at < bindparam("before"))
+            .order_by(puts.c.stored_at)
+            .limit(bindparam("most"))
+        )
+        self._delete_put = puts.delete().where(puts.c.id == bindparam("b_id"))
+        holds = select(1).where(leased.c.owner == dispatchers.c.owner).exists()
+        self._silent = (
+            select(dispatchers.c.owner)
+            .where(dispatchers.c.seen_at < bindparam("before"), ~holds)
+            .limit(bindparam("most"))
+        )
+        self._delete_owner = dispatchers.delete().where(dispatchers.c.owner == bindparam("b_owner"))
+
+    def write(self, tx: Transaction, limit: int) -> int:
+        """Delete up to `limit` put ids, some unused lanes, and dispatchers long gone; give the number of rows."""
+        old = tx.connection.execute(self._old_puts, {"before": tx.now_at - self._put_memory, "most": limit}).scalars()
+        puts = [{"b_id": put} for put in old]
+        if puts:
+            tx.connection.execute(self._delete_put, puts)
+        lanes = unused_lanes(tx, min(limit - len(puts), _LANES_A_TIME))
+        if lanes:
+            tx.lanes.remove(tx, lanes)
+        owners = list(
+            tx.connection.execute(
+                self._silent,
+                {"before": tx.now_at - _DISPATCHER_AGE, "most": limit - len(puts) - len(lanes)},
+            ).scalars()
+        )
+        if owners:
+            tx.connection.execute(self._delete_owner, [{"b_owner": owner} for owner in owners])
+        return len(puts) + len(lanes) + len(owners)

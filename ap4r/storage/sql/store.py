@@ -1,0 +1,241 @@
+"""The store's contract on a SQL database: each method is one transaction around one operation."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple, TypeVar
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from ap4r.errors import StoreUnavailable, StoreUnusable
+from ap4r.message import Put
+from ap4r.storage.sql.claims import Claims
+from ap4r.storage.sql.database import Database
+from ap4r.storage.sql.dead_letters import DeadLetters
+from ap4r.storage.sql.dispatchers import Dispatchers
+from ap4r.storage.sql.figures import Figures
+from ap4r.storage.sql.group import GroupCommit
+from ap4r.storage.sql.lanes import Lanes
+from ap4r.storage.sql.outcomes import Outcomes
+from ap4r.storage.sql.pruning import Pruning
+from ap4r.storage.sql.puts import Puts
+from ap4r.storage.sql.rescues import Rescues
+from ap4r.storage.sql.schema import Schema
+from ap4r.storage.sql.settlements import Settlements
+from ap4r.storage.sql.transaction import Transaction, to_microseconds
+from ap4r.storage.store import (
+    Claim,
+    DeadLetter,
+    Look,
+    Replayed,
+    Rescued,
+    Settled,
+    Settlement,
+    StoreRules,
+    StoreStatus,
+)
+from ap4r.storage.versions import check_version, found_version
+
+_Result = TypeVar("_Result")
+_HANDED_BACK_A_TIME = 500
+
+
+class _Prepared(NamedTuple):
+    """An engine whose database has been looked at, and what is known of it."""
+
+    engine: Engine
+    lanes: Lanes
+
+
+class _Refused(StoreUnavailable):
+    """The database could not take one statement, where the store itself is well."""
+
+
+class SqlStore:
+    """A `Store` over any `Database`. Opens nothing before its first call; a forked process opens anew."""
+
+    def __init__(self, database: Database, rules: StoreRules) -> None:
+        self._database = database
+        self._rules = rules
+        schema = self._schema = Schema(rules.table_prefix)
+        outcomes, self._dispatchers = Outcomes(schema), Dispatchers(schema)
+        self._puts, self._claims = Puts(schema), Claims(schema, self._dispatchers)
+        self._settlements = Settlements(schema, outcomes)
+        self._rescues = Rescues(schema, self._dispatchers, outcomes, rules.delivery)
+        self._dead_letters, self._figures = DeadLetters(schema), Figures(schema)
+        self._pruning = Pruning(schema, rules.put_memory_seconds)
+        self._group = GroupCommit(database.name, self._write_puts, rules.deadline_seconds)
+        self._prepared: _Prepared | None = None
+
+    @property
+    def name(self) -> str:
+        """The store's URL in full, without a password."""
+        return self._database.name
+
+    def prepare(self) -> None:
+        """Make the tables in an empty database (unless `create_tables` is off) and check their version."""
+        with self._meaning():
+            if not self._rules.create_tables and not self._database.is_there():
+                raise StoreUnusable(self.name, f"no such file; `ap4r migrate --store {self.name}` makes it")
+            engine, found = self._found()
+            if found is None and self._rules.create_tables:
+                self._database.make_tables(self._schema)
+                engine, found = self._found()
+        check_version(found, self.name)
+        self._prepared = _Prepared(engine, Lanes(self._schema))
+
+    def migrate(self) -> None:
+        """Bring the tables to this code's version, whatever `create_tables` says."""
+        with self._meaning():
+            self._database.make_tables(self._schema)
+        self.prepare()
+
+    def version(self) -> str | None:
+        """Give the version of the tables, or None where there are none."""
+        with self._meaning():
+            return self._found()[1]
+
+    def put(self, put: Put, *, now: float | None = None) -> None:
+        """Store all messages of `put` in one transaction, durable on return."""
+        if now is None:
+            self._group.submit(put)
+        else:
+            self._write_puts([put], self._rules.deadline_seconds, now)
+
+    def register(self, owner: str, name: str, version: str, bell: str, *, now: float | None = None) -> None:
+        """Make a dispatcher known."""
+        self._write(lambda tx: self._dispatchers.register(tx, owner, name, version, bell), now)
+
+    def unregister(self, owner: str, *, now: float | None = None) -> int:
+        """Forget a dispatcher; leases it still holds go back uncalled."""
+        handed_back, give_up_at = 0, self._give_up_at()
+        while True:
+            count = self._write(lambda tx: self._rescues.hand_back(tx, owner, _HANDED_BACK_A_TIME), now, give_up_at)
+            handed_back += count
+            if count < _HANDED_BACK_A_TIME:
+                return handed_back
+
+    def beat(self, owner: str, *, now: float | None = None) -> None:
+        """Move the dispatcher's counter."""
+        self._write(lambda tx: self._dispatchers.beat(tx, owner), now)
+
+    def claim(self, owner: str, limit: int, *, excluded: Collection[int] = (), now: float | None = None) -> Claim:
+        """Lease up to `limit` due messages to `owner`."""
+        return self._write(lambda tx: self._claims.write(tx, owner, limit, excluded), now)
+
+    def settle(self, settlements: Sequence[Settlement], *, now: float | None = None) -> list[Settled]:
+        """Write outcomes down in one transaction; a batch that fails for one of its rows is split."""
+        return self._settle(settlements, now, self._give_up_at()) if settlements else []
+
+    def look(self, *, now: float | None = None) -> Look:
+        """Glance at what is due and who lives."""
+        return self._read(self._dispatchers.look, now)
+
+    def rescue(self, owner: str, beat: int, *, limit: int = 500, now: float | None = None) -> Rescued | None:
+        """Take the leases from a dispatcher whose counter still stands at `beat`."""
+        return self._write(lambda tx: self._rescues.write(tx, owner, beat, limit), now)
+
+    def lanes(self, ids: Collection[int]) -> dict[int, tuple[str, str]]:
+        """Give queue and origin of lanes by id."""
+        return self._read(lambda tx: tx.lanes.names_of(tx, ids), None)
+
+    def bells(self, *, now: float | None = None) -> list[str]:
+        """Give the doorbell addresses of the dispatchers that were seen in the last minute."""
+        return self._read(self._dispatchers.bells, now)
+
+    def dead(self, *, limit: int = 100, after: str | None = None, queue: str | None = None) -> list[DeadLetter]:
+        """List dead letters, oldest message id first."""
+        return self._read(lambda tx: self._dead_letters.page(tx, limit, after, queue), None)
+
+    def replay(self, ids: Collection[str], *, again: bool = False, now: float | None = None) -> Replayed:
+        """Put dead letters back at the front of their lanes."""
+        return self._write(lambda tx: self._dead_letters.replay(tx, ids, again), now)
+
+    def status(self, *, now: float | None = None) -> StoreStatus:
+        """Give the figures a person asks for."""
+        return self._read(self._figures.read, now)
+
+    def prune(self, *, limit: int = 500, now: float | None = None) -> int:
+        """Forget up to `limit` rows whose time is over."""
+        return self._write(lambda tx: self._pruning.write(tx, limit), now)
+
+    def close(self) -> None:
+        """Let go of every connection. A later call opens anew."""
+        self._database.close()
+
+    def _settle(self, settlements: Sequence[Settlement], now: float | None, give_up_at: float) -> list[Settled]:
+        try:
+            return self._write(lambda tx: self._settlements.write(tx, settlements), now, give_up_at)
+        except _Refused:
+            if len(settlements) == 1:
+                raise
+        middle = len(settlements) // 2
+        answers: list[Settled] = []
+        for part in (settlements[:middle], settlements[middle:]):
+            try:
+                answers += self._settle(part, now, give_up_at)
+            except StoreUnavailable:
+                # What the other part has answered must not be lost.
+                answers += [Settled.UNKNOWN] * len(part)
+        return answers
+
+    def _write_puts(self, puts: Sequence[Put], within_seconds: float, now: float | None = None) -> None:
+        give_up_at = time.monotonic() + within_seconds
+        try:
+            self._write(lambda tx: self._puts.write(tx, puts), now, give_up_at)
+        except _Refused:
+            # A message's id is stored already, under a put that is no longer remembered: the slow way tells which.
+            self._write(lambda tx: self._puts.write(tx, puts, careful=True), now, give_up_at)
+
+    def _write(
+        self, operation: Callable[[Transaction], _Result], now: float | None, give_up_at: float | None = None
+    ) -> _Result:
+        within_seconds = self._rules.deadline_seconds if give_up_at is None else give_up_at - time.monotonic()
+        with self._meaning():
+            prepared = self._prepared_once()
+            with self._database.writing(within_seconds) as connection:
+                transaction = self._transaction(connection, prepared, now)
+                result = operation(transaction)
+        for learn in transaction.after_commit:
+            learn()
+        return result
+
+    def _read(self, operation: Callable[[Transaction], _Result], now: float | None) -> _Result:
+        with self._meaning():
+            prepared = self._prepared_once()
+            with self._database.reading() as connection:
+                return operation(self._transaction(connection, prepared, now))
+
+    def _transaction(self, connection: Connection, prepared: _Prepared, now: float | None) -> Transaction:
+        if connection.engine is not prepared.engine:
+            raise StoreUnavailable(self.name, "it was opened anew just now")
+        now_at = self._database.now_at(connection) if now is None else to_microseconds(now)
+        return Transaction(self.name, connection, self._schema, now_at, self._database.insert_new, prepared.lanes)
+
+    def _prepared_once(self) -> _Prepared:
+        prepared = self._prepared
+        while prepared is None or prepared.engine is not self._database.engine() or prepared.lanes.full:
+            self.prepare()
+            prepared = self._prepared
+        return prepared
+
+    def _found(self) -> tuple[Engine, str | None]:
+        if not self._database.is_there():
+            return self._database.engine(), None
+        with self._database.reading() as connection:
+            return connection.engine, found_version(connection, self._schema)
+
+    def _give_up_at(self) -> float:
+        return time.monotonic() + self._rules.deadline_seconds
+
+    @contextmanager
+    def _meaning(self) -> Iterator[None]:
+        try:
+            yield
+        except DBAPIError as error:
+            raise self._database.meaning_of(error) or _Refused(self.name, str(error.orig)) from error
+        except SQLAlchemyError as error:
+            raise StoreUnavailable(self.name, str(error)) from error

@@ -1,0 +1,72 @@
+"""The version of a store's tables: look at it, make or move the tables, refuse what this code cannot run on."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from importlib import resources
+
+from sqlalchemy import Connection, inspect, text
+
+from ap4r.errors import SchemaMismatch
+from ap4r.storage.sql.schema import VERSION, Schema
+
+#: Alembic keeps what a migration runs on in globals, so one thread migrates at a time.
+_migrating = threading.Lock()
+
+
+def found_version(connection: Connection, schema: Schema) -> str | None:
+    """Give the version of the tables, or None where there are none."""
+    if not inspect(connection).has_table(schema.version_table):
+        return None
+    quoted = connection.dialect.identifier_preparer.quote(schema.version_table)
+    return connection.execute(text(f"SELECT version_num FROM {quoted}")).scalar()
+
+
+def runs_on(found: str, expected: str = VERSION) -> bool:
+    """Tell whether code of version `expected` runs on tables of version `found`: the same major, not an older minor."""
+    numbers, wanted = _numbers(found), _numbers(expected)
+    return numbers is not None and wanted is not None and numbers[0] == wanted[0] and numbers[1] >= wanted[1]
+
+
+def check_version(found: str | None, store: str) -> None:
+    """Refuse tables that this code cannot run on.
+
+    :raises SchemaMismatch: naming the command that mends it.
+    """
+    if found is None:
+        raise SchemaMismatch(store, "none (there are no tables)", VERSION, f"ap4r migrate --store {store}")
+    if not runs_on(found):
+        command = f"ap4r migrate --store {store}" if may_move(found) else "pip install --upgrade ap4r"
+        raise SchemaMismatch(store, found, VERSION, command)
+
+
+def may_move(found: str | None) -> bool:
+    """Tell whether this code can bring tables of version `found` to its own: they are older, or there are none."""
+    if found is None:
+        return True
+    numbers, wanted = _numbers(found), _numbers(VERSION)
+    return numbers is not None and wanted is not None and numbers < wanted
+
+
+def upgrade(connection: Connection, schema: Schema) -> None:
+    """Bring the tables to this code's version inside the connection's open transaction."""
+    # Alembic takes longer to import than everything else; only a process that makes tables needs it.
+    from alembic import command
+    from alembic.config import Config
+
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    config = Config()
+    migrations = str(resources.files("ap4r.storage").joinpath("migrations"))
+    config.set_main_option("script_location", migrations.replace("%", "%%"))  # a ConfigParser reads it
+    config.set_main_option("path_separator", "os")
+    config.attributes.update(connection=connection, version_table=schema.version_table, table_prefix=schema.prefix)
+    with _migrating:
+        command.upgrade(config, "head")
+
+
+def _numbers(version: str) -> tuple[int, int] | None:
+    major, dot, minor = version.partition(".")
+    if dot and major.isdecimal() and minor.isdecimal():
+        return int(major), int(minor)
+    return None

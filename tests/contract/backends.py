@@ -1,0 +1,70 @@
+"""The stores that must all keep the one contract. A further database is a further class and its name in the lists."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+from sqlalchemy import Engine, create_engine
+from sqlalchemy.pool import NullPool
+
+from ap4r.settings import Settings
+from ap4r.storage.open import open_store
+from ap4r.storage.store import Store
+from tests.support.memory_store import MemoryDatabase
+
+
+class Backend(Protocol):
+    """One database of one test, its tables made and empty."""
+
+    def open(self, **settings: Any) -> Store:
+        """Give a store on the database, as good as one of another process."""
+
+
+class SharedBackend(Backend, Protocol):
+    """A database that other processes can open by its URL, and that keeps tables which Alembic makes and moves."""
+
+    url: str
+
+    def clear(self) -> None:
+        """Leave a database without tables. Call it before the first store is opened."""
+
+    def engine(self) -> Engine:
+        """Give a way to the tables without any code of the stores."""
+
+
+class Sqlite:
+    """A file of its own. Making its tables takes longer than copying a file in which they are made."""
+
+    def __init__(self, folder: Path, template: Path) -> None:
+        self._path = folder / "store.db"
+        self.url = f"sqlite:///{self._path}"
+        shutil.copyfile(template, self._path)
+
+    def open(self, **settings: Any) -> Store:
+        """Give a store on the file."""
+        return open_store(self.url, Settings(store=self.url, **settings))
+
+    def clear(self) -> None:
+        """Remove the file."""
+        self._path.unlink()
+
+    def engine(self) -> Engine:
+        """Give a way to the tables."""
+        return create_engine(self.url, poolclass=NullPool)
+
+
+def sqlite_template(folder: Path) -> Path:
+    """Make a file with the tables in it."""
+    path = folder / "template.db"
+    store = open_store(f"sqlite:///{path}", Settings())
+    store.prepare()
+    store.close()
+    return path
+
+
+#: Each makes the database of one test from its folder and from what all tests share.
+SHARED: dict[str, Callable[[Path, Path], SharedBackend]] = {"sqlite": Sqlite}
+BACKENDS: dict[str, Callable[[Path, Path], Backend]] = {**SHARED, "memory": lambda folder, template: MemoryDatabase()}

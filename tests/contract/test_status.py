@@ -1,0 +1,146 @@
+"""status: the figures a person asks for."""
+
+from __future__ import annotations
+
+import pytest
+
+from ap4r.outcome import Delivered, PutBack
+from ap4r.storage.store import COUNT_LIMIT, StoreStatus
+from tests.support.factories import (
+    NOW,
+    bury,
+    claim,
+    claimed,
+    counts,
+    counts_of,
+    dispatcher,
+    message,
+    messages,
+    put,
+    retry,
+    settle,
+)
+
+
+def test_an_empty_store(store):
+    """Nothing waits and nobody is there."""
+    assert store.status(now=NOW) == StoreStatus()
+
+
+def test_every_state_is_counted(store):
+    """A queue's figures tell what is ready, scheduled, leased and dead."""
+    bury(store, *messages(4))
+    put(store, *messages(3))
+    claim(store, dispatcher(store))
+    put(store, *messages(2), message(delay_seconds=60))
+    assert counts(store) == (2, 1, 3, 4)
+
+
+def test_queues_are_counted_apart(store):
+    """Each queue has its own figures, in the order of their names; what was delivered leaves none."""
+    put(store, *messages(2, "queue.b"), *messages(3, "queue.a"), message("queue.c"))
+    owner = dispatcher(store)
+    [lease] = [lease for lease in claim(store, owner) if lease.message.queue == "queue.c"]
+    settle(store, (lease, Delivered()))
+    assert [(figures.queue, counts_of(figures)) for figures in store.status(now=NOW).queues] == [
+        ("queue.a", (0, 0, 3, 0)),
+        ("queue.b", (0, 0, 2, 0)),
+    ]
+
+
+def test_lanes_of_a_queue_are_one_queue(store):
+    """A queue that goes to several targets has one line."""
+    targets = [message(url=f"http://{name}.example/", upstream=None) for name in "abc"]
+    put(store, *targets, message())
+    [figures] = store.status(now=NOW).queues
+    assert counts_of(figures) == (4, 0, 0, 0)
+
+
+class TestAges:
+    def test_the_age_of_what_waits_longest(self, store):
+        """The figure is the age of the oldest due message, of its queue and of the store."""
+        put(store, message("queue.a"))
+        put(store, message("queue.b"), now=NOW + 40)
+        status = store.status(now=NOW + 100)
+        assert {figures.queue: figures.oldest_due_seconds for figures in status.queues} == {
+            "queue.a": pytest.approx(100.0),
+            "queue.b": pytest.approx(60.0),
+        }
+        assert status.oldest_due_seconds == pytest.approx(100.0)
+
+    def test_what_is_not_due_has_no_age(self, store):
+        """Scheduled, leased and dead messages wait for nobody."""
+        bury(store, message())
+        claimed(store, message())
+        put(store, message(delay_seconds=500))
+        status = store.status(now=NOW + 100)
+        assert [figures.oldest_due_seconds for figures in status.queues] == [0.0]
+        assert status.oldest_due_seconds == 0.0
+
+    def test_a_delay_is_no_waiting(self, store):
+        """A delayed message waits from the instant at which it fell due, noticed by a dispatcher or not."""
+        put(store, message(delay_seconds=30))
+        status = store.status(now=NOW + 100)
+        assert status.oldest_due_seconds == pytest.approx(70.0)
+        assert counts(store, now=NOW + 100) == (1, 0, 0, 0)
+        owner = dispatcher(store)
+        [lease] = claim(store, owner, now=NOW + 100)
+        settle(store, (lease, PutBack()), now=NOW + 100)
+        assert store.status(now=NOW + 110).oldest_due_seconds == pytest.approx(80.0)
+
+    def test_what_fell_due_is_told_from_what_did_not(self, store):
+        """Of messages that were scheduled alike, those whose time has come are ready."""
+        put(store, *messages(2, delay_seconds=30), *messages(3, delay_seconds=300))
+        assert counts(store, now=NOW + 100) == (2, 3, 0, 0)
+
+    def test_a_retry_waits_anew(self, store):
+        """A message that is to be repeated waits from the instant of its repeat, not from its first try."""
+        lease = claimed(store, message())
+        settle(store, (lease, retry(1_000.0)))
+        assert store.status(now=NOW + 1_010).oldest_due_seconds == pytest.approx(10.0)
+
+    def test_a_replay_hides_nothing_older(self, store):
+        """What was put back at the front has waited since then; what stands behind it may have waited longer."""
+        one = message()
+        bury(store, one)
+        store.replay([one.id], now=NOW + 50)
+        assert store.status(now=NOW + 60).oldest_due_seconds == pytest.approx(10.0)
+        put(store, message(), now=NOW + 20)
+        assert store.status(now=NOW + 60).oldest_due_seconds == pytest.approx(40.0)
+
+
+class TestDispatchers:
+    def test_a_dispatcher_and_what_it_holds(self, store):
+        """Each dispatcher is told with its leases and its last sign of life."""
+        put(store, *messages(5))
+        store.register("owner", "host:1", "1.2.3", "udp://127.0.0.1:9", now=NOW)
+        claim(store, "owner", 3, now=NOW + 2)
+        dispatcher(store, "idle", now=NOW + 4)
+        first, second = store.status(now=NOW + 5).dispatchers
+        assert (first.owner, first.name, first.version, first.leased) == ("owner", "host:1", "1.2.3", 3)
+        assert first.seen_seconds == pytest.approx(3.0)
+        assert (second.owner, second.leased) == ("idle", 0)
+        assert first.alive and second.alive
+
+    def test_a_silent_dispatcher_is_not_alive(self, store):
+        """An idle dispatcher beats each 30 s: one that was not seen for a minute is not shown as alive."""
+        dispatcher(store)
+        assert [one.alive for one in store.status(now=NOW + 35).dispatchers] == [True]
+        assert [one.alive for one in store.status(now=NOW + 60).dispatchers] == [False]
+
+    def test_who_has_left_is_not_told(self, store):
+        """A dispatcher that has left is gone from the figures."""
+        dispatcher(store)
+        store.unregister("one", now=NOW)
+        assert store.status(now=NOW).dispatchers == ()
+
+
+@pytest.mark.slow
+def test_counts_are_bounded(shared, opened):
+    """Counting stops at a limit, so that figures cost the same however many messages wait."""
+    store = opened(shared)()
+    for _ in range(COUNT_LIMIT // 1_000 + 1):
+        put(store, *messages(1_000), *messages(1_000, "queue.b", delay_seconds=60))
+    ready, later = store.status(now=NOW).queues
+    assert counts_of(ready) == (COUNT_LIMIT, 0, 0, 0)
+    assert counts_of(later) == (0, COUNT_LIMIT, 0, 0)
