@@ -1,0 +1,7 @@
+"""The WSGI middleware: it gives every request a handle, and holds its response back until the messages are stored."""
+
+from ap4r.middleware.verdict import judge_response
+from ap4r.middleware.wsgi import AP4RMiddleware
+from ap4r.outbox.outbox import Verdict
+
+__all__ = ["AP4RMiddleware", "Verdict", "judge_response"]

@@ -1,0 +1,48 @@
+"""The answer in place of a success whose messages could not be stored. Pure."""
+
+from __future__ import annotations
+
+from ap4r.errors import StoreError
+
+RETRY_AFTER_SECONDS = 5
+
+STATUS = "503 Service Unavailable"
+_NOT_STORED = "The messages of this request could not be stored, so none of them will be sent. Please try again."
+_UNKNOWN = "The messages of this request may or may not have been stored: the outcome is unknown. Please try again."
+
+
+def is_unknown(error: Exception) -> bool:
+    """Tell whether the messages may have been stored all the same. An error that is not ap4r's own leaves it open."""
+    return not isinstance(error, StoreError) or bool(getattr(error, "outcome_unknown", False))
+
+
+def refusal(error: Exception) -> tuple[list[tuple[str, str]], bytes]:
+    """Give headers and body of the 503. They tell nothing of where the store is; the log does."""
+    body = (_UNKNOWN if is_unknown(error) else _NOT_STORED).encode() + b"\n"
+    headers = [
+        ("Content-Type", "text/plain; charset=utf-8"),
+        ("Content-Length", str(len(body))),
+        ("Retry-After", str(RETRY_AFTER_SECONDS)),
+        ("Cache-Control", "no-store"),
+    ]
+    return headers, body
+
+
+def describe_failure(error: Exception, is_success: bool, has_left: bool, has_length: bool) -> str:
+    """Say in one line of log what is not stored, and what the client sees of it.
+
+    :param is_success: the request had come to a good end.
+    :param has_left: the response has begun to leave.
+    :param has_length: the response has a Content-Length.
+    """
+    if is_unknown(error):
+        told = f"its messages may or may not be stored: {error}"
+    else:
+        told = f"its messages are not stored: {error}"
+    if not is_success:
+        return told + "; its response goes on, as it tells of no success"
+    if not has_left:
+        return told + "; the client is answered 503"
+    if has_length:
+        return told + "; its response ends short"
+    return told + "; its response ends with the connection, and over HTTP/1.0 may be taken for whole"

@@ -1,0 +1,297 @@
+"""One response on its way from the application to the server: what is held back, and the one place that decides.
+
+It never looks at what a message is; whether anything waits to be written, the handle says.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from ap4r.errors import StoreError
+from ap4r.middleware.body import Body, SizedBody, is_at_hand
+from ap4r.middleware.refusal import STATUS, describe_failure, refusal
+from ap4r.middleware.start import Start
+from ap4r.middleware.verdict import VerdictRule
+from ap4r.outbox.handle import Handle
+from ap4r.outbox.outbox import Verdict
+
+ServerStart = Callable[..., Callable[[bytes], object]]
+
+_log = logging.getLogger("ap4r.middleware")
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseRules:
+    """What a user chose about responses. `at_headers` gives the verdict before the first byte, not before the last."""
+
+    verdict: VerdictRule
+    at_headers: bool
+    buffer_bytes: int
+
+
+class Response:
+    """The application's `start_response` and `write`, and the iterable that the server is given.
+
+    The server's own start_response is called as late as PEP 3333 allows, and once, with the start that is meant to
+    last: some servers add the headers of a second start to those of the first.
+    """
+
+    __slots__ = (
+        *("_handle", "_rules", "_server_start", "_server_write", "_method", "_path"),
+        *("_start", "_prospect", "_started", "_gone", "_given", "_decided", "_refused"),
+        *("_body", "_chunks", "_ended", "_iterable"),
+    )
+
+    def __init__(
+        self, handle: Handle, rules: ResponseRules, server_start: ServerStart, method: str, path: str
+    ) -> None:
+        self._handle = handle
+        self._rules = rules
+        self._server_start = server_start
+        self._server_write: Callable[[bytes], object] | None = None
+        self._method = method
+        self._path = path
+        self._start: Start | None = None
+        self._prospect: Verdict | None = None  # the verdict if nothing is raised any more
+        self._started = False  # the server has the start
+        self._gone = False  # the server has a chunk, so the start may have left
+        self._given = 0  # bytes that the application gave
+        self._decided = False
+        self._refused: Exception | None = None  # why the messages of a success are not stored
+        self._body = Body()
+        self._chunks: Iterator[bytes] | None = None
+        self._ended = False
+        self._iterable: Any = None
+
+    def start_response(
+        self, status: str, headers: list[tuple[str, str]], exc_info: Any = None
+    ) -> Callable[[bytes], None]:
+        """Take the application's start. With `exc_info` it replaces the one before, if that has not left yet."""
+        if self._refused is not None:
+            return self.write
+        if self._start is not None and not exc_info:
+            raise AssertionError("start_response was called again without exc_info (PEP 3333)")
+        if self._started:
+            try:
+                # Raises exc_info if the headers have been sent, as PEP 3333 asks of every server.
+                self._server_write = self._server_start(status, headers, exc_info)
+            finally:
+                exc_info = None
+        self._body.drop()
+        self._given = 0
+        self._start = Start(status, headers, self._method)
+        self._prospect = None
+        return self.write
+
+    def write(self, data: bytes) -> None:
+        """Take a chunk from an application that pushes. Whether it is the last, only the application's return tells.
+
+        :raises StoreError: the messages had to be stored before this chunk could leave, and were not.
+        """
+        if self._refused is None:
+            self._take(data, may_be_last=False)
+        if self._refused is not None:
+            raise self._refused
+        self._push()
+
+    def finish(self, result: Iterable[bytes], file_wrapper: object) -> Iterable[bytes]:
+        """Take what the application returned; return what the server is to send.
+
+        What cannot run the application any more is decided at once and handed over untouched.
+        """
+        self._iterable = result
+        if not is_at_hand(result, file_wrapper):
+            return SizedBody(self, result) if hasattr(type(result), "__len__") else self
+        self._decide()
+        if self._refused is not None:
+            self._close_application()
+            return self._refuse()
+        self._body.release()
+        self._push()
+        self._pass_start()
+        return result
+
+    def fail(self, error: BaseException) -> Iterable[bytes] | None:
+        """Give the verdict about an exception and close the application's iterable; the caller raises it again.
+
+        Only where it is the store's own failure, on its way back through `write()`, it returns what to answer.
+        """
+        self._ended = True
+        self._body.drop()
+        self._decide(error)
+        try:
+            # Some servers call no close() after an exception.
+            self._close_application()
+        except Exception:  # noqa: BLE001 - the first exception is the one to tell
+            _log.exception("%s %r: close() raised, after an exception already had", self._method, self._path)
+        return self._refuse() if error is self._refused and not self._gone else None
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        ready = self._body.ready
+        if not ready and not self._ended:
+            try:
+                self._advance()
+            except BaseException as error:
+                if self.fail(error) is None:
+                    raise
+        if ready:
+            return ready.popleft()
+        raise StopIteration
+
+    def close(self) -> None:
+        """Close the application's iterable, and give the verdict if the response did not come to its end.
+
+        :raises StoreError: the response has no body that could be cut, it has left, and its messages are not stored.
+        """
+        try:
+            self._close_application()
+            if not self._decided:
+                self._end_early()
+        except BaseException as error:
+            self._decide(error)
+            raise
+
+    def _end_early(self) -> None:
+        start = self._start
+        has_all_left = start is not None and start.content_length == self._given and not self._body.held_bytes
+        if start is None or not (start.bodiless or has_all_left):
+            self._decide(GeneratorExit())
+            return
+        # A server may skip the body of such a response, and so never come to its end.
+        self._decide()
+        if self._refused is not None:
+            self._refuse()
+        self._pass_start()
+
+    def _advance(self) -> None:
+        """Ask the application for chunks until one may leave, or all were given."""
+        body = self._body
+        if self._chunks is None:
+            # Empty when write() met the failure: nothing the application adds can be part of the answer.
+            self._chunks = iter(self._iterable if self._refused is None else ())
+        for chunk in self._chunks:
+            self._take(chunk, may_be_last=True)
+            if self._refused is not None:
+                break
+            if self._gone and not body.ready:
+                # PEP 3333: what has nothing to send yet yields an empty string. Before the start has left that
+                # would make some servers send it, so there the next value is waited for.
+                body.ready.append(b"")
+            if body.ready:
+                break
+        else:
+            self._ended = True
+            self._decide()
+            body.release()
+        if self._refused is not None:
+            self._refuse()
+        self._pass_start()
+        self._gone = True
+
+    def _take(self, chunk: bytes, *, may_be_last: bool) -> None:
+        """Take a chunk in, and let leave what may."""
+        if not chunk:
+            if not self._waits():
+                self._body.ready.append(chunk)
+            return
+        self._given += len(chunk)
+        self._body.hold(chunk)
+        start = self._start
+        if start is None or self._decided:
+            self._body.release()
+            return
+        length = start.content_length
+        if self._rules.at_headers or (may_be_last and length is not None and self._given >= length):
+            self._decide()
+        elif self._waits():
+            may_hold_start = not self._gone and (length is None or start.bodiless)
+            if may_hold_start and self._body.held_bytes <= self._rules.buffer_bytes:
+                return
+            if not start.bodiless:
+                self._body.release(but_last=True)
+                return
+            # The start is the whole response, so it must not leave before the verdict.
+            self._decide()
+        self._body.release()
+
+    def _waits(self) -> bool:
+        """Tell whether something would be written if the response came to a good end."""
+        if self._decided or self._start is None or self._handle.is_empty:
+            return False
+        if self._prospect is None:
+            self._prospect = self._judge(None)
+        return self._handle.would_write(self._prospect)
+
+    def _judge(self, exception: BaseException | None) -> Verdict:
+        start = self._start
+        if start is None or start.code is None:
+            return Verdict.ABORT
+        try:
+            return Verdict(self._rules.verdict(start.code, start.headers, exception))
+        except Exception:
+            if exception is None:
+                raise
+            _log.exception("%s %r: the verdict rule raised, so this is ABORT", self._method, self._path)
+            return Verdict.ABORT
+
+    def _decide(self, exception: BaseException | None = None) -> None:
+        """Give the verdict, once, and have written what follows it."""
+        if self._decided:
+            return
+        verdict = self._judge(exception)
+        is_success = verdict is Verdict.COMMIT and exception is None
+        if is_success and self._start and self._handle.would_write(verdict) and not self._start.is_plain():
+            # The server may refuse this start, and then the request has failed: let it see the start first.
+            self._pass_start()
+        self._decided = True
+        try:
+            self._handle.conclude(verdict)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the client must not see a success
+            if is_success:
+                self._refused = error
+                self._body.drop()
+            has_length = self._start is not None and self._start.content_length is not None
+            text = describe_failure(error, is_success, self._gone, has_length)
+            _log.error("%s %r: %s", self._method, self._path, text, exc_info=not isinstance(error, StoreError))
+
+    def _refuse(self) -> list[bytes]:
+        """Put a 503 in the place of the response and return its body; or end the response short, if it has begun."""
+        error = self._refused
+        assert error is not None
+        self._ended = True
+        if self._gone:
+            raise error
+        headers, text = refusal(error)
+        if self._started:
+            self._server_start(STATUS, headers, (type(error), error, error.__traceback__))
+        else:
+            self._server_start(STATUS, headers)
+        self._started = self._gone = True
+        if self._method != "HEAD":
+            self._body.ready.append(text)
+        return list(self._body.ready)
+
+    def _push(self) -> None:
+        ready = self._body.ready
+        if ready:
+            self._pass_start()
+            self._gone = True
+        while ready and self._server_write is not None:
+            self._server_write(ready.popleft())
+
+    def _pass_start(self) -> None:
+        if not self._started and self._start is not None:
+            self._started = True
+            self._server_write = self._server_start(self._start.status, self._start.headers)
+
+    def _close_application(self) -> None:
+        iterable, self._iterable = self._iterable, None
+        close = getattr(iterable, "close", None)
+        if close is not None:
+            close()

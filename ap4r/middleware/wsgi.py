@@ -1,0 +1,91 @@
+"""The middleware itself: one handle a request, put into the environ and nowhere else.
+
+Nothing is opened or started before the first message is written.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from ap4r.errors import ConfigError
+from ap4r.middleware.response import Response, ResponseRules, ServerStart
+from ap4r.middleware.verdict import VerdictRule, judge_response
+from ap4r.outbox.handle import Handle
+from ap4r.outbox.writer import Sink, find_writer
+from ap4r.settings import load_settings
+
+ENVIRON_KEY = "ap4r"
+
+WSGIApplication = Callable[[dict[str, Any], ServerStart], Iterable[bytes]]
+
+
+class AP4RMiddleware:
+    """Wraps a WSGI application (PEP 3333) and gives its handlers `environ["ap4r"]`.
+
+        application = AP4RMiddleware(application)
+
+    Messages are stored before the last byte of a good response leaves. If they cannot be, the client gets 503, or,
+    once the response has begun, a connection that ends short.
+
+    A response without Content-Length could be cut and still look whole, so while messages wait up to `buffer_bytes`
+    of it are held. A longer one streams on, and is cut if the store fails at its end. Holding the start back waits
+    for one further value of the application's: the one knowing departure from PEP 3333.
+
+    Inside another AP4RMiddleware of the same store it leaves everything to the outer one: one request, one verdict.
+    """
+
+    def __init__(
+        self,
+        app: WSGIApplication,
+        *,
+        store: str | Sink | None = None,
+        config: str | os.PathLike[str] | None = None,
+        verdict: VerdictRule | None = None,
+        commit_at: str = "end",
+        **settings: Any,
+    ) -> None:
+        """Read the settings; open nothing.
+
+        :param store: a URL, or an object with `put`; None takes the settings' store.
+        :param config: the path of an ap4r.toml.
+        :param verdict: replaces `judge_response`.
+        :param commit_at: "end" gives the verdict before the last byte; "headers", for event streams, before the
+            first, and takes no message after that.
+        :param settings: single settings, as in ap4r.toml.
+        :raises ConfigError: a setting is unknown or out of range.
+        """
+        if commit_at not in ("end", "headers"):
+            raise ConfigError("commit_at", f"{commit_at!r} is neither 'end' nor 'headers'")
+        url = store if isinstance(store, str) else None
+        sink = None if store is None or isinstance(store, str) else store
+        self._app = app
+        self._settings = load_settings(config, store=url, **settings)
+        self._place: object = self._settings.store if sink is None else sink
+        self._find_writer = find_writer(sink, self._settings)
+        self._rules = ResponseRules(verdict or judge_response, commit_at == "headers", self._settings.buffer_bytes)
+
+    def __call__(self, environ: dict[str, Any], start_response: ServerStart) -> Iterable[bytes]:
+        """Call the application with a handle, and answer the server in its place."""
+        outer = environ.get(ENVIRON_KEY)
+        if isinstance(outer, Handle) and not outer.closed and _is_same(outer.place, self._place):
+            return self._app(environ, start_response)
+        handle = Handle(self._find_writer, self._settings, self._place, environ.get("HTTP_TRACEPARENT"))
+        environ[ENVIRON_KEY] = handle
+        response = Response(
+            handle, self._rules, start_response, environ.get("REQUEST_METHOD", ""), environ.get("PATH_INFO", "")
+        )
+        # Taken before the call: the application may change or replace the environ.
+        file_wrapper = environ.get("wsgi.file_wrapper")
+        try:
+            return response.finish(self._app(environ, response.start_response), file_wrapper)
+        except BaseException as error:
+            answer = response.fail(error)
+            if answer is None:
+                raise
+            return answer
+
+
+def _is_same(one: object, other: object) -> bool:
+    return one is other or (isinstance(one, str) and one == other)

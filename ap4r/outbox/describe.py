@@ -1,0 +1,140 @@
+"""Turn what a handler says into a message: everything is checked here, in the handler's own line.
+
+It stores nothing and knows no request.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+
+from ap4r.errors import OptionRefused, PayloadTooLarge, TargetRefused
+from ap4r.formats import encode_form, encode_params
+from ap4r.message import Delivery, Message, new_id
+from ap4r.outbox.headers import TOKEN, check_headers
+from ap4r.settings import Settings
+from ap4r.target import MAX_URL_BYTES, Target, TargetLike, check_queue_name, parse_target
+
+_MAX_METHOD_LENGTH = 32
+# A hundred years: what a database can add to an instant without leaving its range.
+_MAX_SECONDS = 3_155_760_000
+_MAX_INSTANT = 253_402_300_799  # the end of the year 9999, the last that datetime knows
+_MAX_DELIVERIES = 2**31 - 1
+
+
+def describe_message(
+    target: TargetLike,
+    params: object = None,
+    *,
+    queue: str | None = None,
+    method: str = "POST",
+    headers: Mapping[str, str] | None = None,
+    format: str = "form",
+    delivery: str = "repeated",
+    delay_seconds: float | None = None,
+    deliver_at: float | datetime.datetime | None = None,
+    expires_seconds: float | None = None,
+    max_deliveries: int | None = None,
+    timeout_seconds: float | None = None,
+    limits: Settings,
+    trace_id: str | None = None,
+) -> Message:
+    """Validate one call to be made and return it as a message with a new id.
+
+    :param deliver_at: Unix seconds, or a datetime with a time zone; not together with `delay_seconds`.
+    :param limits: the settings that bound sizes.
+    :raises TargetRefused: the target cannot be called.
+    :raises OptionRefused: another argument means nothing.
+    :raises PayloadNotEncodable: `params` cannot be written in `format`.
+    :raises PayloadTooLarge: the body or the headers exceed their limit.
+    """
+    checked_target, derived_queue = parse_target(target)
+    checked_method = _method(method)
+    if checked_method in ("GET", "HEAD") and isinstance(params, Mapping) and format == "form":
+        checked_target = _with_query(checked_target, encode_form(params), target)
+        params = None
+    body, content_type = encode_params(params, format)
+    if body and checked_method in ("GET", "HEAD"):
+        raise OptionRefused(
+            "method", method, "it has no body; give a mapping in format='form', which becomes the query, or use POST"
+        )
+    if len(body) > limits.max_body_bytes:
+        raise PayloadTooLarge("the body of one message", len(body), limits.max_body_bytes, "max_body_bytes")
+    if delay_seconds is not None and deliver_at is not None:
+        raise OptionRefused("deliver_at", deliver_at, "give either delay_seconds or deliver_at")
+    return Message(
+        id=new_id(),
+        queue=derived_queue if queue is None else check_queue_name(queue),
+        target=checked_target,
+        method=checked_method,
+        headers=check_headers(headers, content_type, limits.max_header_bytes),
+        body=body,
+        delivery=_delivery(delivery),
+        delay_seconds=_seconds("delay_seconds", delay_seconds, or_zero=True) or 0.0,
+        deliver_at=_instant(deliver_at),
+        expires_seconds=_seconds("expires_seconds", expires_seconds),
+        max_deliveries=_deliveries(max_deliveries),
+        timeout_seconds=_seconds("timeout_seconds", timeout_seconds),
+        trace_id=trace_id,
+    )
+
+
+def _method(method: object) -> str:
+    if not isinstance(method, str) or not TOKEN.fullmatch(method) or len(method) > _MAX_METHOD_LENGTH:
+        raise OptionRefused("method", method, "a method is one word, such as POST")
+    upper = method.upper()
+    if upper in ("CONNECT", "TRACE"):
+        raise OptionRefused("method", method, "it speaks to proxies, not to a handler")
+    return upper
+
+
+def _with_query(target: Target, query: str, given: object) -> Target:
+    if not query:
+        return target
+    # A form may have brackets as they are, a URL may not (RFC 3986, section 3.4).
+    query = query.replace("[", "%5B").replace("]", "%5D")
+    joint = "" if target.url.endswith(("?", "&")) else "&" if "?" in target.url else "?"
+    url = target.url + joint + query
+    if len(url) > MAX_URL_BYTES:
+        raise TargetRefused(given, f"with its params it has {len(url)} bytes, a URL may have {MAX_URL_BYTES}; use POST")
+    return Target(url, target.upstream)
+
+
+def _delivery(delivery: object) -> Delivery:
+    for known in Delivery:
+        if delivery == known:
+            return known
+    raise OptionRefused("delivery", delivery, f"one of {', '.join(Delivery)}")
+
+
+def _seconds(option: str, value: object, *, or_zero: bool = False) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise OptionRefused(option, value, "a number of seconds")
+    # Written so that NaN, which is neither above nor below anything, is refused too.
+    if not (0 <= value <= _MAX_SECONDS) or (value == 0 and not or_zero):
+        raise OptionRefused(option, value, f"a number {'from' if or_zero else 'above'} 0 up to {_MAX_SECONDS:,}")
+    return float(value)
+
+
+def _instant(value: object) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, datetime.datetime):
+        if value.utcoffset() is None:
+            raise OptionRefused("deliver_at", value, "a datetime without a time zone; say which one it is in")
+        value = value.timestamp()
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise OptionRefused("deliver_at", value, "Unix seconds, or a datetime with a time zone")
+    if not 0 <= value <= _MAX_INSTANT:
+        raise OptionRefused("deliver_at", value, "an instant from 1970 to 9999, in Unix seconds")
+    return float(value)
+
+
+def _deliveries(value: object) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= _MAX_DELIVERIES:
+        raise OptionRefused("max_deliveries", value, "a whole number from 1 up")
+    return value

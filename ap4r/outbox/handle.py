@@ -1,0 +1,219 @@
+"""The handle: how a handler says what shall be done later, and when it is certain.
+
+It lives in the environ of one request, or in one session, and nowhere else.
+"""
+
+from __future__ import annotations
+
+import datetime
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+from ap4r.errors import HandleClosed, OptionRefused, StoreError
+from ap4r.outbox.describe import describe_message
+from ap4r.outbox.outbox import Entry, On, Outbox, Sealed, Verdict, check_on
+from ap4r.outbox.traceparent import new_trace_id, read_trace_id
+from ap4r.outbox.writer import Writer
+from ap4r.settings import Settings
+from ap4r.target import TargetLike
+
+
+class Handle:
+    """Takes messages during one request and gives them to a store when its verdict is COMMIT.
+
+    Threads of the request may share it. A `transaction()` takes in what its own thread says, nobody else's.
+    """
+
+    __slots__ = (
+        *("place", "_find_writer", "_limits", "_traceparent", "_trace_id"),
+        *("_outbox", "_lock", "_writing", "_closed"),
+    )
+
+    def __init__(
+        self, find_writer: Callable[[], Writer], limits: Settings, place: object, traceparent: str | None = None
+    ) -> None:
+        """Begin with an empty outbox; nothing is opened.
+
+        :param place: the store's URL or the sink itself: what tells handles of one store from others.
+        :param traceparent: the request's own, whose trace the messages continue.
+        """
+        self.place = place
+        self._find_writer = find_writer
+        self._limits = limits
+        self._traceparent = traceparent
+        self._trace_id: str | None = None
+        self._outbox: Outbox | None = None
+        self._lock = threading.Lock()
+        # Held while a put is under way, so that the verdict waits for a commit() of another thread.
+        self._writing = threading.Lock()
+        self._closed = False
+
+    @property
+    def is_empty(self) -> bool:
+        """Tell whether nothing waits for the verdict."""
+        return self._outbox is None or self._outbox.is_empty
+
+    @property
+    def closed(self) -> bool:
+        """Tell whether the verdict was given."""
+        return self._closed
+
+    def async_to(
+        self,
+        target: TargetLike,
+        params: object = None,
+        *,
+        queue: str | None = None,
+        method: str = "POST",
+        headers: Mapping[str, str] | None = None,
+        format: str = "form",
+        delivery: str = "repeated",
+        delay_seconds: float | None = None,
+        deliver_at: float | datetime.datetime | None = None,
+        expires_seconds: float | None = None,
+        max_deliveries: int | None = None,
+        timeout_seconds: float | None = None,
+        on: str = "success",
+    ) -> str:
+        """Have `target` called later, if the request comes to a good end; return the message's id.
+
+        Everything is checked now; nothing is written yet.
+
+        :param target: a path of this application, an absolute URL, {"url": …}, or {"controller": …, "action": …}.
+        :param params: a mapping (a form, or format="json"), str, bytes or None.
+        :param delivery: "repeated" (at least once), "once" (at most once) or "best_effort" (one try).
+        :param deliver_at: Unix seconds, or a datetime with a time zone; not together with `delay_seconds`.
+        :param on: "success", "failure" (only if the request fails) or "always".
+        :raises MessageError: TargetRefused, OptionRefused, PayloadNotEncodable or PayloadTooLarge, with the reason.
+        :raises HandleClosed: the request has its verdict already.
+        """
+        if self._closed:
+            raise HandleClosed
+        waits_for = check_on(on)
+        message = describe_message(
+            target,
+            params,
+            queue=queue,
+            method=method,
+            headers=headers,
+            format=format,
+            delivery=delivery,
+            delay_seconds=delay_seconds,
+            deliver_at=deliver_at,
+            expires_seconds=expires_seconds,
+            max_deliveries=max_deliveries,
+            timeout_seconds=timeout_seconds,
+            limits=self._limits,
+            trace_id=self._trace(headers),
+        )
+        with self._lock:
+            self._open_outbox().add(Entry(message, waits_for), threading.get_ident())
+        return message.id
+
+    @contextmanager
+    def transaction(self, conn: object = None) -> Iterator[None]:
+        """Make a group: its messages enter the outbox together on a clean exit, and none after an exception.
+
+        From there they follow the request's verdict. A block inside a block joins it. A block takes in what is
+        said by the thread (or greenlet) that opened it.
+
+        :raises OptionRefused: a connection was given; that is not available in this version.
+        :raises HandleClosed: the request has its verdict already, at the block's begin or at its end.
+        """
+        if conn is not None:
+            raise OptionRefused(
+                "conn", type(conn).__name__, "transaction(conn) is not available in this version; use transaction()"
+            )
+        with self._lock:
+            block = self._open_outbox().open_block(threading.get_ident())
+        clean = False
+        try:
+            yield
+            clean = True
+        finally:
+            with self._lock:
+                late = clean and self._closed and bool(block.entries)
+                self._ever_used().close_block(block, keep=clean and not late)
+        if late:
+            raise HandleClosed
+
+    def commit(self) -> None:
+        """Write now what waits for success, without waiting for the response; a stream flows on freely.
+
+        Messages with on="failure" and blocks that are still open stay. It may be called again for later messages.
+
+        :raises StoreError: it is not stored. The messages stay held and follow the next commit() or the verdict;
+            with `outcome_unknown` they may be stored all the same.
+        :raises HandleClosed: the request has its verdict already.
+        """
+        with self._writing:
+            with self._lock:
+                sealed = self._open_outbox().seal(Verdict.COMMIT)
+            self._write(sealed)
+
+    def rollback(self) -> None:
+        """Drop what waits for success. Messages with another `on`, and blocks that are still open, stay.
+
+        :raises HandleClosed: the request has its verdict already.
+        """
+        with self._writing, self._lock:
+            self._open_outbox().drop(On.SUCCESS)
+
+    def would_write(self, verdict: Verdict) -> bool:
+        """Tell whether this verdict, given now, would write anything."""
+        outbox = self._outbox
+        if outbox is None or outbox.is_empty:
+            return False
+        with self._lock:
+            return outbox.would_write(verdict)
+
+    def conclude(self, verdict: Verdict) -> None:
+        """Give the verdict: write what follows it, drop the rest, take nothing more. The first verdict stands.
+
+        :raises StoreError: what follows the verdict is not stored, or with `outcome_unknown` perhaps is.
+        """
+        with self._lock:
+            given_before, self._closed = self._closed, True
+        if given_before or self._outbox is None:
+            return
+        with self._writing:
+            with self._lock:
+                sealed = self._outbox.seal(verdict)
+            self._write(sealed)
+
+    def _write(self, sealed_ones: list[Sealed]) -> None:
+        for sealed in sealed_ones:
+            try:
+                self._find_writer().write(sealed.put)
+            except StoreError as error:
+                if not getattr(error, "outcome_unknown", False):
+                    with self._lock:
+                        self._ever_used().unseal(sealed)
+                raise
+            with self._lock:
+                self._ever_used().settle(sealed)
+
+    def _open_outbox(self) -> Outbox:
+        if self._closed:
+            raise HandleClosed
+        return self._ever_used()
+
+    def _ever_used(self) -> Outbox:
+        if self._outbox is None:
+            self._outbox = Outbox(self._limits)
+        return self._outbox
+
+    def _trace(self, headers: object) -> str:
+        # One trace a request, unless the caller gives a message another.
+        if isinstance(headers, Mapping):
+            for name, value in headers.items():
+                if isinstance(name, str) and name.lower() == "traceparent" and isinstance(value, str):
+                    return read_trace_id(value) or self._own_trace()
+        return self._own_trace()
+
+    def _own_trace(self) -> str:
+        with self._lock:
+            if self._trace_id is None:
+                self._trace_id = read_trace_id(self._traceparent) or new_trace_id()
+            return self._trace_id

@@ -1,0 +1,84 @@
+"""The headers that a caller may give a message: names, values and size, checked in the caller's own line.
+
+Pure. The headers that ap4r writes itself are refused, so that a message cannot pretend to be another.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from ap4r.errors import OptionRefused, PayloadTooLarge
+
+#: RFC 9110, section 5.6.2; methods have the same form.
+TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+# RFC 9110, section 7.6.1, and the older lists it came from; Expect asks for an answer before the body, which
+# nobody would wait for.
+_CONNECTION = frozenset(
+    {
+        "connection",
+        "content-length",
+        "expect",
+        "host",
+        "http2-settings",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "trailers",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+_OWN = frozenset({"idempotency-key"})
+_OWN_PREFIXES = ("ap4r-", "webhook-")
+
+
+def check_headers(given: Mapping[str, str] | None, content_type: str | None, limit: int) -> tuple[tuple[str, str], ...]:
+    """Validate a caller's headers; return them in their order, with the body's content type unless one was given.
+
+    :param limit: bytes that all names and values may have together, in UTF-8.
+    :raises OptionRefused: naming the header; never its value, which may be a secret.
+    :raises PayloadTooLarge: when they exceed the limit.
+    """
+    if given is None:
+        given = {}
+    if not isinstance(given, Mapping):
+        raise OptionRefused("headers", type(given).__name__, "headers are a mapping of strings to strings")
+    headers = [(_name(name), _value(name, value)) for name, value in given.items()]
+    names = [name.lower() for name, _ in headers]
+    for name in names:
+        if names.count(name) > 1:
+            raise OptionRefused("headers", name, "this name was given more than once")
+    if content_type is not None and "content-type" not in names:
+        headers.append(("Content-Type", content_type))
+    size = sum(len(name) + len(value.encode()) for name, value in headers)
+    if size > limit:
+        raise PayloadTooLarge("the headers of one message", size, limit, "max_header_bytes")
+    return tuple(headers)
+
+
+def _name(name: object) -> str:
+    if not isinstance(name, str) or not TOKEN.fullmatch(name):
+        raise OptionRefused("headers", name, "a header's name is made of letters, digits and -")
+    lower = name.lower()
+    if lower in _CONNECTION:
+        raise OptionRefused("headers", name, "this header belongs to the connection, which the dispatcher makes")
+    if lower in _OWN or lower.startswith(_OWN_PREFIXES):
+        raise OptionRefused("headers", name, "this header is written by ap4r itself")
+    return name
+
+
+def _value(name: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise OptionRefused("headers", name, f"its value is a string, not a {type(value).__name__}")
+    if _CONTROL.search(value):
+        raise OptionRefused("headers", name, "its value has a line break or another control character")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise OptionRefused("headers", name, "its value cannot be encoded as UTF-8") from error
+    return value.strip(" \t")

@@ -1,0 +1,172 @@
+"""What a handle holds until the verdict, and what each verdict makes of it.
+
+It takes no lock and writes nothing: the handle does both.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from ap4r.errors import OptionRefused, PayloadTooLarge
+from ap4r.message import Message, Put, new_id
+from ap4r.settings import Settings
+
+
+class Verdict(StrEnum):
+    """What a request came to."""
+
+    COMMIT = "commit"
+    ABORT = "abort"
+
+
+class On(StrEnum):
+    """The verdict that a message waits for."""
+
+    SUCCESS = "success"
+    FAILURE = "failure"
+    ALWAYS = "always"
+
+    def follows(self, verdict: Verdict) -> bool:
+        """Tell whether a message that waits for this is written after `verdict`."""
+        return self is On.ALWAYS or (self is On.SUCCESS) == (verdict is Verdict.COMMIT)
+
+
+def check_on(on: object) -> On:
+    """Validate the `on` of `async_to`.
+
+    :raises OptionRefused: naming the values there are.
+    """
+    for known in On:
+        if on == known:
+            return known
+    raise OptionRefused("on", on, f"one of {', '.join(On)}")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A message and the verdict it waits for."""
+
+    message: Message
+    on: On
+
+
+@dataclass(slots=True, eq=False)
+class Block:
+    """The messages of one `transaction()` that is still open, and the thread that opened it."""
+
+    thread: int
+    entries: list[Entry] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """Entries on their way into a store. The put's id is made once, so that writing it again changes nothing."""
+
+    put: Put
+    entries: tuple[Entry, ...]
+
+
+class Outbox:
+    """The messages of one request, in the order they were said, and the open blocks of its threads."""
+
+    __slots__ = ("_blocks", "_bytes", "_count", "_entries", "_limits", "_sealed")
+
+    def __init__(self, limits: Settings) -> None:
+        self._limits = limits
+        self._entries: list[Entry] = []
+        self._blocks: dict[int, list[Block]] = {}
+        self._sealed: list[Sealed] = []
+        self._count = 0
+        self._bytes = 0
+
+    def add(self, entry: Entry, thread: int) -> None:
+        """Hold a message: in the innermost block that `thread` has open, else in the outbox itself.
+
+        :raises PayloadTooLarge: the request holds too many messages or bytes; this one is not held.
+        """
+        size = self._bytes + entry.message.size
+        if self._count >= self._limits.max_messages:
+            raise PayloadTooLarge(
+                "the messages of one request", self._count + 1, self._limits.max_messages, "max_messages"
+            )
+        if size > self._limits.max_request_bytes:
+            raise PayloadTooLarge(
+                "the bytes of one request's messages", size, self._limits.max_request_bytes, "max_request_bytes"
+            )
+        self._count += 1
+        self._bytes = size
+        blocks = self._blocks.get(thread)
+        (blocks[-1].entries if blocks else self._entries).append(entry)
+
+    def open_block(self, thread: int) -> Block:
+        """Begin a group that enters the outbox together or not at all."""
+        block = Block(thread)
+        self._blocks.setdefault(thread, []).append(block)
+        return block
+
+    def close_block(self, block: Block, *, keep: bool) -> None:
+        """End a group: its entries go to the block around it, else to the outbox; or nowhere."""
+        blocks = self._blocks[block.thread]
+        place = blocks.index(block)
+        if not keep:
+            self._forget(block.entries)
+        elif place:
+            blocks[place - 1].entries.extend(block.entries)
+        else:
+            self._entries.extend(block.entries)
+        del blocks[place]
+        if not blocks:
+            del self._blocks[block.thread]
+
+    @property
+    def is_empty(self) -> bool:
+        """Tell whether nothing at all waits for a verdict. Open blocks do not count: they have not entered yet."""
+        return not self._entries and not self._sealed
+
+    def would_write(self, verdict: Verdict) -> bool:
+        """Tell whether this verdict, given now, would write anything."""
+        if self._sealed and verdict is Verdict.COMMIT:
+            return True
+        return any(entry.on.follows(verdict) for entry in self._entries)
+
+    def seal(self, verdict: Verdict) -> list[Sealed]:
+        """Take out what follows this verdict; return all that is to be written, the oldest first.
+
+        What was sealed before and is not settled comes again, unchanged: the store may have it already, and
+        only the same put under the same id changes nothing. ABORT leaves that in doubt and writes it no more.
+        """
+        taken = tuple(entry for entry in self._entries if entry.on.follows(verdict))
+        if verdict is Verdict.ABORT:
+            for sealed in self._sealed:
+                self._forget(sealed.entries)
+            self._sealed.clear()
+        if taken:
+            self._entries = [entry for entry in self._entries if not entry.on.follows(verdict)]
+            put = Put(new_id(), tuple(entry.message for entry in taken))
+            self._sealed.append(Sealed(put, taken))
+        return list(self._sealed)
+
+    def settle(self, sealed: Sealed) -> None:
+        """Forget what is stored."""
+        self._sealed.remove(sealed)
+        self._forget(sealed.entries)
+
+    def unseal(self, sealed: Sealed) -> None:
+        """Take back what is certainly not stored, so that it follows a later verdict."""
+        self._sealed.remove(sealed)
+        self._entries[:0] = sealed.entries
+
+    def drop(self, on: On) -> None:
+        """Forget the entries that wait for `on`, and with success also what is in doubt. Open blocks stay."""
+        dropped = [entry for entry in self._entries if entry.on is on]
+        self._entries = [entry for entry in self._entries if entry.on is not on]
+        self._forget(dropped)
+        if on is On.SUCCESS:
+            for sealed in self._sealed:
+                self._forget(sealed.entries)
+            self._sealed.clear()
+
+    def _forget(self, entries: list[Entry] | tuple[Entry, ...]) -> None:
+        self._count -= len(entries)
+        self._bytes -= sum(entry.message.size for entry in entries)

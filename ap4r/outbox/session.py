@@ -1,0 +1,45 @@
+"""The same handle outside a request: for scripts, shells and cron jobs."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from ap4r.outbox.handle import Handle
+from ap4r.outbox.outbox import Verdict
+from ap4r.outbox.writer import Sink, find_writer
+from ap4r.settings import load_settings
+
+_log = logging.getLogger("ap4r.outbox")
+
+
+@contextmanager
+def session(
+    store: str | Sink | None = None, *, config: str | os.PathLike[str] | None = None, **settings: Any
+) -> Iterator[Handle]:
+    """Give a handle whose messages are stored when the block ends cleanly, and dropped after an exception.
+
+    After an exception only messages with on="failure" or "always" are stored; if that fails too it is logged, and
+    the block's own exception stays.
+
+    :param store: a URL, or an object with `put`; None takes the settings' store.
+    :param settings: single settings, as in ap4r.toml.
+    :raises ConfigError: a setting is unknown or out of range.
+    :raises StoreError: at the block's end: its messages are not stored, or with `outcome_unknown` perhaps are.
+    """
+    url = store if isinstance(store, str) else None
+    sink = None if store is None or isinstance(store, str) else store
+    loaded = load_settings(config, store=url, **settings)
+    handle = Handle(find_writer(sink, loaded), loaded, loaded.store if sink is None else sink)
+    try:
+        yield handle
+    except BaseException:
+        try:
+            handle.conclude(Verdict.ABORT)
+        except Exception:  # noqa: BLE001 - the block's own exception is the one to tell
+            _log.exception("messages that follow a failure could not be stored")
+        raise
+    handle.conclude(Verdict.COMMIT)

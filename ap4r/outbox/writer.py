@@ -1,0 +1,81 @@
+"""The way from an outbox into a store: put, then ring.
+
+A process has one writer for each store, so that puts of several threads can share a commit.
+
+It opens nothing before the first put.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from typing import Protocol
+
+from ap4r.message import Put
+from ap4r.outbox.doorbell import Doorbell
+from ap4r.settings import Settings
+
+_log = logging.getLogger("ap4r.outbox")
+
+
+class Sink(Protocol):
+    """Where messages are put: a store, or anything else that keeps them.
+
+    With `bells()` its dispatchers are rung, with `status()` their absence is noticed, and `name` is what logs call it.
+    """
+
+    def put(self, put: Put) -> None:
+        """Keep all messages of `put`, or raise and keep none. A repeat of its id changes nothing."""
+
+
+class Writer:
+    """Puts into one sink and rings its doorbell."""
+
+    def __init__(self, sink: Sink, doorbell: Doorbell | None = None) -> None:
+        self._sink = sink
+        self._doorbell = doorbell or Doorbell(sink)
+        self._told_pid: int | None = None
+
+    def write(self, put: Put) -> None:
+        """Store a put, durable on return, and ring.
+
+        :raises StoreError: nothing was stored, or with `outcome_unknown` perhaps everything.
+        """
+        if self._told_pid != os.getpid():
+            self._told_pid = os.getpid()
+            _log.info("messages are kept in %s", getattr(self._sink, "name", type(self._sink).__name__))
+        self._sink.put(put)
+        self._doorbell.ring()
+
+
+# By process: a store that was used before a fork may hold locks and connections that only the parent can let go of,
+# so a child never touches it, not even to throw it away.
+_writers: dict[tuple[int, Settings], Writer] = {}
+
+
+def writer_to(settings: Settings) -> Writer:
+    """Give this process's one writer to the store that `settings` name.
+
+    :raises ConfigError: the store is of no kind that is known.
+    """
+    key = (os.getpid(), settings)
+    writer = _writers.get(key)
+    if writer is None:
+        from ap4r.storage.open import open_store
+
+        # Two threads may both come here; opening nothing yet, the store of the second is simply dropped.
+        writer = _writers.setdefault(key, Writer(open_store(settings.store, settings)))
+    return writer
+
+
+def find_writer(sink: Sink | None, settings: Settings) -> Callable[[], Writer]:
+    """Give what finds this process's writer whenever it is needed: to `sink`, else to the store that `settings` name.
+
+    :raises ConfigError: `settings` name a store of no kind that is known.
+    """
+    if sink is None:
+        writer_to(settings)  # so that a wrong URL is told at the start
+        return lambda: writer_to(settings)
+    writer = Writer(sink)
+    return lambda: writer

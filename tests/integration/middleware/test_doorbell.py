@@ -1,0 +1,76 @@
+"""The doorbell over a real socket, from a request and from a script that ends at once."""
+
+from __future__ import annotations
+
+import socket
+import sys
+
+import pytest
+
+import ap4r
+from ap4r.outbox.doorbell import Doorbell, send_datagram
+from ap4r.settings import load_settings
+from ap4r.storage.open import open_store
+from tests.support.processes import HOST, Processes
+from tests.support.sink import MemorySink
+
+
+@pytest.fixture(params=[socket.AF_INET, socket.AF_INET6], ids=["IPv4", "IPv6"])
+def ear(request):
+    """A socket that hears bells."""
+    host = HOST if request.param == socket.AF_INET else "::1"
+    with socket.socket(request.param, socket.SOCK_DGRAM) as bound:
+        try:
+            bound.bind((host, 0))
+        except OSError:
+            pytest.skip("this host has no such loopback address")
+        bound.settimeout(10)
+        yield bound
+
+
+def address_of(ear):
+    """Write an ear's address as a dispatcher does."""
+    host, port = ear.getsockname()[:2]
+    return f"udp://[{host}]:{port}" if ":" in host else f"udp://{host}:{port}"
+
+
+def test_a_bell_is_one_datagram(ear):
+    """It arrives at the address that the dispatcher left."""
+    send_datagram(address_of(ear))
+    assert ear.recv(100) == b"ap4r"
+
+
+def test_a_bell_that_nobody_hears_is_no_error():
+    """A dispatcher that is gone costs nothing."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as gone:
+        gone.bind((HOST, 0))
+        address = address_of(gone)
+    sink = MemorySink()
+    sink.addresses = [address]
+    bell = Doorbell(sink, spawn=lambda look: look())
+    for _ in range(3):
+        bell.ring()
+
+
+def test_the_first_message_of_a_process_rings(ear, tmp_path):
+    """Addresses are looked up in the store beside the first request, and rung."""
+    url = f"sqlite:///{tmp_path}/ap4r.db"
+    store = open_store(url, load_settings(store=url))
+    store.register("0123456789abcdef", "host", "0.1", address_of(ear))
+    with ap4r.session(store) as handle:
+        handle.async_to("/work")
+    assert ear.recv(100) == b"ap4r"
+    store.close()
+
+
+def test_a_script_that_ends_at_once_has_rung(ear, tmp_path):
+    """The interpreter waits for the bell of a cron job's only message."""
+    url = f"sqlite:///{tmp_path}/ap4r.db"
+    store = open_store(url, load_settings(store=url))
+    store.register("0123456789abcdef", "host", "0.1", address_of(ear))
+    store.close()
+    script = f"import ap4r\nwith ap4r.session({url!r}) as handle: handle.async_to('/work')"
+    with Processes(tmp_path) as processes:
+        ended = processes.run(sys.executable, "-W", "error", "-c", script)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ear.recv(100) == b"ap4r"
