@@ -1,0 +1,125 @@
+"""The claim loop: takes messages from the store when there is room, for as long as the dispatcher runs.
+
+It calls nobody; what it claims it hands over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from functools import partial
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+
+from ap4r.dispatcher.heartbeat import Heartbeat
+from ap4r.dispatcher.loop import Loop, Report
+from ap4r.dispatcher.schedule import GATHER_SECONDS, Schedule
+from ap4r.dispatcher.store_thread import StoreThread
+from ap4r.errors import StoreUnavailable
+from ap4r.events import Claimed, Events
+from ap4r.storage.store import Lease, Look
+
+
+class Claims:
+    """Claims as often as there is reason and room; wakes by bells, freed room, due times and ends of holds."""
+
+    def __init__(
+        self,
+        store: StoreThread,
+        clock: IReactorTime,
+        report: Report,
+        events: Events,
+        heartbeat: Heartbeat,
+        *,
+        room: Callable[[], int],
+        enough_room: Callable[[], int],
+        excluded: Callable[[], Collection[int]],
+        full: Callable[[], bool],
+        next_probe_at: Callable[[float], float | None],
+        take: Callable[[tuple[Lease, ...], float], None],
+        in_doubt: Callable[[], None],
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._events = events
+        self._heartbeat = heartbeat
+        self._room = room
+        self._enough_room = enough_room
+        self._excluded = excluded
+        self._full = full
+        self._next_probe_at = next_probe_at
+        self._take = take
+        self._in_doubt = in_doubt
+        self._schedule = Schedule()
+        self._loop = Loop(clock, self._turn, report)
+        self.paused = False
+
+    def late_seconds(self) -> float:
+        """Tell for how long claims have been tried in vain; 0.0 when all is well."""
+        return self._loop.late_seconds()
+
+    def start(self) -> None:
+        """Begin to claim."""
+        self._loop.start()
+
+    def stop(self) -> Deferred[None]:
+        """Claim no more; fires when a claim that runs has handed over what it brought."""
+        return self._loop.stop()
+
+    def ring(self) -> None:
+        """Note a bell."""
+        now = self._clock.seconds()
+        self._loop.wake(self._schedule.ring(now) - now)
+
+    def looked(self, look: Look) -> None:
+        """Note what the regular glance saw."""
+        now = self._clock.seconds()
+        if look.due:
+            self._loop.wake(0.0)
+        elif look.next_due_in_seconds is not None:
+            self._loop.wake(self._schedule.due_in(now, look.next_due_in_seconds) - now)
+
+    def freed(self) -> None:
+        """Note that a call ended."""
+        if self._schedule.hungry and not self.paused:
+            room = self._room()
+            if room > 0:
+                self._loop.wake(0.0 if room >= self._enough_room() else GATHER_SECONDS)
+
+    def wake(self) -> None:
+        """Claim soon: something may have become ready, or a target was released."""
+        self._loop.wake(0.0)
+
+    async def _turn(self) -> float | None:
+        if self.paused or not self._heartbeat.registered:
+            return None
+        limit = self._room()
+        if limit <= 0:
+            self._schedule.no_room()
+            return None
+        self._schedule.claiming(self._clock.seconds())
+        full = self._full()
+        owner = self._heartbeat.owner
+        excluded = self._excluded()
+        began = self._heartbeat.begin()
+        try:
+            claim = await self._store.run(
+                "claim", partial(self._store.store.claim, owner, limit, excluded=excluded)
+            )
+        except StoreUnavailable as error:
+            if error.outcome_unknown:
+                self._in_doubt()
+            raise
+        self._heartbeat.succeeded(began)
+        now = self._clock.seconds()
+        self._schedule.claimed(now, len(claim.leases), claim.more or full, claim.next_due_in_seconds)
+        if claim.leases:
+            self._events.emit(Claimed(len(claim.leases)))
+            self._take(claim.leases, now)
+        return self._next_in_seconds(now, bool(claim.leases))
+
+    def _next_in_seconds(self, now: float, brought: bool) -> float | None:
+        if self._schedule.hungry and brought and self._room() > 0:
+            return 0.0 if self._room() >= self._enough_room() else GATHER_SECONDS
+        at = self._schedule.next_at(now, self._next_probe_at(now))
+        return None if at is None else max(0.0, at - now)

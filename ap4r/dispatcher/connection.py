@@ -1,0 +1,262 @@
+"""One HTTP/1.1 connection to a server: one request at a time, the response parsed by httptools.
+
+It does not connect, time, or decide whether it is used again; it says when it could be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import httptools
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IProtocol
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.python.failure import Failure
+from twisted.web.client import ResponseDone, ResponseFailed, ResponseNeverReceived
+from twisted.web.http import PotentialDataLoss
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import IBodyProducer, IResponse
+from zope.interface import implementer
+
+#: A head longer than this is no answer but an attack or a defect.
+MOST_HEAD_BYTES = 64 * 1024
+_WITH_CONTENT = frozenset({b"POST", b"PUT", b"PATCH"})
+
+
+class NotHttp(Exception):
+    """What a server sent is not a response of HTTP/1."""
+
+
+class Connection(Protocol):
+    """A connection over which requests go, one after the other.
+
+    :param idle: told when the connection may carry another request.
+    """
+
+    def __init__(self, idle: Callable[[Connection], None]) -> None:
+        self._idle = idle
+        self._exchange: _Exchange | None = None
+        self.lost = False
+
+    def send(
+        self, method: bytes, resource: bytes, headers: Headers, body: IBodyProducer | None
+    ) -> Deferred[IResponse]:
+        """Write a request, its Host among `headers`; fires with its response when the head has come.
+
+        It fails with ResponseNeverReceived when the connection ends before that, and with NotHttp when what
+        comes is not HTTP. Cancelling it ends the connection.
+        """
+        assert self._exchange is None and not self.lost
+        exchange = self._exchange = _Exchange(self, method == b"HEAD")
+        transport = cast(Any, self.transport)
+        lines = [method, b" ", resource, b" HTTP/1.1"]
+        for name, values in headers.getAllRawHeaders():
+            for value in values:
+                lines += (b"\r\n", name, b": ", value)
+        if body is not None:
+            lines.append(b"\r\ncontent-length: %d\r\n\r\n" % cast(int, body.length))
+        else:
+            lines.append(b"\r\ncontent-length: 0\r\n\r\n" if method in _WITH_CONTENT else b"\r\n\r\n")
+        transport.write(b"".join(lines))
+        if body is not None:
+            body.startProducing(transport)
+        return exchange.answered
+
+    def abort(self) -> None:
+        """End the connection at once."""
+        if self.transport is not None and not self.lost:
+            cast(Any, self.transport).abortConnection()
+
+    def dataReceived(self, data: bytes) -> None:
+        """Take bytes from the server."""
+        exchange = self._exchange
+        if exchange is None:
+            # Nobody asked: whatever this is, the connection is out of step.
+            self.abort()
+            return
+        exchange.feed(data)
+        if exchange.complete and self._exchange is exchange:
+            self._exchange = None
+            if exchange.may_stay and not self.lost:
+                self._idle(self)
+            else:
+                cast(Any, self.transport).loseConnection()
+        exchange.tell()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Note the end of the connection; an exchange under way ends with it."""
+        self.lost = True
+        exchange, self._exchange = self._exchange, None
+        if exchange is not None:
+            exchange.cut_off(reason)
+
+
+class ConnectionFactory(Factory):
+    """Makes connections for an endpoint."""
+
+    noisy = False
+
+    def __init__(self, idle: Callable[[Connection], None]) -> None:
+        self._idle = idle
+
+    def buildProtocol(self, addr: object) -> Connection:
+        """Give a new connection."""
+        return Connection(self._idle)
+
+
+class _Exchange:
+    """A response as it comes in. The `on_…` methods are httptools' callbacks; they only note what they are told.
+
+    What was noted is told to others by `tell`, outside the parser: whoever hears it may end the connection.
+    """
+
+    def __init__(self, connection: Connection, is_head: bool) -> None:
+        self._connection = connection
+        self._is_head = is_head
+        self._parser: Any = httptools.HttpResponseParser(self)
+        self._phrase = b""
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._head_bytes = 0
+        self._has_end = False  # the head tells where the body ends
+        self._head_came = False
+        self._pieces: list[bytes] = []
+        self._problem: Exception | None = None
+        self._response: _Response | None = None
+        self.answered: Deferred[IResponse] = Deferred(lambda _: connection.abort())
+        self.complete = False
+        self.may_stay = False
+
+    def on_message_begin(self) -> None:
+        if self.complete:
+            # A second response to one request: whoever sends that cannot be kept.
+            self.may_stay = False
+            return
+        self._phrase, self._headers = b"", []
+
+    def on_status(self, phrase: bytes) -> None:
+        self._phrase += phrase
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        lower = name.lower()
+        self._headers.append((lower, value))
+        if lower in (b"content-length", b"transfer-encoding"):
+            self._has_end = True
+
+    def on_headers_complete(self) -> None:
+        code = self._parser.get_status_code()
+        if code >= 200 and not self.complete:
+            self._head_came = True
+            if self._is_head:
+                # Its head may announce a body that does not come, and the parser would wait for it.
+                self.complete = True
+
+    def on_body(self, piece: bytes) -> None:
+        if not self.complete:
+            self._pieces.append(piece)
+
+    def on_message_complete(self) -> None:
+        if self._head_came and not self.complete:
+            self.complete = True
+            self.may_stay = bool(self._parser.should_keep_alive())
+
+    def feed(self, data: bytes) -> None:
+        """Parse what came."""
+        if not self._head_came:
+            self._head_bytes += len(data)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._problem = NotHttp("the server wants to speak another protocol")
+        except httptools.HttpParserError as error:
+            if not self.complete:
+                self._problem = NotHttp(str(error))
+            self.may_stay = False
+        if not self._head_came and self._head_bytes > MOST_HEAD_BYTES and self._problem is None:
+            self._problem = NotHttp(f"a head of more than {MOST_HEAD_BYTES:,} bytes")
+
+    def tell(self) -> None:
+        """Hand on what was noted."""
+        if self._head_came and self._response is None:
+            self._response = _Response(self._connection, self._parser, self._phrase, self._headers)
+            self.answered.callback(self._response)
+        response = self._response
+        if response is not None:
+            pieces, self._pieces = self._pieces, []
+            for piece in pieces:
+                response.take(piece)
+        if self._problem is not None:
+            self.cut_off(Failure(self._problem))
+            self._connection.abort()
+        elif self.complete and response is not None:
+            response.end(Failure(ResponseDone()))
+
+    def cut_off(self, reason: Failure) -> None:
+        """Note that no more will come."""
+        if self.complete:
+            return
+        self.complete = True
+        if self._response is None:
+            if not self.answered.called:
+                is_garbage = isinstance(reason.value, NotHttp)
+                self.answered.errback(reason if is_garbage else Failure(ResponseNeverReceived([reason])))
+        elif self._has_end or self._problem is not None:
+            self._response.end(Failure(ResponseFailed([reason], self._response)))
+        else:
+            self._response.end(Failure(PotentialDataLoss()))
+
+
+@implementer(IResponse)
+class _Response:
+    """A response whose head has come; its body waits for whoever asks for it."""
+
+    previousResponse = None
+    request = None
+
+    def __init__(self, connection: Connection, parser: Any, phrase: bytes, headers: list[tuple[bytes, bytes]]) -> None:
+        major, _, minor = parser.get_http_version().partition(".")
+        self.version = (b"HTTP", int(major), int(minor or 0))
+        self.code: int = parser.get_status_code()
+        self.phrase = phrase
+        self.headers = Headers()
+        self.length: Any = _length(headers)
+        for name, value in headers:
+            self.headers.addRawHeader(name, value)
+        self._connection = connection
+        self._reader: Any = None
+        self._waiting: list[bytes] = []
+        self._ended: Failure | None = None
+
+    def deliverBody(self, protocol: IProtocol) -> None:
+        """Give the body to `protocol`, and then tell its `connectionLost` how it ended (IResponse)."""
+        self._reader = protocol
+        protocol.makeConnection(cast(Any, self._connection.transport))
+        waiting, self._waiting = self._waiting, []
+        for piece in waiting:
+            protocol.dataReceived(piece)
+        if self._ended is not None:
+            protocol.connectionLost(self._ended)
+
+    def setPreviousResponse(self, response: IResponse) -> None:
+        """Note the response that was redirected to this one; none ever is (IResponse)."""
+
+    def take(self, piece: bytes) -> None:
+        """Take a piece of the body."""
+        if self._reader is None:
+            self._waiting.append(piece)
+        else:
+            self._reader.dataReceived(piece)
+
+    def end(self, reason: Failure) -> None:
+        """Note the body's end."""
+        if self._ended is None:
+            self._ended = reason
+            if self._reader is not None:
+                self._reader.connectionLost(reason)
+
+
+def _length(headers: list[tuple[bytes, bytes]]) -> int | None:
+    for name, value in headers:
+        if name == b"content-length" and value.isdigit():
+            return int(value)
+    return None

@@ -1,0 +1,265 @@
+"""Delivering what was claimed: each message through limit, balance, transport and judgement to its settlement.
+
+It reads no store and waits for nothing; the transport tells it when an exchange has ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from random import getrandbits
+from random import random as chance
+from time import time as wall_clock
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure as Trouble
+
+from ap4r import events as happened
+from ap4r.dispatcher.balance import Upstream
+from ap4r.dispatcher.lanes import Lanes
+from ap4r.dispatcher.limit import Admission, Limit
+from ap4r.dispatcher.request import build_request
+from ap4r.dispatcher.transport import Call, Transport
+from ap4r.message import Delivery
+from ap4r.outcome import (
+    NOT_CALLED,
+    DeliveryRules,
+    Exchange,
+    Failure,
+    Fault,
+    PutBack,
+    Reason,
+    before_call,
+    judge,
+    slow_down_seconds,
+)
+from ap4r.storage.store import Lease, Settlement
+
+
+@dataclass(slots=True)
+class Terms:
+    """The settings of delivering, replaced as a whole when they are read anew."""
+
+    rules: DeliveryRules
+    timeout_seconds: float
+
+
+class Deliveries:
+    """Every message between its claim and its outcome."""
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        transport: Transport,
+        events: happened.Events,
+        limit: Limit,
+        lanes: Lanes,
+        upstreams: Mapping[str, Upstream],
+        terms: Terms,
+        *,
+        settle: Callable[[Settlement], None],
+        freed: Callable[[], None],
+        released: Callable[[], None],
+        may_call: Callable[[], bool],
+        random: Callable[[], float] = chance,
+        now: Callable[[], float] = wall_clock,
+    ) -> None:
+        self.clock = clock
+        self.transport = transport
+        self.events = events
+        self.limit = limit
+        self.upstreams = upstreams
+        self.terms = terms
+        self.random = random
+        self.now = now
+        self._lanes = lanes
+        self._settle = settle
+        self._freed = freed
+        self._released = released
+        self._may_call = may_call
+        self._in_flight: set[_Delivery] = set()
+
+    @property
+    def in_flight(self) -> int:
+        """How many messages are being called."""
+        return len(self._in_flight)
+
+    def take(self, leases: tuple[Lease, ...], claimed_at: float) -> None:
+        """Deliver these messages.
+
+        :param claimed_at: when the claim ended, by the reactor's clock.
+        """
+        for lease in leases:
+            delivery = _Delivery(self, lease, claimed_at)
+            try:
+                self._begin(delivery)
+            except Exception:  # noqa: BLE001 - one message's trouble must not be the others'
+                self.failed_unexpectedly(delivery)
+
+    def cut_all(self) -> None:
+        """End every call now; each gets the outcome of a call that was cut off."""
+        for delivery in list(self._in_flight):
+            delivery.cut()
+
+    def _begin(self, delivery: _Delivery) -> None:
+        lease = delivery.lease
+        now = self.clock.seconds()
+        history = lease.history(now - delivery.claimed_at)
+        origin = delivery.origin
+        self._lanes.learn(lease.lane, origin)
+        outcome = before_call(history, self.terms.rules)
+        if outcome is None and not self._may_call():
+            # The beat is too old: the message may be another dispatcher's by now.
+            outcome = PutBack()
+        if outcome is not None:
+            self._settle(Settlement(lease, outcome))
+            return
+        admission = self.limit.admit(origin, now)
+        if admission is Admission.HELD:
+            self._settle(Settlement(lease, PutBack()))
+            return
+        self._in_flight.add(delivery)
+        delivery.begin(now, probe=admission is Admission.PROBE)
+
+    def ended(self, delivery: _Delivery, exchange: Exchange) -> None:
+        """Judge an exchange and hand its outcome over to be settled (told by the delivery)."""
+        if delivery not in self._in_flight:
+            return
+        self._in_flight.remove(delivery)
+        self.limit.ended(delivery.origin)
+        lease = delivery.lease
+        history = lease.history(delivery.begun_at - delivery.claimed_at)
+        outcome = judge(exchange, history, self.terms.rules, self.random(), self.now())
+        self._hold_or_release(delivery, exchange)
+        message = lease.message
+        self.events.emit(
+            happened.CallEnded(
+                message.id, message.queue, message.target.url, lease.attempt, outcome, exchange.seconds
+            )
+        )
+        self._settle(Settlement(lease, outcome))
+        self._freed()
+
+    def failed_unexpectedly(self, delivery: _Delivery) -> None:
+        """Bring a message to an outcome after a defect of ours, so that it neither hangs nor is tried without end."""
+        trouble = Trouble()
+        lease = delivery.lease
+        self.events.emit(happened.Unexpected(f"delivering message {lease.message.id}", trouble.getTraceback()))
+        fault = Fault(Reason.BAD_RESPONSE, True, f"ap4r itself failed: {trouble.value!r}")
+        if delivery in self._in_flight:
+            self.ended(delivery, fault)
+        else:
+            history = lease.history(0.0)
+            self._settle(Settlement(lease, judge(fault, history, self.terms.rules, self.random(), self.now())))
+
+    def _hold_or_release(self, delivery: _Delivery, exchange: Exchange) -> None:
+        origin, failure = delivery.origin, None
+        asked_seconds = slow_down_seconds(exchange, self.terms.rules, self.now())
+        if asked_seconds is not None:
+            failure = Failure(Reason.SLOW_DOWN, exchange.status, seconds=exchange.seconds)
+        elif isinstance(exchange, Fault) and not exchange.called and exchange.reason in NOT_CALLED:
+            failure = Failure(exchange.reason, exchange.status, exchange.detail, exchange.seconds)
+        if failure is not None:
+            seconds = self.limit.hold(
+                origin, self.clock.seconds(), self.random(), probe=delivery.probe, asked_seconds=asked_seconds or 0.0
+            )
+            if seconds is not None:
+                self.events.emit(happened.TargetHeld(origin, seconds, failure))
+        elif delivery.probe and isinstance(exchange, Fault) and exchange.reason in (Reason.STOPPED, Reason.BAD_TARGET):
+            self.limit.unproved(origin)
+        elif delivery.probe and self.limit.release(origin):
+            self.events.emit(happened.TargetReleased(origin))
+            self._released()
+
+
+class _Delivery:
+    """One attempt: the calls to one server after the other until one takes it."""
+
+    __slots__ = ("_call", "_deliveries", "_server", "_tried", "begun_at", "claimed_at", "lease", "origin", "probe")
+
+    def __init__(self, deliveries: Deliveries, lease: Lease, claimed_at: float) -> None:
+        self._deliveries = deliveries
+        self.lease = lease
+        self.claimed_at = claimed_at
+        self.origin = lease.message.target.origin
+        self.begun_at = claimed_at
+        self.probe = False
+        self._tried: list[str] = []
+        self._server = ""
+        self._call: Call | None = None
+
+    def begin(self, now: float, *, probe: bool) -> None:
+        self.begun_at = now
+        self.probe = probe
+        message = self.lease.message
+        self._deliveries.events.emit(
+            happened.CallStarted(message.id, message.queue, message.target.url, self.lease.attempt)
+        )
+        self._call_next(None)
+
+    def cut(self) -> None:
+        if self._call is not None:
+            self._call.cut(Reason.STOPPED)
+
+    def _call_next(self, refused: Fault | None) -> None:
+        deliveries = self._deliveries
+        target = self.lease.message.target
+        now = deliveries.clock.seconds()
+        url = target.url
+        if target.upstream is not None:
+            upstream = deliveries.upstreams.get(target.upstream)
+            if upstream is None:
+                detail = f"no upstream is called {target.upstream}"
+                deliveries.ended(self, Fault(Reason.BAD_TARGET, False, detail))
+                return
+            server = upstream.choose(now, self._tried, anyway=self.probe)
+            if server is None:
+                deliveries.ended(self, refused or Fault(Reason.NO_SERVER, False, "every server is left out"))
+                return
+            self._server = server
+            url = server + url
+        self._send(url, now)
+
+    def _send(self, url: str, now: float) -> None:
+        deliveries, message = self._deliveries, self.lease.message
+        terms = deliveries.terms
+        history = self.lease.history(now - self.claimed_at)
+        request = build_request(
+            self.lease, url, history, terms.rules, now=deliveries.now(), span_id=f"{getrandbits(64):016x}"
+        )
+        self._call = None
+        call = deliveries.transport.begin(
+            request, max(0.0, self._left_seconds(now)), self._ended, fresh=message.delivery is Delivery.ONCE
+        )
+        if self._call is None:
+            self._call = call
+
+    def _left_seconds(self, now: float) -> float:
+        own = self.lease.message.timeout_seconds
+        whole = self._deliveries.terms.timeout_seconds if own is None else own
+        return whole - (now - self.begun_at)
+
+    def _ended(self, exchange: Exchange) -> None:
+        try:
+            if self._server and self._fails_over(exchange):
+                assert isinstance(exchange, Fault)
+                self._tried.append(self._server)
+                self._call_next(exchange)
+            else:
+                self._deliveries.ended(self, exchange)
+        except Exception:  # noqa: BLE001 - whatever it is, the message must come to an end
+            self._deliveries.failed_unexpectedly(self)
+
+    def _fails_over(self, exchange: Exchange) -> bool:
+        deliveries, now = self._deliveries, self._deliveries.clock.seconds()
+        upstream = deliveries.upstreams[str(self.lease.message.target.upstream)]
+        if not isinstance(exchange, Fault) or exchange.called:
+            upstream.answered(self._server)
+            return False
+        if exchange.reason not in NOT_CALLED:
+            return False
+        seconds = upstream.refused(self._server, now, deliveries.random())
+        if seconds is not None:
+            deliveries.events.emit(happened.ServerLeftOut(upstream.name, self._server, seconds))
+        # Without time left the next server would be blamed for what this one took.
+        return self._left_seconds(now) > 0.0

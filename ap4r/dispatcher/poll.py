@@ -1,0 +1,65 @@
+"""The regular glance at the store: what is due, who lives; and the rescue of what the dead were holding.
+
+One `look` serves all of it. It claims nothing itself; it wakes the claim loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from twisted.internet.interfaces import IReactorTime
+
+from ap4r.dispatcher.loop import Loop, Report
+from ap4r.dispatcher.store_thread import StoreThread
+from ap4r.dispatcher.watch import Watch
+from ap4r.events import DispatcherDied, Events
+from ap4r.storage.store import Look
+
+
+class Poll(Loop):
+    """Looks each 5 s (each second while others hold leases) and tells what it saw."""
+
+    def __init__(
+        self,
+        store: StoreThread,
+        clock: IReactorTime,
+        report: Report,
+        events: Events,
+        *,
+        own: Callable[[], str],
+        looked: Callable[[Look], None],
+        rescued: Callable[[], None],
+    ) -> None:
+        super().__init__(clock, self._look, report)
+        self._clock = clock
+        self._store = store
+        self._events = events
+        self._own = own
+        self._looked = looked
+        self._rescued = rescued
+        self._watch = Watch()
+
+    async def _look(self) -> float:
+        began = self._clock.seconds()
+        look = await self._store.run("look", self._store.store.look)
+        self._watch.saw(began, self._clock.seconds(), look.beats, self._own())
+        self._looked(look)
+        for owner, beat in self._watch.silent():
+            await self._rescue(owner, beat)
+        return self._watch.read_in_seconds(self._clock.seconds())
+
+    async def _rescue(self, owner: str, beat: int) -> None:
+        freed = dead = dropped = 0
+        try:
+            while True:
+                batch = await self._store.run("rescue", partial(self._store.store.rescue, owner, beat))
+                if batch is None or not (batch.freed or batch.dead or batch.dropped):
+                    break
+                freed, dead, dropped = freed + batch.freed, dead + batch.dead, dropped + batch.dropped
+                self._rescued()
+        finally:
+            if freed or dead or dropped:
+                self._events.emit(DispatcherDied(owner, freed, dead, dropped))
+        # If it turned out to live, its silence counts anew.
+        self._watch.forget(owner)

@@ -1,0 +1,46 @@
+"""Listening on what a setting names, with errors that say which setting. It knows nothing of what is served."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.error import CannotListenError
+from twisted.python.failure import Failure
+
+from ap4r.errors import ConfigError
+
+
+def listen(endpoints: Callable[[Any, str], Any], reactor: Any, setting: str, endpoint: str, factory: Any) -> Any:
+    """Listen on an endpoint such as `tcp:7438:interface=127.0.0.1` and give its port.
+
+    :param endpoints: makes an endpoint of its text (`twisted.internet.endpoints.serverFromString`).
+    :raises ConfigError: naming `setting`; the address is taken, or the text means nothing.
+    """
+    try:
+        made = endpoints(reactor, endpoint)
+    except (ValueError, TypeError, KeyError) as error:
+        problem = f"{endpoint} is not an address such as tcp:7438:interface=127.0.0.1 ({error})"
+        raise ConfigError(setting, problem) from error
+    ports: list[Any] = []
+    failures: list[Failure] = []
+    made.listen(factory).addCallbacks(ports.append, failures.append)
+    if ports:
+        return ports[0]
+    if not failures:
+        raise ConfigError(setting, f"{endpoint} does not say at once whether it listens; use tcp:")
+    refused = failures[0].value
+    why = refused.socketError if isinstance(refused, CannotListenError) else refused
+    raise ConfigError(setting, f"cannot listen on {endpoint}: {why}") from refused
+
+
+def url_of(address: Any) -> str:
+    """Give the URL at which a listening TCP port is reached from this host."""
+    host = getattr(address, "host", "127.0.0.1")
+    if host in ("", "0.0.0.0"):
+        host = "127.0.0.1"
+    elif host == "::":
+        host = "::1"
+    if ":" in host:
+        host = f"[{host}]"
+    return f"http://{host}:{getattr(address, 'port', 0)}"

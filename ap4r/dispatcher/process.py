@@ -1,0 +1,155 @@
+"""The dispatcher's process: its services in order, its signals, its exit code, its errors in one line."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import serverFromString
+from twisted.logger import ILogObserver
+from twisted.python.components import Componentized
+from twisted.web.server import Site
+
+from ap4r.dispatcher.app_server import AppServer
+from ap4r.dispatcher.health import Figures, Healthz, Root
+from ap4r.dispatcher.lines import Line
+from ap4r.dispatcher.log import Log
+from ap4r.dispatcher.observer import LineObserver, write_line
+from ap4r.dispatcher.port import listen, url_of
+from ap4r.dispatcher.service import Dispatcher
+from ap4r.errors import Ap4rError, ConfigError
+from ap4r.events import Events, ReloadFailed, Serving
+from ap4r.settings import Settings
+
+
+class Process(Service):
+    """Everything that runs in one dispatcher process: the health page, the application if it is served, the work.
+
+    On SIGTERM and SIGINT it drains and exits with 0 (a second one ends the grace), on SIGHUP it reads the settings
+    again. What keeps it from starting is one line on standard error, and exit code 1.
+    """
+
+    name = "ap4r"
+
+    def __init__(
+        self,
+        reactor: Any,
+        settings: Settings,
+        events: Events,
+        dispatcher: Dispatcher,
+        *,
+        app_server: AppServer | None,
+        call_own_app: bool,
+        read_settings: Callable[[], Settings],
+        observer: LineObserver | None,
+        log: Log,
+    ) -> None:
+        self._reactor = reactor
+        self._settings = settings
+        self._events = events
+        self._dispatcher = dispatcher
+        self._app_server = app_server
+        self._call_own_app = call_own_app
+        self._read_settings = read_settings
+        self._observer = observer
+        self._log = log
+        self._port: Any = None
+        self._stopping = False
+
+    def setServiceParent(self, parent: Any) -> None:
+        """Join twistd's application, bringing the log's observer along."""
+        if self._observer is not None and isinstance(parent, Componentized):
+            parent.setComponent(ILogObserver, self._observer)
+        super().setServiceParent(parent)  # type: ignore[no-untyped-call]
+
+    def privilegedStartService(self) -> None:
+        """Take the ports, the application's first: it is the one that may be a small one."""
+        super().privilegedStartService()  # type: ignore[no-untyped-call]
+        try:
+            if self._app_server is not None:
+                self._app_server.privilegedStartService()
+            if self._settings.listen != "none":
+                self._listen()
+            self._dispatcher.privilegedStartService()
+        except Ap4rError as error:
+            give_up(error)
+
+    def startService(self) -> None:
+        """Begin to work."""
+        super().startService()  # type: ignore[no-untyped-call]
+        try:
+            if self._app_server is not None:
+                self._app_server.startService()
+                self._call_own()
+            self._dispatcher.startService()
+        except Ap4rError as error:
+            give_up(error)
+        # Twisted puts its handlers in place when the reactor starts, and after the end it would send the signal to
+        # itself once more: an orderly end would look like a violent one.
+        self._reactor.callWhenRunning(self._take_signals)
+
+    def stopService(self) -> Deferred[None]:
+        """Drain. The application is served until the end: deliveries may be waiting for its answers."""
+        super().stopService()  # type: ignore[no-untyped-call]
+        return Deferred.fromCoroutine(self._stop())
+
+    def reload(self) -> None:
+        """Read the settings again and take over what can be; wrong ones change nothing."""
+        try:
+            settings = self._read_settings()
+        except ConfigError as error:
+            self._events.emit(ReloadFailed(str(error)))
+            return
+        self._settings = settings
+        if self._observer is not None:
+            self._observer.level, self._observer.format = settings.log_level, settings.log_format
+        self._dispatcher.reload(settings)
+        self._call_own()
+
+    async def _stop(self) -> None:
+        port, self._port = self._port, None
+        await self._dispatcher.stopService()
+        if self._app_server is not None:
+            await self._app_server.stopService()
+        if port is not None:
+            await port.stopListening()
+        self._log.close()
+
+    def _call_own(self) -> None:
+        if self._call_own_app and self._app_server is not None:
+            self._dispatcher.serve_app_at((self._app_server.url,))
+
+    def _listen(self) -> None:
+        figures = Figures(self._dispatcher.store, self._reactor)
+        site = Site(Root(Healthz(self._dispatcher.facts, figures)))
+        site.noisy = False
+        self._port = listen(serverFromString, self._reactor, "listen", self._settings.listen, site)
+        self._events.emit(Serving("health", url_of(self._port.getHost()) + "/healthz"))
+
+    def _take_signals(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self._reactor.callFromThread(self._end))
+        signal.signal(signal.SIGHUP, lambda *_: self._reactor.callFromThread(self.reload))
+
+    def _end(self) -> None:
+        if self._stopping:
+            self._dispatcher.hurry()
+        else:
+            self._stopping = True
+            self._reactor.stop()
+
+
+def give_up(error: Ap4rError) -> NoReturn:
+    """End the process before it has begun to work: one line on standard error, exit code 1."""
+    if os.path.samestat(os.fstat(2), os.stat(os.devnull)):
+        # A daemon's standard error reaches nobody, its log does; and twistd tells the shell that waits for it only of
+        # an Exception, never of SystemExit.
+        write_line(Line("error", "given_up", str(error)))
+        raise error
+    print(f"ap4r: {error}", file=sys.__stderr__)
+    raise SystemExit(1) from None

@@ -1,0 +1,127 @@
+"""Writing outcomes down: gathered for a few milliseconds, settled together, kept until the store has answered.
+
+It judges nothing.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from itertools import islice
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
+
+from ap4r import events as happened
+from ap4r.dispatcher.loop import Loop, Report
+from ap4r.dispatcher.store_thread import StoreThread
+from ap4r.errors import StoreError
+from ap4r.outcome import PutBack
+from ap4r.storage.store import Settled, Settlement
+
+GATHER_SECONDS = 0.005  #: an outcome waits this long for others, the window in which a crash repeats a delivery
+BATCH = 200  #: and no more than these are settled at once
+
+
+class Settlements:
+    """Keeps outcomes and settles them in batches, oldest first, through any outage.
+
+    :param settled: told after each batch, with whether a message of it was put back.
+    """
+
+    def __init__(
+        self,
+        store: StoreThread,
+        clock: IReactorTime,
+        report: Report,
+        events: happened.Events,
+        settled: Callable[[bool], None],
+    ) -> None:
+        self._store = store
+        self._events = events
+        self._settled = settled
+        self._kept: deque[Settlement] = deque()
+        self._loop = Loop(clock, self._turn, report)
+        # After a failure that is no store's fault, so that one bad row cannot keep the others back.
+        self._one_by_one = 0
+        self._all_settled: Deferred[None] | None = None
+
+    @property
+    def kept(self) -> int:
+        """How many outcomes are not settled yet."""
+        return len(self._kept)
+
+    def start(self) -> None:
+        """Begin to settle."""
+        self._loop.start()
+
+    def stop(self) -> Deferred[None]:
+        """Settle no more; fires when a batch that runs has its answer."""
+        return self._loop.stop()
+
+    def add(self, settlement: Settlement) -> None:
+        """Take an outcome; it is written down within milliseconds, or as soon as the store answers again."""
+        self._kept.append(settlement)
+        self._loop.wake(0.0 if len(self._kept) >= BATCH else GATHER_SECONDS)
+
+    def flush(self) -> Deferred[None]:
+        """Settle what is kept now; fires when nothing is left."""
+        if not self._kept:
+            return succeed(None)
+        self._loop.wake(0.0)
+        if self._all_settled is None:
+            self._all_settled = Deferred()
+        waiting: Deferred[None] = Deferred()
+        self._all_settled.chainDeferred(waiting)
+        return waiting
+
+    async def _turn(self) -> float | None:
+        if not self._kept:
+            return None
+        size = 1 if self._one_by_one else min(BATCH, len(self._kept))
+        batch = list(islice(self._kept, size))
+        try:
+            answers = await self._store.run("settle", partial(self._store.store.settle, batch))
+        except StoreError:
+            raise
+        except Exception:
+            self._after_defect(size)
+            raise
+        for _ in range(size):
+            self._kept.popleft()
+        self._one_by_one = max(0, self._one_by_one - size)
+        unknown = [
+            settlement for settlement, answer in zip(batch, answers, strict=True) if not self._noted(settlement, answer)
+        ]
+        self._kept.extendleft(reversed(unknown))
+        self._settled(any(isinstance(settlement.outcome, PutBack) for settlement in batch))
+        if not self._kept and self._all_settled is not None:
+            all_settled, self._all_settled = self._all_settled, None
+            all_settled.callback(None)
+        if not self._kept:
+            return None
+        if self._all_settled is not None or len(self._kept) >= BATCH:
+            return 0.0 if not unknown else GATHER_SECONDS
+        return GATHER_SECONDS
+
+    def _noted(self, settlement: Settlement, answer: Settled) -> bool:
+        message = settlement.lease.message
+        if answer is Settled.UNKNOWN:
+            return False
+        if answer is Settled.SETTLED:
+            self._events.emit(happened.Settled(message.id, message.queue, settlement.outcome))
+        else:
+            self._events.emit(happened.LeaseLost(message.id, message.queue))
+        return True
+
+    def _after_defect(self, size: int) -> None:
+        if size > 1:
+            self._one_by_one = size
+            return
+        # This one cannot be written down. Its lease stays until this dispatcher ends and is rescued then.
+        lost = self._kept.popleft()
+        self._one_by_one = max(0, self._one_by_one - 1)
+        doing = f"settling message {lost.lease.message.id}"
+        self._events.emit(happened.Unexpected(doing, Failure().getTraceback()))

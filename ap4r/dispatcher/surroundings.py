@@ -1,0 +1,49 @@
+"""What the dispatcher takes from outside: the world (replaced in tests), and the settings its parts work by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import random as chance
+from time import time as wall_clock
+
+from twisted.web.iweb import IAgentEndpointFactory
+
+from ap4r.dispatcher.deliver import Terms
+from ap4r.dispatcher.heartbeat import boottime
+from ap4r.dispatcher.store_thread import Workers
+from ap4r.dispatcher.transport import Bounds
+from ap4r.message import new_id
+from ap4r.settings import Settings
+
+#: What the dispatcher reads once; a change of the other settings is taken over while it runs.
+FIXED = frozenset(
+    {"store", "create_tables", "table_prefix", "put_memory_seconds", "store_deadline_seconds", "listen", "bell"}
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """The world outside. None makes what the operating system offers."""
+
+    workers: Workers | None = None
+    endpoints: IAgentEndpointFactory | None = None
+    random: Callable[[], float] = chance
+    now: Callable[[], float] = wall_clock
+    boottime: Callable[[], float] = boottime
+    make_owner: Callable[[], str] = new_id
+
+
+def bounds_of(settings: Settings) -> Bounds:
+    """Give the settings of an exchange."""
+    return Bounds(
+        connect_timeout_seconds=settings.connect_timeout_seconds,
+        read_bytes=settings.response_read_bytes,
+        kept_bytes=settings.response_kept_bytes,
+        search_true=settings.success == "ap4r",
+    )
+
+
+def terms_of(settings: Settings) -> Terms:
+    """Give the settings of delivering."""
+    return Terms(settings.delivery_rules, settings.timeout_seconds)

@@ -1,0 +1,284 @@
+"""One HTTP exchange with treq: a request goes out, and an `Answer` or a `Fault` comes back, never an exception.
+
+It does not judge, repeat or choose a server. One deadline covers everything: looking up, connecting, shaking hands,
+sending, and reading the body, which is read to a bound.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from typing import Any, cast
+
+from treq.client import HTTPClient
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.python.failure import Failure
+from twisted.web.client import URI, ResponseDone
+from twisted.web.http import PotentialDataLoss
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import IAgent, IAgentEndpointFactory, IBodyProducer, IResponse
+from zope.interface import implementer
+
+from ap4r.dispatcher.classify import answer_of, fault_of
+from ap4r.dispatcher.connection import Connection, ConnectionFactory
+from ap4r.dispatcher.pool import Pool, Server
+from ap4r.dispatcher.request import Request
+from ap4r.dispatcher.wire import NO_COOKIES, Body, Reader, prepared_url
+from ap4r.outcome import Exchange, Reason
+
+_JUDGED_HEADERS = ("retry-after", "ap4r-retry")
+_TOKEN = re.compile(rb"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_VISIBLE = re.compile(rb"[\x21-\x7e]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """The settings of an exchange. Durations are seconds, sizes are bytes."""
+
+    connect_timeout_seconds: float = 5.0
+    read_bytes: int = 1024 * 1024
+    kept_bytes: int = 4 * 1024
+    search_true: bool = False
+
+
+class Transport:
+    """Makes exchanges over persistent connections.
+
+    :param may_write: asked right before the first byte of a request is written; false ends the exchange uncalled.
+    """
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        endpoints: IAgentEndpointFactory,
+        bounds: Bounds,
+        *,
+        connections: int,
+        may_write: Callable[[], bool],
+    ) -> None:
+        self.clock = clock
+        self.endpoints = endpoints
+        self.bounds = bounds
+        self.may_write = may_write
+        self.kept = Pool(clock, connections)
+
+    def begin(
+        self, request: Request, timeout_seconds: float, done: Callable[[Exchange], None], *, fresh: bool = False
+    ) -> Call:
+        """Begin an exchange; `done` is told its end exactly once, possibly before this returns.
+
+        :param fresh: over a connection of its own, which cannot be stale.
+        """
+        call = Call(self, done, fresh=fresh)
+        call.start(request, timeout_seconds)
+        return call
+
+    def allow(self, connections: int, endpoints: IAgentEndpointFactory, bounds: Bounds) -> None:
+        """Take other settings for exchanges from now on; connections stay."""
+        self.kept.most = connections
+        self.endpoints = endpoints
+        self.bounds = bounds
+
+    def close(self) -> None:
+        """Let go of the kept connections."""
+        self.kept.close()
+
+
+@implementer(IAgent)
+class Call:
+    """One exchange. To treq it is the agent: so it learns the moment of writing."""
+
+    __slots__ = (
+        "_begun_at",
+        "_called",
+        "_connect_deadline",
+        "_connection",
+        "_cut",
+        "_deadline",
+        "_done",
+        "_fresh",
+        "_pending",
+        "_response",
+        "_status",
+        "_transport",
+    )
+
+    def __init__(self, transport: Transport, done: Callable[[Exchange], None], *, fresh: bool) -> None:
+        self._transport = transport
+        self._fresh = fresh
+        self._done: Callable[[Exchange], None] | None = done
+        self._begun_at = transport.clock.seconds()
+        self._deadline: IDelayedCall | None = None
+        self._connect_deadline: IDelayedCall | None = None
+        self._pending: Deferred[Any] | None = None
+        self._connection: Connection | None = None
+        self._called = False
+        self._cut: Reason | None = None
+        self._status: int | None = None
+        self._response: Any = None
+
+    def start(self, request: Request, timeout_seconds: float) -> None:
+        """Send the request."""
+        clock = self._transport.clock
+        self._deadline = clock.callLater(timeout_seconds, self.cut, Reason.TIMEOUT)
+        try:
+            pending = HTTPClient(self, NO_COOKIES).request(
+                request.method,
+                prepared_url(request.url),
+                headers=Headers(request.headers),
+                data=cast(Any, Body(request.body)) if request.body else None,
+                cookies=NO_COOKIES,
+                allow_redirects=False,
+                unbuffered=True,
+                reactor=cast(Any, clock),
+            )
+        except Exception:  # noqa: BLE001 - whatever it is, it becomes a value
+            self._failed(Failure())
+            return
+        self._pending = pending
+        pending.addCallbacks(self._headers_came, self._failed)
+
+    def cut(self, reason: Reason) -> None:
+        """End the exchange now; its end is a `Fault` of this reason."""
+        if self._done is None:
+            return
+        self._cut = reason
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending.cancel()
+        self._failed(None)
+        self._abort()
+
+    def request(
+        self, method: bytes, uri: bytes, headers: Headers | None = None, bodyProducer: IBodyProducer | None = None
+    ) -> Deferred[IResponse]:
+        """Send a request for treq (IAgent)."""
+        assert headers is not None
+        # treq asks for gzip behind our back. A compressed answer has no honest size, and nobody asked for it.
+        asked = headers.getRawHeaders(b"accept-encoding", [])[:-1]
+        headers.setRawHeaders(b"accept-encoding", asked or [b"identity"])
+        uri_parts, server, resource, host = _taken_apart(uri)
+        _check(method, headers)
+        if not headers.hasHeader(b"host"):
+            headers.setRawHeaders(b"host", [host])
+        if self._fresh:
+            headers.setRawHeaders(b"connection", [b"close"])
+        connection = None if self._fresh else self._transport.kept.take(server)
+        if connection is not None:
+            sent = self._send(connection, method, resource, headers, bodyProducer)
+        else:
+            transport = self._transport
+            self._connect_deadline = transport.clock.callLater(
+                transport.bounds.connect_timeout_seconds, self.cut, Reason.CONNECT_TIMEOUT
+            )
+            idle = _let_go if self._fresh else partial(transport.kept.keep, server)
+            connecting: Deferred[Any] = transport.endpoints.endpointForURI(uri_parts).connect(ConnectionFactory(idle))
+            sent = connecting.addCallback(self._send, method, resource, headers, bodyProducer)
+        return sent.addCallback(_without_encoding)
+
+    def _send(
+        self,
+        connection: Connection,
+        method: bytes,
+        resource: bytes,
+        headers: Headers,
+        body: IBodyProducer | None,
+    ) -> Deferred[IResponse]:
+        if self._connect_deadline is not None and self._connect_deadline.active():
+            self._connect_deadline.cancel()
+        if self._done is None or not self._transport.may_write():
+            connection.abort()
+            self._cut = self._cut or Reason.STOPPED
+            raise _NotNow
+        self._connection = connection
+        self._called = True
+        return connection.send(method, resource, headers, body)
+
+    def _headers_came(self, response: Any) -> None:
+        self._pending = None
+        if self._done is None:
+            self._abort()
+            return
+        self._status = response.code
+        self._response = response
+        response.deliverBody(Reader(self._transport.bounds.read_bytes, self.cut, self._body_ended))
+
+    def _body_ended(self, body: bytes, reason: Failure) -> None:
+        if self._done is None:
+            return
+        # A body without a length ends with its connection (RFC 9112, 6.3): that is all that can be known of it.
+        if not reason.check(ResponseDone, PotentialDataLoss):
+            self._failed(reason)
+            return
+        bounds, response = self._transport.bounds, self._response
+        headers: dict[str, str] = {}
+        if not 200 <= response.code < 300:
+            for name in _JUDGED_HEADERS:
+                values = response.headers.getRawHeaders(name)
+                if values:
+                    headers[name] = values[-1]
+        answer = answer_of(
+            response.code, headers, body, kept_bytes=bounds.kept_bytes, search_true=bounds.search_true,
+            seconds=self._seconds(),
+        )  # fmt: skip
+        self._finish(answer)
+
+    def _failed(self, failure: Failure | None) -> None:
+        if self._done is not None:
+            self._finish(
+                fault_of(failure, called=self._called, cut=self._cut, status=self._status, seconds=self._seconds())
+            )
+
+    def _finish(self, exchange: Exchange) -> None:
+        done, self._done = self._done, None
+        self._pending = None
+        for timer in (self._deadline, self._connect_deadline):
+            if timer is not None and timer.active():
+                timer.cancel()
+        self._deadline = self._connect_deadline = None
+        if done is not None:
+            done(exchange)
+
+    def _abort(self) -> None:
+        # Closing politely would wait for a TLS peer to agree, and an endless body would go on coming.
+        if self._connection is not None:
+            self._connection.abort()
+
+    def _seconds(self) -> float:
+        return self._transport.clock.seconds() - self._begun_at
+
+
+@lru_cache(maxsize=4_096)
+def _taken_apart(url: bytes) -> tuple[URI, Server, bytes, bytes]:
+    if not _VISIBLE.fullmatch(url):
+        raise ValueError("a URL is made of visible ASCII characters")
+    parts = URI.fromBytes(url)
+    return parts, (parts.scheme, parts.host, parts.port), parts.originForm, parts.netloc
+
+
+def _check(method: bytes, headers: Headers) -> None:
+    """Refuse what would blur where a line of the request ends, before any connection is made for it.
+
+    :raises ValueError: saying what is wrong. Twisted's `Headers` has put every value on one line already.
+    """
+    if not _TOKEN.fullmatch(method):
+        raise ValueError("a method is a token (RFC 9110, 9.1)")
+    if len(headers.getRawHeaders(b"host", ())) > 1:
+        raise ValueError("a request has one Host (RFC 9112, 3.2)")
+
+
+def _let_go(connection: Connection) -> None:
+    cast(Any, connection.transport).loseConnection()
+
+
+class _NotNow(Exception):
+    """The request must not be written now."""
+
+
+def _without_encoding(response: Any) -> Any:
+    # Hides the header from treq, which would decompress; the bytes stay as they came.
+    response.headers.removeHeader(b"content-encoding")
+    return response

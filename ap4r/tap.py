@@ -1,0 +1,191 @@
+"""`twistd ap4r`: its options, and the service that they describe."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+from twisted.application.service import IService
+from twisted.python import usage
+from twisted.python.logfile import LogFile
+
+from ap4r.dispatcher.app_server import AppServer
+from ap4r.dispatcher.log import Log
+from ap4r.dispatcher.observer import LineObserver, TextOutput, standard_output, write_line
+from ap4r.dispatcher.process import Process, give_up
+from ap4r.dispatcher.service import Dispatcher
+from ap4r.errors import Ap4rError, StoreUnavailable
+from ap4r.events import Events
+from ap4r.settings import Settings, load_settings
+from ap4r.storage.open import open_store
+from ap4r.target import APP
+
+#: Options that are settings too: command line, then AP4R_* variables, then ap4r.toml.
+_SETTINGS = {
+    "store": "store",
+    "listen": "listen",
+    "bell": "bell",
+    "concurrency": "concurrency",
+    "grace": "grace_seconds",
+    "log-format": "log_format",
+    "log-level": "log_level",
+}
+_NUMBERS = frozenset({"concurrency", "grace"})
+_TWISTD_PIDFILE = "twistd.pid"
+
+
+class Options(usage.Options):
+    """The options of `twistd ap4r`."""
+
+    synopsis = "[options]"
+    longdesc = (
+        "Delivers the messages of a store as HTTP requests. Without options: sqlite:///ap4r.db, the application at "
+        "http://127.0.0.1:8000. Every option but --app, --app-listen and --app-threads is also a setting in ap4r.toml "
+        "and an AP4R_* variable; the command line wins. SIGTERM drains and exits with 0, SIGHUP reads the settings "
+        "again."
+    )
+    optParameters = [
+        ["store", None, None, "Where messages are kept. [default: sqlite:///ap4r.db]"],
+        ["config", None, None, "The settings' file. [default: ap4r.toml if there is one]"],
+        ["app", None, None, "Serve this WSGI application too, in this process, as MODULE:NAME."],
+        ["app-listen", None, "tcp:8000:interface=127.0.0.1", "Where it is served."],
+        ["app-threads", None, "16", "Threads for it; deliveries use at most three quarters of them at once."],
+        [
+            "listen",
+            None,
+            None,
+            "Where /healthz is answered; `none` for nowhere. [default: tcp:7438:interface=127.0.0.1]",
+        ],
+        [
+            "bell",
+            None,
+            None,
+            "Where new messages are announced; `none` for polling. [default: udp:0:interface=127.0.0.1]",
+        ],
+        ["concurrency", None, None, "Calls in flight at once. [default: 64]"],
+        ["grace", None, None, "Seconds that calls in flight have to end at SIGTERM. [default: 25]"],
+        ["log-format", None, None, "`text` or `json`, one line an event. [default: text]"],
+        ["log-level", None, None, "`debug`, `info`, `warn` or `error`. [default: info]"],
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self["app-url"] = []
+        self._given: set[str] = set()
+
+    def opt_app_url(self, url: str) -> None:
+        """A server of the application; give it several times for several, they are used in turn.
+        [default: http://127.0.0.1:8000]
+        """
+        self["app-url"].append(url)
+
+    def postOptions(self) -> None:
+        """Check what can be checked without opening anything.
+
+        :raises UsageError: an option has a value that means nothing.
+        """
+        try:
+            self["app-threads"] = int(self["app-threads"])
+        except ValueError:
+            raise usage.UsageError(f"--app-threads: {self['app-threads']} is not a whole number") from None
+        if self["app-threads"] < 1:
+            raise usage.UsageError("--app-threads: there must be at least one")
+        if self["app"] is not None and not self["app"].partition(":")[0]:
+            raise usage.UsageError("--app: name the application as MODULE:NAME")
+        for name in _NUMBERS:
+            if self[name] is not None:
+                self[name] = _number(name, self[name])
+        # twistd is run from anywhere; the application's modules are where it is run, as with `python -m`.
+        if os.getcwd() not in sys.path:
+            sys.path.insert(0, os.getcwd())
+        self._no_pidfile_unless_asked_for()
+
+    def read_settings(self) -> Settings:
+        """Read the settings, these options winning.
+
+        :raises ConfigError: a setting is unknown or out of range.
+        """
+        given: dict[str, Any] = {setting: self[option] for option, setting in _SETTINGS.items()}
+        return load_settings(self["config"], **given, app_urls=tuple(self["app-url"]) or None)
+
+    def _no_pidfile_unless_asked_for(self) -> None:
+        parent = getattr(self, "parent", None)
+        if parent is None or parent.get("pidfile") != _TWISTD_PIDFILE:
+            return
+        if not any(argument.startswith("--pidfile") for argument in sys.argv):
+            parent["pidfile"] = ""
+
+
+def makeService(options: Options) -> IService:
+    """Make the service that twistd runs.
+
+    The store is looked at, so that a wrong URL, a corrupt file or another version is told at once; it is closed
+    again, because twistd may fork after this.
+    """
+    from twisted.internet import reactor
+
+    try:
+        settings = options.read_settings()
+        store = open_store(settings.store, settings)
+        try:
+            store.prepare()
+        except StoreUnavailable:
+            # It passes; the dispatcher waits for it, and says so.
+            pass
+        finally:
+            store.close()
+        _export(options, settings)
+        events = Events()
+        app_server, call_own_app, caps = None, False, {}
+        if options["app"] is not None:
+            threads = options["app-threads"]
+            app_server = AppServer(
+                reactor, options["app"], options["app-listen"], threads, events, settings.grace_seconds
+            )
+            call_own_app = not options["app-url"]
+            if call_own_app:
+                # A handler may call its own application, and people want answers while jobs run.
+                caps[APP] = max(1, threads * 3 // 4)
+        dispatcher = Dispatcher(reactor, store, settings, events, caps=caps)
+    except Ap4rError as error:
+        give_up(error)
+    observer = _observer(getattr(options, "parent", None) or {}, settings)
+    log = Log(reactor, write_line, observer.wants_debug if observer else lambda: settings.log_level == "debug")
+    events.subscribe(log)
+    return Process(
+        reactor, settings, events, dispatcher, app_server=app_server, call_own_app=call_own_app,
+        read_settings=options.read_settings, observer=observer, log=log,
+    )  # fmt: skip
+
+
+def _export(options: Options, settings: Settings) -> None:
+    # The application's middleware, imported later in this process, must put into the same store.
+    if options["app"] is not None:
+        os.environ["AP4R_STORE"] = settings.store
+        if options["config"]:
+            os.environ["AP4R_CONFIG"] = os.path.abspath(options["config"])
+    if options["config"]:
+        options["config"] = os.path.abspath(options["config"])
+
+
+def _observer(twistd: Any, settings: Settings) -> LineObserver | None:
+    """Give what prints our lines, where twistd would print its own; None where an option of twistd says how."""
+    if twistd.get("logger") or twistd.get("syslog"):
+        return None
+    path = twistd.get("logfile")
+    output: TextOutput
+    if twistd.get("nodaemon") or twistd.get("debug"):
+        output = standard_output() if path in (None, "", "-") else LogFile.fromFullPath(path)
+    else:
+        output = LogFile.fromFullPath(path or "twistd.log")
+    return LineObserver(output, settings.log_level, settings.log_format)
+
+
+def _number(name: str, text: str) -> float | int:
+    try:
+        return float(text) if name == "grace" else int(text)
+    except ValueError:
+        raise usage.UsageError(f"--{name}: {text} is not a number") from None
+
+

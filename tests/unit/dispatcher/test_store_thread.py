@@ -1,0 +1,134 @@
+"""store_thread: blocking calls in threads of their own, in order, bounded by a deadline."""
+
+from __future__ import annotations
+
+import pytest
+from twisted.internet.task import Clock
+
+from ap4r import events
+from ap4r.dispatcher.outage import Outage
+from ap4r.dispatcher.store_thread import GRACE_SECONDS, StoreThread
+from ap4r.errors import StoreUnavailable
+from tests.support.memory_store import MemoryStore
+from tests.unit.dispatcher.world import Inline
+
+
+class Bench:
+    """A store thread on a fake clock, with a log of what was called and answered."""
+
+    def __init__(self, threads=1):
+        self.clock = Clock()
+        self.workers = Inline(self.clock)
+        self.told = []
+        heard = events.Events()
+        heard.subscribe(self.told.append)
+        outage = Outage("memory", self.clock, heard)
+        self.thread = StoreThread(
+            MemoryStore(), self.clock, self.workers, outage, deadline_seconds=5.0, threads=threads
+        )
+        self.called = []
+        self.answers = {}
+
+    def run(self, name, **options):
+        """Run a call of this name."""
+
+        def call():
+            self.called.append(name)
+            return name
+
+        self.thread.run(name, call, **options).addBoth(lambda answer: self.answers.__setitem__(name, answer))
+
+
+def test_a_result_comes_back():
+    """And so does what a call raises."""
+    bench = Bench()
+    bench.run("a")
+    assert bench.answers == {"a": "a"}
+    failures = []
+    bench.thread.run("b", lambda: 1 // 0).addErrback(failures.append)
+    assert failures[0].check(ZeroDivisionError)
+    assert bench.clock.getDelayedCalls() == []
+
+
+def test_one_call_at_a_time_in_order():
+    """With one thread the others wait for their turn."""
+    bench = Bench()
+    bench.workers.seconds = 1.0
+    for name in "abc":
+        bench.run(name)
+    assert bench.called == []
+    bench.clock.advance(1.0)
+    assert bench.called == ["a"]
+    bench.clock.pump([1.0, 1.0])
+    assert bench.called == ["a", "b", "c"]
+    assert list(bench.answers) == ["a", "b", "c"]
+
+
+def test_several_threads_run_several_calls():
+    """As many as there are threads."""
+    bench = Bench(threads=2)
+    bench.workers.seconds = 1.0
+    for name in "abc":
+        bench.run(name)
+    bench.clock.advance(1.0)
+    assert bench.called == ["a", "b"]
+
+
+def test_urgent_goes_first():
+    """A beat does not wait behind claims."""
+    bench = Bench()
+    bench.workers.seconds = 1.0
+    for name in "ab":
+        bench.run(name)
+    bench.run("beat", urgent=True)
+    bench.clock.pump([1.0, 1.0, 1.0])
+    assert bench.called == ["a", "beat", "b"]
+
+
+def test_a_call_that_hangs_is_given_up():
+    """After the deadline its result is unknown, and what comes later is ignored."""
+    bench = Bench()
+    bench.workers.stuck = True
+    bench.run("a")
+    bench.clock.advance(5.0 + GRACE_SECONDS)
+    error = bench.answers["a"].value
+    assert isinstance(error, StoreUnavailable)
+    assert error.outcome_unknown
+    bench.workers.let_go()
+    assert bench.answers["a"].value is error
+
+
+def test_a_call_that_waits_too_long_was_not_made():
+    """Its result is known: nothing was done, and nothing will be."""
+    bench = Bench()
+    bench.workers.stuck = True
+    bench.run("a")
+    bench.run("b")
+    bench.clock.advance(5.0 + GRACE_SECONDS)
+    error = bench.answers["b"].value
+    assert isinstance(error, StoreUnavailable)
+    assert not error.outcome_unknown
+    bench.workers.let_go()
+    assert bench.called == ["a"]
+
+
+def test_the_deadline_counts_from_the_turn():
+    """Who waited is not given less time."""
+    bench = Bench()
+    bench.workers.seconds = 4.0
+    bench.run("a")
+    bench.run("b")
+    bench.clock.pump([4.0, 4.0])
+    assert bench.answers == {"a": "a", "b": "b"}
+
+
+@pytest.mark.parametrize("kind", ["same", "other"])
+def test_an_outage_ends_when_what_failed_succeeds(kind):
+    """On a full disk reads succeed while writes fail: that is no recovery."""
+    bench = Bench()
+    bench.thread.outage.failed("claim", "disk full", 0.1)
+    bench.clock.advance(3.0)
+    bench.run("claim" if kind == "same" else "look")
+    recovered = [event for event in bench.told if isinstance(event, events.StoreRecovered)]
+    assert recovered == ([events.StoreRecovered("memory", 3.0)] if kind == "same" else [])
+    assert bench.thread.outage.lasts is (kind == "other")
