@@ -1,0 +1,1 @@
+"""What an operator asks of a store and of its dispatchers. Knows neither the middleware nor the dispatcher."""

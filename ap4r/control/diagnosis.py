@@ -1,0 +1,31 @@
+"""Say what keeps messages from being delivered soon. Pure: figures in, sentences out."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from ap4r.storage.store import StoreStatus
+
+#: A message due for longer with no dispatcher alive means that nobody will deliver it.
+STUCK_SECONDS = 60.0
+
+
+def is_stuck(status: StoreStatus) -> bool:
+    """Tell whether messages wait for a dispatcher that is not there."""
+    return status.oldest_due_seconds >= STUCK_SECONDS and not any(one.alive for one in status.dispatchers)
+
+
+def findings(status: StoreStatus, bells: Collection[str]) -> list[str]:
+    """Give a sentence for everything that a person should know or do; none when all is well."""
+    found = []
+    if not any(one.alive for one in status.dispatchers):
+        found.append("no dispatcher of this store is alive; start one with: twistd -n ap4r")
+    elif not bells:
+        found.append("no dispatcher has a doorbell, so a new message waits for the next poll, up to 5 s (setting bell)")
+    silent = [one.name for one in status.dispatchers if not one.alive and one.leased]
+    if silent:
+        found.append(f"silent with messages in hand: {', '.join(silent)}; a living dispatcher takes them within 20 s")
+    dead = sum(queue.dead for queue in status.queues)
+    if dead:
+        found.append(f"dead letters wait for a person: {dead:,} (ap4r dead)")
+    return found

@@ -1,0 +1,246 @@
+"""The command `ap4r` tells the truth about a store, and mends only what it was asked to."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+
+from ap4r.cli import main
+from ap4r.message import Delivery, Message, Put, new_id
+from ap4r.outcome import Dead, Failure, Reason
+from ap4r.settings import load_settings
+from ap4r.storage.open import open_store
+from ap4r.storage.store import Settlement
+from ap4r.target import parse_target
+
+
+@pytest.fixture
+def url(tmp_path):
+    return f"sqlite:///{tmp_path}/ap4r.db"
+
+
+@pytest.fixture
+def store(url):
+    opened = open_store(url, load_settings(environ={}, store=url))
+    opened.prepare()
+    yield opened
+    opened.close()
+
+
+def put(store, count=1, *, path="/search/reindex", delivery=Delivery.REPEATED, now=None):
+    target, queue = parse_target(path)
+    messages = tuple(
+        Message(id=new_id(), queue=queue, target=target, delivery=delivery, body=b"secret") for _ in range(count)
+    )
+    store.put(Put(new_id(), messages), now=now)
+    return [message.id for message in messages]
+
+
+def bury(store, *, called=True):
+    store.register("grave", "digger:1", "0", "")
+    failure = Failure(Reason.GONE, 410, "not here any more")
+    leases = store.claim("grave", 1_000).leases
+    store.settle([Settlement(lease, Dead(Reason.GONE, failure, called=called)) for lease in leases])
+    store.unregister("grave")
+    return [lease.message.id for lease in leases]
+
+
+def run(capsys, *arguments):
+    code = main(arguments)
+    printed = capsys.readouterr()
+    return code, printed.out, printed.err
+
+
+def test_status_counts_each_state_by_queue(store, url, capsys):
+    """`status --json` gives the messages of each queue in each state."""
+    put(store, 3)
+    put(store, 2, path="/mail/send")
+    store.register("one", "host:7", "0.1", "")
+    store.claim("one", 1)
+    code, out, _ = run(capsys, "status", "--store", url, "--json")
+    status = json.loads(out)
+    queues = {queue["queue"]: queue for queue in status["queues"]}
+    assert code == 0
+    assert sum(queue["ready"] for queue in queues.values()) == 4
+    assert sum(queue["leased"] for queue in queues.values()) == 1
+    assert set(queues) == {"queue.mail.send", "queue.search.reindex"}
+    assert [(one["name"], one["leased"], one["alive"]) for one in status["dispatchers"]] == [("host:7", 1, True)]
+
+
+def test_status_for_people_names_queues_and_dispatchers(store, url, capsys):
+    """`status` prints a line for every queue and every dispatcher."""
+    put(store)
+    store.register("one", "host:7", "0.1", "")
+    code, out, _ = run(capsys, "status", "--store", url)
+    assert code == 0
+    assert "queue.search.reindex" in out
+    assert "host:7" in out
+    assert "alive" in out
+
+
+def test_status_exits_1_when_nobody_delivers(store, url, capsys):
+    """Messages due for a minute without a living dispatcher are an alarm."""
+    put(store, now=time.time() - 61)
+    code, _, err = run(capsys, "status", "--store", url)
+    assert code == 1
+    assert "no dispatcher of this store is alive" in err
+
+
+def test_status_exits_0_when_somebody_delivers(store, url, capsys):
+    """The same messages are no alarm while a dispatcher lives."""
+    put(store, now=time.time() - 61)
+    store.register("one", "host:7", "0.1", "")
+    assert run(capsys, "status", "--store", url)[0] == 0
+
+
+def test_dead_tells_why_and_never_shows_the_body(store, url, capsys):
+    """A dead letter is listed with its target and reason, its body is not."""
+    (message_id,) = put(store)
+    bury(store)
+    code, out, _ = run(capsys, "dead", "--store", url)
+    assert code == 0
+    assert message_id in out
+    assert "POST app:/search/reindex" in out
+    assert "gone 410" in out
+    assert "secret" not in out
+    letters = json.loads(run(capsys, "dead", "--store", url, "--json")[1])
+    assert [(letter["message"]["id"], letter["reason"], letter["status"]) for letter in letters] == [
+        (message_id, "gone", 410)
+    ]
+    assert "secret" not in json.dumps(letters)
+
+
+def test_dead_pages_and_filters_by_queue(store, url, capsys):
+    """--limit, --after and --queue give a part of the dead letters."""
+    ids = put(store, 3) + put(store, 1, path="/mail/send")
+    bury(store)
+
+    def listed(*options):
+        out = run(capsys, "dead", "--store", url, "--json", *options)[1]
+        return [letter["message"]["id"] for letter in json.loads(out)]
+
+    assert listed("--limit", "2") == ids[:2]
+    assert listed("--after", ids[1]) == ids[2:]
+    assert listed("--queue", "queue.mail.send") == ids[3:]
+
+
+def test_replay_puts_back_by_id(store, url, capsys):
+    """A dead letter that is replayed is ready again; the others stay dead."""
+    first, second = put(store, 2)
+    bury(store)
+    code, out, _ = run(capsys, "replay", first, "--store", url)
+    assert (code, out) == (0, "1 put back\n")
+    assert [letter.message.id for letter in store.dead()] == [second]
+    assert store.status().queues[0].ready == 1
+
+
+def test_replay_all_walks_through_every_page(store, url, capsys):
+    """--all puts back more than one page of dead letters."""
+    put(store, 700)
+    bury(store)
+    code, out, _ = run(capsys, "replay", "--all", "--store", url, "--json")
+    assert code == 0
+    assert len(json.loads(out)["replayed"]) == 700
+    assert store.dead() == []
+
+
+def test_replay_all_of_one_queue_leaves_the_others(store, url, capsys):
+    """--all --queue puts back that queue's dead letters only."""
+    put(store, 2)
+    put(store, 1, path="/mail/send")
+    bury(store)
+    assert run(capsys, "replay", "--all", "--queue", "queue.mail.send", "--store", url)[0] == 0
+    assert [letter.message.queue for letter in store.dead()] == ["queue.search.reindex"] * 2
+
+
+def test_a_called_once_message_needs_again(store, url, capsys):
+    """A second call of a `once` message happens only when a person insists."""
+    (message_id,) = put(store, delivery=Delivery.ONCE)
+    bury(store)
+    code, _, err = run(capsys, "replay", message_id, "--store", url)
+    assert code == 1
+    assert "--again" in err
+    assert len(store.dead()) == 1
+    assert run(capsys, "replay", message_id, "--again", "--store", url)[0] == 0
+    assert store.dead() == []
+
+
+def test_a_once_message_that_was_never_called_goes_back_freely(store, url, capsys):
+    """No call was made, so a replay cannot be a second one."""
+    (message_id,) = put(store, delivery=Delivery.ONCE)
+    bury(store, called=False)
+    assert run(capsys, "replay", message_id, "--store", url)[0] == 0
+
+
+def test_replay_of_an_unknown_id_says_so(store, url, capsys):
+    """An id that is no dead letter is named, and the exit code is 1."""
+    unknown = new_id()
+    code, _, err = run(capsys, "replay", unknown, "--store", url)
+    assert code == 1
+    assert unknown in err
+
+
+@pytest.mark.parametrize("arguments", [["replay"], ["replay", "--all", new_id()], ["replay", new_id(), "--queue", "x"]])
+def test_replay_refuses_what_is_not_clear(store, url, capsys, arguments):
+    """Neither ids nor --all, or both, changes nothing and exits 2."""
+    put(store)
+    bury(store)
+    assert run(capsys, *arguments, "--store", url)[0] == 2
+    assert len(store.dead()) == 1
+
+
+def test_looking_at_a_store_that_is_not_there_makes_none(tmp_path, capsys):
+    """A slip of the pen in --store is an error, not a new empty file."""
+    path = tmp_path / "typo.db"
+    code, _, err = run(capsys, "status", "--store", f"sqlite:///{path}")
+    assert code == 2
+    assert "no such file" in err
+    assert not path.exists()
+
+
+def test_migrate_makes_the_tables_and_says_what_it_did(tmp_path, capsys):
+    """`migrate` makes tables, a second one has nothing to do, and --check tells them apart."""
+    url = f"sqlite:///{tmp_path}/new.db"
+    (tmp_path / "new.db").touch()
+    assert run(capsys, "migrate", "--check", "--store", url)[0] == 1
+    code, out, _ = run(capsys, "migrate", "--store", url)
+    assert code == 0
+    assert "from nothing to version" in out
+    assert "nothing to do" in run(capsys, "migrate", "--store", url)[1]
+    assert run(capsys, "migrate", "--check", "--store", url)[0] == 0
+
+
+def test_doctor_finds_what_is_missing(store, url, capsys):
+    """`doctor` names a missing dispatcher, a missing doorbell and dead letters; with all well it exits 0."""
+    put(store)
+    bury(store)
+    code, out, _ = run(capsys, "doctor", "--store", url)
+    assert code == 1
+    assert "no dispatcher" in out
+    assert "dead letters wait for a person: 1" in out
+    store.replay([letter.message.id for letter in store.dead()])
+    store.register("deaf", "host:7", "0.1", "")
+    assert "no dispatcher has a doorbell" in run(capsys, "doctor", "--store", url)[1]
+    store.register("hears", "host:8", "0.1", "udp://127.0.0.1:9")
+    assert run(capsys, "doctor", "--store", url)[0] == 0
+
+
+def test_a_wrong_store_is_a_clear_error(capsys):
+    """A URL of no known kind exits 2 and says what a store looks like."""
+    code, _, err = run(capsys, "status", "--store", "redis://localhost")
+    assert code == 2
+    assert "sqlite:///" in err
+
+
+def test_a_reader_that_leaves_is_no_error(store, url):
+    """`ap4r dead | head -1` ends quietly."""
+    put(store, 300)
+    bury(store)
+    command = f"{sys.executable} -m ap4r.cli dead --limit 300 --store {url} | head -1"
+    finished = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, timeout=30)
+    assert finished.stderr == ""
+    assert len(finished.stdout.splitlines()) == 1
