@@ -21,7 +21,8 @@ MAY_BE_SCANNED = (
 )
 BY_ID = "USING INDEX sqlite_autoindex_ap4r_messages_1 (id=?)"
 #: How each operation finds its rows. A change here is a change of what a busy store costs.
-SCANS = {}
+#: Pruning reads the directory of lanes, and what is in flight for each that may go.
+SCANS = {"prune": {"SCAN ap4r_lanes", "SCAN ap4r_leased"}}
 KEYS = {
     "claim": {
         "SEARCH ap4r_dispatchers USING PRIMARY KEY (owner=?)",
@@ -38,6 +39,7 @@ KEYS = {
         "SEARCH ap4r_lanes USING INTEGER PRIMARY KEY (rowid=?)",
         "SEARCH ap4r_dispatchers USING PRIMARY KEY (owner=?)",
         "SEARCH ap4r_scheduled USING PRIMARY KEY (due_at<?)",
+        "SEARCH ap4r_scheduled USING PRIMARY KEY (due_at=? AND id=?)",
         "SEARCH ap4r_scheduled USING PRIMARY KEY",
         "SEARCH ap4r_ready USING PRIMARY KEY (lane=?)",
         "SEARCH ap4r_ready USING PRIMARY KEY (lane=? AND position=? AND id=?)",
@@ -56,7 +58,8 @@ KEYS = {
     },
     "put": {
         "SEARCH ap4r_puts USING PRIMARY KEY (id=?)",
-        "SEARCH ap4r_lanes USING INTEGER PRIMARY KEY",
+        "SEARCH ap4r_lanes",
+        "SEARCH ap4r_lanes USING INDEX sqlite_autoindex_ap4r_lanes_1 (queue=? AND origin=?)",
         "SEARCH ap4r_lanes USING COVERING INDEX sqlite_autoindex_ap4r_lanes_1 (queue=? AND origin=?)",
     },
     "beat": {"SEARCH ap4r_dispatchers USING PRIMARY KEY (owner=?)"},
@@ -69,6 +72,10 @@ KEYS = {
     "prune": {
         "SEARCH ap4r_puts USING COVERING INDEX ap4r_puts_stored_at (stored_at<?)",
         "SEARCH ap4r_puts USING PRIMARY KEY (id=?)",
+        "SEARCH ap4r_ready USING PRIMARY KEY (lane=?)",
+        "SEARCH ap4r_scheduled USING COVERING INDEX ap4r_scheduled_lane (lane=?)",
+        "SEARCH ap4r_dead USING COVERING INDEX ap4r_dead_lane (lane=?)",
+        "SEARCH ap4r_leased USING COVERING INDEX ap4r_leased_owner (owner=?)",
     },
 }
 
@@ -105,9 +112,8 @@ def busy(store):
     owner = dispatcher(store)
     for lease in claim(store, owner, 10):
         settle(store, (lease, retry(0.0)))
-    for _ in range(2):
-        store.leases = claim(store, owner, 30)
-    assert {lease.attempt for lease in store.leases} >= {1}
+    store.leases = claim(store, owner, 30)
+    assert {lease.attempt for lease in store.leases} == {1, 2}
     return store
 
 

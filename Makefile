@@ -1,0 +1,61 @@
+# Every target sets up what it needs by itself; `make help` lists them.
+
+BIN := .venv/bin
+PYTEST := $(BIN)/python -X dev -m pytest
+
+.DEFAULT_GOAL := setup
+.PHONY: setup setup-servers help demo run test check format unit contract integration faults faults-long bench docs clean
+
+setup: ## Set everything up, so that `.venv/bin/twistd ap4r` works (the default)
+	@.ci/prepare
+
+setup-servers:
+	@.ci/prepare nginx
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
+
+demo: setup ## Watch a web shop whose orders send mail, index and call a neighbour; ONCE=1 ends by itself and checks
+	@cd examples/shop && exec ../../$(BIN)/python -m demo $(if $(filter-out 0,$(ONCE)),--once)
+
+run: setup ## Run a dispatcher in the foreground: make run ARGS="--app-url http://127.0.0.1:8000"
+	@exec $(BIN)/twistd -n ap4r $(ARGS)
+
+test: setup-servers check ## Prove it all: form, types, layers, and every test in its short form
+	@$(PYTEST) $(ARGS)
+
+check: setup ## Check form, types and layers; nothing is run
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo --no-cache
+
+format: setup ## Bring the code into the form that `check` asks for
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+unit: setup ## Run the tests without sockets, files or waiting (ARGS= goes to pytest, here and below)
+	@$(PYTEST) tests/unit $(ARGS)
+
+contract: setup ## Run what every store promises, on every store
+	@$(PYTEST) tests/contract $(ARGS)
+
+integration: setup-servers ## Run the tests with real servers
+	@$(PYTEST) tests/integration $(ARGS)
+
+faults: setup-servers ## Run the tests that kill, stop and starve real processes, in their short form
+	@$(PYTEST) tests/faults $(ARGS)
+
+faults-long: setup-servers ## Run the long form of the same
+	@$(PYTEST) tests/faults -m "slow or not slow" $(ARGS)
+
+bench: setup-servers ## Measure messages a second and CPU per message, beside a bare loop of treq.post
+	@$(BIN)/python -m benchmarks.deliver --least 0.7 $(ARGS)
+
+docs: setup ## Write the table of docs/settings.md anew from the settings
+	@$(BIN)/python -m tests.meta.settings_table
+
+clean: ## Remove everything that `make` has made
+	rm -rf .venv .venv.lock build dist *.egg-info .coverage .coverage.* .hypothesis .import_linter_cache \
+	    .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,175 @@
+"""A dispatcher that is told to stop finishes what it began, hands the rest back at no cost, and ends with 0."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+
+from tests.support import storefile
+from tests.support.ledger import Line, read_ledger
+from tests.support.ports import StuckPort
+from tests.support.probe import hold_for, let_pass, wait_until
+from tests.support.processes import free_port
+from tests.support.stand import Stand
+from tests.support.storefile import Found
+from tests.support.target import ScriptedTarget
+
+STATEMENTS_A_SECOND = 0.3
+IDLE_SECONDS = 40.0
+
+
+def test_calls_in_flight_end_within_the_grace(stand: Stand, target: ScriptedTarget):
+    """At SIGTERM nothing more is claimed, calls in flight end and are settled, and the exit code is 0."""
+    dispatcher = stand.dispatcher("--concurrency", "4")
+    sent = stand.send(*["/work?answer=hold:gate"] * 10)
+    target.wait_for(4)
+    dispatcher.send(signal.SIGTERM)
+    hold_for(1.0, lambda: dispatcher.running, "the patience for calls in flight")
+    target.open("gate")
+    assert dispatcher.wait(10) == 0, dispatcher.tail
+    assert len(target.requests) == 4
+    states = Counter(storefile.look_for(stand.store, message) for message in sent)
+    assert states == {None: 4, Found("ready", attempt=0, failures=0, crashes=0): 6}
+    assert storefile.owners(stand.store) == []
+    stand.dispatcher(name="next")
+    stand.wait_until_empty()
+    assert Counter(target.ids()) == Counter(sent)
+
+
+@pytest.mark.timeout(60)
+def test_the_rest_goes_back_at_no_cost(stand: Stand, target: ScriptedTarget):
+    """Calls that outlast the grace are given up: repeated ones are ready again at once and cost no failure.
+
+    One that may go `once` was called and is a dead letter (`unknown`); one that was not called yet goes back.
+    """
+    stuck = StuckPort()
+    dispatcher = stand.dispatcher(AP4R_GRACE_SECONDS="1", AP4R_CONNECT_TIMEOUT_SECONDS="30")
+    [repeated] = stand.send("/work?answer=hold:never,200")
+    [once] = stand.send("/work?answer=hold:never", delivery="once")
+    uncalled, uncalled_once = (
+        stand.send(f"{stuck.url}/work", delivery=delivery)[0] for delivery in ("repeated", "once")
+    )
+    target.wait_for(2)
+    wait_until(lambda: storefile.count(stand.store, "leased") == 4, "all are claimed")
+    told_at = time.monotonic()
+    dispatcher.send(signal.SIGTERM)
+    assert dispatcher.wait(15) == 0, dispatcher.tail
+    assert 0.9 <= time.monotonic() - told_at < 8
+    stuck.close()
+    found = storefile.look_for(stand.store, repeated)
+    assert found is not None and (found.state, found.failures, found.crashes) == ("ready", 0, 0)
+    for message in (uncalled, uncalled_once):
+        assert storefile.look_for(stand.store, message) == Found("ready", attempt=0, failures=0, crashes=0)
+    letter = stand.dead()[once]
+    assert (letter["reason"], letter["called"]) == ("unknown", True)
+    assert storefile.owners(stand.store) == []
+    stand.dispatcher(name="next")
+    assert target.wait_for(2, message=repeated, timeout_seconds=5)
+
+
+def test_a_second_signal_ends_the_grace(stand: Stand, target: ScriptedTarget):
+    """An impatient second SIGTERM (or a Ctrl-C) ends the waiting, and is as orderly: nothing is lost or counted."""
+    dispatcher = stand.dispatcher()
+    [message] = stand.send("/work?answer=hold:never,200")
+    target.wait_for(1)
+    dispatcher.send(signal.SIGTERM)
+    hold_for(0.5, lambda: dispatcher.running, "the patience for calls in flight")
+    dispatcher.send(signal.SIGTERM)
+    assert dispatcher.wait(5) == 0, dispatcher.tail
+    found = storefile.look_for(stand.store, message)
+    assert found is not None and (found.failures, found.crashes) == (0, 0)
+    assert storefile.owners(stand.store) == []
+    stand.dispatcher(name="next")
+    assert target.wait_for(2, message=message)[1].attempt == 2
+
+
+def test_idle_dispatchers_stop_at_once(stand: Stand):
+    """With nothing in flight nothing is waited for."""
+    dispatcher = stand.dispatcher()
+    told_at = time.monotonic()
+    dispatcher.send(signal.SIGTERM)
+    assert dispatcher.wait(10) == 0
+    assert time.monotonic() - told_at < 3
+
+
+def test_reload(stand: Stand, target: ScriptedTarget):
+    """At SIGHUP new settings are taken from the file; wrong ones are refused with a line, and the old ones stay."""
+    one, two = target.door("one"), target.door("two")
+    config = stand.processes.folder / "ap4r.toml"
+
+    def write(url: str, rest: str = "") -> None:
+        config.write_text(f'store = "{stand.url}"\napp_urls = ["{url}"]\nlisten = "none"\n{rest}')
+
+    write(one)
+    dispatcher = stand.processes.twistd_ap4r("--config", str(config))
+    wait_until(lambda: stand.store.exists() and storefile.owners(stand.store), "it has registered", timeout_seconds=20)
+    assert _door_of(stand, target) == "one"
+    write(two)
+    dispatcher.send(signal.SIGHUP)
+    wait_until(lambda: _door_of(stand, target) == "two", "the new server is called")
+    before = len(dispatcher.output)
+    write(one, "concurrency = 0\n")
+    dispatcher.send(signal.SIGHUP)
+    wait_until(
+        lambda: "concurrency" in dispatcher.output[before:], "the refusal is told", otherwise=lambda: dispatcher.tail
+    )
+    assert _door_of(stand, target) == "two"
+    assert dispatcher.running
+
+
+def _door_of(stand: Stand, target: ScriptedTarget) -> str:
+    [message] = stand.send("/work")
+    return target.wait_for(1, message=message)[0].door
+
+
+def test_an_occupied_listen_port_is_an_error(stand: Stand):
+    """A second dispatcher on the same listen port ends with a message that names the port; `none` lets it run."""
+    port = free_port()
+    arguments = ("--store", stand.url, "--app-url", stand.door, "--listen")
+    first = stand.processes.twistd_ap4r(*arguments, f"tcp:{port}:interface=127.0.0.1", name="first")
+    stand.processes.wait_until_listening(first, port)
+    second = stand.processes.twistd_ap4r(*arguments, f"tcp:{port}:interface=127.0.0.1", name="second")
+    assert second.wait(15) not in (0, None)
+    assert str(port) in second.output, second.tail
+    assert first.running
+    stand.dispatcher(name="third")
+
+
+@pytest.mark.timeout(90)
+def test_an_idle_dispatcher_asks_for_little(stand: Stand, target: ScriptedTarget, measured: Callable[[str], None]):
+    """While nothing is due a dispatcher makes at most 0.3 statements a second, BEGIN and COMMIT counted."""
+    counted = stand.ledger / "statements.jsonl"
+    stand.dispatcher(counted=counted)
+    # What a delivery brings with it must come to an end too.
+    stand.send("/work")
+    target.wait_for(1)
+    stand.wait_until_empty()
+    let_pass(6.0)
+    began_at = time.monotonic()
+    let_pass(IDLE_SECONDS)
+    statements = [line for line in read_ledger(stand.ledger) if line["at"] >= began_at and not _is_local(line)]
+    texts = Counter(" ".join(line["text"].split()[:4]) for line in statements)
+    measured(f"{len(statements)} statements in {IDLE_SECONDS:g} s idle: {dict(texts)}")
+    # A beat more or less may fall into so short a time.
+    assert len(statements) <= STATEMENTS_A_SECOND * IDLE_SECONDS + 3, texts
+
+
+def _is_local(line: Line) -> bool:
+    # A PRAGMA of this kind sets a variable of the connection; it asks nothing of the database.
+    return str(line["text"]).startswith("PRAGMA busy_timeout")
+
+
+def test_nothing_is_left_in_the_folder(stand: Stand):
+    """A dispatcher leaves no pid file behind, and its working folder holds the store only."""
+    folder = stand.processes.folder / "empty"
+    folder.mkdir()
+    dispatcher = stand.processes.twistd_ap4r("--listen", "none", "--app-url", stand.door, folder=folder, name="plain")
+    store = folder / "ap4r.db"
+    wait_until(lambda: store.exists() and storefile.owners(store), "it has registered", timeout_seconds=20)
+    assert {file.name.removesuffix("-wal").removesuffix("-shm") for file in folder.iterdir()} == {"ap4r.db"}
+    dispatcher.send(signal.SIGTERM)
+    assert dispatcher.wait(10) == 0

@@ -1,0 +1,51 @@
+"""From the put to the target's door on an idle machine: the doorbell, not the poll, carries a message."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+
+from tests.support.probe import let_pass
+from tests.support.stand import Stand
+from tests.support.target import ScriptedTarget
+
+SAMPLES = 40
+POLL_SECONDS = 5.0
+#: Far under the poll, far over what a loaded machine adds: what is held here is the mechanism, not the machine.
+MEDIAN_SECONDS = 0.5
+
+
+def test_the_doorbell_carries_a_message(stand: Stand, target: ScriptedTarget, measured: Callable[[str], None]):
+    """A message put while nothing else happens reaches the target long before a dispatcher would have looked."""
+    stand.dispatcher()
+    stand.send("/work")
+    target.wait_for(1)
+    took = []
+    for number in range(SAMPLES):
+        let_pass(0.02 + 0.003 * number)
+        began_at = time.monotonic()
+        [message] = stand.send("/work")
+        took.append(target.wait_for(1, message=message)[0].at - began_at)
+    took.sort()
+    measured(
+        f"put to request received: median {statistics.median(took) * 1e3:.1f} ms, "
+        f"least {took[0] * 1e3:.1f} ms, 95 % {took[int(len(took) * 0.95)] * 1e3:.1f} ms (the commit's fsync included)"
+    )
+    assert statistics.median(took) < MEDIAN_SECONDS < POLL_SECONDS / 5
+
+
+def test_a_due_message_is_called_at_its_time(stand: Stand, target: ScriptedTarget, measured: Callable[[str], None]):
+    """A delayed message is called when it is due, not before, and long before the next poll."""
+    stand.dispatcher()
+    stand.send("/work")
+    target.wait_for(1)
+    due = {}
+    for delay_seconds in (0.3, 0.7, 1.1, 1.6):
+        put_at = time.monotonic()
+        [message] = stand.send("/work", delay_seconds=delay_seconds)
+        due[message] = put_at + delay_seconds
+    late = [target.wait_for(1, message=message)[0].at - due_at for message, due_at in due.items()]
+    measured(f"called {', '.join(f'{seconds * 1e3:.0f}' for seconds in late)} ms after the time")
+    assert min(late) >= -0.001
+    assert max(late) < MEDIAN_SECONDS

@@ -1,0 +1,173 @@
+"""Two dispatchers on one store: they share the work, and one that was away does nothing that is no longer its own."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+
+import pytest
+
+from tests.support import storefile
+from tests.support.ledger import compare, read_ledger
+from tests.support.load import Load, Wish, without_end
+from tests.support.ports import StuckPort
+from tests.support.probe import hold_for, let_pass, wait_until
+from tests.support.processes import Processes
+from tests.support.stand import Stand
+from tests.support.target import ScriptedTarget
+
+COMMITS, MESSAGES = 50, 8
+BACKLOG = 400
+POLL_SECONDS = 5.0
+#: A dispatcher is taken for dead after 15 s of silence; looking takes a second, and the machine may be busy.
+TAKEN_FOR_DEAD_SECONDS = 25.0
+#: So long are calls allowed to last, that nothing but the pause ends them.
+PATIENT = {"AP4R_TIMEOUT_SECONDS": "100", "AP4R_CONNECT_TIMEOUT_SECONDS": "100"}
+
+
+@pytest.fixture
+def stuck() -> Iterator[StuckPort]:
+    """A port where connections wait until it is opened."""
+    port = StuckPort()
+    yield port
+    port.close()
+
+
+def test_two_share_the_work(stand: Stand, target: ScriptedTarget, measured: Callable[[str], None]):
+    """Of many commits each of two dispatchers delivers a fair part, and no message is called twice."""
+    arguments = ("--concurrency", "4")
+    stand.dispatcher(*arguments, name="one", app_url=target.door("one"))
+    stand.dispatcher(*arguments, name="two", app_url=target.door("two"))
+    sent = [message for _ in range(COMMITS) for message in stand.send(*["/work?answer=slow:0.02"] * MESSAGES)]
+    stand.wait_until_empty()
+    assert Counter(target.ids()) == Counter(sent)
+    parts = Counter(request.door for request in target.requests)
+    measured(f"{parts['one']} and {parts['two']} of {len(sent)}")
+    assert min(parts["one"], parts["two"]) >= len(sent) // 4
+
+
+def test_the_other_joins_in_a_backlog(stand: Stand, target: ScriptedTarget, measured: Callable[[str], None]):
+    """Of one commit that is too much for one dispatcher, the other takes its part at its next poll at the latest."""
+    arguments = ("--concurrency", "4")
+    stand.dispatcher(*arguments, name="one", app_url=target.door("one"))
+    stand.dispatcher(*arguments, name="two", app_url=target.door("two"))
+    began_at = time.monotonic()
+    sent = stand.send(*["/work?answer=slow:0.1"] * BACKLOG)
+    stand.wait_until_empty()
+    assert Counter(target.ids()) == Counter(sent)
+    first = {door: min(request.at for request in target.requests if request.door == door) for door in ("one", "two")}
+    soon, late = sorted(at - began_at for at in first.values())
+    measured(f"the first called after {soon:.2f} s, the other after {late:.2f} s")
+    assert late < POLL_SECONDS + 1
+
+
+@pytest.mark.timeout(120)
+def test_a_paused_dispatcher_settles_and_calls_nothing_stale(
+    stand: Stand, target: ScriptedTarget, stuck: StuckPort, measured: Callable[[str], None]
+):
+    """After SIGSTOP past its lease and SIGCONT, a dispatcher's answers and unsent calls count for nothing any more.
+
+    It was stopped with calls in flight, and with one between claim and send: its connection comes about only while
+    it is stopped, so that sending is the first thing it could do.
+    """
+    door = target.door()
+    first = stand.dispatcher(name="first", app_url=stuck.url, **PATIENT)
+    settled_by_other, failed_by_other, held_by_other = stand.send(
+        f"{door}/work?answer=hold:late,200",
+        f"{door}/work?answer=hold:late,500,200",
+        f"{door}/work?answer=hold:late,hold:other",
+    )
+    [unsent] = stand.send("/work")
+    for message in (settled_by_other, failed_by_other, held_by_other):
+        target.wait_for(1, message=message)
+    wait_until(lambda: unsent in storefile.leases_of(stand.store), "the unsent call is claimed")
+    [first_owner] = storefile.owners(stand.store)
+    stand.dispatcher(name="second", app_url=target.door("second"), **PATIENT)
+    [second_owner] = set(storefile.owners(stand.store)) - {first_owner}
+
+    first.pause()
+    stuck.open()
+    for message in (settled_by_other, failed_by_other, held_by_other):
+        target.wait_for(2, message=message, timeout_seconds=TAKEN_FOR_DEAD_SECONDS)
+    assert [request.door for request in target.wait_for(1, message=unsent)] == ["second"]
+    wait_until(lambda: stuck.connections > 0, "the connection of the stopped one has come about", timeout_seconds=40)
+    target.open("late")
+    first.go_on()
+
+    wait_until(
+        lambda: (
+            {second_owner} < set(storefile.owners(stand.store)) and first_owner not in storefile.owners(stand.store)
+        ),
+        "the first has registered under a new owner id",
+        timeout_seconds=20,
+        otherwise=lambda: str(storefile.owners(stand.store)),
+    )
+    hold_for(
+        2.0,
+        lambda: stuck.bytes_received == 0 and storefile.leases_of(stand.store).get(held_by_other) == second_owner,
+        "no stale call, and the lease of the other",
+    )
+    target.open("other")
+    # Its stale “delivered” must not have swallowed the repeat of what failed with the other.
+    target.wait_for(3, message=failed_by_other, timeout_seconds=30)
+    stand.wait_until_empty()
+    calls = Counter(target.ids())
+    assert calls == {settled_by_other: 2, failed_by_other: 3, held_by_other: 2, unsent: 1}
+    assert stuck.bytes_received == 0
+    assert storefile.count(stand.store, "dead") == 0
+    assert "Traceback" not in first.output, first.tail
+
+
+@pytest.mark.timeout(120)
+def test_a_paused_dispatcher_goes_on_under_a_new_name(stand: Stand, target: ScriptedTarget):
+    """One that was taken for dead while it held calls works again after SIGCONT, all by itself."""
+    door = target.door()
+    first = stand.dispatcher(name="first", app_url=target.door("first"), **PATIENT)
+    [held] = stand.send(f"{door}/work?answer=hold:never,200")
+    target.wait_for(1, message=held)
+    [owner] = storefile.owners(stand.store)
+    second = stand.dispatcher(name="second", app_url=target.door("second"))
+    first.pause()
+    target.wait_for(2, message=held, timeout_seconds=TAKEN_FOR_DEAD_SECONDS)
+    second.kill()
+    first.go_on()
+    wait_until(lambda: owner not in storefile.owners(stand.store), "it has a new owner id", timeout_seconds=20)
+    [fresh] = stand.send("/work")
+    assert [request.door for request in target.wait_for(1, message=fresh)] == ["first"]
+    assert target.wait_for(1, message=fresh)[0].attempt == 1
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_pauses_at_random_moments(processes: Processes, measured: Callable[[str], None]):
+    """Under load, now one and now the other is stopped for longer than its lease: nothing is lost, a ghost or stale."""
+    stand = Stand(processes, ScriptedTarget())
+    stand.target = ScriptedTarget(stand.ledger_file("target"))
+    with stand.target:
+        stand.web()
+        dispatchers = [stand.dispatcher("--concurrency", "16", name=name) for name in ("one", "two")]
+        load = Load(stand.web_port, stand.ledger_file("clients"), threads=4)
+        wishes = [Wish("", "one_chunk", answer=answer) for answer in ("200", "slow:0.3", "slow:0.05")]
+        load.start(without_end(*wishes), before=lambda _: let_pass(0.03))
+        pauses = []
+        for number in range(int(os.environ.get("AP4R_ROUNDS", "12")) // 2):
+            let_pass(random.uniform(0.5, 2.0))
+            dispatcher = dispatchers[number % 2]
+            began_at = time.monotonic()
+            dispatcher.pause()
+            let_pass(18.0)
+            dispatcher.go_on()
+            pauses.append((began_at, time.monotonic()))
+        load.stop()
+        stand.wait_until_empty(60)
+    found = compare(read_ledger(stand.ledger))
+    measured(f"{len(pauses)} pauses: {found}")
+    assert not found.lost and not found.ghosts and not found.lies, str(found)
+    assert not found.attempts_fell, str(found)
+    for message in found.repeated:
+        for earlier, later in pairwise(found.arrivals[message]):
+            assert any(earlier.at - 1 <= began and later.at <= ended + 20 for began, ended in pauses), message

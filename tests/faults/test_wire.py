@@ -1,0 +1,184 @@
+"""Every ending that a target can give a call, over real sockets: where the message stands then, and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+
+from tests.support import storefile
+from tests.support.ports import StuckPort, refusing_port
+from tests.support.probe import wait_until
+from tests.support.stand import Stand
+from tests.support.storefile import Found
+from tests.support.target import ScriptedTarget
+
+#: So long that nothing is repeated by itself while the test looks; what the target asked for is longer still.
+WAITS = {
+    "AP4R_TIMEOUT_SECONDS": "1.5",
+    "AP4R_CONNECT_TIMEOUT_SECONDS": "1",
+    "AP4R_BACKOFF_FIRST_SECONDS": "3600",
+}
+ASKED_SECONDS = 3_000
+
+
+@dataclass(frozen=True)
+class Ending:
+    """What a call comes to. `final` means dead at once; `counts` that it costs max_deliveries."""
+
+    answer: str
+    reasons: tuple[str, ...]
+    status: int | None = None
+    final: bool = False
+    counts: bool = True
+    least_wait_seconds: float = 0.0
+
+
+DELIVERED = ("200", "201", "204")
+FAILED = (
+    Ending("301", ("status",), 301),
+    Ending("400", ("status",), 400),
+    Ending("404", ("status",), 404),
+    Ending("500", ("status",), 500),
+    Ending("410", ("gone",), 410, final=True),
+    Ending("489", ("gone",), 489, final=True),
+    Ending("429", ("slow_down",), 429, counts=False),
+    Ending(f"429:{ASKED_SECONDS}", ("slow_down",), 429, counts=False, least_wait_seconds=ASKED_SECONDS - 30),
+    Ending(f"429-date:{ASKED_SECONDS}", ("slow_down",), 429, counts=False, least_wait_seconds=ASKED_SECONDS - 30),
+    Ending("503", ("slow_down",), 503, counts=False),
+    Ending("never", ("timeout",)),
+    Ending("stalled-header", ("timeout",)),
+    Ending("stalled-body", ("timeout",), 200),
+    Ending("stalled-chunks", ("timeout",), 200),
+    Ending("trickle", ("timeout",), 200),
+    Ending("close", ("reset", "bad_response")),
+    Ending("reset", ("reset",)),
+    Ending("half-header", ("reset", "bad_response")),
+    Ending("half-body", ("reset", "bad_response"), 200),
+    Ending("half-chunks", ("reset", "bad_response"), 200),
+    Ending("garbage", ("bad_response",)),
+    Ending("endless-body", ("body_too_large",), 200),
+)
+
+
+def _send_each(stand: Stand, target: ScriptedTarget, **options: object) -> dict[str, str]:
+    """Send one message for each failing answer, each to a server of its own; returns their ids."""
+    return {
+        ending.answer: stand.send(
+            f"{target.door(ending.answer)}/work?answer={ending.answer}", queue=f"wire.{ending.answer}", **options
+        )[0]
+        for ending in FAILED
+    }
+
+
+@pytest.mark.timeout(60)
+def test_a_failed_call_waits_for_another(stand: Stand, target: ScriptedTarget):
+    """Each failure is counted or not as it should be, is written down with its reason, and waits as it was asked."""
+    stand.dispatcher(**WAITS)
+    sent = _send_each(stand, target)
+    wrong: dict[str, object] = {}
+    for ending in FAILED:
+        message = sent[ending.answer]
+        expected = Found("dead" if ending.final else "scheduled", attempt=1, failures=int(ending.counts), crashes=0)
+        found = wait_until(lambda message=message: _settled(stand, message), f"{ending.answer} is settled")
+        [(attempt, reason, status)] = storefile.failed_attempts(stand.store, message)
+        if found != expected or reason not in ending.reasons or (attempt, status) != (1, ending.status):
+            wrong[ending.answer] = (found, attempt, reason, status)
+        elif not ending.final and storefile.due_in(stand.store, message) < ending.least_wait_seconds:
+            wrong[ending.answer] = storefile.due_in(stand.store, message)
+    assert not wrong
+    assert len(target.requests) == len(FAILED), "a redirect was followed or a call was repeated"
+
+
+def _settled(stand: Stand, message: str) -> Found | None:
+    found = storefile.look_for(stand.store, message)
+    return found if found is not None and found.state in ("scheduled", "dead") else None
+
+
+@pytest.mark.timeout(60)
+def test_the_last_failure_makes_a_dead_letter(stand: Stand, target: ScriptedTarget):
+    """With max_deliveries=1 every counted failure is a dead letter, told by `ap4r dead` with reason and status."""
+    stand.dispatcher(**WAITS)
+    sent = _send_each(stand, target, max_deliveries=1)
+    for ending in FAILED:
+        message = sent[ending.answer]
+        wait_until(lambda message=message: _settled(stand, message), f"{ending.answer} is settled")
+    dead = stand.dead()
+    wrong: dict[str, object] = {}
+    for ending in FAILED:
+        letter = dead.get(sent[ending.answer])
+        if not ending.counts:
+            if letter is not None:
+                wrong[ending.answer] = letter
+        elif letter is None:
+            wrong[ending.answer] = storefile.look_for(stand.store, sent[ending.answer])
+        elif letter["reason"] not in ending.reasons or (
+            letter["status"],
+            letter["attempt"],
+            letter["failures"],
+            letter["called"],
+        ) != (ending.status, 1, 1, True):
+            wrong[ending.answer] = letter
+    assert not wrong
+    queues = {queue["queue"]: queue for queue in stand.status()["queues"]}
+    assert {name: queue["dead"] for name, queue in queues.items()} == {
+        f"wire.{ending.answer}": int(ending.counts) for ending in FAILED
+    }
+
+
+@pytest.mark.timeout(60)
+def test_once_and_best_effort_are_never_called_again(stand: Stand, target: ScriptedTarget):
+    """Whatever the ending: a message that goes `once` is dead after it, one with the best effort is forgotten."""
+    stand.dispatcher(**WAITS)
+    once = _send_each(stand, target, delivery="once")
+    best = _send_each(stand, target, delivery="best_effort")
+    stand.wait_until_empty(15)
+    assert set(stand.dead()) == set(once.values())
+    assert {storefile.look_for(stand.store, message) for message in best.values()} == {None}
+    assert sorted(target.ids()) == sorted([*once.values(), *best.values()])
+
+
+def test_success_is_any_2xx(stand: Stand, target: ScriptedTarget):
+    """200, 201 and 204 deliver; nothing is left of the message but that it was put."""
+    stand.dispatcher(**WAITS)
+    sent = stand.send(*[f"/work?answer={answer}" for answer in DELIVERED])
+    stand.wait_until_empty()
+    assert sorted(target.ids()) == sorted(sent)
+    assert storefile.count(stand.store) == storefile.bodies(stand.store) == 0
+
+
+def test_refused_and_unreachable_cost_nothing(stand: Stand):
+    """Where no connection comes about no call was made: the message stays ready with its counters at zero."""
+    stuck = StuckPort()
+    with refusing_port() as port:
+        dispatcher = stand.dispatcher(**WAITS)
+        urls = (f"http://127.0.0.1:{port}/work", f"{stuck.url}/work", "http://no-such-host.invalid/work")
+        sent = [*stand.send(*urls), *stand.send(*urls, delivery="once")]
+        for reason in ("connect failed", "connect timeout", "name not found"):
+            dispatcher.wait_for_output(reason)
+        # Each is tried again and again meanwhile, and a claim counts the attempt until it is given back.
+        for message in sent:
+            wait_until(
+                lambda message=message: storefile.look_for(stand.store, message) == Found("ready", 0, 0, 0),
+                f"{message} is given back",
+                otherwise=lambda message=message: str(storefile.look_for(stand.store, message)),
+            )
+    stuck.close()
+
+
+def test_keep_alive_and_what_the_target_is_told(stand: Stand, target: ScriptedTarget):
+    """Calls go over persistent connections and carry the message's id, queue, attempt and own headers."""
+    stand.dispatcher("--concurrency", "1")
+    sent = stand.send(*["/work?answer=200"] * 20, headers={"X-Colour": "blue"}, queue="queue.told")
+    stand.wait_until_empty()
+    assert len({request.connection for request in target.requests}) <= 2
+    first = target.requests_for(sent[0])[0]
+    told = {name: first.headers.get(name) for name in ("ap4r-queue", "ap4r-attempt", "x-colour", "idempotency-key")}
+    assert told == {
+        "ap4r-queue": "queue.told",
+        "ap4r-attempt": "1",
+        "x-colour": "blue",
+        "idempotency-key": f'"{sent[0]}"',
+    }
+    assert first.headers["user-agent"].startswith("ap4r/")
+    assert (first.method, first.path, first.body) == ("POST", "/work?answer=200", b"number=0")

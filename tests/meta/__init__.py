@@ -1,0 +1,1 @@
+"""The project's promises about itself: layers, sizes, packaging, and docs that tell the truth."""

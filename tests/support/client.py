@@ -1,0 +1,56 @@
+"""Ask a web server for something, as a client that reads to the end or leaves in the middle."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import struct
+from dataclasses import dataclass
+
+from tests.support.processes import HOST
+
+#: With this a close sends a reset at once, whatever is still unread.
+RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a client saw. `status` is 0 when no answer began; `whole` when the body came to the end it promised."""
+
+    status: int
+    whole: bool
+    body: bytes = b""
+    error: str = ""
+
+
+def ask(
+    port: int, path: str, *, method: str = "GET", leave_after: int | None = None, timeout_seconds: float = 20.0
+) -> Asked:
+    """Make one request on a connection of its own.
+
+    :param leave_after: read so many bytes of the body, then vanish with a reset.
+    """
+    connection = http.client.HTTPConnection(HOST, port, timeout=timeout_seconds)
+    status = 0
+    try:
+        connection.connect()
+        if leave_after is not None:
+            connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8_192)
+        connection.request(method, path, headers={"Connection": "close"})
+        response = connection.getresponse()
+        status = response.status
+        if leave_after is not None:
+            read = response.read(leave_after)
+            _reset(response)
+            return Asked(status, False, read)
+        return Asked(status, True, response.read())
+    except (OSError, http.client.HTTPException) as error:
+        return Asked(status, False, error=repr(error))
+    finally:
+        connection.close()
+
+
+def _reset(response: http.client.HTTPResponse) -> None:
+    raw = response.fp.raw._sock  # type: ignore[attr-defined]
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
+    response.close()

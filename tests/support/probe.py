@@ -1,0 +1,55 @@
+"""Wait for something that other processes do, and fail when it does not happen.
+
+The only place in the tests that sleeps.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+Found = TypeVar("Found")
+
+#: How often a condition is looked at.
+EVERY_SECONDS = 0.02
+
+
+def wait_until(
+    condition: Callable[[], Found],
+    what: str,
+    *,
+    timeout_seconds: float = 10.0,
+    every_seconds: float = EVERY_SECONDS,
+    otherwise: Callable[[], str] = lambda: "",
+) -> Found:
+    """Call `condition` until it gives something true, and return that.
+
+    :param what: completes "waited in vain until …".
+    :param otherwise: what to tell as well when it never came true.
+    :raises AssertionError: when it is still false after `timeout_seconds`.
+    """
+    give_up_at = time.monotonic() + timeout_seconds
+    while True:
+        found = condition()
+        if found:
+            return found
+        if time.monotonic() >= give_up_at:
+            raise AssertionError(f"waited {timeout_seconds:g} s in vain until {what}; {otherwise()}".rstrip("; "))
+        time.sleep(every_seconds)
+
+
+def hold_for(seconds: float, condition: Callable[[], bool], what: str) -> None:
+    """Look for `seconds` at a condition that must stay true: the proof that something does *not* happen.
+
+    :raises AssertionError: as soon as it is false.
+    """
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        assert condition(), f"{what} did not hold for {seconds:g} s"
+        time.sleep(EVERY_SECONDS)
+
+
+def let_pass(seconds: float) -> None:
+    """Let real time pass where it is the very thing that is tested: a lock that is held, a load that goes on."""
+    time.sleep(seconds)

@@ -1,0 +1,114 @@
+"""Look into the file of a store, and get in its way, without any code of the system under test."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.support.probe import wait_until
+
+STATES = ("ready", "scheduled", "leased", "dead")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Where a message stands and its counters."""
+
+    state: str
+    attempt: int
+    failures: int
+    crashes: int
+
+
+def look_for(store: Path, message: str) -> Found | None:
+    """Find a message in the tables of the states; None when it is in none, which is to say settled or never put."""
+    key = uuid.UUID(message).bytes
+    with _reading(store) as connection:
+        union = " UNION ALL ".join(
+            f"SELECT '{state}', attempt, failures, crashes FROM ap4r_{state} WHERE id = :id" for state in STATES
+        )
+        rows = connection.execute(union, {"id": key}).fetchall()
+    assert len(rows) <= 1, f"message {message} stands in several states at once: {rows}"
+    return Found(*rows[0]) if rows else None
+
+
+def count(store: Path, *states: str) -> int:
+    """Count the messages in some states, in all when none is named."""
+    with _reading(store) as connection:
+        sums = " + ".join(f"(SELECT count(*) FROM ap4r_{state})" for state in states or STATES)
+        return int(connection.execute(f"SELECT {sums}").fetchone()[0])
+
+
+def owners(store: Path) -> list[str]:
+    """List the dispatchers that the store knows."""
+    with _reading(store) as connection:
+        return [row[0] for row in connection.execute("SELECT owner FROM ap4r_dispatchers ORDER BY started_at")]
+
+
+def leases_of(store: Path) -> dict[str, str]:
+    """Give the owner of each leased message."""
+    with _reading(store) as connection:
+        rows = connection.execute("SELECT id, owner FROM ap4r_leased").fetchall()
+    return {str(uuid.UUID(bytes=key)): owner for key, owner in rows}
+
+
+def failed_attempts(store: Path, message: str) -> list[tuple[int, str, int | None]]:
+    """List the attempts of a message that did not deliver: number, reason, status."""
+    with _reading(store) as connection:
+        rows = connection.execute(
+            "SELECT attempt, reason, status FROM ap4r_attempts WHERE id = ? ORDER BY ended_at",
+            (uuid.UUID(message).bytes,),
+        )
+        return [(row[0], row[1], row[2]) for row in rows]
+
+
+def due_in(store: Path, message: str) -> float:
+    """Tell in how many seconds a scheduled message is due."""
+    with _reading(store) as connection:
+        row = connection.execute(
+            "SELECT due_at FROM ap4r_scheduled WHERE id = ?", (uuid.UUID(message).bytes,)
+        ).fetchone()
+    return float(row[0]) / 1e6 - time.time()
+
+
+def bodies(store: Path) -> int:
+    """Count the stored bodies: it must be that of the messages, or something is left behind."""
+    with _reading(store) as connection:
+        return int(connection.execute("SELECT count(*) FROM ap4r_messages").fetchone()[0])
+
+
+@contextmanager
+def locked(store: Path, timeout_seconds: float = 20.0) -> Iterator[None]:
+    """Hold the write lock of the file."""
+    with closing(sqlite3.connect(store, timeout=timeout_seconds, isolation_level=None)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        finally:
+            connection.execute("ROLLBACK")
+
+
+@contextmanager
+def _reading(store: Path) -> Iterator[sqlite3.Connection]:
+    wait_until(lambda: _has_tables(store), f"{store} has tables")
+    with closing(_open(store)) as connection:
+        # Several statements must see one state.
+        connection.execute("BEGIN")
+        yield connection
+
+
+def _open(store: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"file:{store}?mode=ro", uri=True, timeout=5, isolation_level=None)
+
+
+def _has_tables(store: Path) -> bool:
+    if not store.exists():
+        return False
+    with closing(_open(store)) as connection:
+        found = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'ap4r_dispatchers'").fetchone()
+    return found is not None
