@@ -56,7 +56,8 @@ def encode_form(params: Mapping[Any, object]) -> str:
     """Write a mapping as a form, nested the way AP4R, Rails and PHP read it: `a[b]=1&tags[]=x&tags[]=y`.
 
     None is written as an empty value, True and False as true and false; an empty mapping or list leaves no trace.
-    What these would read back as something else is refused: lists of lists or of mappings, brackets in nested keys.
+    A list of mappings is written as Rails does, `items[][id]=1&items[][id]=2`, where it can be read back. What would
+    be read back as something else is refused: lists of lists, brackets in nested keys.
     A mapping with several values a name (werkzeug's MultiDict, Django's QueryDict) is written flat, as it was read.
 
     :raises PayloadNotEncodable: naming the key whose value cannot be written.
@@ -83,13 +84,32 @@ def _pairs(value: object, name: str, depth: int) -> Iterator[tuple[str, str]]:
                 raise PayloadNotEncodable(_key_place(key, name), key, "form", advice)
             yield from _pairs(inner, f"{name}[{key}]" if name else key, depth + 1)
     elif isinstance(value, (list, tuple)):
+        if any(isinstance(inner, Mapping) for inner in value):
+            _check_records(value, f"{name}[]")
+            for inner in value:
+                yield from _pairs(inner, f"{name}[]", depth + 1)
+            return
         for inner in value:
-            if isinstance(inner, (Mapping, list, tuple)):
-                advice = "a list in a form holds plain values only; use format='json'"
+            if isinstance(inner, (list, tuple)):
+                advice = "a list in a form holds no other list; use format='json'"
                 raise PayloadNotEncodable(_place(f"{name}[]"), inner, "form", advice)
             yield f"{name}[]", _form_value(inner, f"{name}[]")
     else:
         yield name, _form_value(value, name)
+
+
+def _check_records(records: Iterable[object], name: str) -> None:
+    """Refuse a list of mappings in which a reader (Rack, and so Rails) could not see where the next one begins.
+
+    It begins where a key comes again: so all must begin with the same key, and that with a plain value.
+    """
+    firsts = []
+    for record in records:
+        first = next(iter(record.items()), None) if isinstance(record, Mapping) else None
+        firsts.append(None if first is None or isinstance(first[1], (Mapping, list, tuple)) else first[0])
+        if firsts[-1] is None or firsts[-1] != firsts[0]:
+            advice = "the mappings of a list must all begin with the same key and a plain value; or use format='json'"
+            raise PayloadNotEncodable(_place(name), record, "form", advice)
 
 
 def _form_value(value: object, name: str) -> str:

@@ -52,8 +52,9 @@ class Message:
 
     @property
     def size(self) -> int:
-        """Bytes that count towards a request's limit: the body and the headers."""
-        return len(self.body) + sum(len(name) + len(value) for name, value in self.headers)
+        """Bytes that count towards a request's limit: the target, the headers and the body."""
+        headers = sum(len(name) + len(value.encode()) for name, value in self.headers)
+        return len(self.target.url) + headers + len(self.body)
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,8 +137,12 @@ def judge(exchange: Exchange, history: History, rules: DeliveryRules, random: fl
         return Dead(reason, failure, counts=counts)
     if counts and history.failures + 1 >= _most_failures(failure.status, history, rules):
         return Dead(failure.reason, failure, counts=True)
-    wait_seconds = rules.backoff.wait_seconds(history.attempt, random)
-    wait_seconds = max(wait_seconds, slow_down_seconds(exchange, rules, now) or 0.0)
+    if failure.reason is Reason.STOPPED:
+        # The dispatcher leaves; the target did nothing for which it would have to be spared.
+        wait_seconds = 0.0
+    else:
+        wait_seconds = rules.backoff.wait_seconds(history.attempt, random)
+        wait_seconds = max(wait_seconds, slow_down_seconds(exchange, rules, now) or 0.0)
     dead = _too_late(failure, failure.seconds + wait_seconds, history, rules, called=True, counts=counts)
     return dead or RetryLater(failure, wait_seconds, counts)
 

@@ -187,5 +187,3 @@ def _number(name: str, text: str) -> float | int:
         return float(text) if name == "grace" else int(text)
     except ValueError:
         raise usage.UsageError(f"--{name}: {text} is not a number") from None
-
-

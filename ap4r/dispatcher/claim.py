@@ -103,9 +103,7 @@ class Claims:
         excluded = self._excluded()
         began = self._heartbeat.begin()
         try:
-            claim = await self._store.run(
-                "claim", partial(self._store.store.claim, owner, limit, excluded=excluded)
-            )
+            claim = await self._store.run("claim", partial(self._store.store.claim, owner, limit, excluded=excluded))
         except StoreUnavailable as error:
             if error.outcome_unknown:
                 self._in_doubt()

@@ -22,9 +22,7 @@ _TIMEOUTS = (error.TimeoutError, error.TCPTimedOutError)
 _NO_NAME = (error.DNSLookupError, error.UnknownHostError)
 
 
-def fault_of(
-    failure: Failure | None, *, called: bool, cut: Reason | None, status: int | None, seconds: float
-) -> Fault:
+def fault_of(failure: Failure | None, *, called: bool, cut: Reason | None, status: int | None, seconds: float) -> Fault:
     """Tell what went wrong in an exchange that brought no whole response.
 
     :param failure: what the transport said; None when the exchange was only cut.

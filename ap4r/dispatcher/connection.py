@@ -39,9 +39,7 @@ class Connection(Protocol):
         self._exchange: _Exchange | None = None
         self.lost = False
 
-    def send(
-        self, method: bytes, resource: bytes, headers: Headers, body: IBodyProducer | None
-    ) -> Deferred[IResponse]:
+    def send(self, method: bytes, resource: bytes, headers: Headers, body: IBodyProducer | None) -> Deferred[IResponse]:
         """Write a request, its Host among `headers`; fires with its response when the head has come.
 
         It fails with ResponseNeverReceived when the connection ends before that, and with NotHttp when what

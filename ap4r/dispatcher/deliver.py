@@ -133,9 +133,7 @@ class Deliveries:
         self._hold_or_release(delivery, exchange)
         message = lease.message
         self.events.emit(
-            happened.CallEnded(
-                message.id, message.queue, message.target.url, lease.attempt, outcome, exchange.seconds
-            )
+            happened.CallEnded(message.id, message.queue, message.target.url, lease.attempt, outcome, exchange.seconds)
         )
         self._settle(Settlement(lease, outcome))
         self._freed()

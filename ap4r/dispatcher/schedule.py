@@ -35,11 +35,11 @@ class Schedule:
 
     def due_in(self, now: float, seconds: float) -> float:
         """Note that a message is due in so many seconds; gives when to claim."""
-        pause = 0.0
-        if self._found_nothing:
+        wait_seconds = seconds + DUE_MARGIN_SECONDS
+        if seconds <= 0.0 and self._found_nothing:
             # A store may call due what it holds back from us, lanes of held targets above all.
-            pause = min(LONGEST_DUE_PAUSE_SECONDS, DUE_PAUSE_SECONDS * 2.0 ** min(self._found_nothing - 1, 10))
-        at = now + max(seconds + DUE_MARGIN_SECONDS, pause)
+            wait_seconds = min(LONGEST_DUE_PAUSE_SECONDS, DUE_PAUSE_SECONDS * 2.0 ** min(self._found_nothing - 1, 10))
+        at = now + wait_seconds
         self._due_at = at if self._due_at is None else min(self._due_at, at)
         return self._due_at
 

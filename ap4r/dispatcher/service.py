@@ -67,9 +67,7 @@ class Dispatcher(Service):
         self._smallest_cap = min((caps or {}).values(), default=None)
         workers = around.workers or ThreadWorkers(reactor, 1, "ap4r-store")
         outage = Outage(store.name, reactor, events)
-        self.store = StoreThread(
-            store, reactor, workers, outage, deadline_seconds=settings.store_deadline_seconds
-        )
+        self.store = StoreThread(store, reactor, workers, outage, deadline_seconds=settings.store_deadline_seconds)
         self._heartbeat = Heartbeat(
             self.store, reactor, self._report("beat"), make_owner=around.make_owner, holds=self._holds,
             drop=self._drop, name=f"{socket.gethostname()}:{os.getpid()}", version=__version__,

@@ -45,9 +45,7 @@ class Response:
         *("_body", "_chunks", "_ended", "_iterable"),
     )
 
-    def __init__(
-        self, handle: Handle, rules: ResponseRules, server_start: ServerStart, method: str, path: str
-    ) -> None:
+    def __init__(self, handle: Handle, rules: ResponseRules, server_start: ServerStart, method: str, path: str) -> None:
         self._handle = handle
         self._rules = rules
         self._server_start = server_start

@@ -17,33 +17,14 @@ from sqlalchemy.dialects import sqlite as sqlite_dialect
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool
 
-from ap4r.errors import StoreError, StoreUnavailable, StoreUnusable
-from ap4r.storage import versions
+from ap4r.errors import StoreError, StoreUnavailable
+from ap4r.storage import sqlite_errors, versions
 from ap4r.storage.sql.schema import Schema
 from ap4r.storage.sql.transaction import MICROSECONDS
 
 PREFIX = "sqlite:///"
 _READERS = 4
 _ASK_AGAIN_SECONDS = 0.001
-#: SQLite's primary result codes (https://www.sqlite.org/rescode.html) and what they mean here.
-_UNAVAILABLE = {
-    sqlite3.SQLITE_BUSY: "another process has kept it locked for too long",
-    sqlite3.SQLITE_LOCKED: "another connection has kept it locked for too long",
-    sqlite3.SQLITE_FULL: "the disk is full",
-    sqlite3.SQLITE_IOERR: "the disk failed to read or write",
-    sqlite3.SQLITE_READONLY: "the file or its folder is read-only",
-    sqlite3.SQLITE_NOMEM: "no memory is left",
-    sqlite3.SQLITE_PROTOCOL: "its lock could not be taken",
-    sqlite3.SQLITE_SCHEMA: "its tables changed meanwhile",
-    sqlite3.SQLITE_INTERRUPT: "the statement was interrupted",
-}
-_UNUSABLE = {
-    sqlite3.SQLITE_NOTADB: "the file is not a SQLite database",
-    sqlite3.SQLITE_CORRUPT: "the file is damaged; restore it from a backup",
-    sqlite3.SQLITE_PERM: "the file may not be opened",
-    sqlite3.SQLITE_AUTH: "the file may not be opened",
-}
-_LOCKED = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL})
 
 #: By process and file. One for all stores of a process on one file: waiting for a lock in memory is fair and wakes at
 #: once, waiting for SQLite's own is neither.
@@ -142,39 +123,10 @@ class SqliteDatabase:
             self._let_go()
 
     def _meaning_of(self, error: BaseException | None, *, committing: bool = False) -> StoreError | None:
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        if code in _LOCKED:
-            return StoreUnavailable(self._name, _UNAVAILABLE[code])
-        if code in _UNAVAILABLE:
+        meaning = sqlite_errors.meaning_of(error, self._name, self._path, committing=committing)
+        if meaning is not None and not sqlite_errors.is_locked(error):
             self.close()
-            # A failed fsync at COMMIT may or may not have reached the disk; every other failure has rolled back.
-            unknown = committing and code == sqlite3.SQLITE_IOERR
-            return StoreUnavailable(self._name, _UNAVAILABLE[code], outcome_unknown=unknown)
-        if code in _UNUSABLE:
-            self.close()
-            return StoreUnusable(self._name, _UNUSABLE[code])
-        if code == sqlite3.SQLITE_CANTOPEN:
-            self.close()
-            return self._why_not_open()
-        if code == sqlite3.SQLITE_ERROR and "no such table" in str(error):
-            self.close()
-            return StoreUnavailable(self._name, "its tables are gone")
-        return None
-
-    def _why_not_open(self) -> StoreError:
-        # SQLite does not tell. Opening the file to see would drop this process's locks on it (POSIX).
-        folder = os.path.dirname(self._path)
-        if not os.path.isdir(folder):
-            return StoreUnusable(self._name, f"there is no folder {folder}")
-        if os.path.isdir(self._path):
-            return StoreUnusable(self._name, "this is a folder, not a file")
-        if not os.access(folder, os.W_OK | os.X_OK) or not os.access(
-            self._path if self.is_there() else folder, os.W_OK
-        ):
-            return StoreUnavailable(self._name, _UNAVAILABLE[sqlite3.SQLITE_READONLY])
-        if not self.is_there():
-            return StoreUnavailable(self._name, "the file is gone")
-        return StoreUnavailable(self._name, "the file cannot be opened now; too many may be open")
+        return meaning
 
     def _opening_lock(self) -> threading.Lock:
         return self._opening.setdefault(os.getpid(), threading.Lock())
@@ -215,7 +167,7 @@ class SqliteDatabase:
                     connection.execute("PRAGMA journal_mode=WAL")
                     break
                 except sqlite3.OperationalError as error:
-                    if error.sqlite_errorcode & 0xFF not in _LOCKED or time.monotonic() > give_up_at:
+                    if not sqlite_errors.is_locked(error) or time.monotonic() > give_up_at:
                         raise
                     time.sleep(0.005)
             connection.execute("PRAGMA synchronous=FULL")
@@ -235,7 +187,7 @@ class SqliteDatabase:
                     driver.execute("BEGIN IMMEDIATE")
                     return
                 except sqlite3.OperationalError as error:
-                    if error.sqlite_errorcode & 0xFF not in _LOCKED or time.monotonic() >= give_up_at:
+                    if not sqlite_errors.is_locked(error) or time.monotonic() >= give_up_at:
                         raise self._meaning_of(error) or StoreUnavailable(self._name, str(error)) from error
                 time.sleep(random.uniform(0.5, 1.5) * _ASK_AGAIN_SECONDS)
         finally:

@@ -106,7 +106,7 @@ def test_reload(stand: Stand, target: ScriptedTarget):
 
     write(one)
     dispatcher = stand.processes.twistd_ap4r("--config", str(config))
-    wait_until(lambda: stand.store.exists() and storefile.owners(stand.store), "it has registered", timeout_seconds=20)
+    wait_until(lambda: storefile.owners(stand.store), "it has registered", timeout_seconds=20)
     assert _door_of(stand, target) == "one"
     write(two)
     dispatcher.send(signal.SIGHUP)
@@ -169,7 +169,7 @@ def test_nothing_is_left_in_the_folder(stand: Stand):
     folder.mkdir()
     dispatcher = stand.processes.twistd_ap4r("--listen", "none", "--app-url", stand.door, folder=folder, name="plain")
     store = folder / "ap4r.db"
-    wait_until(lambda: store.exists() and storefile.owners(store), "it has registered", timeout_seconds=20)
+    wait_until(lambda: storefile.owners(store), "it has registered", timeout_seconds=20)
     assert {file.name.removesuffix("-wal").removesuffix("-shm") for file in folder.iterdir()} == {"ap4r.db"}
     dispatcher.send(signal.SIGTERM)
     assert dispatcher.wait(10) == 0

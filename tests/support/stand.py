@@ -51,7 +51,7 @@ class Stand:
         **environ: str,
     ) -> Process:
         """Start a dispatcher on the store, and wait until it is known there."""
-        known = set(storefile.owners(self.store)) if wait and self.store.exists() else set()
+        known = set(storefile.owners(self.store)) if wait else set()
         process = self.processes.twistd_ap4r(
             "--store",
             self.url,
@@ -66,7 +66,7 @@ class Stand:
         )
         if wait:
             wait_until(
-                lambda: not process.running or (self.store.exists() and set(storefile.owners(self.store)) - known),
+                lambda: not process.running or set(storefile.owners(self.store)) - known,
                 f"{name} has registered",
                 timeout_seconds=20,
                 otherwise=lambda: process.tail,

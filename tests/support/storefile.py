@@ -45,7 +45,9 @@ def count(store: Path, *states: str) -> int:
 
 
 def owners(store: Path) -> list[str]:
-    """List the dispatchers that the store knows."""
+    """List the dispatchers that the store knows; none when it has no tables yet."""
+    if not _has_tables(store):
+        return []
     with _reading(store) as connection:
         return [row[0] for row in connection.execute("SELECT owner FROM ap4r_dispatchers ORDER BY started_at")]
 

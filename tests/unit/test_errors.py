@@ -77,6 +77,7 @@ def test_callers_mistakes_are_value_errors():
         (PayloadNotEncodable("params x[y]", {1}, "form"), ["params x[y]", "set", "form", "convert"]),
         (PayloadNotEncodable("params", 1, "form", "give a mapping"), ["int", "give a mapping"]),
         (StoreUnavailable("s", "locked", outcome_unknown=True), ["s", "locked", "outcome unknown"]),
+        (StoreUnavailable("s", "locked"), ["store s: locked"]),
         (SchemaMismatch("s", "1.0", "1.1", "ap4r migrate"), ["1.0", "1.1", "ap4r migrate"]),
         (HandleClosed(), ["ap4r.session"]),
     ],
@@ -85,6 +86,7 @@ def test_callers_mistakes_are_value_errors():
 def test_the_text_holds_the_facts(error, words):
     """What went wrong, its size and what to do stand in the text."""
     assert [word for word in words if word not in str(error)] == []
+    assert ("unknown" in str(error)) == getattr(error, "outcome_unknown", False)
 
 
 @pytest.mark.parametrize(
@@ -136,6 +138,22 @@ def _deep():
 def test_shortened_writes_anything(make):
     """A value too big, too deep or too odd to be written is no second error."""
     assert 0 < len(shortened(make())) <= 200
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (12, "12"),
+        (True, "True"),
+        ("a'b", '"a\'b"'),
+        ({"url": "/x"}, "{'url': '/x'}"),
+        (2**1_000, "<an integer of 1001 bits>"),
+        ("x" * 198, "'" + "x" * 198 + "'"),
+    ],
+)
+def test_shortened_writes_small_values_as_they_are(value, text):
+    """What is short is shown in full; only a huge integer is told by its size."""
+    assert shortened(value) == text
 
 
 @given(st.recursive(st.none() | st.integers() | st.text() | st.floats(), lambda inner: st.lists(inner), max_leaves=50))

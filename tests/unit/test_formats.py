@@ -194,27 +194,28 @@ def test_what_cannot_be_written_is_refused_with_its_place(params, where, kind, f
 
 
 REFUSED_BY_FORM = [
-    ({"x": [[1, 2], [3]]}, "params x[]"),
-    ({"x": [{"a": 1}, {"b": 2}]}, "params x[]"),
-    ({"x": [{}]}, "params x[]"),
-    (_cycle(list), "params x[]"),
-    ({"": 1}, "the key '' of params"),
-    ({"a": {"": 1}}, "the key '' of params a"),
-    ({"a[b]": {"c": 1}}, "the key 'a[b]' of params"),
-    ({"a[]": [1]}, "the key 'a[]' of params"),
-    ({"a": {"b]": 1}}, "the key 'b]' of params a"),
-    ({"a": {"[": 1}}, "the key '[' of params a"),
-    ([1, 2], "params"),
-    (5, "params"),
+    ({"x": [[1, 2], [3]]}, "params x[]", "format='json'"),
+    ({"x": [{"a": 1}, {"b": 2}]}, "params x[]", "format='json'"),
+    ({"x": [{}]}, "params x[]", "format='json'"),
+    (_cycle(list), "params x[]", "format='json'"),
+    ({"": 1}, "the key '' of params", "brackets"),
+    ({"a": {"": 1}}, "the key '' of params a", "brackets"),
+    ({"a[b]": {"c": 1}}, "the key 'a[b]' of params", "brackets"),
+    ({"a[]": [1]}, "the key 'a[]' of params", "brackets"),
+    ({"a": {"b]": 1}}, "the key 'b]' of params a", "brackets"),
+    ({"a": {"[": 1}}, "the key '[' of params a", "brackets"),
+    ([1, 2], "params", "give a mapping"),
+    (5, "params", "give a mapping"),
 ]
 
 
-@pytest.mark.parametrize(("params", "where"), REFUSED_BY_FORM, ids=repr)
-def test_a_form_never_says_something_else(params, where):
+@pytest.mark.parametrize(("params", "where", "advice"), REFUSED_BY_FORM, ids=repr)
+def test_a_form_never_says_something_else(params, where, advice):
     """What Rack or PHP would read back differently (items merged, keys split) is refused; JSON is advised."""
     with pytest.raises(PayloadNotEncodable) as refused:
         encode_params(params, "form")
     assert refused.value.where == where
+    assert advice in refused.value.advice
 
 
 def test_json_refuses_what_holds_several_values_a_name():
@@ -353,3 +354,9 @@ def test_anything_is_written_or_refused(params, format):
         assert (content_type is None) == (params is None)
         if format == "form" and isinstance(params, dict):
             assert re.fullmatch(rb"[!-~]*", body)
+
+
+def test_a_list_of_mappings_is_read_back_by_the_rule_of_rack():
+    """Each mapping of a list begins with the key that the one before it already has, which is where Rack begins one."""
+    written = encode_form({"items": [{"id": 1, "name": "a"}, {"id": 2, "tags": ["x", "y"]}]})
+    assert written == "items[][id]=1&items[][name]=a&items[][id]=2&items[][tags][]=x&items[][tags][]=y"

@@ -69,10 +69,10 @@ def test_lane_is_queue_and_origin():
     assert MESSAGE.lane == ("queue.search", "app")
 
 
-def test_size_counts_body_and_headers():
-    """What counts towards a request's limit is the body with the headers' names and values."""
-    message = dataclasses.replace(MESSAGE, body=b"12345", headers=(("ab", "cde"), ("f", "")))
-    assert message.size == 5 + 5 + 1
+def test_size_counts_the_bytes_of_target_headers_and_body():
+    """What counts towards a request's limit is all that is stored of a message, in bytes."""
+    message = dataclasses.replace(MESSAGE, body=b"12345", headers=(("ab", "cdé"), ("f", "")))
+    assert message.size == len(MESSAGE.target.url) + 6 + 1 + 5
 
 
 def test_delivery_is_spelled_as_the_option():

@@ -260,12 +260,12 @@ def test_a_bad_target_is_dead_at_once(called):
 
 
 def test_a_stopped_call_costs_nothing_but_once():
-    """At a stop an uncalled message goes back; a called one is repeated without a failure, `once` is unknown."""
+    """At a stop an uncalled message goes back; a called one is ready at once without a failure, `once` is unknown."""
     stopped, before = Fault(Reason.STOPPED, called=True), Fault(Reason.STOPPED, called=False)
     failure = Failure(Reason.STOPPED)
     for delivery in Delivery:
         assert _judged(before, _history(delivery, failures=1_000, age_seconds=10**9)) == PutBack()
-    assert _judged(stopped, _history(failures=1_000)) == RetryLater(failure, 2.5, counts=False)
+    assert _judged(stopped, _history(failures=1_000)) == RetryLater(failure, 0.0, counts=False)
     assert _judged(stopped, _history(ONCE)) == Dead(Reason.UNKNOWN, failure, called=True, counts=False)
     assert _judged(stopped, _history(BEST_EFFORT)) == Dropped(failure)
 
@@ -467,7 +467,8 @@ def test_judge_keeps_its_promises_whatever_comes(exchange, history, rules, rando
     if isinstance(outcome, RetryLater):
         assert called
         caps = (rules.backoff.floor_seconds, rules.backoff.cap_seconds, rules.retry_after_cap_seconds)
-        assert 1.0 <= outcome.wait_seconds <= max(caps)
+        least = 0.0 if outcome.failure.reason is Reason.STOPPED else 1.0
+        assert least <= outcome.wait_seconds <= max(caps)
         assert exchange.seconds + outcome.wait_seconds < last_repeat_seconds(history, rules)
 
 

@@ -101,3 +101,11 @@ def test_no_room_is_hunger():
     assert schedule.hungry
     claim(schedule, 0.0, 5)
     assert not schedule.hungry
+
+
+def test_claims_that_find_nothing_do_not_delay_what_is_due_later():
+    """A message due in 0.3 s is claimed then, however many bells found nothing before."""
+    schedule = Schedule()
+    for _ in range(8):
+        claim(schedule, 0.0, next_due=0.3)
+    assert schedule.next_at(0.0, None) == pytest.approx(0.3, abs=0.05)

@@ -72,9 +72,7 @@ class Connection(StringTransport):
             return
         self._unread = b""
         method, path, _ = first.split(" ", 2)
-        received = Received(
-            self._server, method, path, headers, body, self._number, self._targets.clock.seconds()
-        )
+        received = Received(self._server, method, path, headers, body, self._number, self._targets.clock.seconds())
         self._targets.received.append(received)
         self._play(list(self._targets.script_of(received)))
 

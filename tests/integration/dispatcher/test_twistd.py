@@ -1,0 +1,144 @@
+"""`twistd ap4r` as a person runs it: the application served along, the health page, the log, what cannot start."""
+
+from __future__ import annotations
+
+import json
+import signal
+import urllib.error
+import urllib.request
+
+import ap4r
+from tests.support import storefile
+from tests.support.probe import wait_until
+from tests.support.processes import HOST, free_port, program
+
+SHOP = """
+import os
+import ap4r
+
+print("store is", os.environ["AP4R_STORE"])
+handled = []
+
+def application(environ, start_response):
+    body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+    if environ["PATH_INFO"] == "/order":
+        with ap4r.session() as handle:
+            handle.async_to("/mail", {"order": "7"})
+    if environ["PATH_INFO"] == "/mail":
+        handled.append(body)
+        print("mailed", body.decode())
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [b"done"]
+"""
+
+
+def get(url):
+    """Ask for a page; give status and body."""
+    try:
+        with urllib.request.urlopen(url, timeout=10) as response:
+            return response.status, response.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read()
+
+
+def test_one_command_runs_everything(processes):
+    """`--app` serves the application, which puts into the same store, and is called by the same process."""
+    (processes.folder / "shop.py").write_text(SHOP)
+    port, health = free_port(), free_port()
+    process = processes.twistd_ap4r(
+        "--app", "shop:application", "--app-listen", f"tcp:{port}:interface={HOST}",
+        "--listen", f"tcp:{health}:interface={HOST}",
+    )  # fmt: skip
+    processes.wait_until_listening(process, port)
+    process.wait_for_output(f"shop:application at http://{HOST}:{port}")
+    assert f"store is sqlite:///{processes.folder}/ap4r.db" in process.output
+    assert get(f"http://{HOST}:{port}/order") == (200, b"done")
+    process.wait_for_output("mailed order=7")
+    status, body = get(f"http://{HOST}:{health}/healthz")
+    facts = json.loads(body)
+    assert (status, facts["ok"], facts["store"]) == (200, True, f"sqlite:///{processes.folder}/ap4r.db")
+    assert get(f"http://{HOST}:{health}/other")[0] == 404
+    process.send(signal.SIGINT)
+    assert process.wait() == 0
+    assert not (processes.folder / "twistd.pid").exists()
+
+
+def test_the_log_can_be_read_by_machines(stand):
+    """One JSON object a line, from the first to the last."""
+    process = stand.dispatcher("--log-format", "json", "--log-level", "debug")
+    stand.send("/work?answer=200", "/work?answer=410")
+    stand.wait_until_empty()
+    process.send(signal.SIGTERM)
+    assert process.wait() == 0
+    records = [json.loads(line) for line in process.output.splitlines()]
+    told = {record["event"] for record in records}
+    assert {"started", "call", "dead", "stopping", "stopped", "summary"} <= told
+    assert all(record["at"].endswith("Z") and record["level"] and record["text"] for record in records)
+
+
+def test_at_the_usual_level_a_delivery_is_no_line(stand):
+    """A thousand deliveries are one summary."""
+    process = stand.dispatcher()
+    stand.send(*["/work?answer=200"] * 50)
+    stand.wait_until_empty()
+    process.send(signal.SIGTERM)
+    assert process.wait() == 0
+    assert len(process.output.splitlines()) <= 5
+    assert "50 delivered" in process.output
+
+
+def test_an_application_that_cannot_be_imported(processes):
+    """One line on standard error that says why, and exit code 1."""
+    (processes.folder / "broken.py").write_text("\nimport not_there\n")
+    processes.twistd_ap4r(name="unused", folder=processes.folder).kill()
+    ended = processes.run(program("twistd"), "-n", "ap4r", "--listen", "none", "--app", "broken:app",
+                          "--app-listen", f"tcp:{free_port()}:interface={HOST}")  # fmt: skip
+    assert ended.returncode == 1
+    assert "No module named 'not_there'" in ended.stderr
+    assert "broken.py, line 2" in ended.stderr
+    assert "Traceback" not in ended.stdout + ended.stderr
+
+
+def test_a_daemon_works_and_ends(stand):
+    """Without -n it goes into the background, logs to a file, and drains at SIGTERM."""
+    stand.processes.twistd_ap4r(name="unused").kill()
+    started = stand.processes.run(
+        program("twistd"), "--pidfile=daemon.pid", "--logfile=daemon.log", "ap4r", "--store", stand.url,
+        "--app-url", stand.door, "--listen", "none",
+    )  # fmt: skip
+    assert started.returncode == 0, started.stderr
+    pidfile, log = stand.processes.folder / "daemon.pid", stand.processes.folder / "daemon.log"
+    pid = int(wait_until(lambda: pidfile.exists() and pidfile.read_text(), "the daemon has its pid file"))
+    try:
+        wait_until(lambda: "works on" in log.read_text(), "the daemon works", otherwise=log.read_text)
+        [sent] = stand.send("/work?answer=200")
+        stand.target.wait_for(1)
+        assert stand.target.ids() == [sent]
+    finally:
+        stand.processes.run("kill", "-TERM", str(pid))
+    wait_until(lambda: not pidfile.exists(), "the daemon has ended")
+    assert "stopped" in log.read_text()
+    assert storefile.owners(stand.store) == []
+
+
+def test_a_daemon_that_cannot_start_says_so(stand):
+    """The shell is told, with exit code 1."""
+    stand.processes.twistd_ap4r(name="unused").kill()
+    (stand.processes.folder / "broken.py").write_text("raise RuntimeError('no')\n")
+    started = stand.processes.run(
+        program("twistd"), "ap4r", "--store", stand.url, "--listen", "none", "--app", "broken:app",
+        "--app-listen", f"tcp:{free_port()}:interface={HOST}",
+    )  # fmt: skip
+    assert started.returncode == 1
+    assert "broken cannot be imported" in started.stderr
+
+
+def test_a_store_that_is_locked_is_waited_for(stand):
+    """The dispatcher starts, says what it waits for, and works when the lock is gone."""
+    with ap4r.session(stand.url) as handle:
+        handle.async_to(f"{stand.door}/work?answer=200", {})
+    with storefile.locked(stand.store):
+        process = stand.dispatcher(wait=False)
+        process.wait_for_output("failed", timeout_seconds=30)
+    stand.target.wait_for(1)
+    assert process.running
