@@ -180,7 +180,7 @@ def test_processes_are_hurt_and_ended(tmp_path: Path):
         "import os, signal, time\n"
         "signal.signal(signal.SIGTERM, lambda *_: os._exit(7))\n"
         "os.fork()\n"
-        "print('up', flush=True)\n"
+        "os.write(1, b'up\\n')\n"  # in one piece: both halves of the fork write
         "time.sleep(60)"
     )
     with Processes(tmp_path) as processes:

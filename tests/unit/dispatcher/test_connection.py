@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -95,7 +97,7 @@ def test_pieces_make_no_difference(answer, cuts):
     """A response is the same in whatever pieces it comes, and leaves a connection that can go on."""
     line = Line()
     edges = [0, *sorted(cut for cut in cuts if cut < len(answer)), len(answer)]
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in itertools.pairwise(edges):
         if start < end:
             line.connection.dataReceived(answer[start:end])
     assert (line.response.code, line.reader.body, line.reader.ended) == (200, b"hello", ResponseDone)
