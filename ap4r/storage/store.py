@@ -12,7 +12,33 @@ from enum import StrEnum
 from typing import Protocol
 
 from ap4r.message import Message, Put
-from ap4r.outcome import DeliveryRules, History, Outcome, Reason
+from ap4r.outcome import DeliveryRules, History, Outcome
+from ap4r.storage.reports import (
+    COUNT_LIMIT,
+    DeadLetter,
+    DispatcherStatus,
+    QueueStatus,
+    Replayed,
+    StoreStatus,
+)
+
+__all__ = [
+    "COUNT_LIMIT",
+    "Beat",
+    "Claim",
+    "DeadLetter",
+    "DispatcherStatus",
+    "Lease",
+    "Look",
+    "QueueStatus",
+    "Replayed",
+    "Rescued",
+    "Settled",
+    "Settlement",
+    "Store",
+    "StoreRules",
+    "StoreStatus",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,67 +126,6 @@ class Rescued:
 
 
 @dataclass(frozen=True, slots=True)
-class DeadLetter:
-    """A message that was given up, as a person sees it. Instants are Unix seconds."""
-
-    message: Message
-    reason: Reason
-    status: int | None
-    detail: str
-    attempt: int
-    failures: int
-    called: bool
-    died_at: float
-    stored_at: float
-
-
-@dataclass(frozen=True, slots=True)
-class QueueStatus:
-    """The figures of one queue. Counts stop at `COUNT_LIMIT`; `oldest_due_seconds` is the age of what waits longest."""
-
-    queue: str
-    ready: int
-    scheduled: int
-    leased: int
-    dead: int
-    oldest_due_seconds: float
-
-
-#: Counting further would read the whole backlog; a figure of this size means "at least so many".
-COUNT_LIMIT = 100_000
-
-
-@dataclass(frozen=True, slots=True)
-class DispatcherStatus:
-    """A dispatcher as the store sees it. `seen_seconds` is how long ago it last beat, by the store's clock."""
-
-    owner: str
-    name: str
-    version: str
-    seen_seconds: float
-    leased: int
-    alive: bool
-
-
-@dataclass(frozen=True, slots=True)
-class StoreStatus:
-    """The whole store as a person sees it. `oldest_due_seconds` is 0.0 when nothing is due."""
-
-    queues: tuple[QueueStatus, ...] = ()
-    dispatchers: tuple[DispatcherStatus, ...] = ()
-    oldest_due_seconds: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Replayed:
-    """What a replay did. `refused` are `once` messages that were called and need `again`; `missing` are not dead."""
-
-    replayed: tuple[str, ...] = ()
-    refused: tuple[str, ...] = ()
-    missing: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class StoreRules:
     """The settings that a store needs."""
 
@@ -193,7 +158,8 @@ class Store(Protocol):
 
     def put(self, put: Put, *, now: float | None = None) -> None:
         """Store all messages of `put` in one transaction, durable on return. A repeat within `put_memory_seconds`
-        changes nothing, even if all of its messages have been delivered since.
+        changes nothing, even if all of its messages have been delivered since. A message whose id is stored
+        already is left as it is.
 
         :raises StoreUnavailable: with `outcome_unknown` when the messages may have been stored.
         """
@@ -254,7 +220,7 @@ class Store(Protocol):
         """Give the figures a person asks for."""
 
     def prune(self, *, limit: int = 500, now: float | None = None) -> int:
-        """Forget up to `limit` put ids, attempts and unused lanes whose time is over; returns how many rows went."""
+        """Forget up to `limit` put ids, unused lanes and silent dispatchers whose time is over; returns how many."""
 
     def close(self) -> None:
         """Let go of every connection. A later call opens anew."""

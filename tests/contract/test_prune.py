@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ap4r.message import Put, new_id
 from ap4r.outcome import Delivered
-from tests.support.factories import NOW, bury, claim, counts, dispatcher, ids, message, messages, put, settle
+from tests.support.factories import NOW, bury, claim, counts, dispatcher, ids, message, messages, put, retry, settle
 
 DAY = 86_400.0
 
@@ -87,9 +87,11 @@ class TestLanes:
         put(store, message("leased"))
         [lease] = claim(store, dispatcher(store))
         put(store, message("ready"), message("scheduled", delay_seconds=90 * DAY))
-        put(store, message("fresh"))
         later = NOW + 30 * DAY
-        put(store, message("fresh"), now=later - DAY)
+        for now in (NOW, later - DAY):
+            put(store, message("fresh"), now=now)
+            for other in claim(store, "one", now=now):
+                settle(store, (other, Delivered() if other.message.queue == "fresh" else retry(0.0)), now=now)
         store.beat("one", now=later)
         prune_all(store, now=later)
         known = {queue for queue, _ in open_store().lanes(range(1, 100)).values()}

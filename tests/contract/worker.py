@@ -15,6 +15,7 @@ from ap4r.settings import Settings
 from ap4r.storage.open import open_store
 from ap4r.storage.store import Settled, Settlement, Store
 from tests.support.factories import message
+from tests.support.probe import wait_until
 
 
 def put(store: Store, name: str, count: int) -> list[str]:
@@ -32,8 +33,7 @@ def drain(store: Store, name: str, count: int) -> list[str]:
     store.register(name, name, "1", "")
     settled, stops = [], 0
     while stops < count:
-        if not store.look().due:
-            continue
+        wait_until(lambda: store.look().due, "something is due", timeout_seconds=60.0, every_seconds=0.002)
         outcomes: list[Settlement] = []
         for lease in store.claim(name, 50).leases:
             stops += lease.message.queue == "stop"

@@ -17,6 +17,7 @@ from ap4r.outcome import Delivered
 from ap4r.storage.store import Settled
 from tests.support.disk import mounted
 from tests.support.factories import bury, claim, counts, dispatcher, ids, message, messages, put, retry, settle
+from tests.support.probe import wait_until
 from tests.support.storefile import locked
 
 DEADLINE = 0.4
@@ -304,6 +305,17 @@ class TestReplaced:
         assert path.exists()
         assert ids(claim(store, dispatcher(store))) == [one.id]
 
+    def test_only_the_file_itself_is_deleted(self, store, path):
+        """A log that was left behind by a file that is gone is not taken for the new file's."""
+        put(store, message())
+        path.unlink()
+        assert path.with_name(path.name + "-wal").exists()
+        one = message("queue.b")
+        put(store, one)
+        assert ids(claim(store, dispatcher(store))) == [one.id]
+        with closing(sqlite3.connect(path)) as other:
+            assert other.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
     def test_deleted_with_creation_off(self, opened, path):
         """Who makes no tables does not make a file that was deleted either, and goes on when it is back."""
         opened(path).prepare()
@@ -378,14 +390,15 @@ class TestReplaced:
             holding = pool.submit(hold)
             assert held.wait(10)
             writing = pool.submit(put, store, message("queue.b"))
+            connections = store._database.engine().pool
+            wait_until(lambda: connections.checkedout() == 1, "it waits for the lock")
             path.rename(gone)
             free.set()
             holding.result(10)
-            try:
+            with pytest.raises(StoreUnavailable, match="replaced") as caught:
                 writing.result(10)
-            except StoreUnavailable as error:
-                assert not error.outcome_unknown
-                put(store, message("queue.b"))
+        assert not caught.value.outcome_unknown
+        put(store, message("queue.b"))
         assert counts(opened(path), "queue.b") == (1, 0, 0, 0)
 
 

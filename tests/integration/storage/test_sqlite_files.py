@@ -12,6 +12,7 @@ from contextlib import closing
 
 import pytest
 
+from ap4r.errors import StoreUnavailable
 from ap4r.message import Put, new_id
 from ap4r.outcome import Dead, Delivered, Reason
 from ap4r.storage.sql.outcomes import ATTEMPTS_KEPT
@@ -126,6 +127,18 @@ class TestForks:
         assert counts(store, "child") == (1, 0, 0, 0)
         put(store, message("parent"))
         assert counts(store, "parent") == (2, 0, 0, 0)
+
+    def test_a_child_uses_no_connection_of_its_parent(self, store):
+        """SQLite's locks belong to a process: a child makes connections of its own and leaves the parent's open."""
+        put(store, message())
+        mine = store._database.engine()
+        assert mine.pool.checkedin() == 1
+
+        def others():
+            put(store, message())
+            return store._database.engine() is not mine and mine.pool.checkedin() == 1
+
+        assert forked(others)
 
     def test_a_fork_of_a_fork(self, store):
         """Also a grandchild works, and leaves parent and child whole."""
@@ -245,6 +258,33 @@ def test_a_lane_that_was_rolled_back_is_made_anew(store, path):
     put(store, first)
     leases = claim(store, dispatcher(store))
     assert {lease.message.id: lease.message.queue for lease in leases} == {second.id: "second", first.id: "first"}
+
+
+class TestManyLanes:
+    def test_the_directory_is_bounded(self, store, monkeypatch):
+        """A put that would make more queue names than there may be is refused, and the names in use go on."""
+        monkeypatch.setattr("ap4r.storage.sql.lanes.MAX_LANES", 3)
+        put(store, *(message(f"q{number}") for number in range(3)))
+        with pytest.raises(StoreUnavailable, match="3 queue names are in use"):
+            put(store, message("q0"), message("one too many"))
+        put(store, *(message(f"q{number}") for number in range(3)))
+        assert [counts(store, f"q{number}") for number in range(3)] == [(2, 0, 0, 0)] * 3
+
+    def test_what_a_process_remembers_is_bounded(self, store, opened, path, monkeypatch):
+        """Lanes that come and go for years do not fill a process's memory, and none is mistaken for another."""
+        monkeypatch.setattr("ap4r.storage.sql.lanes.MAX_LANES", 3)
+        owner, week = dispatcher(store), 8 * 86_400.0
+        for number in range(30):
+            now = NOW + number * week
+            one = message(f"q{number}")
+            put(store, one, now=now)
+            [lease] = claim(store, owner, excluded=[4_711], now=now)
+            assert lease.message == one
+            settle(store, (lease, Delivered()), now=now)
+            # Another process prunes, so that this one is not told.
+            opened(path).prune(now=now + week)
+            store.register(owner, owner, "1", "", now=now + week)
+        assert len(store._prepared.lanes._names) <= 8
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

@@ -1,0 +1,72 @@
+"""What a person is told of a store: its dead letters and its figures, as values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ap4r.message import Message
+from ap4r.outcome import Reason
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A message that was given up, as a person sees it. Instants are Unix seconds."""
+
+    message: Message
+    reason: Reason
+    status: int | None
+    detail: str
+    attempt: int
+    failures: int
+    called: bool
+    died_at: float
+    stored_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class QueueStatus:
+    """The figures of one queue. Counts stop at `COUNT_LIMIT`; what is due is ready, noticed by a claim or not.
+
+    `oldest_due_seconds` is for how long that has been due which waits longest.
+    """
+
+    queue: str
+    ready: int
+    scheduled: int
+    leased: int
+    dead: int
+    oldest_due_seconds: float
+
+
+#: Counting further would read the whole backlog; a figure of this size means "at least so many".
+COUNT_LIMIT = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class DispatcherStatus:
+    """A dispatcher as the store sees it. `seen_seconds` is how long ago it last beat, by the store's clock."""
+
+    owner: str
+    name: str
+    version: str
+    seen_seconds: float
+    leased: int
+    alive: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StoreStatus:
+    """The whole store as a person sees it. `oldest_due_seconds` is 0.0 when nothing is due."""
+
+    queues: tuple[QueueStatus, ...] = ()
+    dispatchers: tuple[DispatcherStatus, ...] = ()
+    oldest_due_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """What a replay did. `refused` are `once` messages that were called and need `again`; `missing` are not dead."""
+
+    replayed: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
