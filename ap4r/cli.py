@@ -75,7 +75,8 @@ def _parser() -> argparse.ArgumentParser:
     migrate = _command(commands, "migrate", _migrate, "bring the store's tables to this version of ap4r")
     migrate.add_argument("--check", action="store_true", help="change nothing; exit 1 when there is something to do")
 
-    _command(commands, "doctor", _doctor, "look for what keeps messages from being delivered soon")
+    doctor = _command(commands, "doctor", _doctor, "look for what keeps messages from being delivered soon")
+    doctor.epilog = "Exits 1 when it finds something."
     return parser
 
 
@@ -123,7 +124,7 @@ def _dead(store: SqlStore, arguments: argparse.Namespace) -> int:
         print(f"{letter.message.id}  {letter.message.queue}  {letter.message.method} {letter.message.target}")
         print(f"    {letter.reason}{status} at {died_at}, after {letter.attempt} attempt(s)")
         if letter.detail.strip():
-            print(f"    {' '.join(letter.detail.split())[:160]}")
+            print(f"    {_printable(' '.join(letter.detail.split())[:160])}")
     if not letters:
         print("no dead letters")
     elif len(letters) == arguments.limit:
@@ -221,6 +222,11 @@ def _queue_row(queue: QueueStatus) -> tuple[str, ...]:
     return (queue.queue, *(shown(count) for count in counts), age)
 
 
+def _printable(text: str) -> str:
+    # What a target answered must not steer the terminal of whoever reads it.
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+
+
 def _print_table(rows: Sequence[tuple[str, ...]]) -> None:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
@@ -236,10 +242,9 @@ def _print_json(value: object) -> None:
 
 
 def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
+    if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text} is not a number from 1 up")
-    return number
+    return int(text)
 
 
 def _message_id(text: str) -> str:

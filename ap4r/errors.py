@@ -81,8 +81,18 @@ class HandleClosed(Ap4rError):
 
     def __init__(self) -> None:
         super().__init__(
-            "this request already has its verdict, so a message can no longer follow it; "
+            "the request or session already has its verdict, so a message can no longer follow it; "
             "use ap4r.session(store) for work after the response"
+        )
+
+
+class TransactionOpen(Ap4rError):
+    """A `transaction()` block with messages was still open at a good end. It counts as a failure: none are stored."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "a transaction() block was still open at the end, so nothing tells whether its messages were meant; "
+            "leave the block before the response or session ends"
         )
 
 

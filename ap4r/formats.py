@@ -29,8 +29,8 @@ _CONTENT_TYPES = {
 def encode_params(params: object, format: str) -> tuple[bytes, str | None]:
     """Write `params` in a format; return the body and its content type (None when `params` is None).
 
-    A str or bytes is sent as it is: with the format's content type for json, text and raw, and for the default
-    form as text/plain or application/octet-stream.
+    A str or bytes is sent as it is: with the format's content type for json (which it must be already), text and raw,
+    and for the default form as text/plain or application/octet-stream.
 
     :raises PayloadNotEncodable: naming the place of the value that cannot be written.
     :raises OptionRefused: when the format is unknown.
@@ -39,6 +39,8 @@ def encode_params(params: object, format: str) -> tuple[bytes, str | None]:
         raise OptionRefused("format", format, f"one of {', '.join(FORMATS)}")
     if params is None:
         return b"", None
+    if format == "json" and isinstance(params, (str, bytes, bytearray, memoryview)):
+        return _checked_json(params), _CONTENT_TYPES["json"]
     if isinstance(params, str):
         return _text(params, "params", format).encode(), _CONTENT_TYPES["text" if format == "form" else format]
     if isinstance(params, (bytes, bytearray, memoryview)):
@@ -50,6 +52,20 @@ def encode_params(params: object, format: str) -> tuple[bytes, str | None]:
         return encode_form(params).encode("ascii"), _CONTENT_TYPES["form"]
     advice = "give a mapping, or another format" if format == "form" else "give a str or bytes, or format='json'"
     raise PayloadNotEncodable("params", params, format, advice)
+
+
+def _checked_json(params: str | bytes | bytearray | memoryview) -> bytes:
+    body = _text(params, "params", "json").encode() if isinstance(params, str) else bytes(params)
+    try:
+        json.loads(body.decode(), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        advice = f"a str or bytes must be JSON already ({error}); to send a string, give json.dumps(text)"
+        raise PayloadNotEncodable("params", params, "json", advice) from error
+    return body
+
+
+def _refuse_constant(name: str) -> object:
+    raise ValueError(f"{name} is no number there")
 
 
 def encode_form(params: Mapping[Any, object]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields
 from difflib import get_close_matches
 from pathlib import Path
@@ -92,8 +92,8 @@ def parse_settings(
 ) -> Settings:
     """Combine ap4r.toml's table, AP4R_* variables and overrides, the later winning, into valid settings.
 
-    An override of None is as good as absent. Other variables are left alone, whatever they are called: Kubernetes
-    makes some for every service, and one may be named ap4r.
+    An override of None is as good as absent. A variable that is nearly the name of a setting is refused; others are
+    left alone, whatever they are called: Kubernetes makes some for every service, and one may be named ap4r.
 
     :param folder: what a relative SQLite path counts from.
     :raises ConfigError: naming the setting that is unknown, of the wrong type or out of range, and where it stands.
@@ -112,11 +112,22 @@ def parse_settings(
             near = get_close_matches(name, known)
             hint = f"did you mean {' or '.join(near)}" if near else f"known are {', '.join(known)}"
             raise ConfigError(name, f"in {where}: unknown; {hint}")
+    _refuse_misspelt(environ, known)
     for name, where, value in given:
         values[name] = _checked(name, where, known[name], value)
     values["store"] = absolute_store(values["store"], folder)
     values["app_urls"] = tuple(_server_url(url) for url in values["app_urls"])
     return Settings(**values)
+
+
+def _refuse_misspelt(environ: Mapping[str, str], known: Collection[str]) -> None:
+    for variable in environ:
+        name = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
+        if variable.startswith(ENVIRONMENT_PREFIX) and name not in known and name != "config":
+            near = get_close_matches(name, [*known, "config"], n=1, cutoff=0.8)
+            if near:
+                meant = ENVIRONMENT_PREFIX + near[0].upper()
+                raise ConfigError(name, f"in {variable}: unknown; did you mean {meant}")
 
 
 def load_settings(

@@ -15,9 +15,9 @@ from ap4r.dispatcher.log import Log
 from ap4r.dispatcher.observer import LineObserver, TextOutput, standard_output, write_line
 from ap4r.dispatcher.process import Process, give_up
 from ap4r.dispatcher.service import Dispatcher
-from ap4r.errors import Ap4rError, StoreUnavailable
+from ap4r.errors import Ap4rError, ConfigError, StoreUnavailable
 from ap4r.events import Events
-from ap4r.settings import Settings, load_settings
+from ap4r.settings import CONFIG_NAME, Settings, load_settings
 from ap4r.storage.open import open_store
 from ap4r.target import APP
 
@@ -73,6 +73,7 @@ class Options(usage.Options):
         super().__init__()  # type: ignore[no-untyped-call]
         self["app-url"] = []
         self._given: set[str] = set()
+        self._config_file: str | None = None
 
     def opt_app_url(self, url: str) -> None:
         """A server of the application; give it several times for several, they are used in turn.
@@ -104,8 +105,13 @@ class Options(usage.Options):
     def read_settings(self) -> Settings:
         """Read the settings, these options winning.
 
-        :raises ConfigError: a setting is unknown or out of range.
+        :raises ConfigError: a setting is unknown or out of range, or the file that was there before is gone.
         """
+        if self._config_file is None and not self["config"] and os.path.isfile(CONFIG_NAME):
+            self._config_file = os.path.abspath(CONFIG_NAME)
+        if self._config_file is not None and not os.path.isfile(self._config_file):
+            # Going on with the defaults would send messages to a server that nobody named.
+            raise ConfigError("config", f"{self._config_file} is gone")
         given: dict[str, Any] = {setting: self[option] for option, setting in _SETTINGS.items()}
         return load_settings(self["config"], **given, app_urls=tuple(self["app-url"]) or None)
 

@@ -22,6 +22,12 @@ def findings(status: StoreStatus, bells: Collection[str]) -> list[str]:
         found.append("no dispatcher of this store is alive; start one with: twistd -n ap4r")
     elif not bells:
         found.append("no dispatcher has a doorbell, so a new message waits for the next poll, up to 5 s (setting bell)")
+    elif status.oldest_due_seconds >= STUCK_SECONDS:
+        queue = max(status.queues, key=lambda one: one.oldest_due_seconds)
+        found.append(
+            f"messages of {queue.queue} have been due for {queue.oldest_due_seconds:.0f} s; is their target held, or "
+            "too slow for what comes? The dispatcher's log and /healthz tell which targets it holds"
+        )
     silent = [one.name for one in status.dispatchers if not one.alive and one.leased]
     if silent:
         found.append(f"silent with messages in hand: {', '.join(silent)}; a living dispatcher takes them within 20 s")

@@ -32,7 +32,7 @@ def load_app(name: str) -> Any:
     attribute = attribute or "application"
     try:
         app: Any = importlib.import_module(module_name)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         where = traceback.extract_tb(error.__traceback__)[-1]
         place = "" if "importlib" in where.filename else f" ({where.filename}, line {where.lineno})"
         problem = f"{module_name} cannot be imported: {type(error).__name__}: {error}{place}"

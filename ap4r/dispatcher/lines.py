@@ -138,7 +138,10 @@ def _died(event: happened.DispatcherDied) -> Line:
 
 
 def _owner_lost(event: happened.OwnerWasLost) -> Line:
-    text = f"this dispatcher was taken for dead and its messages were given to others; it is now {event.owner}"
+    text = (
+        f"the store no longer knew this dispatcher: it was taken for dead and its messages were given to others, "
+        f"or the store was replaced; it is now {event.owner}"
+    )
     return Line("error", "owner_lost", text, {"owner": event.owner})
 
 

@@ -21,6 +21,7 @@ from ap4r.errors import StoreError
 from ap4r.outcome import PutBack
 from ap4r.storage.store import Settled, Settlement
 
+UNKNOWN_PAUSE_SECONDS = 0.5  #: between two tries to write down what the store could not say of
 GATHER_SECONDS = 0.005  #: an outcome waits this long for others, the window in which a crash repeats a delivery
 BATCH = 200  #: and no more than these are settled at once
 
@@ -102,9 +103,10 @@ class Settlements:
             all_settled.callback(None)
         if not self._kept:
             return None
-        if self._all_settled is not None or len(self._kept) >= BATCH:
-            return 0.0 if not unknown else GATHER_SECONDS
-        return GATHER_SECONDS
+        if unknown:
+            # The store could not say; asking again at once would hear the same.
+            return UNKNOWN_PAUSE_SECONDS
+        return 0.0 if self._all_settled is not None or len(self._kept) >= BATCH else GATHER_SECONDS
 
     def _noted(self, settlement: Settlement, answer: Settled) -> bool:
         message = settlement.lease.message

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ap4r.errors import StoreError
+from ap4r.errors import Ap4rError
 
 RETRY_AFTER_SECONDS = 5
 
@@ -13,7 +13,7 @@ _UNKNOWN = "The messages of this request may or may not have been stored: the ou
 
 def is_unknown(error: Exception) -> bool:
     """Tell whether the messages may have been stored all the same. An error that is not ap4r's own leaves it open."""
-    return not isinstance(error, StoreError) or bool(getattr(error, "outcome_unknown", False))
+    return not isinstance(error, Ap4rError) or bool(getattr(error, "outcome_unknown", False))
 
 
 def refusal(error: Exception) -> tuple[list[tuple[str, str]], bytes]:

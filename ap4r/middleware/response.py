@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ap4r.errors import StoreError
+from ap4r.errors import Ap4rError
 from ap4r.middleware.body import Body, SizedBody, is_at_hand
 from ap4r.middleware.refusal import STATUS, describe_failure, refusal
 from ap4r.middleware.start import Start
@@ -205,7 +205,8 @@ class Response:
             self._body.release()
             return
         length = start.content_length
-        if self._rules.at_headers or (may_be_last and length is not None and self._given >= length):
+        is_last = may_be_last and length is not None and self._given >= length
+        if self._rules.at_headers or (is_last and not self._handle.has_open_messages):
             self._decide()
         elif self._waits():
             may_hold_start = not self._gone and (length is None or start.bodiless)
@@ -256,7 +257,7 @@ class Response:
                 self._body.drop()
             has_length = self._start is not None and self._start.content_length is not None
             text = describe_failure(error, is_success, self._gone, has_length)
-            _log.error("%s %r: %s", self._method, self._path, text, exc_info=not isinstance(error, StoreError))
+            _log.error("%s %r: %s", self._method, self._path, text, exc_info=not isinstance(error, Ap4rError))
 
     def _refuse(self) -> list[bytes]:
         """Put a 503 in the place of the response and return its body; or end the response short, if it has begun."""

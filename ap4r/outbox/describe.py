@@ -62,6 +62,10 @@ def describe_message(
         raise PayloadTooLarge("the body of one message", len(body), limits.max_body_bytes, "max_body_bytes")
     if delay_seconds is not None and deliver_at is not None:
         raise OptionRefused("deliver_at", deliver_at, "give either delay_seconds or deliver_at")
+    checked_delay = _seconds("delay_seconds", delay_seconds, or_zero=True) or 0.0
+    checked_expiry = _seconds("expires_seconds", expires_seconds)
+    if checked_expiry is not None and checked_expiry <= checked_delay:
+        raise OptionRefused("expires_seconds", expires_seconds, "it would expire before its delay_seconds are over")
     return Message(
         id=new_id(),
         queue=derived_queue if queue is None else check_queue_name(queue),
@@ -70,9 +74,9 @@ def describe_message(
         headers=check_headers(headers, content_type, limits.max_header_bytes),
         body=body,
         delivery=_delivery(delivery),
-        delay_seconds=_seconds("delay_seconds", delay_seconds, or_zero=True) or 0.0,
+        delay_seconds=checked_delay,
         deliver_at=_instant(deliver_at),
-        expires_seconds=_seconds("expires_seconds", expires_seconds),
+        expires_seconds=checked_expiry,
         max_deliveries=_deliveries(max_deliveries),
         timeout_seconds=_seconds("timeout_seconds", timeout_seconds),
         trace_id=trace_id,

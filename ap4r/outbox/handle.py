@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
-from ap4r.errors import HandleClosed, OptionRefused, StoreError
+from ap4r.errors import HandleClosed, OptionRefused, StoreError, TransactionOpen
 from ap4r.outbox.describe import describe_message
 from ap4r.outbox.outbox import Entry, On, Outbox, Sealed, Verdict, check_on
 from ap4r.outbox.traceparent import new_trace_id, read_trace_id
@@ -168,10 +168,20 @@ class Handle:
         with self._lock:
             return outbox.would_write(verdict)
 
+    @property
+    def has_open_messages(self) -> bool:
+        """Tell whether a `transaction()` block that is still open holds a message."""
+        outbox = self._outbox
+        if outbox is None:
+            return False
+        with self._lock:
+            return outbox.has_open_messages
+
     def conclude(self, verdict: Verdict) -> None:
         """Give the verdict: write what follows it, drop the rest, take nothing more. The first verdict stands.
 
         :raises StoreError: what follows the verdict is not stored, or with `outcome_unknown` perhaps is.
+        :raises TransactionOpen: COMMIT came before the end of a block with messages; ABORT was given in its place.
         """
         with self._lock:
             given_before, self._closed = self._closed, True
@@ -179,8 +189,11 @@ class Handle:
             return
         with self._writing:
             with self._lock:
-                sealed = self._outbox.seal(verdict)
+                too_early = verdict is Verdict.COMMIT and self._outbox.has_open_messages
+                sealed = self._outbox.seal(Verdict.ABORT if too_early else verdict)
             self._write(sealed)
+        if too_early:
+            raise TransactionOpen
 
     def _write(self, sealed_ones: list[Sealed]) -> None:
         for sealed in sealed_ones:

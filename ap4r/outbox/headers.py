@@ -64,7 +64,8 @@ def check_headers(given: Mapping[str, str] | None, content_type: str | None, lim
 def _name(name: object) -> str:
     if not isinstance(name, str) or not TOKEN.fullmatch(name):
         raise OptionRefused("headers", name, "a header's name is made of letters, digits and -")
-    lower = name.lower()
+    # Servers turn - into _ for the handler (CGI), so both spellings of a name arrive as one.
+    lower = name.lower().replace("_", "-")
     if lower in _CONNECTION:
         raise OptionRefused("headers", name, "this header belongs to the connection, which the dispatcher makes")
     if lower in _OWN or lower.startswith(_OWN_PREFIXES):

@@ -121,12 +121,17 @@ class Outbox:
 
     @property
     def is_empty(self) -> bool:
-        """Tell whether nothing at all waits for a verdict. Open blocks do not count: they have not entered yet."""
-        return not self._entries and not self._sealed
+        """Tell whether nothing at all waits for a verdict, not even in a block that is still open."""
+        return not self._entries and not self._sealed and not self.has_open_messages
+
+    @property
+    def has_open_messages(self) -> bool:
+        """Tell whether a block that is still open holds a message: its end must come before the verdict."""
+        return any(block.entries for blocks in self._blocks.values() for block in blocks)
 
     def would_write(self, verdict: Verdict) -> bool:
         """Tell whether this verdict, given now, would write anything."""
-        if self._sealed and verdict is Verdict.COMMIT:
+        if verdict is Verdict.COMMIT and (self._sealed or self.has_open_messages):
             return True
         return any(entry.on.follows(verdict) for entry in self._entries)
 

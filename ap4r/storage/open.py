@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ap4r.errors import ConfigError
+from ap4r.errors import ConfigError, without_credentials
 from ap4r.settings import Settings
 from ap4r.storage.sql.store import SqlStore
 from ap4r.storage.sqlite import PREFIX as SQLITE
@@ -16,7 +16,10 @@ def open_store(url: str, settings: Settings) -> SqlStore:
     :raises ConfigError: the URL is of no kind that this version knows.
     """
     if not url.startswith(SQLITE) or url == SQLITE:
-        raise ConfigError("store", f"{url} is not a store; write sqlite:///PATH, such as sqlite:///ap4r.db")
+        shown = without_credentials(url)
+        raise ConfigError("store", f"{shown} is no store of this version; write sqlite:///PATH, as sqlite:///ap4r.db")
+    if "?" in url:
+        raise ConfigError("store", f"{url} has options behind a ?, and a SQLite store takes none")
     return SqlStore(SqliteDatabase(url, settings.store_deadline_seconds), store_rules(settings))
 
 

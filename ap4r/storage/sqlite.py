@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import random
 import sqlite3
@@ -21,6 +22,8 @@ from ap4r.errors import StoreError, StoreUnavailable
 from ap4r.storage import sqlite_errors, versions
 from ap4r.storage.sql.schema import Schema
 from ap4r.storage.sql.transaction import MICROSECONDS
+
+_log = logging.getLogger("ap4r.storage")
 
 PREFIX = "sqlite:///"
 _READERS = 4
@@ -58,6 +61,8 @@ class SqliteDatabase:
         with self._opening_lock():
             file = _identity(self._path)
             if self._engine is not None and (self._pid != os.getpid() or file != self._file):
+                if self._pid == os.getpid() and self._file is not None:
+                    _log.warning("store %s: its file was replaced or taken away; what is there now is used", self._name)
                 self._let_go()
             if self._engine is None:
                 self._engine, self._file, self._pid = self._make_engine(), file, os.getpid()

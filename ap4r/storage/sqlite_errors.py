@@ -12,7 +12,7 @@ _UNAVAILABLE = {
     sqlite3.SQLITE_BUSY: "another process has kept it locked for too long",
     sqlite3.SQLITE_LOCKED: "another connection has kept it locked for too long",
     sqlite3.SQLITE_FULL: "the disk is full",
-    sqlite3.SQLITE_IOERR: "the disk failed to read or write",
+    sqlite3.SQLITE_IOERR: "the disk failed to read or write (-wal and -shm must go wherever their file goes)",
     sqlite3.SQLITE_READONLY: "the file or its folder is read-only",
     sqlite3.SQLITE_NOMEM: "no memory is left",
     sqlite3.SQLITE_PROTOCOL: "its lock could not be taken",

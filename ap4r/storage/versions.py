@@ -52,10 +52,11 @@ def may_move(found: str | None) -> bool:
 def upgrade(connection: Connection, schema: Schema) -> None:
     """Bring the tables to this code's version inside the connection's open transaction."""
     # Alembic takes longer to import than everything else; only a process that makes tables needs it.
+    # It also tells of its plug-ins while it is imported.
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     from alembic import command
     from alembic.config import Config
 
-    logging.getLogger("alembic").setLevel(logging.WARNING)
     config = Config()
     migrations = str(resources.files("ap4r.storage").joinpath("migrations"))
     config.set_main_option("script_location", migrations.replace("%", "%%"))  # a ConfigParser reads it

@@ -42,7 +42,7 @@ def put(store, count=1, *, path="/search/reindex", delivery=Delivery.REPEATED, n
 
 def bury(store, *, called=True):
     store.register("grave", "digger:1", "0", "")
-    failure = Failure(Reason.GONE, 410, "not here any more")
+    failure = Failure(Reason.GONE, 410, "not \x1b[31mhere any more\x00")
     leases = store.claim("grave", 1_000).leases
     store.settle([Settlement(lease, Dead(Reason.GONE, failure, called=called)) for lease in leases])
     store.unregister("grave")
@@ -106,6 +106,8 @@ def test_dead_tells_why_and_never_shows_the_body(store, url, capsys):
     assert message_id in out
     assert "POST app:/search/reindex" in out
     assert "gone 410" in out
+    assert "not \ufffd[31mhere" in out
+    assert all(character.isprintable() or character == "\n" for character in out)
     assert "secret" not in out
     letters = json.loads(run(capsys, "dead", "--store", url, "--json")[1])
     assert [(letter["message"]["id"], letter["reason"], letter["status"]) for letter in letters] == [
@@ -229,11 +231,30 @@ def test_doctor_finds_what_is_missing(store, url, capsys):
     assert run(capsys, "doctor", "--store", url)[0] == 0
 
 
+def test_doctor_tells_of_a_held_target(store, url, capsys):
+    """Messages that wait although a dispatcher lives are named by their queue."""
+    put(store, now=time.time() - 61)
+    store.register("hears", "host:8", "0.1", "udp://127.0.0.1:9")
+    code, out, _ = run(capsys, "doctor", "--store", url)
+    assert code == 1
+    assert "queue.search.reindex have been due for 61 s" in out
+
+
 def test_a_wrong_store_is_a_clear_error(capsys):
-    """A URL of no known kind exits 2 and says what a store looks like."""
-    code, _, err = run(capsys, "status", "--store", "redis://localhost")
+    """A URL of no known kind exits 2, says what a store looks like, and keeps its password."""
+    code, _, err = run(capsys, "status", "--store", "redis://me:secret@localhost")
     assert code == 2
     assert "sqlite:///" in err
+    assert "secret" not in err
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "x"])
+def test_a_limit_is_a_number(number, capsys):
+    """A wrong number is refused in words of the user's."""
+    with pytest.raises(SystemExit) as ended:
+        main(["dead", "--limit", number])
+    assert ended.value.code == 2
+    assert "not a number from 1 up" in capsys.readouterr().err
 
 
 def test_a_reader_that_leaves_is_no_error(store, url):

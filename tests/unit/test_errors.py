@@ -25,6 +25,7 @@ from ap4r.errors import (
     StoreUnavailable,
     StoreUnusable,
     TargetRefused,
+    TransactionOpen,
     shortened,
     without_credentials,
 )
@@ -36,6 +37,7 @@ EXAMPLES = [
     PayloadTooLarge("the body", 2_000_000, 1_048_576, "max_body_bytes"),
     PayloadNotEncodable("params x", {1}, "json"),
     HandleClosed(),
+    TransactionOpen(),
     StoreUnavailable("sqlite:///a.db", "locked", outcome_unknown=True),
     StoreUnusable("sqlite:///a.db", "not a database"),
     SchemaMismatch("sqlite:///a.db", "1.0", "1.1", "ap4r migrate"),

@@ -109,7 +109,6 @@ def test_json_is_plain_and_compact(params, document):
     ("format", "of_text", "of_bytes"),
     [
         ("form", "text/plain; charset=utf-8", "application/octet-stream"),
-        ("json", "application/json", "application/json"),
         ("text", "text/plain; charset=utf-8", "text/plain; charset=utf-8"),
         ("raw", "application/octet-stream", "application/octet-stream"),
     ],
@@ -121,6 +120,23 @@ def test_text_and_bytes_go_as_they_are(format, of_text, of_bytes):
     for data in (b"\x00\xff", bytearray(b"\x00\xff"), memoryview(b"\x00.\xff.")[::2]):
         assert encode_params(data, format) == (b"\x00\xff", of_bytes)
     assert encode_params(None, format) == (b"", None)
+
+
+@pytest.mark.parametrize("text", ['{"a": 1}', " [1, 2]\n", '"é"', "null", "1.50"])
+def test_text_that_is_json_already_is_sent_as_it_is(text):
+    """A str or bytes of JSON is not read and written anew."""
+    for params in (text, text.encode()):
+        assert encode_params(params, "json") == (text.encode(), "application/json")
+
+
+@pytest.mark.parametrize("text", ["hello", "", "NaN", "[Infinity]", "{'a': 1}", "[" * 100_000, "1 2"])
+def test_text_that_is_no_json_is_refused(text):
+    """What its receiver could not read is refused in the caller's line, with what to do."""
+    for params in (text, text.encode()):
+        with pytest.raises(PayloadNotEncodable, match=r"json\.dumps"):
+            encode_params(params, "json")
+    with pytest.raises(PayloadNotEncodable, match="json"):
+        encode_params('{"a": 1}'.encode("utf-16"), "json")
 
 
 @pytest.mark.parametrize("format", ["", "FORM", "xml", None, 1, ["form"], {}], ids=repr)

@@ -405,3 +405,10 @@ def test_any_values_make_settings_or_a_config_error(table, environ, overrides):
     else:
         for name in NUMBERS:
             assert FIELDS[name].metadata["least"] <= getattr(settings, name) <= MOST
+
+
+@pytest.mark.parametrize(("variable", "meant"), [("AP4R_STOR", "AP4R_STORE"), ("AP4R_APP_URL", "AP4R_APP_URLS")])
+def test_a_misspelt_variable_is_refused(variable, meant):
+    """A slip of the pen in the environment would otherwise send messages to another file."""
+    with pytest.raises(ConfigError, match=f"did you mean {meant}"):
+        parse_settings({}, {variable: "x"}, {}, "/srv")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import urllib.error
 import urllib.request
@@ -115,7 +116,7 @@ def test_a_daemon_works_and_ends(stand):
         stand.target.wait_for(1)
         assert stand.target.ids() == [sent]
     finally:
-        stand.processes.run("kill", "-TERM", str(pid))
+        os.kill(pid, signal.SIGTERM)
     wait_until(lambda: not pidfile.exists(), "the daemon has ended")
     assert "stopped" in log.read_text()
     assert storefile.owners(stand.store) == []
@@ -142,3 +143,17 @@ def test_a_store_that_is_locked_is_waited_for(stand):
         process.wait_for_output("failed", timeout_seconds=30)
     stand.target.wait_for(1)
     assert process.running
+
+
+def test_settings_that_are_gone_change_nothing(stand):
+    """A SIGHUP while ap4r.toml is away keeps the old settings, rather than calling the server of the defaults."""
+    config = stand.processes.folder / "ap4r.toml"
+    config.write_text(f'store = "{stand.url}"\napp_urls = ["{stand.door}"]\nlisten = "none"\n')
+    dispatcher = stand.processes.start("configured", program("twistd"), "-n", "ap4r")
+    dispatcher.wait_for_output("works on")
+    config.unlink()
+    dispatcher.send(signal.SIGHUP)
+    dispatcher.wait_for_output("is gone")
+    [sent] = stand.send("/work?answer=200")
+    stand.target.wait_for(1)
+    assert stand.target.ids() == [sent]

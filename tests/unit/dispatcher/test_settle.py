@@ -68,7 +68,7 @@ def test_an_unknown_result_is_asked_for_again(world):
 
     world.store.settle = unsure
     world.put(*messages(3))
-    world.pass_time(0.5)
+    world.pass_time(1.0)
     assert world.database.records == {}
     assert len(world.told(events.Settled)) == 2
     assert len(world.told(events.LeaseLost)) == 1

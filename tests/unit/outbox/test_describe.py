@@ -98,7 +98,7 @@ def test_the_query_of_a_get_says_what_the_mapping_said(params):
     assert parse_qs(query, keep_blank_values=True) == {key: [value] for key, value in params.items()}
 
 
-@pytest.mark.parametrize("params", ["text", b"bytes", {"a": 1}])
+@pytest.mark.parametrize("params", ['"text"', b"1", {"a": 1}])
 def test_a_get_with_a_body_is_refused(params):
     """What cannot be a query has no place in a GET."""
     with pytest.raises(OptionRefused, match="method='GET'"):
@@ -223,3 +223,10 @@ def test_whatever_is_said_is_a_message_or_a_message_error(target, params, option
     else:
         json.dumps([message.queue, message.target.url, message.headers, message.delay_seconds])
         assert math.isfinite(message.delay_seconds)
+
+
+@pytest.mark.parametrize(("delay", "expires"), [(10, 1), (10, 10)])
+def test_what_could_never_be_called_is_refused(delay, expires):
+    """A message that expires before its delay is over is a mistake of the caller's."""
+    with pytest.raises(OptionRefused, match="expires_seconds"):
+        describe("/later", delay_seconds=delay, expires_seconds=expires)

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from ap4r.errors import HandleClosed, MessageError, OptionRefused, PayloadTooLarge, StoreUnavailable
+from ap4r.errors import HandleClosed, MessageError, OptionRefused, PayloadTooLarge, StoreUnavailable, TransactionOpen
 from ap4r.outbox.handle import Handle
 from ap4r.outbox.outbox import Verdict
 from ap4r.outbox.writer import Writer
@@ -92,8 +92,8 @@ def test_a_block_enters_as_a_whole(handle, sink):
     """Behind what was said before its end, and together."""
     with handle.transaction():
         handle.async_to("/in/1")
-        assert handle.is_empty
         handle.async_to("/in/2")
+        assert sink.calls == 0
     handle.async_to("/after")
     handle.conclude(Verdict.COMMIT)
     assert sink.paths == ["/in/1", "/in/2", "/after"]
@@ -174,8 +174,27 @@ def test_a_block_that_ends_after_the_verdict_says_so(handle, sink):
     """Its messages can follow nothing any more."""
     with pytest.raises(HandleClosed), handle.transaction():
         handle.async_to("/in")
-        handle.conclude(Verdict.COMMIT)
+        handle.conclude(Verdict.ABORT)
     assert sink.calls == 0
+
+
+def test_a_good_end_inside_an_open_block_is_a_failure(handle, sink):
+    """Nobody is told of a success while messages of an open block are dropped: the verdict turns into ABORT."""
+    handle.async_to("/success")
+    handle.async_to("/always", on="always")
+    with pytest.raises(HandleClosed), handle.transaction():
+        handle.async_to("/in")
+        with pytest.raises(TransactionOpen):
+            handle.conclude(Verdict.COMMIT)
+    assert sink.paths == ["/always"]
+
+
+def test_an_empty_block_holds_nothing_up(handle, sink):
+    """A block without messages has nothing to lose."""
+    handle.async_to("/success")
+    with handle.transaction():
+        handle.conclude(Verdict.COMMIT)
+    assert sink.paths == ["/success"]
 
 
 def test_a_transaction_on_a_connection_is_not_there_yet(handle):

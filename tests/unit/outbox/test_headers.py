@@ -91,3 +91,10 @@ def test_the_bound_counts_bytes():
     with pytest.raises(PayloadTooLarge) as caught:
         check_headers({"X": "é"}, None, 2)
     assert (caught.value.size, caught.value.setting) == (3, "max_header_bytes")
+
+
+@pytest.mark.parametrize("name", ["Ap4r_Message_Id", "ap4r_attempt", "Content_Length", "Idempotency_Key", "Webhook_Id"])
+def test_an_underscore_is_no_way_round(name):
+    """Servers give a handler both spellings under one key, so both are refused."""
+    with pytest.raises(OptionRefused, match="headers"):
+        check_headers({name: "spoofed"}, None, 16_384)
