@@ -149,7 +149,7 @@ def test_settings_that_are_gone_change_nothing(stand):
     """A SIGHUP while ap4r.toml is away keeps the old settings, rather than calling the server of the defaults."""
     config = stand.processes.folder / "ap4r.toml"
     config.write_text(f'store = "{stand.url}"\napp_urls = ["{stand.door}"]\nlisten = "none"\n')
-    dispatcher = stand.processes.start("configured", program("twistd"), "-n", "ap4r")
+    dispatcher = stand.processes.twistd_ap4r(name="configured")
     dispatcher.wait_for_output("works on")
     config.unlink()
     dispatcher.send(signal.SIGHUP)

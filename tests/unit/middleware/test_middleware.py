@@ -8,7 +8,7 @@ from wsgiref.util import FileWrapper
 
 import pytest
 
-from ap4r.errors import ConfigError, HandleClosed, StoreUnavailable
+from ap4r.errors import ConfigError, HandleClosed, StoreUnavailable, TransactionOpen
 from ap4r.middleware import AP4RMiddleware
 from ap4r.outbox.handle import Handle
 from tests.support.apps import Chunks
@@ -643,3 +643,51 @@ def test_a_long_body_that_is_cut_is_logged(sink, caplog):
     assert answer.raised is sink.error
     assert answer.body == b"12345" * 3
     assert "may be taken for whole" in caplog.text
+
+
+def _answer_inside_a_block(body, *, leave):
+    def app(environ, start_response):
+        handle = environ["ap4r"]
+
+        def chunks():
+            block = handle.transaction()
+            block.__enter__()
+            handle.async_to("/in")
+            yield from body
+            if leave:
+                block.__exit__(None, None, None)
+            else:
+                environ["never left"] = block
+
+        start_response("200 OK", [("Content-Length", str(sum(map(len, body))))])
+        return chunks()
+
+    return app
+
+
+@pytest.mark.parametrize("body", [[b"ok"], [b"o", b"k"]])
+@pytest.mark.parametrize("leave", [True, False])
+def test_a_block_that_is_open_at_the_last_byte(body, leave):
+    """The last byte waits for the block's end; without one the client reads no whole success."""
+    sink, started = MemorySink(), []
+
+    def start_response(status, headers, exc_info=None):
+        started.append(status)
+        return lambda data: None
+
+    environ = {"REQUEST_METHOD": "GET", "PATH_INFO": "/"}
+    response = AP4RMiddleware(_answer_inside_a_block(body, leave=leave), store=sink)(environ, start_response)
+    read = b""
+    try:
+        for chunk in response:
+            read += chunk
+    except TransactionOpen:
+        started.append("cut")
+    finally:
+        response.close()
+    if leave:
+        assert (started, read, sink.paths) == (["200 OK"], b"ok", ["/in"])
+    else:
+        assert sink.paths == []
+        assert read != b"ok"
+        assert started in (["503 Service Unavailable"], ["200 OK", "cut"])
