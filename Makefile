@@ -4,13 +4,13 @@ BIN := .venv/bin
 PYTEST := $(BIN)/python -X dev -m pytest
 
 .DEFAULT_GOAL := setup
-.PHONY: setup setup-servers help demo run test check format unit contract integration faults faults-long bench docs clean
+.PHONY: setup setup-servers help demo run test check format unit contract integration faults faults-long stores bench docs clean
 
 setup: ## Set everything up, so that `.venv/bin/twistd ap4r` works (the default)
 	@.ci/prepare
 
 setup-servers:
-	@.ci/prepare nginx
+	@.ci/prepare nginx mariadb postgresql
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -48,6 +48,9 @@ faults: setup-servers ## Run the tests that kill, stop and starve real processes
 
 faults-long: setup-servers ## Run the long form of the same
 	@$(PYTEST) tests/faults -m "slow or not slow" $(ARGS)
+
+stores: setup-servers ## Try the stores on servers: contention, outages, sizes, a Galera cluster (a preview; takes long)
+	@$(PYTEST) tests/stores -m "slow or not slow" $(ARGS)
 
 bench: setup-servers ## Measure messages a second and CPU per message, beside a bare loop of treq.post
 	@$(BIN)/python -m benchmarks.deliver --least 0.7 $(ARGS)

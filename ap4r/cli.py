@@ -73,7 +73,9 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     migrate = _command(commands, "migrate", _migrate, "bring the store's tables to this version of ap4r")
-    migrate.add_argument("--check", action="store_true", help="change nothing; exit 1 when there is something to do")
+    either = migrate.add_mutually_exclusive_group()
+    either.add_argument("--check", action="store_true", help="change nothing; exit 1 when there is something to do")
+    either.add_argument("--sql", action="store_true", help="change nothing; print the SQL that would be run")
 
     doctor = _command(commands, "doctor", _doctor, "look for what keeps messages from being delivered soon")
     doctor.epilog = "Exits 1 when it finds something."
@@ -169,6 +171,13 @@ def _dead_ids(store: SqlStore, queue: str | None) -> Iterator[list[str]]:
 
 
 def _migrate(store: SqlStore, arguments: argparse.Namespace) -> int:
+    if arguments.sql:
+        sql = store.script()
+        if arguments.json:
+            _print_json({"store": store.name, "sql": sql})
+        else:
+            print(sql, end="")
+        return 0
     before = store.version()
     if arguments.check:
         try:

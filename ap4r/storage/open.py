@@ -4,23 +4,20 @@ from __future__ import annotations
 
 from ap4r.errors import ConfigError, without_credentials
 from ap4r.settings import Settings
+from ap4r.storage.sql.database import Database
+from ap4r.storage.sql.hosts import parse_url
 from ap4r.storage.sql.store import SqlStore
-from ap4r.storage.sqlite import PREFIX as SQLITE
-from ap4r.storage.sqlite import SqliteDatabase
 from ap4r.storage.store import StoreRules
+
+_SQLITE, _MYSQL, _POSTGRESQL = "sqlite:///", "mysql+pymysql://", "postgresql+psycopg://"
 
 
 def open_store(url: str, settings: Settings) -> SqlStore:
     """Give the store that a URL names.
 
-    :raises ConfigError: the URL is of no kind that this version knows.
+    :raises ConfigError: the URL is of no kind that this version knows, or its driver is not installed.
     """
-    if not url.startswith(SQLITE) or url == SQLITE:
-        shown = without_credentials(url)
-        raise ConfigError("store", f"{shown} is no store of this version; write sqlite:///PATH, as sqlite:///ap4r.db")
-    if "?" in url:
-        raise ConfigError("store", f"{url} has options behind a ?, and a SQLite store takes none")
-    return SqlStore(SqliteDatabase(url, settings.store_deadline_seconds), store_rules(settings))
+    return SqlStore(_database(url, settings), store_rules(settings))
 
 
 def store_rules(settings: Settings) -> StoreRules:
@@ -31,4 +28,32 @@ def store_rules(settings: Settings) -> StoreRules:
         put_memory_seconds=settings.put_memory_seconds,
         deadline_seconds=settings.store_deadline_seconds,
         delivery=settings.delivery_rules,
+    )
+
+
+def _database(url: str, settings: Settings) -> Database:
+    # Each database's module is imported where it is used: nobody needs all of the drivers.
+    deadline_seconds = settings.store_deadline_seconds
+    if url.startswith(_SQLITE) and url != _SQLITE:
+        from ap4r.storage.sqlite import SqliteDatabase
+
+        if "?" in url:
+            raise ConfigError("store", f"{url} has options behind a ?, and a SQLite store takes none")
+        return SqliteDatabase(url, deadline_seconds)
+    if url.startswith(_MYSQL):
+        from ap4r.storage.mysql import MysqlDatabase
+
+        # Headers are kept as JSON, which at worst doubles them.
+        row_bytes = settings.max_body_bytes + 2 * settings.max_header_bytes
+        return MysqlDatabase(*parse_url(url), deadline_seconds, row_bytes)
+    if url.startswith(_POSTGRESQL):
+        try:
+            from ap4r.storage.postgresql import PostgresqlDatabase
+        except ImportError as error:
+            raise ConfigError("store", f"{error}; install ap4r[postgresql]") from error
+        return PostgresqlDatabase(*parse_url(url), deadline_seconds)
+    raise ConfigError(
+        "store",
+        f"{without_credentials(url)} is no store of this version; write {_SQLITE}PATH, as sqlite:///ap4r.db, "
+        f"or {_MYSQL}USER:PASSWORD@HOST/DATABASE, or {_POSTGRESQL}USER:PASSWORD@HOST/DATABASE",
     )

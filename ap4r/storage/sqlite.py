@@ -8,12 +8,12 @@ import random
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
-from sqlalchemy import Connection, Engine, Table, create_engine
+from sqlalchemy import Connection, Engine, Table, bindparam, create_engine
 from sqlalchemy.dialects import sqlite as sqlite_dialect
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool
@@ -41,6 +41,9 @@ class SqliteDatabase:
 
     :param url: `sqlite:///` and a path; absolute paths have four slashes.
     """
+
+    clock_sql = None
+    conflicts_at_commit = False
 
     def __init__(self, url: str, deadline_seconds: float) -> None:
         self._name = url
@@ -117,6 +120,13 @@ class SqliteDatabase:
     def insert_new(self, table: Table) -> Any:
         """Give an INSERT OR IGNORE."""
         return sqlite_dialect.insert(table).on_conflict_do_nothing()
+
+    def delete(self, connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Delete rows one by one: there is no way to go."""
+        statement = table.delete()
+        for column in rows[0]:
+            statement = statement.where(table.c[column] == bindparam(f"b_{column}"))
+        connection.execute(statement, [{f"b_{column}": value for column, value in row.items()} for row in rows])
 
     def meaning_of(self, error: DBAPIError) -> StoreError | None:
         """Read SQLite's result code. Anything but a lock closes the file, so that a mended one is opened anew."""

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import resources
+from typing import Any
 
 from sqlalchemy import Connection, inspect, text
 
@@ -51,6 +55,23 @@ def may_move(found: str | None) -> bool:
 
 def upgrade(connection: Connection, schema: Schema) -> None:
     """Bring the tables to this code's version inside the connection's open transaction."""
+    with _alembic(schema, connection=connection) as (command, config):
+        command.upgrade(config, "head")
+
+
+def script(found: str | None, schema: Schema, dialect: str) -> str:
+    """Give the SQL that brings tables of version `found` to this code's, as a database of that dialect reads it."""
+    if not may_move(found):
+        return ""
+    written = io.StringIO()
+    with _alembic(schema, dialect=dialect) as (command, config):
+        config.output_buffer = written
+        command.upgrade(config, f"{found or 'base'}:head", sql=True)
+    return written.getvalue()
+
+
+@contextmanager
+def _alembic(schema: Schema, **attributes: object) -> Iterator[tuple[Any, Any]]:
     # Alembic takes longer to import than everything else; only a process that makes tables needs it.
     # It also tells of its plug-ins while it is imported.
     logging.getLogger("alembic").setLevel(logging.WARNING)
@@ -61,9 +82,9 @@ def upgrade(connection: Connection, schema: Schema) -> None:
     migrations = str(resources.files("ap4r.storage").joinpath("migrations"))
     config.set_main_option("script_location", migrations.replace("%", "%%"))  # a ConfigParser reads it
     config.set_main_option("path_separator", "os")
-    config.attributes.update(connection=connection, version_table=schema.version_table, table_prefix=schema.prefix)
+    config.attributes.update(version_table=schema.version_table, table_prefix=schema.prefix, **attributes)
     with _migrating:
-        command.upgrade(config, "head")
+        yield command, config
 
 
 def _numbers(version: str) -> tuple[int, int] | None:

@@ -7,12 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
-from sqlalchemy import Engine, create_engine
+from sqlalchemy import Engine, create_engine, inspect, text
 from sqlalchemy.pool import NullPool
 
 from ap4r.settings import Settings
 from ap4r.storage.open import open_store
+from ap4r.storage.sql.schema import VERSION, Schema
 from ap4r.storage.store import Store
+from tests.support.databases import shared_server
 from tests.support.memory_store import MemoryDatabase
 
 
@@ -65,6 +67,57 @@ def sqlite_template(folder: Path) -> Path:
     return path
 
 
+class OnServer:
+    """A database of a server that all tests share. The tables stay, their rows go with each test."""
+
+    #: Databases by kind whose tables are made.
+    _made: set[str] = set()
+
+    def __init__(self, kind: str) -> None:
+        self._server = shared_server(kind)
+        self._kind = kind
+        self.url = self._server.url("kept")
+        if kind not in self._made or not self._emptied():
+            self._server.make("kept")
+            store = self.open()
+            store.prepare()
+            store.close()
+            self._made.add(kind)
+
+    def open(self, **settings: Any) -> Store:
+        """Give a store on the database."""
+        return open_store(self.url, Settings(store=self.url, **settings))
+
+    def clear(self) -> None:
+        """Make the database anew."""
+        self._server.make("kept")
+
+    def engine(self) -> Engine:
+        """Give a way to the tables."""
+        return create_engine(self.url, poolclass=NullPool)
+
+    def _emptied(self) -> bool:
+        """Delete every row; tell whether only the tables of this version are there."""
+        schema = Schema("ap4r_")
+        with self.engine().begin() as connection:
+            found = set(inspect(connection).get_table_names())
+            if found != {schema.version_table, *schema.metadata.tables}:
+                return False
+            for table in schema.metadata.tables.values():
+                connection.execute(table.delete())
+            # Lanes are numbered from 1 again, as in a database that is new.
+            if self._kind == "mariadb":
+                connection.execute(text(f"ALTER TABLE {schema.lanes.name} AUTO_INCREMENT = 1"))
+            else:
+                connection.execute(text(f"TRUNCATE {schema.lanes.name} RESTART IDENTITY"))
+            connection.execute(text(f"UPDATE {schema.version_table} SET version_num = '{VERSION}'"))
+        return True
+
+
 #: Each makes the database of one test from its folder and from what all tests share.
-SHARED: dict[str, Callable[[Path, Path], SharedBackend]] = {"sqlite": Sqlite}
+SHARED: dict[str, Callable[[Path, Path], SharedBackend]] = {
+    "sqlite": Sqlite,
+    "mariadb": lambda folder, template: OnServer("mariadb"),
+    "postgresql": lambda folder, template: OnServer("postgresql"),
+}
 BACKENDS: dict[str, Callable[[Path, Path], Backend]] = {**SHARED, "memory": lambda folder, template: MemoryDatabase()}

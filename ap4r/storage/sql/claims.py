@@ -7,20 +7,29 @@ included (they are stepped over a lane at a time, never a message at a time).
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator
+import time
+from bisect import bisect_left, bisect_right
+from collections.abc import Collection, Iterator, Sequence
+from itertools import islice
 from typing import Any
 
-from sqlalchemy import Row, bindparam, func, literal_column, select
+from sqlalchemy import Row, bindparam, func, literal, or_, select
 
 from ap4r.storage.sql.dispatchers import Dispatchers
+from ap4r.storage.sql.fronts import FRONT, Fronts
+from ap4r.storage.sql.plans import by_primary_key
+from ap4r.storage.sql.promotion import Promotion
 from ap4r.storage.sql.rows import expires_in_seconds, message_of
 from ap4r.storage.sql.schema import Schema
+from ap4r.storage.sql.share import Share, is_in_share
 from ap4r.storage.sql.transaction import Transaction, to_seconds
 from ap4r.storage.store import Claim, Lease
 
 #: Scheduled messages that one claim moves to ready, at the least; more when more are wanted.
 _LEAST_PROMOTED = 200
 _LANES_A_PAGE = 256
+#: A claim takes from no more lanes than this, for each costs a round trip; the others' turn comes with the next.
+_LANES_A_CLAIM = 256
 
 
 class Claims:
@@ -29,136 +38,142 @@ class Claims:
     def __init__(self, schema: Schema, dispatchers: Dispatchers) -> None:
         self._dispatchers = dispatchers
         self._cursor = 0
-        ready, scheduled, leased, messages = schema.ready, schema.scheduled, schema.leased, schema.messages
-        self._ready = ready
-        self._due = (
-            select(scheduled)
-            .where(scheduled.c.due_at <= bindparam("now_at"))
-            .order_by(scheduled.c.due_at, scheduled.c.id)
-            .limit(bindparam("most"))
-            .with_for_update(skip_locked=True)
-        )
-        self._next_due = select(func.min(scheduled.c.due_at))
-        self._delete_scheduled = scheduled.delete().where(
-            scheduled.c.due_at == bindparam("b_due_at"), scheduled.c.id == bindparam("b_id")
-        )
-        self._insert_ready = ready.insert()
-        self._delete_ready = ready.delete().where(
-            ready.c.lane == bindparam("b_lane"),
-            ready.c.position == bindparam("b_position"),
-            ready.c.id == bindparam("b_id"),
-        )
-        self._insert_leased = leased.insert()
-        self._messages = messages
-        self._oldest = (
+        self._fronts = Fronts()
+        self._seen_lane = 0  # the highest lane that a look from the fronts has seen
+        ready, messages = schema.ready, schema.messages
+        self._ready, self._messages = ready, messages
+        self._promotion = Promotion(schema)
+        self._insert_leased = schema.leased.insert()
+        oldest = by_primary_key(
             select(ready)
-            .where(ready.c.lane == bindparam("wanted_lane"))
+            .where(
+                ready.c.lane == bindparam("wanted_lane"),
+                ready.c.position >= bindparam("begin"),
+                # Written so that every database still finds the first condition in the index.
+                or_(ready.c.position > bindparam("begin"), ready.c.id > bindparam("behind")),
+            )
             .order_by(ready.c.position, ready.c.id)
             .limit(bindparam("most"))
-            .with_for_update(skip_locked=True)
+            .with_for_update(skip_locked=True),
+            ready,
         )
-        self._further = self._oldest.offset(bindparam("skipped"))
-        # Steps from lane to lane with one look into the index each, however many messages wait in a lane.
-        steps = (
-            select(func.min(ready.c.lane).label("lane"))
-            .where(ready.c.lane > bindparam("after"))
-            .cte("steps", recursive=True)
+        self._oldest = {None: oldest, True: oldest.where(is_in_share(ready)), False: oldest.where(~is_in_share(ready))}
+        self._next_filled = select(func.min(ready.c.lane)).where(ready.c.lane >= bindparam("first"))
+        lanes = schema.lanes
+        something = (
+            select(literal(1)).where(ready.c.lane == lanes.c.id).order_by(ready.c.position).limit(1).scalar_subquery()
         )
-        following = select(func.min(ready.c.lane)).where(ready.c.lane > steps.c.lane).scalar_subquery()
-        steps = steps.union_all(select(following).where(steps.c.lane.is_not(None)))
-        self._filled_lanes = (
-            select(steps.c.lane).where(steps.c.lane.is_not(None)).limit(literal_column(str(_LANES_A_PAGE)))
+        self._filled_among = (
+            select(lanes.c.id)
+            .where(lanes.c.id.in_(bindparam("page", expanding=True)), something.is_not(None))
+            .order_by(lanes.c.id)
+        )
+        self._wanted = by_primary_key(
+            select(messages).where(messages.c.id.in_(bindparam("ids", expanding=True))), messages
         )
 
     def write(self, tx: Transaction, owner: str, limit: int, excluded: Collection[int]) -> Claim:
         """Lease up to `limit` due messages of lanes that are not excluded."""
         self._dispatchers.beat(tx, owner)
-        self._promote(tx, max(limit, _LEAST_PROMOTED))
-        rows = self._choose(tx, limit, excluded) if limit > 0 else []
+        share = self._dispatchers.share(tx, owner) if tx.database.conflicts_at_commit else None
+        wait_seconds = self._promotion.write(tx, max(limit, _LEAST_PROMOTED), share)
+        rows, all_lanes = self._choose(tx, limit, frozenset(excluded), share) if limit > 0 else ([], False)
         leases = self._lease(tx, owner, rows) if rows else ()
-        next_due_at = tx.connection.execute(self._next_due).scalar()
-        wait_seconds = None if next_due_at is None else max(0.0, to_seconds(next_due_at - tx.now_at))
-        return Claim(leases, more=0 < limit <= len(rows), next_due_in_seconds=wait_seconds)
+        more = 0 < limit <= len(rows) or (bool(rows) and not all_lanes)
+        return Claim(leases, more=more, next_due_in_seconds=wait_seconds)
 
-    def _promote(self, tx: Transaction, most: int) -> None:
-        due = tx.connection.execute(self._due, {"now_at": tx.now_at, "most": most}).all()
-        if due:
-            moved = [{**row._mapping, "position": row.due_at} for row in due]
-            for row in moved:
-                del row["due_at"]
-            tx.connection.execute(self._insert_ready, moved)
-            gone = [{"b_due_at": row.due_at, "b_id": row.id} for row in due]
-            tx.connection.execute(self._delete_scheduled, gone)
+    def _choose(
+        self, tx: Transaction, limit: int, held: frozenset[int], share: Share | None
+    ) -> tuple[list[Row[Any]], bool]:
+        """Give rows that are now locked, and whether every lane with something ready was asked."""
+        most = min(limit, _LANES_A_CLAIM)
+        if self._fronts.are_near(time.monotonic()):
+            near = self._turned(self._lanes_near(tx, held))
+            rows = self._from_lanes(tx, limit, near[:most], share, near=True, all_lanes=len(near) <= most)
+            if rows or not self._fronts.are_bearable:
+                return rows, len(near) <= most
+        known = tx.lanes.known(tx)
+        lanes = list(islice(self._filled(tx, known, held), most))
+        rows = self._from_lanes(tx, limit, lanes, share, near=False, all_lanes=len(lanes) < most)
+        self._fronts.looked(time.monotonic())
+        self._seen_lane = max(known, default=0)
+        if len(lanes) < most and len(known) <= _LANES_A_PAGE:
+            for lane in set(known).difference(held, lanes):
+                self._fronts.ended(lane, tx.now_at)
+        return rows, len(lanes) < most
 
-    def _choose(self, tx: Transaction, limit: int, excluded: Collection[int]) -> list[Row[Any]]:
-        """Take an equal share from each lane, then fill up from those that have more."""
-        lanes = self._lanes_in_turn(tx, limit, excluded)
+    def _from_lanes(
+        self, tx: Transaction, limit: int, lanes: Sequence[int], share: Share | None, *, near: bool, all_lanes: bool
+    ) -> list[Row[Any]]:
+        """Take an equal part from each lane, then fill up from those that have more."""
+        if lanes:
+            self._cursor = lanes[0] if all_lanes else lanes[-1]
+        begins = {lane: (self._fronts.begin(lane) if near else FRONT) for lane in lanes}
         chosen: list[Row[Any]] = []
-        fuller: list[tuple[int, int]] = []
-        for index, lane in enumerate(lanes):
-            share = -(-(limit - len(chosen)) // (len(lanes) - index))
-            rows = tx.connection.execute(self._oldest, {"wanted_lane": lane, "most": share}).all()
-            chosen.extend(rows)
-            if rows and len(rows) == share:
-                fuller.append((lane, share))
-        for lane, share in fuller:
-            if len(chosen) >= limit:
-                break
-            wanted = {"wanted_lane": lane, "most": limit - len(chosen), "skipped": share}
-            chosen.extend(tx.connection.execute(self._further, wanted).all())
+        # In a cluster each prefers what the others do not, for they do not see what it has locked.
+        for mine in (None,) if share is None else (True, False):
+            fuller: list[Row[Any]] = []
+            for index, lane in enumerate(lanes):
+                part = -(-(limit - len(chosen)) // (len(lanes) - index))
+                rows = self._take(tx, lane, begins[lane], b"", part, mine, share) if part else []
+                chosen += rows
+                if rows and len(rows) == part:
+                    fuller.append(rows[-1])
+            for last in fuller:
+                if len(chosen) < limit:
+                    chosen += self._take(tx, last.lane, last.position, last.id, limit - len(chosen), mine, share)
         return chosen
 
-    def _lanes_in_turn(self, tx: Transaction, limit: int, excluded: Collection[int]) -> list[int]:
-        held = frozenset(excluded)
-        lanes: list[int] = []
-        for lane in self._filled(tx, held):
-            lanes.append(lane)
-            if len(lanes) == limit:
-                break
-        if lanes:
-            self._cursor = lanes[-1] if len(lanes) == limit else lanes[0]
-        return lanes
+    def _take(
+        self, tx: Transaction, lane: int, begin: int, behind: bytes, most: int, mine: bool | None, share: Share | None
+    ) -> list[Row[Any]]:
+        wanted = {"wanted_lane": lane, "begin": begin, "behind": behind, "most": most}
+        if share is not None:
+            wanted |= {"shares": share.shares, "own_share": share.own}
+        began = time.monotonic()
+        rows = list(tx.connection.execute(self._oldest[mine], wanted))
+        if begin == FRONT:
+            self._fronts.asked(began, time.monotonic())
+        if rows:
+            self._fronts.ended(lane, rows[-1].position)
+        return rows
 
-    def _filled(self, tx: Transaction, held: frozenset[int]) -> Iterator[int]:
+    def _lanes_near(self, tx: Transaction, held: frozenset[int]) -> list[int]:
+        """Give the lanes that may have something behind their fronts, the new ones among them."""
+        new = [lane for lane in tx.lanes.known(tx) if lane > self._seen_lane]
+        return sorted({*self._fronts.lanes(), *new} - held)
+
+    def _filled(self, tx: Transaction, known: Collection[int], held: frozenset[int]) -> Iterator[int]:
         """Give the lanes in which something is ready and that are not held, each once, from the cursor round."""
-        if held:
-            known = tx.lanes.known(tx)
-            free = [lane for lane in known if lane not in held]
-            if len(free) <= len(held):
-                yield from self._filled_among(tx, sorted(free))
-                return
-        for start, stop in ((self._cursor, None), (-1, self._cursor)):
-            after = start
-            while True:
-                page = list(tx.connection.execute(self._filled_lanes, {"after": after}).scalars())
-                for lane in page:
-                    if stop is not None and lane > stop:
-                        return
-                    if lane not in held:
-                        yield lane
-                if len(page) < _LANES_A_PAGE:
-                    break
-                after = page[-1]
+        lanes = sorted(lane for lane in known if lane not in held)
+        split = bisect_right(lanes, self._cursor)
+        for part in (lanes[split:], lanes[:split]):
+            start = 0
+            while start < len(part):
+                if len(part) - start > _LANES_A_PAGE:
+                    # One look into the index steps over lanes in which nothing is ready, however many they are.
+                    began = time.monotonic()
+                    filled = tx.connection.execute(self._next_filled, {"first": part[start]}).scalar()
+                    self._fronts.asked(began, time.monotonic())
+                    start = len(part) if filled is None else bisect_left(part, filled, start)
+                page = part[start : start + _LANES_A_PAGE]
+                began = time.monotonic()
+                found = set(tx.connection.execute(self._filled_among, {"page": page}).scalars()) if page else set()
+                self._fronts.asked(began, time.monotonic())
+                yield from (lane for lane in page if lane in found)
+                start += _LANES_A_PAGE
 
-    def _filled_among(self, tx: Transaction, lanes: list[int]) -> Iterator[int]:
-        turned = [lane for lane in lanes if lane > self._cursor] + [lane for lane in lanes if lane <= self._cursor]
-        for start in range(0, len(turned), _LANES_A_PAGE):
-            page = turned[start : start + _LANES_A_PAGE]
-            directory = tx.schema.lanes
-            something = select(1).where(self._ready.c.lane == directory.c.id).exists()
-            filled = set(
-                tx.connection.execute(select(directory.c.id).where(directory.c.id.in_(page), something)).scalars()
-            )
-            yield from (lane for lane in page if lane in filled)
+    def _turned(self, lanes: list[int]) -> list[int]:
+        split = bisect_right(lanes, self._cursor)
+        return lanes[split:] + lanes[:split]
 
     def _lease(self, tx: Transaction, owner: str, rows: list[Row[Any]]) -> tuple[Lease, ...]:
         token = os.urandom(16)
         leased = [{**row._mapping, "attempt": row.attempt + 1, "token": token, "owner": owner} for row in rows]
-        gone = [{"b_lane": row.lane, "b_position": row.position, "b_id": row.id} for row in rows]
-        tx.connection.execute(self._delete_ready, gone)
+        tx.delete(self._ready, [{"lane": row.lane, "position": row.position, "id": row.id} for row in rows])
         tx.connection.execute(self._insert_leased, leased)
-        wanted = select(self._messages).where(self._messages.c.id.in_([row.id for row in rows]))
-        messages = {row["id"]: row for row in tx.connection.execute(wanted).mappings()}
+        found = tx.connection.execute(self._wanted, {"ids": [row.id for row in rows]})
+        messages = {row["id"]: row for row in found.mappings()}
         names = tx.lanes.names_of(tx, {row.lane for row in rows})
         leases = []
         for row in leased:

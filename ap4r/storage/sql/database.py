@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from sqlalchemy import Connection, Engine, Table
 from sqlalchemy.exc import DBAPIError
 
-from ap4r.errors import StoreError
+from ap4r.errors import StoreError, StoreUnavailable
 from ap4r.storage.sql.schema import Schema
+
+
+class RolledBack(StoreUnavailable):
+    """The database undid a transaction on its own account, or lost it with the connection before its COMMIT was sent.
+
+    Nothing was changed, and the same may succeed at once.
+    """
 
 
 class Database(Protocol):
     """One database server or file."""
+
+    @property
+    def clock_sql(self) -> str | None:
+        """What reads the store's clock within a statement, in microseconds; None where it is this host's."""
+
+    @property
+    def conflicts_at_commit(self) -> bool:
+        """Whether writers meet only at their COMMIT, as on the nodes of a cluster, and not at the rows they lock."""
 
     @property
     def name(self) -> str:
@@ -46,6 +62,12 @@ class Database(Protocol):
 
     def insert_new(self, table: Table) -> Any:
         """Give an INSERT that leaves an existing row alone and does not fail."""
+
+    def delete(self, connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Delete rows, in as few round trips as the driver allows, each found through the index of its key.
+
+        :param rows: one or more; the first columns of the primary key, the same in each.
+        """
 
     def meaning_of(self, error: DBAPIError) -> StoreError | None:
         """Say what a driver's error means for the caller; None when it blames the statement, not the store."""

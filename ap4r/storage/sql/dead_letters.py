@@ -23,7 +23,6 @@ class DeadLetters:
         dead, messages = schema.dead, schema.messages
         self._dead, self._messages, self._lanes = dead, messages, schema.lanes
         self._insert_ready = schema.ready.insert()
-        self._delete_dead = dead.delete().where(dead.c.id == bindparam("b_id"))
         self._renew = (
             messages.update()
             .where(messages.c.id == bindparam("b_id"))
@@ -82,7 +81,7 @@ class DeadLetters:
             refused += [id_text(row.id) for row in rows if row not in may]
             replayed += [id_text(row.id) for row in may]
             if may:
-                tx.connection.execute(self._delete_dead, [{"b_id": row.id} for row in may])
+                tx.delete(self._dead, [{"id": row.id} for row in may])
                 tx.connection.execute(self._renew, [{"b_id": row.id, "b_due_at": tx.now_at} for row in may])
                 tx.connection.execute(
                     self._insert_ready,

@@ -4,10 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import BigInteger, String, bindparam, cast, func, literal, null, select, union_all
+from sqlalchemy import (
+    BigInteger,
+    CompoundSelect,
+    String,
+    bindparam,
+    case,
+    cast,
+    func,
+    literal,
+    literal_column,
+    null,
+    select,
+    union_all,
+)
 
 from ap4r.errors import OwnerLost
 from ap4r.storage.sql.schema import Schema
+from ap4r.storage.sql.share import Share
 from ap4r.storage.sql.transaction import MICROSECONDS, Transaction, to_seconds
 from ap4r.storage.store import Beat, Look
 
@@ -23,23 +37,21 @@ class Dispatchers:
     def __init__(self, schema: Schema) -> None:
         table, ready, scheduled, leased = schema.dispatchers, schema.ready, schema.scheduled, schema.leased
         self._table = table
-        self._beat = (
-            table.update()
-            .where(table.c.owner == bindparam("me"))
-            .values(beat=table.c.beat + 1, seen_at=bindparam("now_at"))
-        )
+        self._beat = table.update().where(table.c.owner == bindparam("me")).values(beat=table.c.beat + 1)
+        self._owners = select(table.c.owner).order_by(table.c.owner)
+        self._looks: dict[str | None, CompoundSelect[Any]] = {}
         self._bells = select(table.c.bell).where(table.c.bell != "", table.c.seen_at > bindparam("since"))
         holds = select(1).where(leased.c.owner == table.c.owner).exists()
         registered = select(1).where(table.c.owner == leased.c.owner).exists()
         no_text = cast(null(), String(255))
-        self._look = union_all(
+        self._glances: list[Any] = [
             select(literal("ready"), cast(func.min(ready.c.lane), BigInteger), no_text, no_text, literal(0)),
             select(literal("scheduled"), func.min(scheduled.c.due_at), no_text, no_text, literal(0)),
-            select(literal("dispatcher"), table.c.beat, table.c.owner, table.c.bell, cast(holds, BigInteger)),
+            select(literal("dispatcher"), table.c.beat, table.c.owner, table.c.bell, case((holds, 1), else_=0)),
             select(literal("orphan"), literal(NO_BEAT), leased.c.owner, literal(""), literal(1))
             .where(~registered)
             .distinct(),
-        )
+        ]
 
     def register(self, tx: Transaction, owner: str, name: str, version: str, bell: str) -> None:
         """Add a dispatcher."""
@@ -51,8 +63,14 @@ class Dispatchers:
 
         :raises OwnerLost: there is no such dispatcher any more.
         """
-        if tx.connection.execute(self._beat, {"me": owner, "now_at": tx.now_at}).rowcount == 0:
+        seen_at: Any = literal_column(tx.clock_sql) if tx.clock_sql is not None else tx.now_at
+        if tx.connection.execute(self._beat.values(seen_at=seen_at), {"me": owner}).rowcount == 0:
             raise OwnerLost(owner)
+
+    def share(self, tx: Transaction, owner: str) -> Share:
+        """Give the owner's share of what all dispatchers claim."""
+        owners = list(tx.connection.execute(self._owners).scalars())
+        return Share(owners.index(owner) if owner in owners else 0, max(1, len(owners)))
 
     def leave(self, tx: Transaction, owner: str) -> None:
         """Remove a dispatcher."""
@@ -70,12 +88,24 @@ class Dispatchers:
 
     def look(self, tx: Transaction) -> Look:
         """Read all that an idle dispatcher must know, in one statement."""
-        due, next_due, beats = False, None, []
-        for kind, number, owner, bell, holds in tx.connection.execute(self._look):
-            if kind == "ready":
-                due = number is not None
-            elif kind == "scheduled":
-                next_due = None if number is None else max(0.0, to_seconds(number - tx.now_at))
-            else:
-                beats.append(Beat(owner, number, bool(holds), bell))
+        due, next_due_at, beats = False, None, []
+        for kind, number, owner, bell, holds in tx.connection.execute(self._look(tx.clock_sql)):
+            match kind:
+                case "ready":
+                    due = number is not None
+                case "scheduled":
+                    next_due_at = number
+                case "clock":
+                    tx.known_now_at = number
+                case _:
+                    beats.append(Beat(owner, number, bool(holds), bell))
+        next_due = None if next_due_at is None else max(0.0, to_seconds(next_due_at - tx.now_at))
         return Look(due or next_due == 0.0, next_due, tuple(beats))
+
+    def _look(self, clock_sql: str | None) -> CompoundSelect[Any]:
+        look = self._looks.get(clock_sql)
+        if look is None:
+            no_text = cast(null(), String(255))
+            clock = select(literal("clock"), literal_column(clock_sql or "", BigInteger), no_text, no_text, literal(0))
+            look = self._looks[clock_sql] = union_all(*self._glances, *([clock] if clock_sql else []))
+        return look

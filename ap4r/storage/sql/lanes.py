@@ -5,11 +5,12 @@ Numbers are never used twice, so what a process remembers can go out of use but 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+import time
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import bindparam, func, literal, select
 
 from ap4r.errors import StoreUnavailable
 
@@ -21,6 +22,8 @@ MAX_LANES = 100_000
 _HOUR = 3_600 * 1_000_000
 #: An unused lane is forgotten after a week; writers mark those they use once an hour.
 UNUSED_AFTER = 7 * 24 * _HOUR
+#: By when a transaction that made a lane has certainly ended.
+_TRANSACTION_SECONDS = 60.0
 LaneName = tuple[str, str]
 
 
@@ -33,17 +36,17 @@ class Lanes:
 
     def __init__(self, schema: Schema) -> None:
         self._table = table = schema.lanes
-        same = (table.c.queue == bindparam("b_queue")) & (table.c.origin == bindparam("b_origin"))
-        self._mark = table.update().where(same).values(used_at=bindparam("b_used_at"))
-        self._find = select(table.c.id).where(same)
+        self._mark = table.update().where(table.c.id == bindparam("b_id")).values(used_at=bindparam("b_used_at"))
+        named = table.c.queue.in_(bindparam("b_queues", expanding=True))
+        self._find = select(table.c.id, table.c.queue, table.c.origin).where(named)
         self._count = select(func.count()).select_from(table)
         self._last = select(func.max(table.c.id))
         self._rows = select(table.c.id, table.c.queue, table.c.origin)
         self._added = self._rows.where(table.c.id > bindparam("b_read_up_to"))
-        self._delete = table.delete().where(table.c.id == bindparam("b_id"))
         self._ids: dict[LaneName, tuple[int, int]] = {}
         self._names: dict[int, LaneName] = {}
         self._read_up_to = 0
+        self._highest = (0, 0.0)  # the highest number seen, and when (monotonic)
 
     @property
     def full(self) -> bool:
@@ -53,14 +56,16 @@ class Lanes:
     def ids_of(self, tx: Transaction, names: Iterable[LaneName]) -> dict[LaneName, int]:
         """Give the numbers of lanes, making those that are new."""
         found: dict[LaneName, int] = {}
-        marked: dict[LaneName, int] = {}
-        for name in set(names):
+        due: list[LaneName] = []
+        for name in sorted(set(names)):
             known = self._ids.get(name)
             if known is None or tx.now_at - known[1] > _HOUR:
-                marked[name] = found[name] = self._mark_used(tx, name)
+                due.append(name)
             else:
                 found[name] = known[0]
-        if marked:
+        if due:
+            marked = self._mark_used(tx, due)
+            found |= marked
             tx.after_commit.append(partial(self._learn, marked, tx.now_at))
         return found
 
@@ -80,17 +85,22 @@ class Lanes:
         return found
 
     def known(self, tx: Transaction) -> list[int]:
-        """Give the numbers of all lanes, reading only those that were added since the last time."""
+        """Give the numbers of all lanes, reading only those that were added lately.
+
+        Not only those with a higher number than all before: of two transactions the one with the lower may end later.
+        """
         rows = tx.connection.execute(self._added, {"b_read_up_to": self._read_up_to})
         found = {lane: (queue, origin) for lane, queue, origin in rows}
-        if found:
-            self._names.update(found)
-            self._read_up_to = max(self._read_up_to, *found)
+        self._names.update(found)
+        highest, seen_at = self._highest
+        now = time.monotonic()
+        if now - seen_at > _TRANSACTION_SECONDS:
+            self._read_up_to, self._highest = highest, (max(found, default=highest), now)
         return list(self._names)
 
     def remove(self, tx: Transaction, ids: Collection[int]) -> None:
         """Delete lanes that nothing uses."""
-        tx.connection.execute(self._delete, [{"b_id": lane} for lane in ids])
+        tx.delete(self._table, [{"id": lane} for lane in ids])
         tx.after_commit.append(partial(self._forget, ids))
 
     def _learn(self, ids: Mapping[LaneName, int], used_at: int) -> None:
@@ -104,29 +114,47 @@ class Lanes:
             if name is not None:
                 self._ids.pop(name, None)
 
-    def _mark_used(self, tx: Transaction, name: LaneName) -> int:
-        queue, origin = name
-        same = {"b_queue": queue, "b_origin": origin}
-        marked = tx.connection.execute(self._mark, {**same, "b_used_at": tx.now_at}).rowcount
-        if not marked:
-            self._check_room(tx)
-            row = {"queue": queue, "origin": origin, "used_at": tx.now_at}
-            tx.connection.execute(tx.insert_new(self._table), row)
-        return int(tx.connection.execute(self._find, same).scalar_one())
+    def _mark_used(self, tx: Transaction, names: Sequence[LaneName]) -> dict[LaneName, int]:
+        """Give the numbers of lanes, marking those that there are and making those that are new."""
+        found = self._found(tx, names)
+        marks = [{"b_id": lane, "b_used_at": tx.now_at} for lane in sorted(found.values())]
+        if marks and tx.connection.execute(self._mark, marks).rowcount != len(marks):
+            # Some were forgotten by others just now. Those that are left are locked, so that they stay.
+            found = self._found(tx, names)
+        missing = [name for name in names if name not in found]
+        if missing:
+            self._check_room(tx, len(missing))
+            rows = [{"queue": queue, "origin": origin, "used_at": tx.now_at} for queue, origin in missing]
+            tx.connection.execute(tx.insert_new(self._table), rows)
+            found |= self._found(tx, missing)
+        return found
 
-    def _check_room(self, tx: Transaction) -> None:
-        if (tx.connection.execute(self._last).scalar() or 0) < MAX_LANES:
+    def _found(self, tx: Transaction, names: Sequence[LaneName]) -> dict[LaneName, int]:
+        wanted, found = set(names), {}
+        for start in range(0, len(names), 500):
+            queues = [queue for queue, _ in names[start : start + 500]]
+            for lane, queue, origin in tx.connection.execute(self._find, {"b_queues": queues}):
+                if (queue, origin) in wanted:
+                    found[queue, origin] = lane
+        return found
+
+    def _check_room(self, tx: Transaction, wanted: int) -> None:
+        if (tx.connection.execute(self._last).scalar() or 0) + wanted <= MAX_LANES:
             return
         count = tx.connection.execute(self._count).scalar_one()
-        if count >= MAX_LANES:
-            problem = f"{count:,} queue names are in use, the most there can be; use fewer different names"
+        if count + wanted > MAX_LANES:
+            problem = f"{count:,} queue names are in use, of {MAX_LANES:,} there can be; use fewer different names"
             raise StoreUnavailable(tx.store, problem)
 
 
 def unused_lanes(tx: Transaction, limit: int) -> list[int]:
-    """Find up to `limit` lanes that nobody has used for a week and that hold no message."""
+    """Find and lock up to `limit` lanes that nobody has used for a week and that hold no message."""
     schema, lanes = tx.schema, tx.schema.lanes
     statement = select(lanes.c.id).where(lanes.c.used_at < bindparam("before")).limit(limit)
     for table in (schema.ready, schema.scheduled, schema.leased, schema.dead):
-        statement = statement.where(~select(1).where(table.c.lane == lanes.c.id).exists())
+        # Not NOT EXISTS: MySQL would read the whole table at once instead of looking for one row.
+        something = select(literal(1)).where(table.c.lane == lanes.c.id).limit(1).scalar_subquery()
+        statement = statement.where(something.is_(None))
+    # Whoever begins to use one of them waits, and then finds it gone; one that is being marked is left alone.
+    statement = statement.with_for_update(skip_locked=True, of=lanes)
     return list(tx.connection.execute(statement, {"before": tx.now_at - UNUSED_AFTER}).scalars())

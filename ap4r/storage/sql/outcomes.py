@@ -23,9 +23,7 @@ class Outcomes:
 
     def __init__(self, schema: Schema) -> None:
         leased, messages, attempts = schema.leased, schema.messages, schema.attempts
-        self._delete_leased = leased.delete().where(leased.c.id == bindparam("b_id"))
-        self._delete_message = messages.delete().where(messages.c.id == bindparam("b_id"))
-        self._delete_attempts = attempts.delete().where(attempts.c.id == bindparam("b_id"))
+        self._leased, self._messages = leased, messages
         self._delete_old_attempts = attempts.delete().where(
             attempts.c.id == bindparam("b_id"), attempts.c.attempt <= bindparam("b_attempt")
         )
@@ -55,9 +53,9 @@ class Outcomes:
             }
             match outcome:
                 case Delivered() | Dropped():
-                    gone.append({"b_id": row.id})
+                    gone.append({"id": row.id})
                     if row.attempt > 1 or row.crashes:
-                        gone_with_attempts.append({"b_id": row.id})
+                        gone_with_attempts.append({"id": row.id})
                 case PutBack():
                     ready.append({**state, "attempt": row.attempt - 1, "position": row.position})
                 case RetryLater(failure=failure, wait_seconds=wait_seconds, counts=counts):
@@ -75,11 +73,9 @@ class Outcomes:
                     if failure is not None and called:
                         attempts.append(_attempt(row, failure, tx.now_at))
         execute = tx.connection.execute
-        execute(self._delete_leased, [{"b_id": row.id} for row, _ in rows])
-        if gone:
-            execute(self._delete_message, gone)
-        if gone_with_attempts:
-            execute(self._delete_attempts, gone_with_attempts)
+        tx.delete(self._leased, [{"id": row.id} for row, _ in rows])
+        tx.delete(self._messages, gone)
+        tx.delete(self._attempts, gone_with_attempts)
         if ready:
             execute(self._insert_ready, ready)
         if scheduled:

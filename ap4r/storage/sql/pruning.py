@@ -25,21 +25,19 @@ class Pruning:
             .order_by(puts.c.stored_at)
             .limit(bindparam("most"))
         )
-        self._delete_put = puts.delete().where(puts.c.id == bindparam("b_id"))
+        self._puts, self._dispatchers = puts, dispatchers
         holds = select(1).where(leased.c.owner == dispatchers.c.owner).exists()
         self._silent = (
             select(dispatchers.c.owner)
             .where(dispatchers.c.seen_at < bindparam("before"), ~holds)
             .limit(bindparam("most"))
         )
-        self._delete_owner = dispatchers.delete().where(dispatchers.c.owner == bindparam("b_owner"))
 
     def write(self, tx: Transaction, limit: int) -> int:
         """Delete up to `limit` put ids, some unused lanes, and dispatchers long gone; give the number of rows."""
         old = tx.connection.execute(self._old_puts, {"before": tx.now_at - self._put_memory, "most": limit}).scalars()
-        puts = [{"b_id": put} for put in old]
-        if puts:
-            tx.connection.execute(self._delete_put, puts)
+        puts = [{"id": put} for put in old]
+        tx.delete(self._puts, puts)
         lanes = unused_lanes(tx, min(limit - len(puts), _LANES_A_TIME))
         if lanes:
             tx.lanes.remove(tx, lanes)
@@ -49,6 +47,5 @@ class Pruning:
                 {"before": tx.now_at - _DISPATCHER_AGE, "most": limit - len(puts) - len(lanes)},
             ).scalars()
         )
-        if owners:
-            tx.connection.execute(self._delete_owner, [{"b_owner": owner} for owner in owners])
+        tx.delete(self._dispatchers, [{"owner": owner} for owner in owners])
         return len(puts) + len(lanes) + len(owners)

@@ -12,6 +12,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Dialect,
     Float,
     Index,
     Integer,
@@ -23,7 +24,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 from sqlalchemy.dialects import mysql
-from sqlalchemy.types import TypeEngine
+from sqlalchemy.types import TypeDecorator, TypeEngine
 
 #: The first number changes when older code must not run on the tables, the second when it may.
 VERSION = "1.1"
@@ -36,6 +37,24 @@ _BLOB = LargeBinary().with_variant(mysql.LONGBLOB(), "mysql", "mariadb")
 def _text(length: int) -> TypeEngine[str]:
     exact = mysql.VARCHAR(length, charset="utf8mb4", collation="utf8mb4_bin")
     return String(length).with_variant(exact, "mysql", "mariadb")
+
+
+class _Key(TypeDecorator[str]):
+    """Text that is compared byte by byte. MySQL's binary collation still takes no notice of blanks at the end."""
+
+    impl = String
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        if dialect.name in ("mysql", "mariadb"):
+            return dialect.type_descriptor(mysql.VARBINARY(self.impl_instance.length))  # type: ignore[attr-defined]
+        return dialect.type_descriptor(self.impl_instance)
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> Any:
+        return value.encode() if value is not None and dialect.name in ("mysql", "mariadb") else value
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> str | None:
+        return value.decode() if isinstance(value, bytes) else value
 
 
 def _counters() -> list[Column[Any]]:
@@ -129,8 +148,8 @@ class Schema:
         self.lanes = self._table(
             "lanes",
             Column("id", Integer, primary_key=True),
-            Column("queue", _text(128), nullable=False),
-            Column("origin", _text(320), nullable=False),
+            Column("queue", _Key(128), nullable=False),
+            Column("origin", _Key(320), nullable=False),
             Column("used_at", BigInteger, nullable=False),
             UniqueConstraint("queue", "origin", name=f"{prefix}lanes_name"),
             sqlite_autoincrement=True,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from ap4r.storage.sql.outcomes import Outcomes
+from ap4r.storage.sql.plans import by_primary_key
 from ap4r.storage.sql.rows import id_bytes
 from ap4r.storage.sql.schema import Schema
 from ap4r.storage.sql.transaction import Transaction
@@ -19,7 +20,10 @@ class Settlements:
     """Settles leases by id and token."""
 
     def __init__(self, schema: Schema, outcomes: Outcomes) -> None:
-        self._leased = schema.leased
+        leased = schema.leased
+        # In order, so that two that lock the same rows do not wait for each other.
+        held = select(leased).where(leased.c.id.in_(bindparam("ids", expanding=True))).order_by(leased.c.id)
+        self._held = by_primary_key(held.with_for_update(), leased)
         self._outcomes = outcomes
 
     def write(self, tx: Transaction, settlements: Sequence[Settlement]) -> list[Settled]:
@@ -27,10 +31,8 @@ class Settlements:
         ids = [id_bytes(settlement.lease.message.id) for settlement in settlements]
         found = {}
         for start in range(0, len(ids), _IDS_A_QUERY):
-            statement = (
-                select(self._leased).where(self._leased.c.id.in_(ids[start : start + _IDS_A_QUERY])).with_for_update()
-            )
-            found.update({row.id: row for row in tx.connection.execute(statement)})
+            some = {"ids": ids[start : start + _IDS_A_QUERY]}
+            found.update({row.id: row for row in tx.connection.execute(self._held, some)})
         answers, rows = [], []
         for stored_id, settlement in zip(ids, settlements, strict=True):
             row = found.get(stored_id)

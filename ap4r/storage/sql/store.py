@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from ap4r.errors import StoreUnavailable, StoreUnusable
 from ap4r.message import Put
 from ap4r.storage.sql.claims import Claims
-from ap4r.storage.sql.database import Database
+from ap4r.storage.sql.database import Database, RolledBack
 from ap4r.storage.sql.dead_letters import DeadLetters
 from ap4r.storage.sql.dispatchers import Dispatchers
 from ap4r.storage.sql.figures import Figures
@@ -37,10 +38,12 @@ from ap4r.storage.store import (
     StoreRules,
     StoreStatus,
 )
-from ap4r.storage.versions import check_version, found_version
+from ap4r.storage.versions import check_version, found_version, script
 
 _Result = TypeVar("_Result")
 _HANDED_BACK_A_TIME = 500
+#: Transactions that the database undid are tried so often again, after a pause that begins here and doubles.
+_RETRIES, _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 20, 0.004, 0.25
 
 
 class _Prepared(NamedTuple):
@@ -69,6 +72,7 @@ class SqlStore:
         self._pruning = Pruning(schema, rules.put_memory_seconds)
         self._group = GroupCommit(database.name, self._write_puts, rules.deadline_seconds)
         self._prepared: _Prepared | None = None
+        self.retried = 0  #: transactions that were tried again because the database had undone them
 
     @property
     def name(self) -> str:
@@ -97,6 +101,10 @@ class SqlStore:
         """Give the version of the tables, or None where there are none."""
         with self._meaning():
             return self._found()[1]
+
+    def script(self) -> str:
+        """Give the SQL that `migrate` would run now, for a person who runs it; "" when there is nothing to do."""
+        return script(self.version(), self._schema, self._database.engine().dialect.name)
 
     def put(self, put: Put, *, now: float | None = None) -> None:
         """Store all messages of `put` in one transaction, durable on return."""
@@ -167,11 +175,21 @@ class SqlStore:
         self._database.close()
 
     def _settle(self, settlements: Sequence[Settlement], now: float | None, give_up_at: float) -> list[Settled]:
+        first: list[Settled] = []
+
+        def settle(tx: Transaction) -> list[Settled]:
+            first[:] = self._settlements.write(tx, settlements)
+            return first
+
         try:
-            return self._write(lambda tx: self._settlements.write(tx, settlements), now, give_up_at)
+            return list(self._write(settle, now, give_up_at))
         except _Refused:
             if len(settlements) == 1:
                 raise
+        except StoreUnavailable as error:
+            if not error.outcome_unknown:
+                raise
+            return self._settle_after_doubt(list(first), settlements, now, give_up_at)
         middle = len(settlements) // 2
         answers: list[Settled] = []
         for part in (settlements[:middle], settlements[middle:]):
@@ -181,6 +199,13 @@ class SqlStore:
                 # What the other part has answered must not be lost.
                 answers += [Settled.UNKNOWN] * len(part)
         return answers
+
+    def _settle_after_doubt(
+        self, first: list[Settled], settlements: Sequence[Settlement], now: float | None, give_up_at: float
+    ) -> list[Settled]:
+        """Settle again after the answer to a COMMIT was lost: it was done for all of the batch, or for none."""
+        again = self._write(lambda tx: self._settlements.write(tx, settlements), now, give_up_at)
+        return again if Settled.SETTLED in again else first
 
     def _write_puts(self, puts: Sequence[Put], within_seconds: float, now: float | None = None) -> None:
         give_up_at = time.monotonic() + within_seconds
@@ -193,27 +218,49 @@ class SqlStore:
     def _write(
         self, operation: Callable[[Transaction], _Result], now: float | None, give_up_at: float | None = None
     ) -> _Result:
-        within_seconds = self._rules.deadline_seconds if give_up_at is None else give_up_at - time.monotonic()
-        with self._meaning():
+        until = self._give_up_at() if give_up_at is None else give_up_at
+
+        def write() -> _Result:
             prepared = self._prepared_once()
-            with self._database.writing(within_seconds) as connection:
+            with self._database.writing(until - time.monotonic()) as connection:
                 transaction = self._transaction(connection, prepared, now)
                 result = operation(transaction)
-        for learn in transaction.after_commit:
-            learn()
-        return result
+            for learn in transaction.after_commit:
+                learn()
+            return result
+
+        return self._retrying(write, until)
 
     def _read(self, operation: Callable[[Transaction], _Result], now: float | None) -> _Result:
-        with self._meaning():
+        def read() -> _Result:
             prepared = self._prepared_once()
             with self._database.reading() as connection:
                 return operation(self._transaction(connection, prepared, now))
 
+        return self._retrying(read, self._give_up_at())
+
+    def _retrying(self, call: Callable[[], _Result], give_up_at: float) -> _Result:
+        """Make a call, and again when the database undid it, for as long as there is time."""
+        pause_seconds = _FIRST_PAUSE_SECONDS
+        for retries in range(_RETRIES + 1):
+            try:
+                with self._meaning():
+                    return call()
+            except RolledBack:
+                # Those who met in one place must not meet there again.
+                wait_seconds = random.uniform(0.0, pause_seconds)
+                if retries == _RETRIES or time.monotonic() + wait_seconds >= give_up_at:
+                    raise
+            self.retried += 1
+            time.sleep(wait_seconds)
+            pause_seconds = min(2 * pause_seconds, _LONGEST_PAUSE_SECONDS)
+        raise AssertionError("the last try returns or raises")
+
     def _transaction(self, connection: Connection, prepared: _Prepared, now: float | None) -> Transaction:
         if connection.engine is not prepared.engine:
             raise StoreUnavailable(self.name, "it was opened anew just now")
-        now_at = self._database.now_at(connection) if now is None else to_microseconds(now)
-        return Transaction(self.name, connection, self._schema, now_at, self._database.insert_new, prepared.lanes)
+        now_at = None if now is None else to_microseconds(now)
+        return Transaction(self.name, connection, self._schema, self._database, prepared.lanes, now_at)
 
     def _prepared_once(self) -> _Prepared:
         prepared = self._prepared

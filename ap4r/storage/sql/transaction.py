@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import Connection, Table
 
+from ap4r.storage.sql.database import Database
 from ap4r.storage.sql.lanes import Lanes
 from ap4r.storage.sql.schema import Schema
 
@@ -17,15 +18,36 @@ _MOST = 2**62  # leaves room to add an instant
 
 @dataclass(slots=True)
 class Transaction:
-    """One open transaction. `now_at` is the store's clock in microseconds, `store` the store's name for errors."""
+    """One open transaction. `store` is the store's name for errors."""
 
     store: str
     connection: Connection
     schema: Schema
-    now_at: int
-    insert_new: Callable[[Table], Any]  # an INSERT that leaves an existing row alone and does not fail
+    database: Database
     lanes: Lanes
+    known_now_at: int | None = None  # the store's clock in microseconds, once it was asked
     after_commit: list[Callable[[], None]] = field(default_factory=list)
+
+    @property
+    def now_at(self) -> int:
+        """The store's clock in microseconds, the same throughout."""
+        if self.known_now_at is None:
+            self.known_now_at = self.database.now_at(self.connection)
+        return self.known_now_at
+
+    @property
+    def clock_sql(self) -> str | None:
+        """What reads the store's clock within a statement; None where there is nothing to ask any more."""
+        return self.database.clock_sql if self.known_now_at is None else None
+
+    def insert_new(self, table: Table) -> Any:
+        """Give an INSERT that leaves an existing row alone and does not fail."""
+        return self.database.insert_new(table)
+
+    def delete(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Delete rows by the first columns of their primary key, the same in each."""
+        if rows:
+            self.database.delete(self.connection, table, rows)
 
 
 def to_microseconds(seconds: float) -> int:

@@ -11,11 +11,10 @@ from sqlalchemy import event
 from ap4r.outcome import Delivered, PutBack
 from tests.support.factories import NOW, bury, claim, dead, dispatcher, message, messages, put, retry, settle
 
-#: Read as a whole: the few dispatchers, what a recursive step or an inner query has found, and, by its owner alone,
+#: Read as a whole: the few dispatchers, what an inner query has found, and, by its owner alone,
 #: what is leased, which is bounded by the calls in flight.
 MAY_BE_SCANNED = (
     "SCAN ap4r_dispatchers",
-    "SCAN steps",
     "SCAN anon_",
     "SCAN ap4r_leased USING COVERING INDEX ap4r_leased_owner",
 )
@@ -25,12 +24,14 @@ BY_ID = "USING INDEX sqlite_autoindex_ap4r_messages_1 (id=?)"
 SCANS = {"prune": {"SCAN ap4r_lanes", "SCAN ap4r_leased"}}
 KEYS = {
     "claim": {
+        "SEARCH ap4r_lanes USING INTEGER PRIMARY KEY (rowid>?)",
+        "SEARCH ap4r_lanes USING INTEGER PRIMARY KEY (rowid=?)",
         "SEARCH ap4r_dispatchers USING PRIMARY KEY (owner=?)",
-        "SEARCH ap4r_scheduled USING PRIMARY KEY (due_at<?)",
+        "SEARCH ap4r_scheduled USING PRIMARY KEY (due_at>? AND due_at<?)",
         "SEARCH ap4r_scheduled USING PRIMARY KEY (due_at=? AND id=?)",
-        "SEARCH ap4r_scheduled USING PRIMARY KEY",
-        "SEARCH ap4r_ready USING PRIMARY KEY (lane>?)",
+        "SEARCH ap4r_scheduled USING PRIMARY KEY (due_at>?)",
         "SEARCH ap4r_ready USING PRIMARY KEY (lane=?)",
+        "SEARCH ap4r_ready USING PRIMARY KEY (lane=? AND position>?)",
         "SEARCH ap4r_ready USING PRIMARY KEY (lane=? AND position=? AND id=?)",
         f"SEARCH ap4r_messages {BY_ID}",
     },
@@ -38,10 +39,11 @@ KEYS = {
         "SEARCH ap4r_lanes USING INTEGER PRIMARY KEY (rowid>?)",
         "SEARCH ap4r_lanes USING INTEGER PRIMARY KEY (rowid=?)",
         "SEARCH ap4r_dispatchers USING PRIMARY KEY (owner=?)",
-        "SEARCH ap4r_scheduled USING PRIMARY KEY (due_at<?)",
+        "SEARCH ap4r_scheduled USING PRIMARY KEY (due_at>? AND due_at<?)",
         "SEARCH ap4r_scheduled USING PRIMARY KEY (due_at=? AND id=?)",
-        "SEARCH ap4r_scheduled USING PRIMARY KEY",
+        "SEARCH ap4r_scheduled USING PRIMARY KEY (due_at>?)",
         "SEARCH ap4r_ready USING PRIMARY KEY (lane=?)",
+        "SEARCH ap4r_ready USING PRIMARY KEY (lane=? AND position>?)",
         "SEARCH ap4r_ready USING PRIMARY KEY (lane=? AND position=? AND id=?)",
         f"SEARCH ap4r_messages {BY_ID}",
     },
@@ -59,8 +61,7 @@ KEYS = {
     "put": {
         "SEARCH ap4r_puts USING PRIMARY KEY (id=?)",
         "SEARCH ap4r_lanes",
-        "SEARCH ap4r_lanes USING INDEX sqlite_autoindex_ap4r_lanes_1 (queue=? AND origin=?)",
-        "SEARCH ap4r_lanes USING COVERING INDEX sqlite_autoindex_ap4r_lanes_1 (queue=? AND origin=?)",
+        "SEARCH ap4r_lanes USING COVERING INDEX sqlite_autoindex_ap4r_lanes_1 (queue=?)",
     },
     "beat": {"SEARCH ap4r_dispatchers USING PRIMARY KEY (owner=?)"},
     "rescue": {

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import sqlalchemy as sa
-from alembic import context, op
+from alembic import context
 from sqlalchemy.dialects import mysql
+
+from ap4r.storage.migrations.steps import create_index, create_table
 
 revision = "1.1"
 down_revision = None
@@ -22,6 +24,11 @@ def _text(length: int) -> sa.types.TypeEngine[str]:
     return sa.String(length).with_variant(exact, "mysql", "mariadb")
 
 
+def _key(length: int) -> sa.types.TypeEngine[str]:
+    exact: Any = mysql.VARBINARY(length)
+    return sa.String(length).with_variant(exact, "mysql", "mariadb")
+
+
 def _counters() -> list[sa.Column[int]]:
     return [
         sa.Column("attempt", sa.Integer, nullable=False),
@@ -33,7 +40,7 @@ def _counters() -> list[sa.Column[int]]:
 def upgrade() -> None:
     """Make every table."""
     prefix = context.config.attributes["table_prefix"]
-    op.create_table(
+    create_table(
         f"{prefix}messages",
         sa.Column("id", _ID, primary_key=True),
         sa.Column("target", _BLOB, nullable=False),
@@ -50,7 +57,7 @@ def upgrade() -> None:
         sa.Column("expires_at", sa.BigInteger),
         **_INNODB,
     )
-    op.create_table(
+    create_table(
         f"{prefix}ready",
         sa.Column("lane", sa.Integer, primary_key=True, autoincrement=False),
         sa.Column("position", sa.BigInteger, primary_key=True, autoincrement=False),
@@ -58,7 +65,7 @@ def upgrade() -> None:
         *_counters(),
         **_NARROW,
     )
-    op.create_table(
+    create_table(
         f"{prefix}scheduled",
         sa.Column("due_at", sa.BigInteger, primary_key=True, autoincrement=False),
         sa.Column("id", _ID, primary_key=True),
@@ -66,8 +73,8 @@ def upgrade() -> None:
         *_counters(),
         **_NARROW,
     )
-    op.create_index(f"{prefix}scheduled_lane", f"{prefix}scheduled", ["lane"])
-    op.create_table(
+    create_index(f"{prefix}scheduled_lane", f"{prefix}scheduled", ["lane"])
+    create_table(
         f"{prefix}leased",
         sa.Column("id", _ID, primary_key=True),
         sa.Column("token", _ID, nullable=False),
@@ -77,8 +84,8 @@ def upgrade() -> None:
         *_counters(),
         **_NARROW,
     )
-    op.create_index(f"{prefix}leased_owner", f"{prefix}leased", ["owner"])
-    op.create_table(
+    create_index(f"{prefix}leased_owner", f"{prefix}leased", ["owner"])
+    create_table(
         f"{prefix}dead",
         sa.Column("id", _ID, primary_key=True),
         sa.Column("lane", sa.Integer, nullable=False),
@@ -90,8 +97,8 @@ def upgrade() -> None:
         *_counters(),
         **_NARROW,
     )
-    op.create_index(f"{prefix}dead_lane", f"{prefix}dead", ["lane", "id"])
-    op.create_table(
+    create_index(f"{prefix}dead_lane", f"{prefix}dead", ["lane", "id"])
+    create_table(
         f"{prefix}attempts",
         sa.Column("id", _ID, primary_key=True),
         sa.Column("ended_at", sa.BigInteger, primary_key=True, autoincrement=False),
@@ -102,17 +109,17 @@ def upgrade() -> None:
         sa.Column("seconds", sa.Float(53), nullable=False),
         **_NARROW,
     )
-    op.create_table(
+    create_table(
         f"{prefix}lanes",
         sa.Column("id", sa.Integer, primary_key=True),
-        sa.Column("queue", _text(128), nullable=False),
-        sa.Column("origin", _text(320), nullable=False),
+        sa.Column("queue", _key(128), nullable=False),
+        sa.Column("origin", _key(320), nullable=False),
         sa.Column("used_at", sa.BigInteger, nullable=False),
         sa.UniqueConstraint("queue", "origin", name=f"{prefix}lanes_name"),
         sqlite_autoincrement=True,
         **_INNODB,
     )
-    op.create_table(
+    create_table(
         f"{prefix}dispatchers",
         sa.Column("owner", _text(64), primary_key=True),
         sa.Column("name", _text(255), nullable=False),
@@ -123,10 +130,10 @@ def upgrade() -> None:
         sa.Column("seen_at", sa.BigInteger, nullable=False),
         **_NARROW,
     )
-    op.create_table(
+    create_table(
         f"{prefix}puts",
         sa.Column("id", _ID, primary_key=True),
         sa.Column("stored_at", sa.BigInteger, nullable=False),
         **_NARROW,
     )
-    op.create_index(f"{prefix}puts_stored_at", f"{prefix}puts", ["stored_at"])
+    create_index(f"{prefix}puts_stored_at", f"{prefix}puts", ["stored_at"])

@@ -1,0 +1,148 @@
+"""PostgreSQL through psycopg 3. No session state, so that poolers such as PgBouncer are safe."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import psycopg
+from sqlalchemy import Connection, Dialect, Table, bindparam
+from sqlalchemy.dialects import postgresql as postgresql_dialect
+from sqlalchemy.exc import DBAPIError
+
+from ap4r.errors import StoreError, StoreUnavailable, StoreUnusable
+from ap4r.storage import versions
+from ap4r.storage.sql.database import RolledBack
+from ap4r.storage.sql.schema import Schema
+from ap4r.storage.sql.server import SILENT_SECONDS, ServerDatabase
+
+_log = logging.getLogger("ap4r.storage")
+
+_MIGRATING_SECONDS = 60
+_LEAST_CONNECT_SECONDS = 2  #: libpq knows no shorter one
+_CLOCK = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
+#: https://www.postgresql.org/docs/current/errcodes-appendix.html: the whole code, else its class (two letters).
+_ROLLED_BACK = {
+    "40001": "a serialization conflict",
+    "40P01": "a deadlock",
+    "55P03": "a lock was not to be had",
+}
+_UNAVAILABLE = {
+    "08": "the connection was lost",
+    "25006": "the server is read-only",
+    "25P03": "the server ended the session, which was silent for too long",
+    "40003": "the connection was lost",
+    "53": "the server has no more memory, disk or connections",
+    "57014": "the statement took too long",
+    "57": "the server shuts down or starts",
+    "58": "the server's disk failed",
+}
+_UNUSABLE = {
+    "28": "user or password is wrong",
+    "3D000": "there is no such database",
+    "42501": "the user may not do this",
+}
+_NO_TABLE = "42P01"
+#: Classes of errors at COMMIT after which nothing was changed: a constraint was broken, or the transaction undone.
+_UNDONE_AT_COMMIT = frozenset({"23", "40"})
+_READ_ONLY = "25006"
+
+
+class PostgresqlDatabase(ServerDatabase):
+    """One database of a PostgreSQL server, or of a primary and those that may take its place."""
+
+    clock_sql = _CLOCK
+    conflicts_at_commit = False
+
+    def make_tables(self, schema: Schema) -> None:
+        """Make or move the tables in one transaction, under an advisory lock that ends with it."""
+        with self._connected(_MIGRATING_SECONDS) as connection:
+            connection.exec_driver_sql(f"BEGIN; SET LOCAL lock_timeout = {int(self._deadline_seconds * 1000)}")
+            try:
+                lock = int.from_bytes(schema.prefix.encode()[:7], "big")
+                connection.exec_driver_sql("SELECT pg_advisory_xact_lock(%s)", (lock,))
+                if versions.may_move(versions.found_version(connection, schema)):
+                    versions.upgrade(connection, schema)
+                connection.exec_driver_sql("COMMIT")
+            except BaseException:
+                connection.invalidate()
+                raise
+
+    def now_at(self, connection: Connection) -> int:
+        """Read the server's clock."""
+        return int(connection.exec_driver_sql(f"SELECT {_CLOCK}").scalar_one())
+
+    def insert_new(self, table: Table) -> Any:
+        """Give an INSERT … ON CONFLICT DO NOTHING."""
+        return postgresql_dialect.insert(table).on_conflict_do_nothing()
+
+    def delete(self, connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Delete rows by primary key; psycopg sends the statements of a batch without waiting for each."""
+        statement = table.delete()
+        for column in rows[0]:
+            statement = statement.where(table.c[column] == bindparam(f"b_{column}"))
+        connection.execute(statement, [{f"b_{column}": value for column, value in row.items()} for row in rows])
+
+    def meaning_of(self, error: DBAPIError) -> StoreError | None:
+        """Read the SQLSTATE; an error without one is the connection's."""
+        state = getattr(error.orig, "sqlstate", None) or "08000"
+        committing, connecting = error.statement == "COMMIT", error.statement is None
+        if state in _ROLLED_BACK:
+            return RolledBack(self.name, _ROLLED_BACK[state])
+        if committing and state[:2] not in _UNDONE_AT_COMMIT:
+            return StoreUnavailable(self.name, "the answer to COMMIT was lost", outcome_unknown=True)
+        if state == _NO_TABLE:
+            self.close()
+            return StoreUnavailable(self.name, "its tables are gone")
+        for length in (5, 2):
+            if state[:length] in _UNUSABLE:
+                return StoreUnusable(self.name, _UNUSABLE[state[:length]])
+            if state[:length] in _UNAVAILABLE:
+                problem = _UNAVAILABLE[state[:length]]
+                if connecting:
+                    problem = f"{problem}: {error.orig}"
+                elif error.connection_invalidated:
+                    return RolledBack(self.name, problem)
+                return StoreUnavailable(self.name, problem)
+        return None
+
+    def _begin(self, within_seconds: float) -> str:
+        # What bounds the transaction goes with it, in the same round trip: a pooler may give each another session.
+        # No statement here is better off without an index, whatever the planner makes of figures that are out of date.
+        return (
+            f"BEGIN; SET LOCAL statement_timeout = {max(1, int(within_seconds * 1000))}; "
+            f"SET LOCAL idle_in_transaction_session_timeout = {SILENT_SECONDS * 1000}; "
+            "SET LOCAL enable_seqscan = off"
+        )
+
+    def _is_wrong_server(self, error: DBAPIError) -> bool:
+        return getattr(error.orig, "sqlstate", None) == _READ_ONLY
+
+    def _engine_options(self) -> dict[str, Any]:
+        return {"use_native_hstore": False}
+
+    def _connect(self, dialect: Dialect, arguments: dict[str, Any], within_seconds: float) -> Any:
+        seconds = max(_LEAST_CONNECT_SECONDS, int(within_seconds))
+        ours: dict[str, Any] = {
+            "connect_timeout": seconds,
+            # Prepared statements are the session's, which a pooler may give to another.
+            "prepare_threshold": None,
+            "autocommit": True,
+        }
+        if len(self._hosts) > 1:
+            ours["target_session_attrs"] = "read-write"
+        return psycopg.connect(**{**ours, **arguments})
+
+    def _line(self, connection: Any) -> socket.socket | None:
+        return socket.socket(fileno=os.dup(connection.fileno()))
+
+    def _look_at_server(self, connection: Any) -> None:
+        for name in ("fsync", "synchronous_commit", "full_page_writes"):
+            (value,) = connection.execute("SELECT current_setting(%s)", (name,)).fetchone()
+            if value == "off":
+                _log.warning(
+                    "store %s: %s is off, so a crash of the server can lose messages; set it to on", self.name, name
+                )

@@ -1,0 +1,99 @@
+"""The servers that one URL names, and which of them to try first.
+
+`…://user:password@one:3306,two:3306/database` names several that hold the same data: the nodes of a cluster, or a
+primary and those that may take its place.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import quote, urlencode
+
+from sqlalchemy import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+from ap4r.errors import ConfigError, without_credentials
+
+_SEVERAL = re.compile(r"(?P<before>[^:/?#]+://(?:[^/?#]*@)?)(?P<hosts>[^/?#@]*,[^/?#@]*)(?P<after>[/?#].*)?")
+_HOST = re.compile(r"(?P<host>\[[0-9A-Fa-f:.%]+\]|[^:\[\]]+)(?::(?P<port>\d{1,5}))?")
+#: Query fields that hold a secret: what they are called by one of the two drivers.
+_SECRET = re.compile(r"pass|secret|auth_token", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """One server. None leaves it to the driver, which knows a default."""
+
+    name: str | None
+    port: int | None
+
+    def __str__(self) -> str:
+        name = "" if self.name is None else f"[{self.name}]" if ":" in self.name else self.name
+        return name if self.port is None else f"{name}:{self.port}"
+
+
+class Hosts:
+    """The servers of one URL. Whoever failed last is asked last; the first that works is kept to."""
+
+    def __init__(self, hosts: tuple[Host, ...]) -> None:
+        self._order = list(hosts)
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._order)
+
+    def in_turn(self) -> tuple[Host, ...]:
+        """Give the servers, the one to try first before the others."""
+        with self._lock:
+            return tuple(self._order)
+
+    def failed(self, host: Host) -> None:
+        """Note that a server cannot be used now."""
+        with self._lock:
+            self._order.remove(host)
+            self._order.append(host)
+
+
+def parse_url(text: str) -> tuple[URL, tuple[Host, ...]]:
+    """Read a URL that names one server or, with commas, several; what the URL says of servers is then of no account.
+
+    :raises ConfigError: it is no such URL.
+    """
+    several = _SEVERAL.fullmatch(text)
+    try:
+        if several is None:
+            url = make_url(text)
+            hosts: tuple[Host, ...] = (Host(url.host, url.port),)
+        else:
+            url = make_url(several["before"] + (several["after"] or ""))
+            hosts = tuple(_host(part, text) for part in several["hosts"].split(","))
+    except (ArgumentError, ValueError) as error:
+        raise ConfigError("store", f"{without_credentials(text)} is not a URL: {error}") from error
+    if not url.database:
+        raise ConfigError("store", f"{without_credentials(text)} names no database; it stands behind the last slash")
+    return url.set(host=None, port=None), hosts
+
+
+def name_of(url: URL, hosts: tuple[Host, ...]) -> str:
+    """Give the URL as logs and errors may show it: every server, no password."""
+    user = "" if url.username is None else quote(url.username, safe="")
+    if url.password is not None:
+        user += ":***"
+    shown = f"{url.drivername}://{user}{'@' if user else ''}{','.join(map(str, hosts))}/{url.database}"
+    query = urlencode(_without_secrets(url.query), doseq=True, safe="/*")
+    return f"{shown}?{query}" if query else shown
+
+
+def _without_secrets(query: Mapping[str, tuple[str, ...] | str]) -> dict[str, tuple[str, ...] | str]:
+    return {field: "***" if _SECRET.search(field) else value for field, value in query.items()}
+
+
+def _host(part: str, text: str) -> Host:
+    found = _HOST.fullmatch(part)
+    if found is None:
+        raise ConfigError("store", f"{without_credentials(text)}: {part!r} is not of the form host:port")
+    port = found["port"]
+    return Host(found["host"].strip("[]"), None if port is None else int(port))

@@ -1,0 +1,65 @@
+"""What was scheduled and has fallen due enters its lane."""
+
+from __future__ import annotations
+
+import time
+
+from sqlalchemy import bindparam, func, or_, select
+
+from ap4r.storage.sql.fronts import FRONT, Fronts
+from ap4r.storage.sql.plans import by_primary_key
+from ap4r.storage.sql.schema import Schema
+from ap4r.storage.sql.share import Share, is_in_share
+from ap4r.storage.sql.transaction import MICROSECONDS, Transaction, to_seconds
+
+#: In a cluster, what is due for longer is moved by whoever comes, in case the one whose share it is does not.
+_OVERDUE = MICROSECONDS
+_LANE = 0  #: scheduled messages stand in one line
+
+
+class Promotion:
+    """Moves due messages from `scheduled` to `ready`."""
+
+    def __init__(self, schema: Schema) -> None:
+        scheduled = self._scheduled = schema.scheduled
+        self._insert_ready = schema.ready.insert()
+        self._front = Fronts()
+        due = by_primary_key(
+            select(scheduled)
+            .where(scheduled.c.due_at <= bindparam("now_at"), scheduled.c.due_at >= bindparam("begin"))
+            .order_by(scheduled.c.due_at, scheduled.c.id)
+            .limit(bindparam("most"))
+            .with_for_update(skip_locked=True),
+            scheduled,
+        )
+        self._due = due
+        self._due_in_share = due.where(or_(is_in_share(scheduled), scheduled.c.due_at < bindparam("overdue_at")))
+        self._next_due = select(func.min(scheduled.c.due_at)).where(scheduled.c.due_at >= bindparam("begin"))
+
+    def write(self, tx: Transaction, most: int, share: Share | None) -> float | None:
+        """Move up to `most` due messages; give the seconds until the next falls due, None when there is none."""
+        began = time.monotonic()
+        near = self._front.are_near(began)
+        begin = self._front.begin(_LANE) if near else FRONT
+        wanted = {"now_at": tx.now_at, "begin": begin, "most": most}
+        if share is None:
+            due = tx.connection.execute(self._due, wanted).all()
+        else:
+            own = {"shares": share.shares, "own_share": share.own, "overdue_at": tx.now_at - _OVERDUE}
+            due = tx.connection.execute(self._due_in_share, wanted | own).all()
+        if not near:
+            self._front.asked(began, time.monotonic())
+        if due:
+            moved = [{**row._mapping, "position": row.due_at} for row in due]
+            for row in moved:
+                del row["due_at"]
+            tx.connection.execute(self._insert_ready, moved)
+            tx.delete(self._scheduled, [{"due_at": row.due_at, "id": row.id} for row in due])
+        began = time.monotonic()
+        next_due_at = tx.connection.execute(self._next_due, {"begin": begin}).scalar()
+        if not near:
+            ended = time.monotonic()
+            self._front.asked(began, ended)
+            self._front.looked(ended)
+        self._front.ended(_LANE, tx.now_at if next_due_at is None else min(tx.now_at, next_due_at))
+        return None if next_due_at is None else max(0.0, to_seconds(next_due_at - tx.now_at))

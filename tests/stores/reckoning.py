@@ -1,0 +1,124 @@
+"""Start a crowd, and hold what its members wrote down against what must be true."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from tests.support.processes import ROOT
+
+
+class Crowd:
+    """Processes full of threads that use stores."""
+
+    def __init__(self, folder: Path, seconds: float) -> None:
+        self.folder = folder
+        self._seconds = seconds
+        self._processes: list[subprocess.Popen[str]] = []
+
+    def __enter__(self) -> Crowd:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in self._processes:
+            process.kill()
+            process.communicate()
+
+    def add(self, role: str, threads: int, urls: Sequence[str]) -> None:
+        """Start a process with so many members, each on one of the URLs in turn."""
+        command = [sys.executable, "-m", "tests.stores.crowd", role, str(threads), str(self._seconds)]
+        environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+        process = subprocess.Popen(
+            [*command, str(self.folder), *urls],
+            cwd=ROOT,
+            env=environ,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self._processes.append(process)
+
+    def go(self) -> None:
+        """Wait until all are ready, and let them begin."""
+        for process in self._processes:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n", process.communicate()[1]
+        for process in self._processes:
+            assert process.stdin is not None
+            process.stdin.write("go\n")
+            process.stdin.close()
+            process.stdin = None
+
+    def wait(self, seconds: float) -> Reckoning:
+        """Wait for the end of all, and read what they wrote."""
+        for process in self._processes:
+            _, said = process.communicate(timeout=seconds)
+            assert process.returncode == 0, said
+        return reckon(self.folder)
+
+
+@dataclass
+class Reckoning:
+    """What a crowd did."""
+
+    put: set[str] = field(default_factory=set)  #: acknowledged
+    tried: set[str] = field(default_factory=set)  #: put or in doubt or refused
+    delivered: Counter[str] = field(default_factory=Counter)  #: settled as delivered
+    lost_leases: int = 0
+    overlaps: list[str] = field(default_factory=list)  #: held by two at once
+    claims: int = 0
+    retried: int = 0
+    errors: list[dict[str, Any]] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        return (
+            f"{len(self.put)} put, {self.claims} claimed, {self.delivered.total()} delivered, {self.retried} "
+            f"transactions tried again, {self.lost_leases} leases lost, {len(self.errors)} errors"
+        )
+
+    def assert_all_is_well(self) -> None:
+        """Hold that nothing acknowledged is lost, nothing unknown arrived, and nothing was held or settled twice."""
+        assert not self.put - set(self.delivered), f"lost: {len(self.put - set(self.delivered))}; {self}"
+        assert not set(self.delivered) - self.tried
+        assert max(self.delivered.values(), default=0) <= 1, "settled twice"
+        assert not self.overlaps, f"held by two at once: {self.overlaps[:5]}"
+
+
+def reckon(folder: Path) -> Reckoning:
+    """Read what all members wrote."""
+    found = Reckoning()
+    held: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    for path in folder.glob("*.jsonl"):
+        since: dict[str, float] = {}
+        for line in map(json.loads, path.read_text().splitlines()):
+            match line["kind"]:
+                case "trying":
+                    found.tried.update(line["ids"])
+                case "put":
+                    found.put.update(line["ids"])
+                case "claimed":
+                    found.claims += 1
+                    since[line["id"]] = line["at"]
+                case "held":
+                    held[line["id"]].append((since.pop(line["id"]), line["until"]))
+                    found.lost_leases += line["answer"] == "lease_lost"
+                    if line["delivered"] and line["answer"] == "settled":
+                        found.delivered[line["id"]] += 1
+                case "retried":
+                    found.retried += line["count"]
+                case "error":
+                    found.errors.append(line)
+    for message, spans in held.items():
+        spans.sort()
+        if any(later[0] < earlier[1] for earlier, later in pairwise(spans)):
+            found.overlaps.append(message)
+    return found

@@ -1,0 +1,116 @@
+"""A web process, a dispatcher and a target around a database of a server, and clients that never stop asking."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+
+from tests.support.client import Asked
+from tests.support.databases import Server
+from tests.support.ledger import Comparison, compare, read_ledger
+from tests.support.load import Load, Wish, without_end
+from tests.support.probe import wait_until
+from tests.support.processes import Process, Processes
+from tests.support.stand import Stand
+from tests.support.target import ScriptedTarget
+
+RECOVERS_SECONDS = 40.0
+STATES = ("ready", "scheduled", "leased")
+
+
+class ServerStand(Stand):
+    """A stand whose store is a database of a server."""
+
+    def __init__(self, processes: Processes, target: ScriptedTarget, server: Server, url: str, database: str) -> None:
+        super().__init__(processes, target)
+        self._server = server
+        self._url = url
+        self._database = database
+
+    @property
+    def url(self) -> str:
+        """The store's URL."""
+        return self._url
+
+    def start_dispatcher(self, url: str | None = None, name: str = "dispatcher") -> Process:
+        """Start a dispatcher, and wait until it is known."""
+        known = len(self.owners())
+        process = self.processes.twistd_ap4r(
+            *("--store", url or self.url, "--app-url", self.door, "--listen", "none"), name=name
+        )
+        wait_until(
+            lambda: not process.running or len(self.owners()) > known,
+            f"{name} has registered",
+            timeout_seconds=30,
+            otherwise=lambda: process.tail,
+        )
+        assert process.running, f"{name} ended{process.tail}"
+        return process
+
+    def owners(self) -> list[str]:
+        """List the dispatchers that the store knows; none while it has no tables."""
+        try:
+            rows = self._server.execute("SELECT owner FROM ap4r_dispatchers", self._database)
+        except Exception:  # noqa: BLE001 - there are no tables yet, or the server is away
+            return []
+        return [str(row[0]) for row in rows]
+
+    def left(self) -> int:
+        """Count what is ready, scheduled or leased."""
+        counts = [self._server.execute(f"SELECT count(*) FROM ap4r_{state}", self._database) for state in STATES]
+        return sum(int(rows[0][0]) for rows in counts)
+
+    def wait_until_empty(self, timeout_seconds: float = RECOVERS_SECONDS) -> None:
+        """Wait until nothing is ready, scheduled or leased."""
+        wait_until(
+            lambda: self.left() == 0, "everything is settled", timeout_seconds=timeout_seconds, every_seconds=0.1
+        )
+
+
+class Clients:
+    """Threads that ask the web process for messages until they are stopped."""
+
+    def __init__(self, stand: Stand, threads: int = 6) -> None:
+        self._load = Load(stand.web_port, stand.ledger_file("clients"), threads)
+        self._load.start(without_end(Wish("", how="one_chunk"), Wish("", how="several_chunks", messages=3)))
+
+    def answered(self) -> int:
+        """Count the requests that were answered with a success."""
+        return sum(asked.status == 200 and asked.whole for _, asked in list(self._load.asked))
+
+    def wait_for_successes(self, count: int, timeout_seconds: float = RECOVERS_SECONDS) -> float:
+        """Wait until so many further requests have succeeded; give the seconds until the first did."""
+        before, began = self.answered(), time.monotonic()
+        first: list[float] = []
+
+        def enough() -> bool:
+            found = self.answered() - before
+            if found and not first:
+                first.append(time.monotonic() - began)
+            return found >= count
+
+        wait_until(enough, f"{count} requests have succeeded", timeout_seconds=timeout_seconds)
+        return first[0]
+
+    def stop(self) -> Counter[int]:
+        """Stop asking; give how many answers there were of each status."""
+        self._load.stop()
+        return Counter(asked.status for _, asked in self.answers())
+
+    def answers(self) -> list[tuple[Wish, Asked]]:
+        """Give every answer so far."""
+        return list(self._load.asked)
+
+
+def held_ledger(stand: Stand) -> Comparison:
+    """Wait until all that was acknowledged has arrived, and hold that nothing else has and no success was a lie."""
+    wait_until(
+        lambda: not compare(read_ledger(stand.ledger)).lost,
+        "everything acknowledged has arrived",
+        timeout_seconds=RECOVERS_SECONDS,
+        every_seconds=0.5,
+        otherwise=lambda: str(compare(read_ledger(stand.ledger))),
+    )
+    found = compare(read_ledger(stand.ledger))
+    assert not found.ghosts and not found.lies, str(found)
+    return found

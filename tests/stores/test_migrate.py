@@ -1,0 +1,119 @@
+"""Tables on servers: made once by whoever comes first, by a person with the printed SQL, and finished if half made."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import create_engine, inspect, text
+from sqlalchemy.pool import NullPool
+
+from ap4r.errors import SchemaMismatch
+from ap4r.storage.sql.schema import VERSION, Schema
+from tests.stores.reckoning import Crowd
+from tests.support.factories import claim, dispatcher, ids, message, put
+
+pytestmark = pytest.mark.slow
+
+TABLES = {"ap4r_version", *Schema("ap4r_").metadata.tables}
+
+
+@pytest.fixture
+def engine(url):
+    """Give a way to the database without any code of the stores."""
+    return create_engine(url, poolclass=NullPool)
+
+
+def tables(engine):
+    """List the tables and, with each, its indexes."""
+    with engine.connect() as connection:
+        looked = inspect(connection)
+        return {
+            table: sorted(str(index["name"]) for index in looked.get_indexes(table))
+            for table in looked.get_table_names()
+        }
+
+
+def run(engine, script):
+    """Run a script of statements as a person would."""
+    with engine.connect() as connection:
+        for statement in script.split(";\n"):
+            lines = [line for line in statement.splitlines() if not line.startswith("--")]
+            if "".join(lines).strip():
+                connection.exec_driver_sql("\n".join(lines))
+        connection.commit()
+
+
+def test_the_printed_sql_makes_the_same_tables(store, engine, url, opened, processes, server, kind):
+    """`ap4r migrate --sql` prints what makes every table and index; afterwards there is nothing to do."""
+    printed = processes.ap4r("migrate", "--sql", "--store", url)
+    assert (printed.returncode, printed.stderr) == (0, "")
+    assert tables(engine) == {}, "printing has changed something"
+    run(engine, printed.stdout)
+    by_hand = tables(engine)
+    server.make("own")
+    store.prepare()
+    assert by_hand == tables(engine)
+    checked = processes.ap4r("migrate", "--check", "--store", url)
+    assert (checked.returncode, checked.stdout.count(VERSION)) == (0, 1)
+    nothing = processes.ap4r("migrate", "--sql", "--store", url)
+    assert (nothing.returncode, nothing.stdout) == (0, "")
+
+
+def test_checking_changes_nothing(url, engine, processes):
+    """`ap4r migrate --check` exits 1 where there are no tables, names the command without the password, makes none."""
+    checked = processes.ap4r("migrate", "--check", "--store", url)
+    assert checked.returncode == 1
+    assert "ap4r migrate --store" in checked.stderr and "s3cret" not in checked.stderr
+    assert tables(engine) == {}
+
+
+def test_without_create_tables_nothing_is_made(url, engine, opened):
+    """With `create_tables` off an empty database is refused, and stays empty."""
+    with pytest.raises(SchemaMismatch, match="ap4r migrate"):
+        put(opened(url, create_tables=False), message())
+    assert tables(engine) == {}
+
+
+def test_a_half_made_database_is_finished(store, engine, kind):
+    """Where a migration broke off between two steps, which MySQL does not undo, the next one goes on."""
+    store.prepare()
+    whole = tables(engine)
+    with engine.begin() as connection:
+        connection.execute(text("DELETE FROM ap4r_version"))
+        if kind == "mariadb":
+            connection.execute(text("DROP TABLE ap4r_puts"))
+            connection.execute(text("DROP INDEX ap4r_dead_lane ON ap4r_dead"))
+    store.close()
+    store.migrate()
+    assert tables(engine) == whole
+    one = message()
+    put(store, one)
+    assert ids(claim(store, dispatcher(store))) == [one.id]
+
+
+def test_many_processes_meet_at_an_empty_database(url, opened, engine, tmp_path):
+    """They make the tables once, and no error reaches anybody."""
+    with Crowd(tmp_path, 0.5) as crowd:
+        for _ in range(3):
+            crowd.add("write", 3, [url])
+        crowd.go()
+        found = crowd.wait(60)
+    assert not found.errors, found.errors[:3]
+    assert set(tables(engine)) == TABLES
+
+
+def test_key_columns_are_compared_byte_by_byte(store, engine, kind):
+    """No key depends on the server's collation."""
+    store.prepare()
+    if kind == "postgresql":
+        pytest.skip("a deterministic collation compares bytes for equality")
+    with engine.connect() as connection:
+        rows = connection.execute(
+            text(
+                "SELECT table_name, column_name, collation_name FROM information_schema.columns"
+                " WHERE table_schema = DATABASE() AND column_key <> '' AND collation_name IS NOT NULL"
+            )
+        ).all()
+    assert {(table, collation) for table, _, collation in rows if table != "ap4r_version"} <= {
+        ("ap4r_dispatchers", "utf8mb4_bin"),
+        ("ap4r_leased", "utf8mb4_bin"),
+    }
