@@ -100,6 +100,10 @@ class MysqlDatabase(ServerDatabase):
             )
             connection.exec_driver_sql(statement, tuple(row[column] for row in some for column in columns))
 
+    def insert(self, connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Insert rows; PyMySQL makes one statement of them."""
+        connection.execute(table.insert(), [dict(row) for row in rows])
+
     def meaning_of(self, error: DBAPIError) -> StoreError | None:
         """Read the server's or PyMySQL's code."""
         code = _code(error.orig)

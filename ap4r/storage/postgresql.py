@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import psycopg
-from sqlalchemy import Connection, Dialect, Table, bindparam
+from sqlalchemy import Connection, Dialect, Table
 from sqlalchemy.dialects import postgresql as postgresql_dialect
 from sqlalchemy.exc import DBAPIError
 
@@ -80,11 +80,19 @@ class PostgresqlDatabase(ServerDatabase):
         return postgresql_dialect.insert(table).on_conflict_do_nothing()
 
     def delete(self, connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Delete rows by primary key; psycopg sends the statements of a batch without waiting for each."""
-        statement = table.delete()
-        for column in rows[0]:
-            statement = statement.where(table.c[column] == bindparam(f"b_{column}"))
-        connection.execute(statement, [{f"b_{column}": value for column, value in row.items()} for row in rows])
+        """Delete rows by primary key in one statement, the keys as arrays."""
+        quote = connection.dialect.identifier_preparer.quote
+        same = " AND ".join(f"t.{quote(column)} = v.{quote(column)}" for column in rows[0])
+        statement = f"DELETE FROM {quote(table.name)} AS t USING {_as_rows(connection, table, rows[0])} WHERE {same}"
+        connection.exec_driver_sql(statement, _as_arrays(rows))
+
+    def insert(self, connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Insert rows in one statement, the values as arrays."""
+        quote = connection.dialect.identifier_preparer.quote
+        names = ", ".join(map(quote, rows[0]))
+        source = _as_rows(connection, table, rows[0])
+        statement = f"INSERT INTO {quote(table.name)} ({names}) SELECT {names} FROM {source}"
+        connection.exec_driver_sql(statement, _as_arrays(rows))
 
     def meaning_of(self, error: DBAPIError) -> StoreError | None:
         """Read the SQLSTATE; an error without one is the connection's."""
@@ -146,3 +154,14 @@ class PostgresqlDatabase(ServerDatabase):
                 _log.warning(
                     "store %s: %s is off, so a crash of the server can lose messages; set it to on", self.name, name
                 )
+
+
+def _as_rows(connection: Connection, table: Table, columns: Iterable[str]) -> str:
+    """Give what makes rows `v` of arrays, one for each column."""
+    quote = connection.dialect.identifier_preparer.quote
+    arrays = [f"%s::{table.c[column].type.compile(dialect=connection.dialect)}[]" for column in columns]
+    return f"unnest({', '.join(arrays)}) AS v ({', '.join(map(quote, columns))})"
+
+
+def _as_arrays(rows: Sequence[Mapping[str, Any]]) -> tuple[list[Any], ...]:
+    return tuple([row[column] for row in rows] for column in rows[0])

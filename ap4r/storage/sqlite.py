@@ -128,6 +128,10 @@ class SqliteDatabase:
             statement = statement.where(table.c[column] == bindparam(f"b_{column}"))
         connection.execute(statement, [{f"b_{column}": value for column, value in row.items()} for row in rows])
 
+    def insert(self, connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Insert rows; there is no way to go."""
+        connection.execute(table.insert(), [dict(row) for row in rows])
+
     def meaning_of(self, error: DBAPIError) -> StoreError | None:
         """Read SQLite's result code. Anything but a lock closes the file, so that a mended one is opened anew."""
         return self._meaning_of(error.orig, committing=error.statement == "COMMIT")

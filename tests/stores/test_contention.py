@@ -6,8 +6,6 @@ import pytest
 
 from tests.stores.reckoning import Crowd
 
-pytestmark = pytest.mark.slow
-
 CLAIMERS, WRITERS, PROCESSES = 8, 16, 4
 
 

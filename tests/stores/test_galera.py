@@ -12,7 +12,7 @@ from tests.support.cluster import Cluster
 from tests.support.factories import message, messages, put
 from tests.support.probe import hold_for, wait_until
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,6 @@ from ap4r.storage.sql.schema import VERSION, Schema
 from tests.stores.reckoning import Crowd
 from tests.support.factories import claim, dispatcher, ids, message, put
 
-pytestmark = pytest.mark.slow
-
 TABLES = {"ap4r_version", *Schema("ap4r_").metadata.tables}
 
 

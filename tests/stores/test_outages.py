@@ -16,7 +16,7 @@ from tests.support.processes import Process, Processes
 from tests.support.target import ScriptedTarget
 from tests.support.tunnel import Tunnel
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.timeout(180)
 
 DATABASE = "shop"
 DEADLINE_SECONDS = 5.0  #: of each call of the store

@@ -17,8 +17,6 @@ from ap4r.target import Target
 from tests.support.databases import KINDS
 from tests.support.factories import claim, dead, dispatcher, message, put, settle
 
-pytestmark = pytest.mark.slow
-
 MEBIBYTE = 1024 * 1024
 #: What a body of 16 MiB needs of a server. PostgreSQL needs nothing.
 ROOM = {

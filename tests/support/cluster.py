@@ -84,13 +84,21 @@ class Cluster:
         self.nodes = [Node(number, ports) for number in range(3)]
 
     def __enter__(self) -> Cluster:
-        for node in self.nodes:
-            node.join(first=node.number == 0)
+        try:
+            for node in self.nodes:
+                node.join(first=node.number == 0)
+        except BaseException:
+            self.remove()
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self.remove()
+
+    def remove(self) -> None:
+        """End the nodes and delete their data."""
         for node in self.nodes:
             node.remove()
 

@@ -1,6 +1,7 @@
 """Real MariaDB and PostgreSQL servers of the tests' own: in a temporary folder, on a free port, with fsync on.
 
-They run as whoever runs the tests, and as the user `postgres` where that is root and PostgreSQL would refuse.
+They run as whoever runs the tests, but where that is root, as the users that Debian made for them: PostgreSQL refuses
+to be root, and so does what copies a node of a cluster.
 """
 
 from __future__ import annotations
@@ -8,19 +9,22 @@ from __future__ import annotations
 import atexit
 import functools
 import glob
+import itertools
 import os
+import re
 import shutil
 import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.probe import wait_until
 from tests.support.processes import children_of, free_port
 
 USER, PASSWORD = "ap4r", "s3cret"
@@ -36,6 +40,13 @@ def require(program: str | None, package: str) -> str:
     if os.environ.get("CI"):
         pytest.fail(says)
     pytest.skip(says)
+
+
+def _as_user(name: str) -> list[str]:
+    """Give what makes a command run as another user, where we are root; it ends with whoever started it."""
+    if os.getuid() != 0:
+        return []
+    return ["setpriv", f"--reuid={name}", f"--regid={name}", "--init-groups", "--pdeathsig=KILL"]
 
 
 class Server:
@@ -136,6 +147,26 @@ class Server:
         """Put it into another time zone, or back."""
         raise NotImplementedError
 
+    def set_globally(self, name: str, value: str) -> None:
+        """Change a setting of the whole server."""
+        raise NotImplementedError
+
+    def end_sessions(self) -> None:
+        """End every session of the user `ap4r`."""
+        raise NotImplementedError
+
+    @contextmanager
+    def locked(self, database: str, table: str) -> Iterator[None]:
+        """Keep every row of a table locked."""
+        raise NotImplementedError
+        yield
+
+    @contextmanager
+    def counting(self) -> Iterator[Callable[[], int]]:
+        """Give what tells how many statements the server has had since."""
+        raise NotImplementedError
+        yield
+
     @contextmanager
     def crowded(self) -> Iterator[None]:
         """End the connections of the user `ap4r`, and take all that it may have."""
@@ -158,19 +189,17 @@ class MariaDB(Server):
         install = require(shutil.which("mariadb-install-db"), "mariadb-server")
         super().__init__("mariadb", options)
         self.data = self.folder / "data"
+        if os.getuid() == 0:
+            shutil.chown(self.folder, "mysql")
         subprocess.run(
-            [install, "--no-defaults", f"--datadir={self.data}", "--auth-root-authentication-method=normal",
-             "--skip-test-db", *self._as_root()],
-            check=True, capture_output=True,
+            [*_as_user("mysql"), install, "--no-defaults", f"--datadir={self.data}",
+             "--auth-root-authentication-method=normal", "--skip-test-db"],
+            check=True, capture_output=True, cwd="/",
         )  # fmt: skip
-
-    @staticmethod
-    def _as_root() -> list[str]:
-        return ["--user=root"] if os.getuid() == 0 else []
 
     def _command(self) -> list[str]:
         return [
-            self._program, "--no-defaults", f"--datadir={self.data}", f"--socket={self.folder}/s", *self._as_root(),
+            *_as_user("mysql"), self._program, "--no-defaults", f"--datadir={self.data}", f"--socket={self.folder}/s",
             "--bind-address=127.0.0.1", f"--port={self.port}", f"--pid-file={self.folder}/pid",
             "--innodb-flush-log-at-trx-commit=1", "--skip-name-resolve", *self.options,
         ]  # fmt: skip
@@ -205,6 +234,36 @@ class MariaDB(Server):
     def set_zone(self, zone: str | None) -> None:
         """Put it into another time zone, or back."""
         self.execute(f"SET GLOBAL time_zone = '{zone or 'SYSTEM'}'")
+
+    def set_globally(self, name: str, value: str) -> None:
+        """Change a setting of the whole server, for sessions to come."""
+        self.execute(f"SET GLOBAL {name} = {value}")
+
+    def end_sessions(self) -> None:
+        """End every session of the user `ap4r`."""
+        for (number,) in self.execute(f"SELECT id FROM information_schema.processlist WHERE user = '{USER}'"):
+            with suppress(Exception):  # it has ended by itself
+                self.execute(f"KILL CONNECTION {number}")
+
+    @contextmanager
+    def locked(self, database: str, table: str) -> Iterator[None]:
+        """Keep every row of a table locked."""
+        with self._connect("root", database) as connection, connection.cursor() as cursor:
+            cursor.execute("BEGIN")
+            cursor.execute(f"SELECT * FROM {table} FOR UPDATE")
+            yield
+
+    @contextmanager
+    def counting(self) -> Iterator[Callable[[], int]]:
+        """Give what tells how many statements the server has had since, by its own count."""
+        with self._connect("root") as connection, connection.cursor() as cursor:
+
+            def questions() -> int:
+                cursor.execute("SHOW GLOBAL STATUS LIKE 'Questions'")
+                return int(cursor.fetchone()[1])
+
+            before, asked = questions(), itertools.count(1)
+            yield lambda: questions() - before - next(asked)
 
     @contextmanager
     def crowded(self) -> Iterator[None]:
@@ -249,20 +308,14 @@ class PostgreSQL(Server):
         if os.getuid() == 0:
             shutil.chown(self.folder, "postgres")
         subprocess.run(
-            [*self._as_user(), str(self._bin / "initdb"), "-D", str(self.data), "-U", "postgres", "-A", "trust",
+            [*_as_user("postgres"), str(self._bin / "initdb"), "-D", str(self.data), "-U", "postgres", "-A", "trust",
              "-E", "UTF8", "--locale=C.UTF-8"],
             check=True, capture_output=True, cwd="/",
         )  # fmt: skip
 
-    @staticmethod
-    def _as_user() -> list[str]:
-        # postgres refuses to run as root.
-        as_postgres = ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups", "--pdeathsig=KILL"]
-        return as_postgres if os.getuid() == 0 else []
-
     def _command(self) -> list[str]:
         return [
-            *self._as_user(), str(self._bin / "postgres"), "-D", str(self.data), "-p", str(self.port),
+            *_as_user("postgres"), str(self._bin / "postgres"), "-D", str(self.data), "-p", str(self.port),
             "-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={self.folder}", *self.options,
         ]  # fmt: skip
 
@@ -281,12 +334,40 @@ class PostgreSQL(Server):
 
     def make_read_only(self, read_only: bool) -> None:
         """Switch to read-only, or back."""
-        self.execute(f"ALTER SYSTEM SET default_transaction_read_only = {'on' if read_only else 'off'}")
-        self.execute("SELECT pg_reload_conf()")
+        self.set_globally("default_transaction_read_only", "on" if read_only else "off")
 
     def set_zone(self, zone: str | None) -> None:
         """Put it into another time zone, or back."""
         self.execute(f"ALTER ROLE {USER} " + (f"SET timezone = '{zone}'" if zone else "RESET timezone"))
+
+    def set_globally(self, name: str, value: str) -> None:
+        """Change a setting of the whole server, at once."""
+        self.execute(f"ALTER SYSTEM SET {name} = '{value}'")
+        self.execute("SELECT pg_reload_conf()")
+
+    def end_sessions(self) -> None:
+        """End every session of the user `ap4r`."""
+        self.execute(f"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = '{USER}'")
+
+    @contextmanager
+    def locked(self, database: str, table: str) -> Iterator[None]:
+        """Keep every row of a table locked."""
+        import psycopg
+
+        with psycopg.connect(f"host={self.folder} port={self.port} user=postgres dbname={database}") as connection:
+            connection.execute(f"SELECT * FROM {table} FOR UPDATE")
+            yield
+
+    @contextmanager
+    def counting(self) -> Iterator[Callable[[], int]]:
+        """Give what tells how many statements the server has had since, by its own log."""
+        self.set_globally("log_statement", "all")
+        try:
+            wait_until(lambda: self.execute("SHOW log_statement") == [("all",)], "it logs all statements")
+            begin = len(self.log())
+            yield lambda: len(re.findall(r"LOG:  (?:statement|execute)", self.log()[begin:]))
+        finally:
+            self.set_globally("log_statement", "none")
 
     @contextmanager
     def crowded(self) -> Iterator[None]:

@@ -10,6 +10,7 @@ import os
 import time
 from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -43,7 +44,7 @@ class Claims:
         ready, messages = schema.ready, schema.messages
         self._ready, self._messages = ready, messages
         self._promotion = Promotion(schema)
-        self._insert_leased = schema.leased.insert()
+        self._leased = schema.leased
         oldest = by_primary_key(
             select(ready)
             .where(
@@ -58,6 +59,12 @@ class Claims:
             ready,
         )
         self._oldest = {None: oldest, True: oldest.where(is_in_share(ready)), False: oldest.where(~is_in_share(ready))}
+        self._first = (
+            select(ready.c.id)
+            .where(ready.c.lane == bindparam("wanted_lane"), ready.c.position >= bindparam("begin"))
+            .order_by(ready.c.position, ready.c.id)
+            .limit(1)
+        )
         self._next_filled = select(func.min(ready.c.lane)).where(ready.c.lane >= bindparam("first"))
         lanes = schema.lanes
         something = (
@@ -87,20 +94,25 @@ class Claims:
     ) -> tuple[list[Row[Any]], bool]:
         """Give rows that are now locked, and whether every lane with something ready was asked."""
         most = min(limit, _LANES_A_CLAIM)
-        if self._fronts.are_near(time.monotonic()):
+        began = time.monotonic()
+        if self._fronts.are_near(began):
             near = self._turned(self._lanes_near(tx, held))
-            rows = self._from_lanes(tx, limit, near[:most], share, near=True, all_lanes=len(near) <= most)
-            if rows or not self._fronts.are_bearable:
-                return rows, len(near) <= most
+            return self._from_lanes(tx, limit, near[:most], share, near=True, all_lanes=len(near) <= most), (
+                len(near) <= most
+            )
         known = tx.lanes.known(tx)
         lanes = list(islice(self._filled(tx, known, held), most))
         rows = self._from_lanes(tx, limit, lanes, share, near=False, all_lanes=len(lanes) < most)
-        self._fronts.looked(time.monotonic())
         self._seen_lane = max(known, default=0)
         if len(lanes) < most and len(known) <= _LANES_A_PAGE:
             for lane in set(known).difference(held, lanes):
                 self._fronts.ended(lane, tx.now_at)
+        ended = time.monotonic()
+        self._fronts.looked(ended, ended - began, partial(self._look_for_one, tx))
         return rows, len(lanes) < most
+
+    def _look_for_one(self, tx: Transaction, lane: int, begin: int) -> None:
+        tx.connection.execute(self._first, {"wanted_lane": lane, "begin": begin}).all()
 
     def _from_lanes(
         self, tx: Transaction, limit: int, lanes: Sequence[int], share: Share | None, *, near: bool, all_lanes: bool
@@ -130,12 +142,9 @@ class Claims:
         wanted = {"wanted_lane": lane, "begin": begin, "behind": behind, "most": most}
         if share is not None:
             wanted |= {"shares": share.shares, "own_share": share.own}
-        began = time.monotonic()
         rows = list(tx.connection.execute(self._oldest[mine], wanted))
-        if begin == FRONT:
-            self._fronts.asked(began, time.monotonic())
         if rows:
-            self._fronts.ended(lane, rows[-1].position)
+            self._fronts.took(lane, rows[-1].position, len(rows))
         return rows
 
     def _lanes_near(self, tx: Transaction, held: frozenset[int]) -> list[int]:
@@ -152,14 +161,10 @@ class Claims:
             while start < len(part):
                 if len(part) - start > _LANES_A_PAGE:
                     # One look into the index steps over lanes in which nothing is ready, however many they are.
-                    began = time.monotonic()
                     filled = tx.connection.execute(self._next_filled, {"first": part[start]}).scalar()
-                    self._fronts.asked(began, time.monotonic())
                     start = len(part) if filled is None else bisect_left(part, filled, start)
                 page = part[start : start + _LANES_A_PAGE]
-                began = time.monotonic()
                 found = set(tx.connection.execute(self._filled_among, {"page": page}).scalars()) if page else set()
-                self._fronts.asked(began, time.monotonic())
                 yield from (lane for lane in page if lane in found)
                 start += _LANES_A_PAGE
 
@@ -171,7 +176,7 @@ class Claims:
         token = os.urandom(16)
         leased = [{**row._mapping, "attempt": row.attempt + 1, "token": token, "owner": owner} for row in rows]
         tx.delete(self._ready, [{"lane": row.lane, "position": row.position, "id": row.id} for row in rows])
-        tx.connection.execute(self._insert_leased, leased)
+        tx.insert(self._leased, leased)
         found = tx.connection.execute(self._wanted, {"ids": [row.id for row in rows]})
         messages = {row["id"]: row for row in found.mappings()}
         names = tx.lanes.names_of(tx, {row.lane for row in rows})

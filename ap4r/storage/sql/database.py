@@ -69,6 +69,12 @@ class Database(Protocol):
         :param rows: one or more; the first columns of the primary key, the same in each.
         """
 
+    def insert(self, connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Insert narrow rows, in as few round trips as the driver allows.
+
+        :param rows: one or more, with the same columns.
+        """
+
     def meaning_of(self, error: DBAPIError) -> StoreError | None:
         """Say what a driver's error means for the caller; None when it blames the statement, not the store."""
 

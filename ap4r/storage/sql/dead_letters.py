@@ -22,7 +22,7 @@ class DeadLetters:
     def __init__(self, schema: Schema) -> None:
         dead, messages = schema.dead, schema.messages
         self._dead, self._messages, self._lanes = dead, messages, schema.lanes
-        self._insert_ready = schema.ready.insert()
+        self._ready = schema.ready
         self._renew = (
             messages.update()
             .where(messages.c.id == bindparam("b_id"))
@@ -83,8 +83,8 @@ class DeadLetters:
             if may:
                 tx.delete(self._dead, [{"id": row.id} for row in may])
                 tx.connection.execute(self._renew, [{"b_id": row.id, "b_due_at": tx.now_at} for row in may])
-                tx.connection.execute(
-                    self._insert_ready,
+                tx.insert(
+                    self._ready,
                     [
                         {
                             "id": row.id,

@@ -1,54 +1,70 @@
 """Where a look into an index may begin, when looking from its front is dear.
 
 Rows that were deleted while an older transaction is still open stay in the index of PostgreSQL and of InnoDB, and
-whoever looks for the first rows reads past all of them: after a million messages, a second. So while a look from the
-front is dear, most looks begin shortly before the place where the last one ended.
+whoever looks for the first rows reads past all of them: after a million messages, a second. So while that is so, most
+looks begin shortly before the place where the last one ended. Whether it is so shows in a trial: the same look from
+both places.
 """
 
 from __future__ import annotations
 
+import time
+from collections import Counter
+from collections.abc import Callable
+
 from ap4r.storage.sql.transaction import MICROSECONDS
 
-#: A look with a statement that took longer than this, twice in a row, is dear. Once may be a busy machine.
-_DEAR_SECONDS = 0.05
+FRONT = -(2**62)  #: before everything
+#: A look from the front that took longer than this gives reason for a trial, once in so many seconds.
+_SLOW_SECONDS, _TRIAL_SECONDS = 0.008, 1.0
+#: The front is dear when looking from there takes so long, and so many times as long as from the last end. The
+#: quickest of several tries counts, for a busy machine makes some of them slow.
+_DEAR_SECONDS, _DEAR_TIMES, _TRIES = 0.003, 4.0, 3
+_CERTAIN_SECONDS = 0.1  #: one try is enough then
 #: Dear looks take at most one part in so many of the time, and are as rare as this at most.
 _PARTS, _LONGEST_SECONDS = 20.0, 15.0
-#: A look that took no longer than this is repeated from the front when it found nothing further on.
-_BEARABLE_SECONDS = 0.2
 #: Rows may be committed behind others that are older: by how much a look begins before the last one's end.
 _OVERLAP = MICROSECONDS
 _MOST_PLACES = 1_000
-FRONT = -(2**62)  #: before everything
 
 
 class Fronts:
-    """Remembers where looks ended, by lane, and how long they took. Time is monotonic, in seconds."""
+    """Remembers where looks ended, by lane, and whether looking from the front is dear. Time is monotonic."""
 
     def __init__(self) -> None:
         self._ends: dict[int, int] = {}
-        self._seconds = self._last_seconds = 0.0
-        self._cost_seconds = 0.0
-        self._again_at = 0.0
+        self._taken: Counter[int] = Counter()
+        self._near_until = 0.0
+        self._try_at = 0.0
 
     def are_near(self, now: float) -> bool:
         """Tell whether to look near the ends only, for now."""
-        return now < self._again_at
+        return now < self._near_until
 
-    @property
-    def are_bearable(self) -> bool:
-        """Whether a look from the front, if dear, is not so dear that it must wait."""
-        return self._cost_seconds <= _BEARABLE_SECONDS
+    def looked(self, now: float, seconds: float, look: Callable[[int, int], object]) -> None:
+        """Note how long a look from the front took; if long, find out whether that is the front's fault.
 
-    def asked(self, began: float, ended: float) -> None:
-        """Note how long one statement of a look from the front took."""
-        self._seconds = max(self._seconds, ended - began)
+        :param look: looks for the first row of a lane from a position.
+        """
+        if seconds < _SLOW_SECONDS or now < self._try_at or not self._taken:
+            return
+        [(lane, _)] = self._taken.most_common(1)
+        self._taken.clear()
+        tries: list[tuple[float, float]] = []
+        while len(tries) < _TRIES and (not tries or tries[-1][0] < _CERTAIN_SECONDS):
+            tries.append((_timed(look, lane, FRONT), _timed(look, lane, self.begin(lane))))
+        self.tried(now, seconds, min(front for front, _ in tries), min(near for _, near in tries))
 
-    def looked(self, now: float) -> None:
-        """Note that a look from the front is over."""
-        seconds, self._seconds = self._seconds, 0.0
-        self._cost_seconds, self._last_seconds = min(seconds, self._last_seconds), seconds
-        wait_seconds = min(_PARTS * self._cost_seconds, _LONGEST_SECONDS)
-        self._again_at = now + wait_seconds if self._cost_seconds > _DEAR_SECONDS else 0.0
+    def tried(self, now: float, seconds: float, front_seconds: float, near_seconds: float) -> None:
+        """Note what a trial has shown, after a look that took `seconds`."""
+        is_dear = front_seconds > max(_DEAR_SECONDS, _DEAR_TIMES * near_seconds)
+        self._near_until = now + min(_PARTS * seconds, _LONGEST_SECONDS) if is_dear else 0.0
+        self._try_at = self._near_until if is_dear else now + _TRIAL_SECONDS
+
+    def took(self, lane: int, position: int, count: int) -> None:
+        """Note that rows of a lane were taken, up to a position."""
+        self._taken[lane] += count
+        self.ended(lane, position)
 
     def ended(self, lane: int, position: int) -> None:
         """Note how far a lane was read: what is before that was taken, or was not there."""
@@ -65,3 +81,9 @@ class Fronts:
         """Give the position from which a lane is to be read, when looking near its end."""
         end = self._ends.get(lane)
         return FRONT if end is None else end - _OVERLAP
+
+
+def _timed(look: Callable[[int, int], object], lane: int, place: int) -> float:
+    began = time.monotonic()
+    look(lane, place)
+    return time.monotonic() - began

@@ -28,9 +28,7 @@ class Outcomes:
             attempts.c.id == bindparam("b_id"), attempts.c.attempt <= bindparam("b_attempt")
         )
         self._attempts = attempts
-        self._insert_ready = schema.ready.insert()
-        self._insert_scheduled = schema.scheduled.insert()
-        self._insert_dead = schema.dead.insert()
+        self._ready, self._scheduled, self._dead = schema.ready, schema.scheduled, schema.dead
 
     def write(self, tx: Transaction, rows: Sequence[tuple[Row[Any], Outcome]], *, crashed: bool = False) -> None:
         """Move each leased row to where its outcome puts it.
@@ -76,12 +74,9 @@ class Outcomes:
         tx.delete(self._leased, [{"id": row.id} for row, _ in rows])
         tx.delete(self._messages, gone)
         tx.delete(self._attempts, gone_with_attempts)
-        if ready:
-            execute(self._insert_ready, ready)
-        if scheduled:
-            execute(self._insert_scheduled, scheduled)
-        if dead:
-            execute(self._insert_dead, dead)
+        tx.insert(self._ready, ready)
+        tx.insert(self._scheduled, scheduled)
+        tx.insert(self._dead, dead)
         if attempts:
             execute(tx.insert_new(self._attempts), attempts)
             full = [row for row in attempts if row["attempt"] > ATTEMPTS_KEPT]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 
 from sqlalchemy import bindparam, func, or_, select
 
@@ -22,7 +23,7 @@ class Promotion:
 
     def __init__(self, schema: Schema) -> None:
         scheduled = self._scheduled = schema.scheduled
-        self._insert_ready = schema.ready.insert()
+        self._ready = schema.ready
         self._front = Fronts()
         due = by_primary_key(
             select(scheduled)
@@ -47,19 +48,19 @@ class Promotion:
         else:
             own = {"shares": share.shares, "own_share": share.own, "overdue_at": tx.now_at - _OVERDUE}
             due = tx.connection.execute(self._due_in_share, wanted | own).all()
-        if not near:
-            self._front.asked(began, time.monotonic())
+        seconds = time.monotonic() - began
         if due:
             moved = [{**row._mapping, "position": row.due_at} for row in due]
             for row in moved:
                 del row["due_at"]
-            tx.connection.execute(self._insert_ready, moved)
+            tx.insert(self._ready, moved)
             tx.delete(self._scheduled, [{"due_at": row.due_at, "id": row.id} for row in due])
-        began = time.monotonic()
-        next_due_at = tx.connection.execute(self._next_due, {"begin": begin}).scalar()
+        next_due_at = self._look_for_one(tx, _LANE, begin)
+        self._front.took(_LANE, tx.now_at if next_due_at is None else min(tx.now_at, next_due_at), len(due))
         if not near:
-            ended = time.monotonic()
-            self._front.asked(began, ended)
-            self._front.looked(ended)
-        self._front.ended(_LANE, tx.now_at if next_due_at is None else min(tx.now_at, next_due_at))
+            self._front.looked(time.monotonic(), seconds, partial(self._look_for_one, tx))
         return None if next_due_at is None else max(0.0, to_seconds(next_due_at - tx.now_at))
+
+    def _look_for_one(self, tx: Transaction, lane: int, begin: int) -> int | None:
+        found: int | None = tx.connection.execute(self._next_due, {"begin": begin}).scalar()
+        return found

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import select
 
 from ap4r.message import Message, Put
+from ap4r.storage.sql.plans import by_primary_key
 from ap4r.storage.sql.rows import id_bytes, message_row
 from ap4r.storage.sql.schema import Schema
 from ap4r.storage.sql.transaction import Transaction
@@ -19,10 +20,8 @@ class Puts:
     """Writes puts, several in one transaction where several came together."""
 
     def __init__(self, schema: Schema) -> None:
-        self._insert_puts = schema.puts.insert()
         self._insert_messages = schema.messages.insert()
-        self._insert_ready = schema.ready.insert()
-        self._insert_scheduled = schema.scheduled.insert()
+        self._puts, self._ready, self._scheduled = schema.puts, schema.ready, schema.scheduled
 
     def write(self, tx: Transaction, puts: Sequence[Put], *, careful: bool = False) -> None:
         """Store the messages of every put that is not remembered.
@@ -49,18 +48,14 @@ class Puts:
                 ready.append({**state, "position": tx.now_at})
             else:
                 scheduled.append({**state, "due_at": row["first_due_at"]})
-        if ready:
-            tx.connection.execute(self._insert_ready, ready)
-        if scheduled:
-            tx.connection.execute(self._insert_scheduled, scheduled)
+        tx.insert(self._ready, ready)
+        tx.insert(self._scheduled, scheduled)
 
     def _remember(self, tx: Transaction, puts: Sequence[Put]) -> list[Put]:
         by_id = {id_bytes(put.id): put for put in puts}
         known = _existing(tx, tx.schema.puts, list(by_id))
         fresh = [put for stored_id, put in by_id.items() if stored_id not in known]
-        if fresh:
-            rows = [{"id": id_bytes(put.id), "stored_at": tx.now_at} for put in fresh]
-            tx.connection.execute(self._insert_puts, rows)
+        tx.insert(self._puts, [{"id": id_bytes(put.id), "stored_at": tx.now_at} for put in fresh])
         return fresh
 
 
@@ -69,5 +64,5 @@ def _existing(tx: Transaction, table: Any, ids: list[bytes]) -> set[bytes]:
     for start in range(0, len(ids), _IDS_A_QUERY):
         some = ids[start : start + _IDS_A_QUERY]
         condition = table.c.id == some[0] if len(some) == 1 else table.c.id.in_(some)
-        found.update(tx.connection.execute(select(table.c.id).where(condition)).scalars())
+        found.update(tx.connection.execute(by_primary_key(select(table.c.id).where(condition), table)).scalars())
     return found

@@ -44,6 +44,11 @@ class Transaction:
         """Give an INSERT that leaves an existing row alone and does not fail."""
         return self.database.insert_new(table)
 
+    def insert(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Insert narrow rows, all with the same columns."""
+        if rows:
+            self.database.insert(self.connection, table, rows)
+
     def delete(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
         """Delete rows by the first columns of their primary key, the same in each."""
         if rows:
