@@ -4,7 +4,8 @@ BIN := .venv/bin
 PYTEST := $(BIN)/python -X dev -m pytest
 
 .DEFAULT_GOAL := setup
-.PHONY: setup setup-servers help demo run test check format unit contract integration faults faults-long stores bench docs clean
+.PHONY: setup setup-servers help demo run test check format unit contract integration faults faults-long stores bench \
+	bench-claims docs clean
 
 setup: ## Set everything up, so that `.venv/bin/twistd ap4r` works (the default)
 	@.ci/prepare
@@ -54,6 +55,9 @@ stores: setup-servers ## Try the stores on servers: contention, outages, sizes, 
 
 bench: setup-servers ## Measure messages a second and CPU per message, beside a bare loop of treq.post
 	@$(BIN)/python -m benchmarks.deliver --least 0.7 $(ARGS)
+
+bench-claims: setup-servers ## Measure a claim with 5,000,000 waiting beside one with 5,000, on each database (takes long)
+	@$(BIN)/python -m benchmarks.claims --most 1.3 $(ARGS)
 
 docs: setup ## Write the table of docs/settings.md anew from the settings
 	@$(BIN)/python -m tests.meta.settings_table

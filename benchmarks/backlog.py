@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -59,9 +60,11 @@ class _Server:
 def _opened(url: str) -> Iterator[Backlog]:
     # A claim that waits for others on a busy machine is to be measured, not refused.
     store = open_store(url, Settings(store=url, store_deadline_seconds=120.0))
-    store.prepare()
-    yield Backlog(store, url)
-    store.close()
+    try:
+        store.prepare()
+        yield Backlog(store, url)
+    finally:
+        store.close()
 
 
 @contextmanager
@@ -89,8 +92,13 @@ class Backlog:
         self._url = url
         self._next = 1
 
-    def fill(self, lanes: int, *, ready: int = 0, scheduled: int = 0, dead: int = 0) -> None:
-        """Add so many messages in each state, in the lanes in turn, the oldest first."""
+    def fill(
+        self, lanes: int, *, ready: int = 0, scheduled: int = 0, dead: int = 0, puts: int = 0, analyze: bool = True
+    ) -> None:
+        """Add so many messages in each state, in the lanes in turn, the oldest first, and remembered puts.
+
+        :param analyze: let the database renew its figures.
+        """
         self._template = self._make_lanes(lanes)
         now_at = time.time_ns() // 1_000
         counters = {"attempt": "0", "failures": "0", "crashes": "0"}
@@ -101,7 +109,9 @@ class Backlog:
         self._add(self._schema.scheduled, scheduled, {**in_lane, "due_at": f"{now_at + _YEAR} + i"})
         death = {"died_at": str(now_at), "reason": "'status'", "status": "500", "detail": "{blob}", "called": "{true}"}
         self._add(self._schema.dead, dead, {**in_lane, **death})
-        self._analyze()
+        self._add(self._schema.puts, puts, {"id": "{id}", "stored_at": f"{first_at} + i * {_APART}"})
+        if analyze:
+            self.analyze()
 
     @contextmanager
     def open_transaction(self) -> Iterator[None]:
@@ -140,6 +150,11 @@ class Backlog:
             numbers = range(first, min(first + _ROWS_A_TRANSACTION, self._next + count))
             with self._engine.begin() as connection:
                 add(connection, table, numbers, values)
+            if count > _ROWS_A_TRANSACTION:
+                done = numbers.stop - self._next
+                print(
+                    f"  {self._engine.dialect.name}: {table.name}, {done:,} of {count:,}", file=sys.stderr, flush=True
+                )
         self._next += count
 
     def _add_by_server(self, connection: Connection, table: Table, numbers: range, values: dict[str, str]) -> None:
@@ -182,8 +197,11 @@ class Backlog:
         statement = f"INSERT INTO {table.name} ({', '.join(values)}) VALUES ({', '.join(made)})"
         driver.executemany(statement, (parameters(number) for number in numbers))
 
-    def _analyze(self) -> None:
-        # What a server does by itself within minutes.
+    def analyze(self) -> None:
+        """Have the database renew its figures, as a server does by itself within minutes."""
         with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             if connection.dialect.name == "postgresql":
                 connection.exec_driver_sql("VACUUM ANALYZE")
+            elif connection.dialect.name == "mysql":
+                names = ", ".join(self._schema.metadata.tables)
+                connection.exec_driver_sql(f"ANALYZE TABLE {names}").all()

@@ -24,6 +24,12 @@ _log = logging.getLogger("ap4r.storage")
 _MIGRATING_SECONDS = 60
 _LEAST_CONNECT_SECONDS = 2  #: libpq knows no shorter one
 _CLOCK = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
+#: No statement of a transaction is better off without an index, row by row and in its order, whatever the planner
+#: makes of figures that are out of date; nor is one long enough to be compiled.
+_PLANS = "; ".join(
+    f"SET LOCAL {name} = off"
+    for name in ("enable_seqscan", "enable_bitmapscan", "enable_hashjoin", "enable_mergejoin", "jit")
+)
 #: https://www.postgresql.org/docs/current/errcodes-appendix.html: the whole code, else its class (two letters).
 _ROLLED_BACK = {
     "40001": "a serialization conflict",
@@ -119,11 +125,9 @@ class PostgresqlDatabase(ServerDatabase):
 
     def _begin(self, within_seconds: float) -> str:
         # What bounds the transaction goes with it, in the same round trip: a pooler may give each another session.
-        # No statement here is better off without an index, whatever the planner makes of figures that are out of date.
         return (
             f"BEGIN; SET LOCAL statement_timeout = {max(1, int(within_seconds * 1000))}; "
-            f"SET LOCAL idle_in_transaction_session_timeout = {SILENT_SECONDS * 1000}; "
-            "SET LOCAL enable_seqscan = off"
+            f"SET LOCAL idle_in_transaction_session_timeout = {SILENT_SECONDS * 1000}; {_PLANS}"
         )
 
     def _is_wrong_server(self, error: DBAPIError) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import shutil
 import subprocess
 import sys
@@ -9,6 +10,8 @@ import sys
 import pytest
 
 from tests.meta.tree import ROOT
+
+SERVERS = {"mariadb": "/usr/sbin/mariadbd", "postgresql": "/usr/lib/postgresql/*/bin/postgres"}
 
 
 @pytest.mark.timeout(120)
@@ -22,3 +25,19 @@ def test_the_delivery_benchmark_runs():
     )
     assert done.returncode == 0, done.stdout
     assert "treq" in done.stdout
+
+
+@pytest.mark.timeout(180)
+def test_the_benchmark_of_claims_runs():
+    """`make bench-claims` still measures: it fills a store on each database there is, and prints a line for each."""
+    stores = ["sqlite", *(kind for kind, program in SERVERS.items() if glob.glob(program))]
+    small = ["--waiting", "20000", "--few", "1000", "--claims", "3", "--lanes", "300", "--passing", "3000"]
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.claims", "--stores", ",".join(stores), *small],
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=170, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    heading, *lines = done.stdout.splitlines()
+    assert heading.split() == ["ms,", "median", "few", "full", "ratio", "held", "before", "passing"]
+    assert [line.split()[0] for line in lines[: len(stores)]] == stores
+    assert all(float(figure) > 0 for line in lines[: len(stores)] for figure in line.split()[1:])

@@ -40,7 +40,7 @@ class Claims:
         self._dispatchers = dispatchers
         self._cursor = 0
         self._fronts = Fronts()
-        self._seen_lane = 0  # the highest lane that a look from the fronts has seen
+        self._seen: frozenset[int] = frozenset()  # the lanes that were known at the last look from the fronts
         ready, messages = schema.ready, schema.messages
         self._ready, self._messages = ready, messages
         self._promotion = Promotion(schema)
@@ -103,7 +103,7 @@ class Claims:
         known = tx.lanes.known(tx)
         lanes = list(islice(self._filled(tx, known, held), most))
         rows = self._from_lanes(tx, limit, lanes, share, near=False, all_lanes=len(lanes) < most)
-        self._seen_lane = max(known, default=0)
+        self._seen = frozenset(known)
         if len(lanes) < most and len(known) <= _LANES_A_PAGE:
             for lane in set(known).difference(held, lanes):
                 self._fronts.ended(lane, tx.now_at)
@@ -149,7 +149,7 @@ class Claims:
 
     def _lanes_near(self, tx: Transaction, held: frozenset[int]) -> list[int]:
         """Give the lanes that may have something behind their fronts, the new ones among them."""
-        new = [lane for lane in tx.lanes.known(tx) if lane > self._seen_lane]
+        new = frozenset(tx.lanes.known(tx)) - self._seen
         return sorted({*self._fronts.lanes(), *new} - held)
 
     def _filled(self, tx: Transaction, known: Collection[int], held: frozenset[int]) -> Iterator[int]:

@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 
 from sqlalchemy import Table, bindparam, case, func, select
 
+from ap4r.storage.sql.plans import by_primary_key
 from ap4r.storage.sql.rows import replayed_at
 from ap4r.storage.sql.schema import Schema
 from ap4r.storage.sql.transaction import Transaction, to_seconds
@@ -39,8 +40,13 @@ class Figures:
         first_of_all = in_lane.scalar_subquery().label("first")
         usual = in_lane.where(ready.c.position >= 0).scalar_subquery().label("usual")
         self._first = select(lanes.c.id, usual, first_of_all)
-        some = select(ready.c.id).where(ready.c.lane == bindparam("wanted")).limit(COUNT_LIMIT).subquery()
-        self._ready_count = select(func.count()).select_from(some)
+        some = (
+            by_primary_key(select(ready.c.lane).where(ready.c.lane >= bindparam("from_lane")), ready)
+            .order_by(ready.c.lane, ready.c.position, ready.c.id)
+            .limit(COUNT_LIMIT)
+            .subquery()
+        )
+        self._ready_counts = select(some.c.lane, func.count()).group_by(some.c.lane)
         first = select(scheduled.c.lane, scheduled.c.due_at).order_by(scheduled.c.due_at).limit(COUNT_LIMIT).subquery()
         due = func.sum(case((first.c.due_at <= bindparam("now_at"), 1), else_=0))
         self._scheduled = select(first.c.lane, func.count(), due, func.min(first.c.due_at)).group_by(first.c.lane)
@@ -69,7 +75,8 @@ class Figures:
             if first is not None:
                 lanes[lane].waits_since(usual)
                 lanes[lane].waits_since(replayed_at(first) if first < 0 else None)
-                lanes[lane].counts["ready"] = tx.connection.execute(self._ready_count, {"wanted": lane}).scalar_one()
+        for lane, count in self._counts_of_ready(tx).items():
+            lanes[lane].counts["ready"] = count
         # What fell due while no dispatcher lived to notice is ready all the same.
         for lane, count, due, first_due_at in tx.connection.execute(self._scheduled, {"now_at": tx.now_at}):
             lanes[lane].counts["ready"] += int(due)
@@ -79,6 +86,19 @@ class Figures:
             for lane, count in _bounded_counts(tx, table):
                 lanes[lane].counts[state] = count
         return lanes
+
+    def _counts_of_ready(self, tx: Transaction) -> dict[int, int]:
+        """Count lane by lane up to the limit, as many lanes in one query as there is room for."""
+        counts: dict[int, int] = {}
+        from_lane = 0
+        while True:
+            rows = tx.connection.execute(self._ready_counts, {"from_lane": from_lane})
+            counted = {row[0]: row[1] for row in rows}
+            counts |= counted
+            if sum(counted.values()) < COUNT_LIMIT:
+                return counts
+            # The last lane may go on: it is counted anew from its beginning, unless it has filled the query alone.
+            from_lane = max(counted) + (1 if len(counted) == 1 else 0)
 
     def _dispatchers(self, tx: Transaction) -> tuple[DispatcherStatus, ...]:
         table, leased = self._schema.dispatchers, self._schema.leased

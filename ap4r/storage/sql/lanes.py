@@ -22,7 +22,7 @@ MAX_LANES = 100_000
 _HOUR = 3_600 * 1_000_000
 #: An unused lane is forgotten after a week; writers mark those they use once an hour.
 UNUSED_AFTER = 7 * 24 * _HOUR
-#: By when a transaction that made a lane has certainly ended.
+#: A lane becomes known at once when the transaction that made it ends within this time, later once in this time.
 _TRANSACTION_SECONDS = 60.0
 LaneName = tuple[str, str]
 
@@ -45,8 +45,8 @@ class Lanes:
         self._added = self._rows.where(table.c.id > bindparam("b_read_up_to"))
         self._ids: dict[LaneName, tuple[int, int]] = {}
         self._names: dict[int, LaneName] = {}
-        self._read_up_to = 0
-        self._highest = (0, 0.0)  # the highest number seen, and when (monotonic)
+        #: The highest number that the last reading of all has found, that of the one before, and when (monotonic).
+        self._highest, self._read_up_to, self._read_all_at = 0, 0, float("-inf")
 
     @property
     def full(self) -> bool:
@@ -85,17 +85,19 @@ class Lanes:
         return found
 
     def known(self, tx: Transaction) -> list[int]:
-        """Give the numbers of all lanes, reading only those that were added lately.
+        """Give the numbers of all lanes, reading only those that were added lately, and all now and then.
 
-        Not only those with a higher number than all before: of two transactions the one with the lower may end later.
+        Not only those with a higher number than all before: of two transactions the one with the lower may end later,
+        and an application may keep one open for as long as it likes.
         """
-        rows = tx.connection.execute(self._added, {"b_read_up_to": self._read_up_to})
+        now = time.monotonic()
+        reads_all = now - self._read_all_at > _TRANSACTION_SECONDS
+        rows = tx.connection.execute(self._added, {"b_read_up_to": 0 if reads_all else self._read_up_to})
         found = {lane: (queue, origin) for lane, queue, origin in rows}
         self._names.update(found)
-        highest, seen_at = self._highest
-        now = time.monotonic()
-        if now - seen_at > _TRANSACTION_SECONDS:
-            self._read_up_to, self._highest = highest, (max(found, default=highest), now)
+        if reads_all:
+            self._read_up_to, self._highest = self._highest, max(found, default=0)
+            self._read_all_at = now
         return list(self._names)
 
     def remove(self, tx: Transaction, ids: Collection[int]) -> None:

@@ -15,6 +15,11 @@ def by_primary_key(statement: _Selection, table: Table) -> _Selection:
     A scan, which a table that was small a moment ago seems to be worth, would wait for rows that others have locked.
     The other databases lock only what they return.
     """
+    return by_index(statement, table, "PRIMARY")
+
+
+def by_index(statement: _Selection, table: Table, index: str) -> _Selection:
+    """Have MySQL and MariaDB look rows up by an index, for the same reason."""
     for dialect in ("mysql", "mariadb"):
-        statement = statement.with_hint(table, "FORCE INDEX (PRIMARY)", dialect)
+        statement = statement.with_hint(table, f"FORCE INDEX ({index})", dialect)
     return statement
