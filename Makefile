@@ -5,7 +5,7 @@ PYTEST := $(BIN)/python -X dev -m pytest
 
 .DEFAULT_GOAL := setup
 .PHONY: setup setup-servers help demo run test check format unit contract integration faults faults-long stores bench \
-	bench-claims docs clean
+	bench-claims bench-memory docs clean
 
 setup: ## Set everything up, so that `.venv/bin/twistd ap4r` works (the default)
 	@.ci/prepare
@@ -58,6 +58,9 @@ bench: setup-servers ## Measure messages a second and CPU per message, beside a 
 
 bench-claims: setup-servers ## Measure a claim with 5,000,000 waiting beside one with 5,000, on each database (takes long)
 	@$(BIN)/python -m benchmarks.claims --most 1.3 $(ARGS)
+
+bench-memory: setup-servers ## Measure a dispatcher's memory before 3,000,000 messages beside one before none
+	@$(BIN)/python -m benchmarks.memory --most 20 $(ARGS)
 
 docs: setup ## Write the table of docs/settings.md anew from the settings
 	@$(BIN)/python -m tests.meta.settings_table

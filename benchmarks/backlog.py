@@ -83,13 +83,13 @@ def open_database(kind: str) -> Iterator[Database]:
 
 
 class Backlog:
-    """The messages of one store."""
+    """The messages of one store, of which anybody may open the URL."""
 
     def __init__(self, store: SqlStore, url: str) -> None:
         self.store = store
         self._schema = Schema("ap4r_")
         self._engine: Engine = create_engine(url, poolclass=NullPool)
-        self._url = url
+        self.url = url
         self._next = 1
 
     def fill(
@@ -117,7 +117,7 @@ class Backlog:
     def open_transaction(self) -> Iterator[None]:
         """Keep a transaction open that has read and written nothing of ours, as an application might."""
         if self._engine.dialect.name == "sqlite":
-            with closing(sqlite3.connect(self._url.removeprefix("sqlite:///"), isolation_level=None)) as reader:
+            with closing(sqlite3.connect(self.url.removeprefix("sqlite:///"), isolation_level=None)) as reader:
                 reader.execute("BEGIN")
                 reader.execute("SELECT count(*) FROM ap4r_lanes").fetchone()
                 yield

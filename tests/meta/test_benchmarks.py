@@ -41,3 +41,17 @@ def test_the_benchmark_of_claims_runs():
     assert heading.split() == ["ms,", "median", "few", "full", "ratio", "held", "before", "passing"]
     assert [line.split()[0] for line in lines[: len(stores)]] == stores
     assert all(float(figure) > 0 for line in lines[: len(stores)] for figure in line.split()[1:])
+
+
+@pytest.mark.timeout(180)
+def test_the_memory_of_a_dispatcher_does_not_grow_with_the_backlog():
+    """A dispatcher before thirty thousand messages in each state takes no more memory than one before none."""
+    if shutil.which("nginx") is None and shutil.which("nginx", path="/usr/sbin:/usr/local/sbin") is None:
+        pytest.skip("nginx is not installed")
+    small = ["--stores", "sqlite", "--backlog", "30000", "--deliveries", "1000", "--most", "20"]
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.memory", *small],
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=170, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    assert "no backlog" in done.stdout
