@@ -179,7 +179,9 @@ class MysqlDatabase(ServerDatabase):
             )
         self._refuse_small(found)
         for name in ("innodb_flush_log_at_trx_commit", "sync_binlog"):
-            if found.get(name, "1") != "1" and (name != "sync_binlog" or found.get("log_bin") == "ON"):
+            # MariaDB's 3 syncs even more often than 1 does.
+            safe = found.get(name, "1") in (("1", "3") if name.startswith("innodb") else ("1",))
+            if not safe and (name != "sync_binlog" or found.get("log_bin") == "ON"):
                 _log.warning(
                     "store %s: %s is %s, so a crash of the server can lose messages; set it to 1",
                     *(self.name, name, found[name]),
@@ -196,7 +198,9 @@ class MysqlDatabase(ServerDatabase):
         needed = 2 * self._max_row_bytes + 65_536
         if int(found["max_allowed_packet"]) < needed:
             raise StoreUnusable(
-                self.name, f"max_allowed_packet is {found['max_allowed_packet']}, max_body_bytes needs {needed}"
+                self.name,
+                f"max_allowed_packet is {found['max_allowed_packet']}, max_body_bytes needs {needed}; "
+                "change one of them",
             )
         # https://dev.mysql.com/doc/refman/8.0/en/innodb-parameters.html: ten times the largest BLOB.
         capacity = found.get("innodb_redo_log_capacity")
@@ -205,7 +209,9 @@ class MysqlDatabase(ServerDatabase):
         if capacity is None:
             size *= int(found.get("innodb_log_files_in_group", 1))
         if size < 10 * self._max_row_bytes:
-            raise StoreUnusable(self.name, f"{name} is {size}, max_body_bytes needs {10 * self._max_row_bytes}")
+            raise StoreUnusable(
+                self.name, f"{name} is {size}, max_body_bytes needs {10 * self._max_row_bytes}; change one of them"
+            )
 
 
 class _Connection(Driver):  # type: ignore[misc]

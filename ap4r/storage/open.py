@@ -34,6 +34,8 @@ def store_rules(settings: Settings) -> StoreRules:
 def _database(url: str, settings: Settings) -> Database:
     # Each database's module is imported where it is used: nobody needs all of the drivers.
     deadline_seconds = settings.store_deadline_seconds
+    # Headers are kept as JSON, which at worst doubles them.
+    row_bytes = settings.max_body_bytes + 2 * settings.max_header_bytes
     if url.startswith(_SQLITE) and url != _SQLITE:
         from ap4r.storage.sqlite import SqliteDatabase
 
@@ -43,15 +45,13 @@ def _database(url: str, settings: Settings) -> Database:
     if url.startswith(_MYSQL):
         from ap4r.storage.mysql import MysqlDatabase
 
-        # Headers are kept as JSON, which at worst doubles them.
-        row_bytes = settings.max_body_bytes + 2 * settings.max_header_bytes
         return MysqlDatabase(*parse_url(url), deadline_seconds, row_bytes)
     if url.startswith(_POSTGRESQL):
         try:
             from ap4r.storage.postgresql import PostgresqlDatabase
         except ImportError as error:
             raise ConfigError("store", f"{error}; install ap4r[postgresql]") from error
-        return PostgresqlDatabase(*parse_url(url), deadline_seconds)
+        return PostgresqlDatabase(*parse_url(url), deadline_seconds, row_bytes)
     raise ConfigError(
         "store",
         f"{without_credentials(url)} is no store of this version; write {_SQLITE}PATH, as sqlite:///ap4r.db, "

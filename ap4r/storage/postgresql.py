@@ -9,13 +9,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import psycopg
-from sqlalchemy import Connection, Dialect, Table
+from sqlalchemy import URL, Connection, Dialect, Table
 from sqlalchemy.dialects import postgresql as postgresql_dialect
 from sqlalchemy.exc import DBAPIError
 
 from ap4r.errors import StoreError, StoreUnavailable, StoreUnusable
 from ap4r.storage import versions
 from ap4r.storage.sql.database import RolledBack
+from ap4r.storage.sql.hosts import Host
 from ap4r.storage.sql.schema import Schema
 from ap4r.storage.sql.server import SILENT_SECONDS, ServerDatabase
 
@@ -52,16 +53,24 @@ _UNUSABLE = {
     "42501": "the user may not do this",
 }
 _NO_TABLE = "42P01"
+_MOST_BYTES = 0x3FFFFFFF  #: of one value (MaxAllocSize in the server's memutils.h)
 #: Classes of errors at COMMIT after which nothing was changed: a constraint was broken, or the transaction undone.
 _UNDONE_AT_COMMIT = frozenset({"23", "40"})
 _READ_ONLY = "25006"
 
 
 class PostgresqlDatabase(ServerDatabase):
-    """One database of a PostgreSQL server, or of a primary and those that may take its place."""
+    """One database of a PostgreSQL server, or of a primary and those that may take its place.
+
+    :param max_row_bytes: the largest row that must pass: a body with its headers.
+    """
 
     clock_sql = _CLOCK
     conflicts_at_commit = False
+
+    def __init__(self, url: URL, hosts: tuple[Host, ...], deadline_seconds: float, max_row_bytes: int) -> None:
+        super().__init__(url, hosts, deadline_seconds)
+        self._max_row_bytes = max_row_bytes
 
     def make_tables(self, schema: Schema) -> None:
         """Make or move the tables in one transaction, under an advisory lock that ends with it."""
@@ -152,8 +161,21 @@ class PostgresqlDatabase(ServerDatabase):
         return socket.socket(fileno=os.dup(connection.fileno()))
 
     def _look_at_server(self, connection: Any) -> None:
-        for name in ("fsync", "synchronous_commit", "full_page_writes"):
-            (value,) = connection.execute("SELECT current_setting(%s)", (name,)).fetchone()
+        names = ("server_encoding", "fsync", "synchronous_commit", "full_page_writes")
+        asked = ", ".join(f"current_setting('{name}')" for name in names)
+        encoding, *values = connection.execute(f"SELECT {asked}").fetchone()
+        if encoding != "UTF8":
+            raise StoreUnusable(
+                self.name, f"its encoding is {encoding}, which cannot hold every name; make it with ENCODING 'UTF8'"
+            )
+        # A body travels in hexadecimal digits.
+        if 2 * self._max_row_bytes > _MOST_BYTES:
+            most = _MOST_BYTES // 2
+            raise StoreUnusable(
+                self.name,
+                f"max_body_bytes needs rows of {self._max_row_bytes} bytes, PostgreSQL takes {most}; lower it",
+            )
+        for name, value in zip(names[1:], values, strict=True):
             if value == "off":
                 _log.warning(
                     "store %s: %s is off, so a crash of the server can lose messages; set it to on", self.name, name

@@ -7,8 +7,21 @@ from sqlalchemy import MetaData, Table, column, inspect, select, table, text, up
 
 from ap4r.errors import SchemaMismatch, StoreUnusable
 from ap4r.message import Put, new_id
+from ap4r.outcome import Delivered, PutBack
 from ap4r.storage.sql.schema import VERSION, Schema
-from tests.support.factories import NOW, claim, counts, dispatcher, ids, message, put
+from tests.support.factories import (
+    NOW,
+    claim,
+    counts,
+    dead,
+    dispatcher,
+    ids,
+    message,
+    messages,
+    put,
+    retry,
+    settle,
+)
 
 
 @pytest.fixture
@@ -85,6 +98,29 @@ class TestOtherVersions:
         assert ids(claim(store, dispatcher(store))) == [one.id]
         store.migrate()
         assert store.version() == version
+
+    def test_what_a_newer_minor_version_has_added_is_let_be(self, shared, opened):
+        """Columns and tables that a newer minor version has added disturb no operation."""
+        schema = Schema("ap4r_")
+        with shared.engine().begin() as connection:
+            for name in schema.metadata.tables:
+                connection.execute(text(f"ALTER TABLE {name} ADD COLUMN added INTEGER DEFAULT 12"))
+        set_version(shared, "1.2")
+        try:
+            store = opened(shared)()
+            put(store, *messages(4), message(delay_seconds=60.0))
+            dispatcher(store, "other")
+            leases = claim(store, dispatcher(store))
+            outcomes = (Delivered(), retry(60.0), PutBack(), dead())
+            settle(store, *zip(leases, outcomes, strict=True))
+            [letter] = store.dead()
+            store.replay([letter.message.id])
+            assert len(claim(store, "other", now=NOW + 61)) == 4
+            store.rescue("other", next(seen.beat for seen in store.look().beats if seen.owner == "other"), now=NOW)
+            assert counts(store, now=NOW + 61) == (4, 0, 0, 0)
+            store.prune(now=NOW + 10_000)
+        finally:
+            shared.clear()
 
     @pytest.mark.parametrize(
         ("version", "command"),

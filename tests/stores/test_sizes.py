@@ -8,7 +8,6 @@ import time
 
 import pytest
 
-from ap4r.errors import StoreUnusable
 from ap4r.message import Put, new_id
 from ap4r.outcome import Delivered
 from ap4r.settings import Settings
@@ -69,18 +68,6 @@ def test_many_bodies_in_one_put(large):
     leases = claim(large, dispatcher(large, "many", now=None), 16, now=None)
     assert {lease.message.id: lease.message.body for lease in leases} == {one.id: one.body for one in many}
     settle(large, *((lease, Delivered()) for lease in leases), now=None)
-
-
-def test_a_server_with_less_room_than_the_limit_is_refused(opened, url, kind):
-    """What would be refused by the server later is refused at the start, with the setting to change."""
-    if kind == "postgresql":
-        put(opened(url, max_body_bytes=512 * MEBIBYTE), message())
-        return
-    store = opened(url, max_body_bytes=16 * MEBIBYTE)
-    for _ in range(2):
-        with pytest.raises(StoreUnusable, match="max_allowed_packet is 16777216, max_body_bytes needs"):
-            put(store, message())
-    put(opened(url), message())
 
 
 def test_all_characters(store):
