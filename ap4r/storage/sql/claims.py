@@ -83,8 +83,16 @@ class Claims:
         """Lease up to `limit` due messages of lanes that are not excluded."""
         self._dispatchers.beat(tx, owner)
         share = self._dispatchers.share(tx, owner) if tx.database.conflicts_at_commit else None
-        wait_seconds = self._promotion.write(tx, max(limit, _LEAST_PROMOTED), share)
-        rows, all_lanes = self._choose(tx, limit, frozenset(excluded), share) if limit > 0 else ([], False)
+        try:
+            wait_seconds = self._promotion.write(tx, max(limit, _LEAST_PROMOTED), share)
+        except BaseException:
+            self._promotion.failed(time.monotonic())
+            raise
+        try:
+            rows, all_lanes = self._choose(tx, limit, frozenset(excluded), share) if limit > 0 else ([], False)
+        except BaseException:
+            self._fronts.failed(time.monotonic())
+            raise
         leases = self._lease(tx, owner, rows) if rows else ()
         more = 0 < limit <= len(rows) or (bool(rows) and not all_lanes)
         return Claim(leases, more=more, next_due_in_seconds=wait_seconds)

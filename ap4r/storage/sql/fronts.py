@@ -36,6 +36,7 @@ class Fronts:
         self._taken: Counter[int] = Counter()
         self._near_until = 0.0
         self._try_at = 0.0
+        self._was_dear = False  # what the last look from the front has shown
 
     def are_near(self, now: float) -> bool:
         """Tell whether to look near the ends only, for now."""
@@ -46,10 +47,16 @@ class Fronts:
 
         :param look: looks for the first row of a lane from a position.
         """
+        if seconds < _SLOW_SECONDS:
+            self._was_dear = False
         if seconds < _SLOW_SECONDS or now < self._try_at or not self._taken:
             return
         [(lane, _)] = self._taken.most_common(1)
         self._taken.clear()
+        if self._was_dear and seconds > _CERTAIN_SECONDS:
+            # Looking once more would take as long again, and the time of a claim is bounded.
+            self.tried(now, seconds, seconds, _timed(look, lane, self.begin(lane)))
+            return
         tries: list[tuple[float, float]] = []
         while len(tries) < _TRIES and (not tries or tries[-1][0] < _CERTAIN_SECONDS):
             tries.append((_timed(look, lane, FRONT), _timed(look, lane, self.begin(lane))))
@@ -58,8 +65,14 @@ class Fronts:
     def tried(self, now: float, seconds: float, front_seconds: float, near_seconds: float) -> None:
         """Note what a trial has shown, after a look that took `seconds`."""
         is_dear = front_seconds > max(_DEAR_SECONDS, _DEAR_TIMES * near_seconds)
+        self._was_dear = is_dear
         self._near_until = now + min(_PARTS * seconds, _LONGEST_SECONDS) if is_dear else 0.0
         self._try_at = self._near_until if is_dear else now + _TRIAL_SECONDS
+
+    def failed(self, now: float) -> None:
+        """Note that a look did not come to its end. Where the front was dear before, it may be out of reach now."""
+        if self._was_dear:
+            self._near_until = self._try_at = now + _LONGEST_SECONDS
 
     def took(self, lane: int, position: int, count: int) -> None:
         """Note that rows of a lane were taken, up to a position."""

@@ -61,6 +61,10 @@ class Promotion:
             self._front.looked(time.monotonic(), seconds, partial(self._look_for_one, tx))
         return None if next_due_at is None else max(0.0, to_seconds(next_due_at - tx.now_at))
 
+    def failed(self, now: float) -> None:
+        """Note that a claim did not come to its end."""
+        self._front.failed(now)
+
     def _look_for_one(self, tx: Transaction, lane: int, begin: int) -> int | None:
         found: int | None = tx.connection.execute(self._next_due, {"begin": begin}).scalar()
         return found
