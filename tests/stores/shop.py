@@ -36,20 +36,22 @@ class ServerStand(Stand):
         """The store's URL."""
         return self._url
 
-    def start_dispatcher(self, name: str = "dispatcher", **environ: str) -> Process:
-        """Start a dispatcher that delivers to a door of its own, and wait until it is known."""
-        known = len(self.owners())
-        process = self.processes.twistd_ap4r(
+    def launch_dispatcher(self, name: str = "dispatcher", **environ: str) -> Process:
+        """Start a dispatcher that delivers to a door of its own, and do not wait for it."""
+        return self.processes.twistd_ap4r(
             *("--store", self.url, "--app-url", self.target.door(name), "--listen", "none"), name=name, **environ
         )
+
+    def wait_until_known(self, *dispatchers: Process) -> None:
+        """Wait until so many dispatchers have registered."""
         wait_until(
-            lambda: not process.running or len(self.owners()) > known,
-            f"{name} has registered",
+            lambda: not all(one.running for one in dispatchers) or len(self.owners()) >= len(dispatchers),
+            "all dispatchers have registered",
             timeout_seconds=RECOVERS_SECONDS,
-            otherwise=lambda: process.tail,
+            otherwise=lambda: "".join(one.tail for one in dispatchers),
         )
-        assert process.running, f"{name} ended{process.tail}"
-        return process
+        for one in dispatchers:
+            assert one.running, f"{one.name} ended{one.tail}"
 
     def arrivals(self, name: str) -> int:
         """Count what a dispatcher has delivered."""

@@ -46,9 +46,14 @@ class Branch:
     def __init__(self, number: int, stand: ServerStand) -> None:
         self.stand = stand
         self.name = f"dispatcher-{number}"
-        self.dispatcher: Process = stand.start_dispatcher(self.name)
-        self.web: Process = stand.web("--workers=1", "--worker-class=gthread", "--threads=4", name=f"web-{number}")
-        self.clients = Clients(stand, 2, name=f"{number}-", answer="slow:0.02")
+        self.number = number
+        self.dispatcher: Process = stand.launch_dispatcher(self.name)
+
+    def open(self) -> None:
+        """Begin to serve and to ask."""
+        options = ("--workers=1", "--worker-class=gthread", "--threads=4")
+        self.web: Process = self.stand.web(*options, name=f"web-{self.number}")
+        self.clients = Clients(self.stand, 2, name=f"{self.number}-", answer="slow:0.02")
 
     def arrivals(self) -> int:
         """Count what its dispatcher has delivered."""
@@ -88,7 +93,7 @@ class Chain:
         since = time.monotonic()
         self.cluster.nodes[number].join()
         self._measured(f"the killed node was a member again after {time.monotonic() - since:.1f} s")
-        self.go_on(since, f"with node {number} again")
+        self.go_on(time.monotonic(), f"with node {number} again")
 
     def cut_off(self, number: int) -> None:
         """Cut a node off, see the others go on and it refuse, and connect it again."""
@@ -101,7 +106,8 @@ class Chain:
         since = time.monotonic()
         node.cut_off(False)
         node.wait_until_ready()
-        self.go_on(since, f"with node {number} again")
+        self._measured(f"the node that was cut off was a member again after {time.monotonic() - since:.1f} s")
+        self.go_on(time.monotonic(), f"with node {number} again")
 
     def close(self) -> None:
         """Stop asking, wait until all is settled, and hold that the ledger is right."""
@@ -125,6 +131,9 @@ def chain(cluster: Cluster, processes: Processes, tmp_path: Path, measured: Call
             Branch(number, ServerStand(processes, target, cluster, cluster.url(DATABASE, number), DATABASE))
             for number in NODES
         ]
+        branches[0].stand.wait_until_known(*(branch.dispatcher for branch in branches))
+        for branch in branches:
+            branch.open()
         yield Chain(cluster, branches, measured)
         processes.end_all()
 

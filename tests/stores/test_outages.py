@@ -39,9 +39,10 @@ class Scene:
 
     def __init__(self, stand: ServerStand, server: Server, tunnel: Tunnel) -> None:
         self.stand, self.server, self.tunnel = stand, server, tunnel
-        self.dispatchers: list[Process] = [stand.start_dispatcher(name) for name in DISPATCHERS]
+        self.dispatchers: list[Process] = [stand.launch_dispatcher(name) for name in DISPATCHERS]
         # As many threads in each process as there are clients, so that no request waits for another.
         self.web: Process = stand.web("--workers=2", "--worker-class=gthread", "--threads=8")
+        stand.wait_until_known(*self.dispatchers)
         self.clients = Clients(stand)
         self.clients.wait_for_successes()
 
