@@ -43,7 +43,9 @@ class Settings:
     store_deadline_seconds: float = _is(5.0, "the longest that one call of the store may take", least=0.1)
 
     max_messages: int = _is(1_000, "messages of one request", least=1)
-    max_request_bytes: int = _is(16 * 1024 * 1024, "bytes of all messages of one request", least=1)
+    max_request_bytes: int = _is(
+        16 * 1024 * 1024, "bytes of all messages of one request, where it has several", least=1
+    )
     max_body_bytes: int = _is(1024 * 1024, "bytes of one message's body", least=0)
     max_header_bytes: int = _is(16 * 1024, "bytes of one message's headers", least=0)
     buffer_bytes: int = _is(

@@ -90,7 +90,8 @@ class Outbox:
             raise PayloadTooLarge(
                 "the messages of one request", self._count + 1, self._limits.max_messages, "max_messages"
             )
-        if size > self._limits.max_request_bytes:
+        # A message by itself has limits of its own: raising them is enough.
+        if self._count and size > self._limits.max_request_bytes:
             raise PayloadTooLarge(
                 "the bytes of one request's messages", size, self._limits.max_request_bytes, "max_request_bytes"
             )

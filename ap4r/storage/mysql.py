@@ -144,12 +144,19 @@ class MysqlDatabase(ServerDatabase):
             "write_timeout": self._deadline_seconds,
             "autocommit": True,
         }
-        connection = _Connection(time.monotonic() + within_seconds, **{**ours, **arguments})
+        give_up_at = time.monotonic() + within_seconds
+        connection = _Connection(give_up_at, **{**ours, **arguments})
         try:
-            with connection.cursor() as cursor:
+            with watched(connection.duplicate, give_up_at), connection.cursor() as cursor:
                 cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
                 lock_seconds = max(1, int(self._deadline_seconds) - 1)
                 cursor.execute(f"SET SESSION innodb_lock_wait_timeout={lock_seconds}, wait_timeout={SILENT_SECONDS}")
+                if self.conflicts_at_commit:
+                    # A node applies what the others have committed a little later. Whoever comes from another node
+                    # waits for it here, once, or would not find what it has written there itself.
+                    cursor.execute("SET SESSION wsrep_sync_wait=1")
+                    cursor.execute("SELECT 1")
+                    cursor.execute("SET SESSION wsrep_sync_wait=DEFAULT")
                 if len(self._hosts) > 1:
                     cursor.execute("SELECT @@GLOBAL.read_only")
                     if cursor.fetchone() != (0,):
@@ -215,11 +222,11 @@ class MysqlDatabase(ServerDatabase):
 
 
 class _Connection(Driver):  # type: ignore[misc]
-    """PyMySQL's connection over a socket of which we keep a duplicate, so that a call can be ended from outside."""
+    """PyMySQL's connection over a socket of which we keep a `duplicate`, so that a call can be ended from outside."""
 
     def __init__(self, give_up_at: float, **arguments: Any) -> None:
         self._give_up_at = give_up_at
-        self._duplicate: socket.socket | None = None
+        self.duplicate: socket.socket | None = None
         super().__init__(**arguments)
 
     def connect(self, sock: Any = None) -> None:
@@ -231,9 +238,9 @@ class _Connection(Driver):  # type: ignore[misc]
                 problem = f"cannot connect to {self.host}:{self.port}: {error}"
                 raise self.OperationalError(2003, problem) from error
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._duplicate = sock.dup()
+            self.duplicate = sock.dup()
         try:
-            with watched(self._duplicate, self._give_up_at):
+            with watched(self.duplicate, self._give_up_at):
                 super().connect(sock)
         except BaseException:
             line = self.take_line()
@@ -243,7 +250,7 @@ class _Connection(Driver):  # type: ignore[misc]
 
     def take_line(self) -> socket.socket | None:
         """Give the duplicate of the socket, once."""
-        line, self._duplicate = self._duplicate, None
+        line, self.duplicate = self.duplicate, None
         return line
 
     def close(self) -> None:

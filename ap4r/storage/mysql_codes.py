@@ -10,6 +10,7 @@ ROLLED_BACK = {
     1020: "a row changed meanwhile",
     1205: "a lock was waited for too long",
     1213: "a deadlock, or a conflict between nodes of the cluster",
+    1684: "a table is being changed",
 }
 UNAVAILABLE = {
     1021: "the disk is full",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import socket
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -52,6 +53,14 @@ _UNUSABLE = {
     "3D000": "there is no such database",
     "42501": "the user may not do this",
 }
+#: libpq gives no code for what a server says to a new connection; only its words, as they are in English.
+_REFUSALS = (
+    (re.compile(r'FATAL: +database ".*" does not exist'), "3D000"),
+    (re.compile(r'FATAL: +(?:password authentication failed|no pg_hba\.conf entry|role ".*" does not exist)'), "28000"),
+    (re.compile(r"FATAL: +permission denied for database"), "42501"),
+    (re.compile(r"FATAL: +(?:sorry, too many clients|remaining connection slots|too many connections)"), "53300"),
+    (re.compile(r"FATAL: +the database system is"), "57P03"),
+)
 _NO_TABLE = "42P01"
 _MOST_BYTES = 0x3FFFFFFF  #: of one value (MaxAllocSize in the server's memutils.h)
 #: Classes of errors at COMMIT after which nothing was changed: a constraint was broken, or the transaction undone.
@@ -111,7 +120,7 @@ class PostgresqlDatabase(ServerDatabase):
 
     def meaning_of(self, error: DBAPIError) -> StoreError | None:
         """Read the SQLSTATE; an error without one is the connection's."""
-        state = getattr(error.orig, "sqlstate", None) or "08000"
+        state = getattr(error.orig, "sqlstate", None) or _state_of_refusal(str(error.orig))
         committing, connecting = error.statement == "COMMIT", error.statement is None
         if state in _ROLLED_BACK:
             return RolledBack(self.name, _ROLLED_BACK[state])
@@ -146,6 +155,9 @@ class PostgresqlDatabase(ServerDatabase):
         return {"use_native_hstore": False}
 
     def _connect(self, dialect: Dialect, arguments: dict[str, Any], within_seconds: float) -> Any:
+        # A call that has spent its time in the line for a connection must not go on for the least that libpq knows.
+        if within_seconds < min(_LEAST_CONNECT_SECONDS, self._deadline_seconds / len(self._hosts) / 2):
+            raise psycopg.errors.ConnectionTimeout("too little time was left to connect")
         seconds = max(_LEAST_CONNECT_SECONDS, int(within_seconds))
         ours: dict[str, Any] = {
             "connect_timeout": seconds,
@@ -180,6 +192,10 @@ class PostgresqlDatabase(ServerDatabase):
                 _log.warning(
                     "store %s: %s is off, so a crash of the server can lose messages; set it to on", self.name, name
                 )
+
+
+def _state_of_refusal(text: str) -> str:
+    return next((state for pattern, state in _REFUSALS if pattern.search(text)), "08000")
 
 
 def _as_rows(connection: Connection, table: Table, columns: Iterable[str]) -> str:

@@ -1,8 +1,9 @@
-"""Many who use stores at once: `python -m tests.stores.crowd ROLE THREADS SECONDS FOLDER URL…`.
+"""Many who use stores at once: `python -m tests.stores.crowd ROLE THREADS SECONDS|PUTS FOLDER URL…`.
 
 Each thread has a store of its own on one of the URLs, as if it were a process. Writers put messages; claimers take
-them, hold them for a moment and settle them. What each did is written to a file of its own in FOLDER as lines of JSON:
-`put` with ids, `held` with an id and the times between which the lease was held, `settled`, and at the end `retried`.
+them, hold them for a moment and settle them; `count` puts so many single messages. What each did is written to a file
+of its own in FOLDER as lines of JSON: `put` with ids, `held` with an id and the times between which the lease was held,
+`settled`, and at the end `retried`.
 """
 
 from __future__ import annotations
@@ -32,10 +33,11 @@ _CLAIMED_AT_ONCE = 25
 class Member:
     """One thread with a store of its own and a file to write to."""
 
-    def __init__(self, name: str, url: str, until: float, folder: Path) -> None:
+    def __init__(self, name: str, url: str, amount: float, folder: Path) -> None:
         self.name = name
         self.store: SqlStore = open_store(url, Settings(store=url))
-        self.until = until
+        self.until = time.time() + amount
+        self.puts = int(amount)
         self._file: TextIO = (folder / f"{name}.jsonl").open("w", buffering=1)
 
     def say(self, kind: str, **facts: Any) -> None:
@@ -65,6 +67,20 @@ def write(member: Member) -> None:
             time.sleep(0.05)
         else:
             member.say("put", ids=ids, at=time.time())
+
+
+def count(member: Member) -> None:
+    """Put so many messages, one by one; nothing is tried again."""
+    for _ in range(member.puts):
+        one = message(f"q{random.randrange(LANES)}")
+        member.say("trying", ids=[one.id])
+        began = time.monotonic()
+        try:
+            member.store.put(Put(new_id(), (one,)))
+        except StoreUnavailable as error:
+            member.say("error", call="put", text=str(error), unknown=error.outcome_unknown, at=time.time())
+        else:
+            member.say("put", ids=[one.id], at=time.time(), seconds=time.monotonic() - began)
 
 
 def claim(member: Member) -> None:
@@ -130,15 +146,14 @@ def _outcome() -> Outcome:
     return Delivered()
 
 
-def main(role: str, threads: str, seconds: str, folder: str, *urls: str) -> None:
+def main(role: str, threads: str, amount: str, folder: str, *urls: str) -> None:
     """Run the threads of one process."""
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     sys.stdin.readline()
-    until = time.time() + float(seconds)
-    work = {"write": write, "claim": claim}[role]
+    work = {"write": write, "claim": claim, "count": count}[role]
     members = [
-        Member(f"{role}-{os.getpid()}-{number}", urls[number % len(urls)], until, Path(folder))
+        Member(f"{role}-{os.getpid()}-{number}", urls[number % len(urls)], float(amount), Path(folder))
         for number in range(int(threads))
     ]
     failures: list[BaseException] = []

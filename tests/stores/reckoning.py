@@ -17,11 +17,12 @@ from tests.support.processes import ROOT
 
 
 class Crowd:
-    """Processes full of threads that use stores."""
+    """Processes full of threads that use stores for so many seconds, or for so many puts."""
 
-    def __init__(self, folder: Path, seconds: float) -> None:
+    def __init__(self, folder: Path, amount: float) -> None:
+        folder.mkdir(exist_ok=True)
         self.folder = folder
-        self._seconds = seconds
+        self._amount = amount
         self._processes: list[subprocess.Popen[str]] = []
 
     def __enter__(self) -> Crowd:
@@ -34,7 +35,7 @@ class Crowd:
 
     def add(self, role: str, threads: int, urls: Sequence[str]) -> None:
         """Start a process with so many members, each on one of the URLs in turn."""
-        command = [sys.executable, "-m", "tests.stores.crowd", role, str(threads), str(self._seconds)]
+        command = [sys.executable, "-m", "tests.stores.crowd", role, str(threads), str(self._amount)]
         environ = {**os.environ, "PYTHONPATH": str(ROOT)}
         process = subprocess.Popen(
             [*command, str(self.folder), *urls],
@@ -78,6 +79,13 @@ class Reckoning:
     claims: int = 0
     retried: int = 0
     errors: list[dict[str, Any]] = field(default_factory=list)
+    put_at: list[float] = field(default_factory=list)  #: instants at which puts were acknowledged
+    slowest_put: float = 0.0  #: seconds, where it was measured
+
+    @property
+    def seconds(self) -> float:
+        """What lay between the first put and the last."""
+        return max(self.put_at, default=0.0) - min(self.put_at, default=0.0)
 
     def __str__(self) -> str:
         return (
@@ -105,6 +113,8 @@ def reckon(folder: Path) -> Reckoning:
                     found.tried.update(line["ids"])
                 case "put":
                     found.put.update(line["ids"])
+                    found.put_at.append(line["at"])
+                    found.slowest_put = max(found.slowest_put, line.get("seconds", 0.0))
                 case "claimed":
                     found.claims += 1
                     since[line["id"]] = line["at"]

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Iterable
 
 from tests.support.client import Asked
+from tests.support.cluster import Cluster
 from tests.support.databases import Server
-from tests.support.ledger import Comparison, compare, read_ledger
+from tests.support.ledger import Comparison, Line, compare, read_ledger
 from tests.support.load import Load, Wish, without_end
 from tests.support.probe import wait_until
 from tests.support.processes import Process, Processes
 from tests.support.stand import Stand
 from tests.support.target import ScriptedTarget
 
-RECOVERS_SECONDS = 40.0
+RECOVERS_SECONDS = 60.0
 STATES = ("ready", "scheduled", "leased")
 
 
 class ServerStand(Stand):
     """A stand whose store is a database of a server."""
 
-    def __init__(self, processes: Processes, target: ScriptedTarget, server: Server, url: str, database: str) -> None:
+    def __init__(
+        self, processes: Processes, target: ScriptedTarget, server: Server | Cluster, url: str, database: str
+    ) -> None:
         super().__init__(processes, target)
         self._server = server
         self._url = url
@@ -32,20 +36,26 @@ class ServerStand(Stand):
         """The store's URL."""
         return self._url
 
-    def start_dispatcher(self, url: str | None = None, name: str = "dispatcher") -> Process:
-        """Start a dispatcher, and wait until it is known."""
-        known = len(self.owners())
-        process = self.processes.twistd_ap4r(
-            *("--store", url or self.url, "--app-url", self.door, "--listen", "none"), name=name
+    def launch_dispatcher(self, name: str = "dispatcher", **environ: str) -> Process:
+        """Start a dispatcher that delivers to a door of its own, and do not wait for it."""
+        return self.processes.twistd_ap4r(
+            *("--store", self.url, "--app-url", self.target.door(name), "--listen", "none"), name=name, **environ
         )
+
+    def wait_until_known(self, *dispatchers: Process) -> None:
+        """Wait until so many dispatchers have registered."""
         wait_until(
-            lambda: not process.running or len(self.owners()) > known,
-            f"{name} has registered",
-            timeout_seconds=30,
-            otherwise=lambda: process.tail,
+            lambda: not all(one.running for one in dispatchers) or len(self.owners()) >= len(dispatchers),
+            "all dispatchers have registered",
+            timeout_seconds=RECOVERS_SECONDS,
+            otherwise=lambda: "".join(one.tail for one in dispatchers),
         )
-        assert process.running, f"{name} ended{process.tail}"
-        return process
+        for one in dispatchers:
+            assert one.running, f"{one.name} ended{one.tail}"
+
+    def arrivals(self, name: str) -> int:
+        """Count what a dispatcher has delivered."""
+        return sum(request.door == name for request in list(self.target.requests))
 
     def owners(self) -> list[str]:
         """List the dispatchers that the store knows; none while it has no tables."""
@@ -68,17 +78,36 @@ class ServerStand(Stand):
 
 
 class Clients:
-    """Threads that ask the web process for messages until they are stopped."""
+    """Threads that ask the web process for messages until they are stopped.
 
-    def __init__(self, stand: Stand, threads: int = 6) -> None:
-        self._load = Load(stand.web_port, stand.ledger_file("clients"), threads)
-        self._load.start(without_end(Wish("", how="one_chunk"), Wish("", how="several_chunks", messages=3)))
+    :param name: what the names of their requests begin with, where several ask.
+    :param answer: how the target is to answer.
+    """
+
+    def __init__(self, stand: Stand, threads: int = 6, *, name: str = "", answer: str = "200") -> None:
+        self._load = Load(stand.web_port, stand.ledger_file(f"clients{name}"), threads)
+        one, three = Wish(name, "one_chunk", answer=answer), Wish(name, "several_chunks", answer=answer, messages=3)
+        self._load.start(without_end(one, three))
 
     def answered(self) -> int:
         """Count the requests that were answered with a success."""
-        return sum(asked.status == 200 and asked.whole for _, asked in list(self._load.asked))
+        return sum(asked.status == 200 and asked.whole for _, asked in self.answers())
 
-    def wait_for_successes(self, count: int, timeout_seconds: float = RECOVERS_SECONDS) -> float:
+    def refused(self) -> int:
+        """Count the requests that were told 503."""
+        return sum(asked.status == 503 for _, asked in self.answers())
+
+    def wait_until_refused(self, count: int = 6) -> None:
+        """Wait until so many further requests were told 503."""
+        before = self.refused()
+        wait_until(
+            lambda: self.refused() >= before + count,
+            f"{count} requests are refused",
+            timeout_seconds=RECOVERS_SECONDS,
+            otherwise=lambda: str(Counter(asked.status for _, asked in self.answers())),
+        )
+
+    def wait_for_successes(self, count: int = 20) -> float:
         """Wait until so many further requests have succeeded; give the seconds until the first did."""
         before, began = self.answered(), time.monotonic()
         first: list[float] = []
@@ -89,7 +118,7 @@ class Clients:
                 first.append(time.monotonic() - began)
             return found >= count
 
-        wait_until(enough, f"{count} requests have succeeded", timeout_seconds=timeout_seconds)
+        wait_until(enough, f"{count} requests have succeeded", timeout_seconds=RECOVERS_SECONDS)
         return first[0]
 
     def stop(self) -> Counter[int]:
@@ -103,7 +132,7 @@ class Clients:
 
 
 def held_ledger(stand: Stand) -> Comparison:
-    """Wait until all that was acknowledged has arrived, and hold that nothing else has and no success was a lie."""
+    """Wait until all that was acknowledged has arrived; hold that it did so once, and that no success was a lie."""
     wait_until(
         lambda: not compare(read_ledger(stand.ledger)).lost,
         "everything acknowledged has arrived",
@@ -111,6 +140,24 @@ def held_ledger(stand: Stand) -> Comparison:
         every_seconds=0.5,
         otherwise=lambda: str(compare(read_ledger(stand.ledger))),
     )
-    found = compare(read_ledger(stand.ledger))
+    lines = read_ledger(stand.ledger)
+    found = compare(lines)
     assert not found.ghosts and not found.lies, str(found)
+    # No dispatcher was killed, and the target has answered every call well: there is no reason for a second one.
+    assert not found.repeated, str(found)
+    assert not (both := called_together(lines)), f"called by two at once: {both}"
     return found
+
+
+def called_together(lines: Iterable[Line]) -> list[str]:
+    """List the messages of which the target was called again before it had answered the call before."""
+    calls: dict[str, set[int]] = defaultdict(set)
+    together = []
+    for line in lines:
+        if line["kind"] == "arrival":
+            if calls[line["id"]]:
+                together.append(line["id"])
+            calls[line["id"]].add(line["attempt"])
+        elif line["kind"] == "answer":
+            calls[line["id"]].discard(line["attempt"])
+    return together

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import os
+import subprocess
+import sys
 import time
+from urllib.parse import unquote, urlencode
 
 import pytest
 
@@ -13,8 +17,12 @@ from ap4r.outcome import Delivered
 from ap4r.settings import Settings
 from ap4r.storage.open import open_store
 from ap4r.target import Target
+from tests.stores.parcels import parcel
+from tests.support.client import ask
 from tests.support.databases import KINDS
 from tests.support.factories import claim, dead, dispatcher, message, put, settle
+from tests.support.processes import free_port
+from tests.support.target import ScriptedTarget
 
 MEBIBYTE = 1024 * 1024
 #: What a body of 16 MiB needs of a server. PostgreSQL needs nothing.
@@ -26,27 +34,31 @@ ROOM = {
 
 
 @pytest.fixture(scope="module", params=["sqlite", *sorted(KINDS)])
-def large(request, tmp_path_factory):
-    """Give a store where a body may have 16 MiB."""
+def roomy(request, tmp_path_factory):
+    """Make empty databases where a body may have 16 MiB: `roomy(name)` gives a URL."""
     if request.param == "sqlite":
-        url, server = f"sqlite:///{tmp_path_factory.mktemp('large') / 'store.db'}", None
-    else:
-        server = KINDS[request.param](*ROOM[request.param])
-        server.start()
-        url = server.make("large")
+        folder = tmp_path_factory.mktemp("roomy")
+        yield lambda name: f"sqlite:///{folder / name}.db"
+        return
+    server = KINDS[request.param](*ROOM[request.param])
+    server.start()
+    yield server.make
+    server.remove()
+
+
+@pytest.fixture(scope="module")
+def large(roomy):
+    """Give a store where a body may have 16 MiB."""
+    url = roomy("large")
     store = open_store(url, Settings(store=url, max_body_bytes=16 * MEBIBYTE))
     yield store
     store.close()
-    if server is not None:
-        server.remove()
 
 
 @pytest.mark.parametrize("size", [0, 1, MEBIBYTE, 16 * MEBIBYTE])
 def test_bodies_of_every_size(large, size):
     """A body of the limit's size comes back unharmed, through every state."""
-    # All byte values, with those that are escaped on the way in long runs.
-    pattern = bytes(range(256)) + b"\x00" * 999 + b"'\"\\" * 333 + b"\xff" * 999
-    body = (pattern * (size // len(pattern) + 1))[:size]
+    body = parcel(size)
     one = message(body=body, queue=f"size.{size}")
     put(large, one, now=None)
     owner = dispatcher(large, f"owner-{size}", now=None)
@@ -82,6 +94,83 @@ def test_all_characters(store):
     for lease in leases:
         settle(store, (lease, dead()))
     assert [letter.message.queue for letter in store.dead(queue=queues[0])] == [queues[0]]
+
+
+class Post:
+    """A web server that sends parcels, a dispatcher, and the target they arrive at."""
+
+    def __init__(self, processes, target, url, **environ):
+        self._port, self._target = free_port(), target
+        environ["AP4R_STORE"] = url
+        application = "tests.stores.parcels:application"
+        processes.gunicorn(application, self._port, "--worker-class=gthread", "--threads=4", **environ)
+        processes.twistd_ap4r("--app-url", target.door(), "--listen", "none", **environ)
+
+    def send(self, **query):
+        """Ask for a parcel."""
+        return ask(self._port, f"/send?{urlencode(query)}", method="POST", body=b"")
+
+    def arrived(self, asked):
+        """Wait until a parcel that was taken has arrived."""
+        assert asked.status == 200, asked
+        [request] = self._target.wait_for(1, message=asked.body.decode(), timeout_seconds=60.0)
+        return request
+
+
+@pytest.mark.timeout(180)
+def test_the_whole_way_of_large_bodies(roomy, processes):
+    """From a request through the database to the handler: 16 MiB arrive byte for byte where the limit is raised."""
+    with ScriptedTarget() as target:
+        post = Post(processes, target, roomy("whole"), AP4R_MAX_BODY_BYTES=str(16 * MEBIBYTE))
+        for size in (0, 256, MEBIBYTE, 16 * MEBIBYTE):
+            request = post.arrived(post.send(size=size))
+            assert hashlib.sha256(request.body).digest() == hashlib.sha256(parcel(size)).digest()
+        refused = post.send(size=16 * MEBIBYTE + 1)
+        assert refused.status == 413 and b"max_body_bytes" in refused.body
+
+
+@pytest.mark.timeout(180)
+def test_the_whole_way_by_default(roomy, processes):
+    """A body of more than 1 MiB is refused in the request itself, names and values of all Unicode arrive unharmed,
+    and what is due in an hour that comes twice arrives at its instant."""
+    change = time.time() + 8.0
+    with ScriptedTarget() as target:
+        post = Post(processes, target, roomy("usual"), TZ=zone_that_changes(change))
+        refused = post.send(size=16 * MEBIBYTE)
+        assert refused.status == 413 and b"max_body_bytes" in refused.body and b"1,048,576" in refused.body
+        assert post.send(size=MEBIBYTE + 1).status == 413
+        assert post.arrived(post.send(size=MEBIBYTE)).body == parcel(MEBIBYTE)
+        queue, header = "queue.\U0001f426.漢字", "\U0001f427 ünï \\ ' \" % %s :name"
+        request = post.arrived(post.send(queue=queue, header=header))
+        assert unquote(request.headers["ap4r-queue"]) == queue
+        assert request.headers["x-name"].encode("latin-1").decode() == header
+        wall = time.time() - time.monotonic()
+        sent = [(at, post.send(at=at)) for at in (change - 0.5, change + 0.5, change + 1.5)]
+        for at, asked in sent:
+            late = wall + post.arrived(asked).at - at
+            assert -0.01 <= late < 30.0, f"{late:.3f} s late"
+
+
+def zone_that_changes(at):
+    """Give a time zone (POSIX.1-2017, 8.3, TZ) that goes from summer to winter at an instant: an hour comes twice."""
+    end = datetime.datetime.fromtimestamp(int(at), datetime.UTC) + datetime.timedelta(hours=1)
+    day = end.timetuple().tm_yday - 1
+    return f"WIN0SUM-1,{(day + 180) % 365},{day}/{end:%H:%M:%S}"
+
+
+def test_the_zone_changes():
+    """What the test calls an hour that comes twice is one."""
+    at = 1_790_000_000.0
+    local = "import time, sys; print(*[time.localtime(float(at)).tm_hour for at in sys.argv[1:]])"
+    told = subprocess.run(
+        [sys.executable, "-c", local, str(at - 1), str(at + 1)],
+        env={**os.environ, "TZ": zone_that_changes(at)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    before, after = map(int, told.stdout.split())
+    assert (before - after) % 24 == 1
 
 
 def instants():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import socket
 import struct
+import time
 from dataclasses import dataclass
 
 from tests.support.processes import HOST
@@ -15,37 +16,47 @@ RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a client saw. `status` is 0 when no answer began; `whole` when the body came to the end it promised."""
+    """What a client saw. `status` is 0 when no answer began; `whole` when the body came to the end it promised.
+
+    `seconds` is what all of it took.
+    """
 
     status: int
     whole: bool
     body: bytes = b""
     error: str = ""
+    seconds: float = 0.0
 
 
 def ask(
-    port: int, path: str, *, method: str = "GET", leave_after: int | None = None, timeout_seconds: float = 20.0
+    port: int,
+    path: str,
+    *,
+    method: str = "GET",
+    body: bytes | None = None,
+    leave_after: int | None = None,
+    timeout_seconds: float = 20.0,
 ) -> Asked:
     """Make one request on a connection of its own.
 
     :param leave_after: read so many bytes of the body, then vanish with a reset.
     """
     connection = http.client.HTTPConnection(HOST, port, timeout=timeout_seconds)
-    status = 0
+    status, began = 0, time.monotonic()
     try:
         connection.connect()
         if leave_after is not None:
             connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8_192)
-        connection.request(method, path, headers={"Connection": "close"})
+        connection.request(method, path, body, headers={"Connection": "close"})
         response = connection.getresponse()
         status = response.status
         if leave_after is not None:
             read = response.read(leave_after)
             _reset(response)
-            return Asked(status, False, read)
-        return Asked(status, True, response.read())
+            return Asked(status, False, read, seconds=time.monotonic() - began)
+        return Asked(status, True, response.read(), seconds=time.monotonic() - began)
     except (OSError, http.client.HTTPException) as error:
-        return Asked(status, False, error=repr(error))
+        return Asked(status, False, error=repr(error), seconds=time.monotonic() - began)
     finally:
         connection.close()
 

@@ -106,6 +106,11 @@ class Cluster:
         """Make an empty database on all nodes."""
         self.nodes[0].make(database)
 
+    def execute(self, statement: str, database: str | None = None) -> list[tuple[Any, ...]]:
+        """Run one statement as root on a node that is a working member."""
+        node = next((node for node in self.nodes if node.is_ready()), self.nodes[0])
+        return node.execute(statement, database)
+
     def url(self, database: str, first: int) -> str:
         """Give a URL of all nodes, the one of that number to be tried first."""
         turned = self.nodes[first:] + self.nodes[:first]

@@ -52,6 +52,8 @@ def _as_user(name: str) -> list[str]:
 class Server:
     """A database server that a test may stop, kill and start again on the same port and data."""
 
+    shuts_down_by = signal.SIGTERM
+
     def __init__(self, kind: str, options: tuple[str, ...]) -> None:
         self.kind = kind
         self.folder = Path(tempfile.mkdtemp(prefix=f"ap4r-{kind}-"))
@@ -115,8 +117,9 @@ class Server:
         """Give what the server has said."""
         return (self.folder / "server.log").read_text(errors="replace")
 
-    def stop(self, number: int = signal.SIGTERM) -> None:
-        """End the server with a signal, and return when it has ended."""
+    def stop(self, number: int | None = None) -> None:
+        """End the server with a signal, or as its owner would; return when it has ended."""
+        number = self.shuts_down_by if number is None else number
         if self._process is not None and self._process.poll() is None:
             if number == signal.SIGKILL:
                 # What PostgreSQL has forked would only end when it notices, and until then it does not start again.
@@ -300,6 +303,8 @@ class MariaDB(Server):
 class PostgreSQL(Server):
     """postgres with its defaults, but for the folder, the port and the options."""
 
+    shuts_down_by = signal.SIGINT  # at SIGTERM it waits until every client has gone by itself
+
     def __init__(self, *options: str) -> None:
         found = sorted(glob.glob("/usr/lib/postgresql/*/bin/postgres"))
         self._bin = Path(require(found[-1] if found else shutil.which("postgres"), "postgresql")).parent
@@ -371,11 +376,23 @@ class PostgreSQL(Server):
 
     @contextmanager
     def crowded(self) -> Iterator[None]:
-        """Allow the user `ap4r` no connection."""
-        self.execute(f"ALTER ROLE {USER} CONNECTION LIMIT 0")
-        self.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{USER}'")
-        yield
-        self.execute(f"ALTER ROLE {USER} CONNECTION LIMIT -1")
+        """Take every connection there can be, but those that the server keeps for postgres."""
+        import psycopg
+
+        where = f"host=127.0.0.1 port={self.port} user={USER} dbname=postgres connect_timeout=2"
+        with ExitStack() as stack:
+            ours: list[int] = []
+            while True:
+                with suppress(psycopg.OperationalError):  # there are too many
+                    while True:
+                        ours.append(stack.enter_context(psycopg.connect(where)).info.backend_pid)
+                ended = self.execute(
+                    f"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = '{USER}'"
+                    f" AND pid <> ALL (ARRAY{ours})"
+                )
+                if not ended:
+                    break
+            yield
 
     def make(self, database: str) -> str:
         """Make an empty database of that name and give its URL."""

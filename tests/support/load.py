@@ -99,6 +99,6 @@ class Load:
 
 
 def without_end(*wishes: Wish) -> Iterator[Wish]:
-    """Give these wishes round and round, each time under a new name."""
+    """Give these wishes round and round, each time under a new name, which begins with the wish's own."""
     for number, wish in zip(itertools.count(), itertools.cycle(wishes), strict=False):
-        yield replace(wish, name=f"{number}-{wish.how}")
+        yield replace(wish, name=f"{wish.name}{number}-{wish.how}")

@@ -77,6 +77,7 @@ class TransactionPooler:
         while not self._ended.is_set():
             if select.select([self._listener], [], [], _TICK_SECONDS)[0]:
                 client, _ = self._listener.accept()
+                client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 thread = threading.Thread(target=self._serve, args=(client,), daemon=True)
                 self._threads.append(thread)
                 thread.start()
@@ -114,6 +115,7 @@ class TransactionPooler:
 
 def _session(port: int, user: str, database: str) -> socket.socket:
     session = socket.create_connection(("127.0.0.1", port))
+    session.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     fields = b"".join(part.encode() + b"\0" for part in ("user", user, "database", database))
     start = struct.pack("!i", _PROTOCOL) + fields + b"\0"
     session.sendall(struct.pack("!i", len(start) + 4) + start)

@@ -179,8 +179,11 @@ class ScriptedTarget:
         method, path, _ = first.split(" ", 2)
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
         length = int(headers.get("content-length", "0"))
-        while len(unread) < length:
-            unread += more()
+        parts, missing = [unread], length - len(unread)
+        while missing > 0:
+            parts.append(more())
+            missing -= len(parts[-1])
+        unread = b"".join(parts)
         body, unread = unread[:length], unread[length:]
         message = headers.get("ap4r-message-id", "")
         with self._lock:

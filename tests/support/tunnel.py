@@ -1,4 +1,4 @@
-"""A way to a server that a test may stop: nothing passes any more, and nobody is told (no FIN, no RST)."""
+"""A way to a server that a test may stop or cut: nothing passes any more, and nobody is told (no FIN, no RST)."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ class Tunnel:
         self._open = threading.Event()
         self._open.set()
         self._ended = threading.Event()
+        self._age = 0  # connections of an earlier age are cut
         self._threads = [threading.Thread(target=self._accept, daemon=True)]
         self._threads[0].start()
 
@@ -44,6 +45,10 @@ class Tunnel:
         """Let everything through again. What was under way arrives late."""
         self._open.set()
 
+    def cut(self) -> None:
+        """Lose what every connection carries from now on, for ever; neither end is told. New ones work."""
+        self._age += 1
+
     def _accept(self) -> None:
         while not self._ended.is_set():
             if select.select([self._listener], [], [], _TICK_SECONDS)[0]:
@@ -53,6 +58,7 @@ class Tunnel:
                 thread.start()
 
     def _forward(self, near: socket.socket) -> None:
+        age = self._age
         with near, suppress(OSError):
             self._open.wait()
             with socket.create_connection(("127.0.0.1", self._to_port), 5) as far:
@@ -63,6 +69,9 @@ class Tunnel:
                     for end in select.select([near, far], [], [], _TICK_SECONDS)[0]:
                         sent = end.recv(65_536)
                         self._open.wait()
-                        if not sent:
+                        if self._age != age:
+                            # Both stay open, as where a router between them has forgotten the connection.
+                            self._ended.wait()
+                        if not sent or self._ended.is_set():
                             return
                         other[end].sendall(sent)

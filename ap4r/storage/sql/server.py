@@ -21,10 +21,12 @@ from ap4r.storage.sql.deadlines import watched
 from ap4r.storage.sql.hosts import Host, Hosts, name_of
 
 _KEPT, _MOST = 4, 16  #: connections of a process that stay open, and that there may be
-#: A connection that was not used for so long is made anew: servers and what stands before them end idle ones.
-_IDLE_SECONDS = 20.0
-#: A server ends the session of a caller that fell silent within a transaction, so that its locks are let go.
-SILENT_SECONDS = 30
+#: A server ends the session of a caller that fell silent within a transaction, so that its locks are let go: soon
+#: enough that a dispatcher whose own row they hold can still beat before others take it for dead (15 s).
+SILENT_SECONDS = 9
+#: A connection that was not used for so long is made anew, for the server may have ended it. An idle dispatcher looks
+#: each 5 s, over the same one.
+_IDLE_SECONDS = 7.0
 _LINE, _HOST, _USED_AT = "ap4r_line", "ap4r_host", "ap4r_used_at"
 
 #: Engines of a parent process are kept: closing their connections would end the parent's sessions.

@@ -373,6 +373,16 @@ def test_the_limit_of_bytes(sink):
     assert sink.paths == ["/1"]
 
 
+def test_a_message_by_itself_has_its_own_limit(sink):
+    """A body as large as `max_body_bytes` allows is held, whatever is allowed for several together."""
+    handle = make_handle(sink, max_body_bytes=100, max_request_bytes=100)
+    handle.async_to("/1", b"x" * 100)
+    with pytest.raises(PayloadTooLarge, match="max_request_bytes"):
+        handle.async_to("/2", b"")
+    handle.conclude(Verdict.COMMIT)
+    assert sink.paths == ["/1"]
+
+
 def test_what_is_no_longer_held_no_longer_counts(sink):
     """After a commit, a rollback or a failed block there is room again, so that a stream may go on for ever."""
     handle = make_handle(sink, max_messages=1)

@@ -1,0 +1,50 @@
+"""What the tests of databases hold others to is itself able to fail."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from tests.stores.reckoning import Reckoning
+from tests.stores.shop import called_together
+from tests.support.databases import require
+
+
+def line(kind, id, attempt):
+    """Make a line of the target's."""
+    return {"kind": kind, "id": id, "attempt": attempt}
+
+
+def test_calls_at_the_same_time_are_found():
+    """A call that begins before the one before it was answered is told; one after it is not."""
+    one_after_another = [line("arrival", "a", 1), line("answer", "a", 1), line("arrival", "a", 2)]
+    assert called_together(one_after_another) == []
+    assert called_together([line("arrival", "a", 1), line("arrival", "b", 1), line("arrival", "a", 2)]) == ["a"]
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        Reckoning(put={"a"}, tried={"a"}),
+        Reckoning(delivered=Counter({"a": 1})),
+        Reckoning(put={"a"}, tried={"a"}, delivered=Counter({"a": 2})),
+        Reckoning(overlaps=["a"]),
+    ],
+    ids=["lost", "never put", "settled twice", "held by two"],
+)
+def test_a_crowd_that_went_wrong_is_found(found):
+    """What was lost, came from nowhere, was settled twice or held by two at once is told."""
+    with pytest.raises(AssertionError):
+        found.assert_all_is_well()
+
+
+def test_a_missing_server_skips_here_and_fails_in_ci(monkeypatch):
+    """Without a server a person's tests skip, saying what to install; where CI is set they fail."""
+    assert require("/usr/sbin/postgres", "postgresql") == "/usr/sbin/postgres"
+    monkeypatch.delenv("CI", raising=False)
+    with pytest.raises(pytest.skip.Exception, match="apt-get install galera-4"):
+        require(None, "galera-4")
+    monkeypatch.setenv("CI", "true")
+    with pytest.raises(pytest.fail.Exception, match="apt-get install galera-4"):
+        require(None, "galera-4")
