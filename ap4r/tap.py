@@ -153,7 +153,7 @@ def makeService(options: Options) -> IService:
             if call_own_app:
                 # A handler may call its own application, and people want answers while jobs run.
                 caps[APP] = max(1, threads * 3 // 4)
-        dispatcher = Dispatcher(reactor, store, settings, events, caps=caps)
+        dispatcher = Dispatcher(reactor, [store], settings, events, caps=caps)
     except Ap4rError as error:
         give_up(error)
     observer = _observer(getattr(options, "parent", None) or {}, settings)

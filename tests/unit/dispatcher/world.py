@@ -237,9 +237,9 @@ class World:
         told = Events()
         told.subscribe(self.events.append)
         self.dispatcher = Dispatcher(
-            self.clock, self.store, self.settings, told, caps=self.caps,
+            self.clock, [self.store], self.settings, told, caps=self.caps,
             surroundings=Surroundings(
-                workers=self.workers, endpoints=self.targets, random=lambda: 0.5, now=self.now,
+                make_workers=lambda store: self.workers, endpoints=self.targets, random=lambda: 0.5, now=self.now,
                 boottime=lambda: self.clock.seconds() + self.asleep_seconds, make_owner=self._make_owner,
             ),
         )  # fmt: skip
