@@ -49,7 +49,7 @@ faults: setup-servers ## Run the tests that kill, stop and starve real processes
 faults-long: setup-servers ## Run the long form of the same
 	@$(PYTEST) tests/faults -m "slow or not slow" $(ARGS)
 
-stores: setup-servers ## Try the stores on servers: contention, outages, sizes, a Galera cluster (a preview; takes long)
+stores: setup-servers ## Try the stores on servers: contention, outages, sizes, TLS, backups, a Galera cluster (takes long)
 	@$(PYTEST) tests/stores -m "slow or not slow" $(ARGS)
 
 bench: setup-servers ## Measure messages a second and CPU per message, beside a bare loop of treq.post

@@ -63,7 +63,10 @@ def _identity(url: str) -> object:
         return file.st_dev, file.st_ino
     parsed, hosts = parse_url(url)
     kind = parsed.get_backend_name()
-    places = frozenset((_LOOPBACK.get(host.name or "", host.name), host.port or _PORTS.get(kind)) for host in hosts)
+    places = frozenset(
+        (_LOOPBACK.get((host.name or "").lower(), (host.name or "").lower()), host.port or _PORTS.get(kind))
+        for host in hosts
+    )
     # The user and the options of a session decide in which schema of a PostgreSQL database the tables are.
     user = parsed.username if kind == "postgresql" else None
     elsewhere = tuple(sorted((name, parsed.query[name]) for name in _PLACES & parsed.query.keys()))
