@@ -50,7 +50,7 @@ faults: setup-servers ## Run the tests that kill, stop and starve real processes
 faults-long: setup-servers ## Run the long form of the same
 	@$(PYTEST) tests/faults -m "slow or not slow" $(ARGS)
 
-stores: setup-servers ## Run the long form of the tests with databases: contention, outages, sizes
+stores: setup-servers ## Run the long form of the tests with databases: contention, outages, sizes, TLS, backups
 	@$(PYTEST) tests/stores --ignore tests/stores/test_galera.py -m "slow or not slow" $(ARGS)
 
 galera: setup-servers ## Run the long form of the tests with a Galera cluster of three nodes

@@ -17,11 +17,12 @@ from typing import Any
 
 from ap4r import __version__
 from ap4r.control.diagnosis import STUCK_SECONDS, findings, is_stuck
-from ap4r.errors import Ap4rError
+from ap4r.control.tables import status_lines
+from ap4r.errors import Ap4rError, without_credentials
 from ap4r.settings import load_settings
-from ap4r.storage.open import open_store
+from ap4r.storage.open import open_store, open_stores
 from ap4r.storage.sql.store import SqlStore
-from ap4r.storage.store import COUNT_LIMIT, DeadLetter, QueueStatus
+from ap4r.storage.store import DeadLetter
 from ap4r.storage.versions import check_version
 
 _PAGE = 500
@@ -34,7 +35,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         # Whoever only looks must not make a store by a slip of the pen.
         create = None if command is _migrate else False
-        settings = load_settings(parsed.config, store=parsed.store, create_tables=create)
+        named = {} if parsed.store is None else {"store": parsed.store, "stores": (parsed.store,)}
+        settings = load_settings(parsed.config, **named, create_tables=create)
+        if command in _OF_ALL:
+            return _each(command, open_stores(settings), parsed)
+        if len(settings.stores) > 1:
+            print(f"ap4r: this is of {without_credentials(settings.store)}; others with --store", file=sys.stderr)
         store = open_store(settings.store, settings)
         try:
             return command(store, parsed)
@@ -47,6 +53,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Whoever read our output has had enough of it, as `| head` has.
         sys.stderr.close()
         return 0
+
+
+def _each(
+    command: Callable[[SqlStore, argparse.Namespace], int], stores: list[SqlStore], parsed: argparse.Namespace
+) -> int:
+    """Run a command on every store, one that cannot be read not keeping the others back; the worst exit code."""
+    if len(stores) > 1 and parsed.json:
+        parsed.told = []
+    worst = 0
+    for number, store in enumerate(stores):
+        if number and not parsed.json:
+            print()
+        try:
+            worst = max(worst, command(store, parsed))
+        except Ap4rError as error:
+            worst = 2
+            print(f"ap4r: {error}", file=sys.stderr)
+            if parsed.told is not None:
+                parsed.told.append({"store": store.name, "error": str(error)})
+        finally:
+            store.close()
+    if parsed.told is not None:
+        _print_json(parsed.told)
+    return worst
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -89,7 +119,7 @@ def _command(
     parser.add_argument("--store", metavar="URL", help="the store (AP4R_STORE, ap4r.toml, else sqlite:///ap4r.db)")
     parser.add_argument("--config", metavar="FILE", help="the settings (AP4R_CONFIG, else ap4r.toml)")
     parser.add_argument("--json", action="store_true", help="print one JSON value")
-    parser.set_defaults(command=run)
+    parser.set_defaults(command=run, told=None)
     return parser
 
 
@@ -97,21 +127,16 @@ def _status(store: SqlStore, arguments: argparse.Namespace) -> int:
     status = store.status()
     stuck = is_stuck(status)
     if arguments.json:
-        _print_json({"store": store.name, "stuck": stuck, **asdict(status)})
+        _tell(arguments, {"store": store.name, "stuck": stuck, **asdict(status)})
         return 1 if stuck else 0
-    print(f"store {store.name}")
-    rows: list[tuple[str, ...]] = [("QUEUE", "READY", "SCHEDULED", "IN FLIGHT", "DEAD", "OLDEST DUE")]
-    rows += [_queue_row(queue) for queue in status.queues]
-    _print_table(rows if status.queues else [("no messages",)])
-    print()
-    rows = [("DISPATCHER", "", "IN FLIGHT", "LAST SEEN")]
-    for one in status.dispatchers:
-        state = "alive" if one.alive else "silent"
-        rows.append((one.name, state, str(one.leased), f"{one.seen_seconds:.0f} s ago"))
-    _print_table(rows if status.dispatchers else [("no dispatcher; start one with: twistd -n ap4r",)])
+    print("\n".join(status_lines(store.name, status)))
     if stuck:
         seconds = f"{status.oldest_due_seconds:.0f}"
-        print(f"\nMessages have been due for {seconds} s and no dispatcher of this store is alive.", file=sys.stderr)
+        sys.stdout.flush()
+        print(
+            f"\nMessages have been due for {seconds} s and no dispatcher of this store is alive: {store.name}",
+            file=sys.stderr,
+        )
     return 1 if stuck else 0
 
 
@@ -201,7 +226,7 @@ def _migrate(store: SqlStore, arguments: argparse.Namespace) -> int:
 def _doctor(store: SqlStore, arguments: argparse.Namespace) -> int:
     found = findings(store.status(), store.bells())
     if arguments.json:
-        _print_json({"store": store.name, "findings": found})
+        _tell(arguments, {"store": store.name, "findings": found})
     else:
         print(f"store {store.name}")
         print("\n".join(f"- {finding}" for finding in found) or "nothing found: messages are delivered at once")
@@ -222,32 +247,24 @@ def _letter_json(letter: DeadLetter) -> dict[str, Any]:
     return values
 
 
-def _queue_row(queue: QueueStatus) -> tuple[str, ...]:
-    def shown(count: int) -> str:
-        return f"{count:,}+" if count >= COUNT_LIMIT else f"{count:,}"
-
-    counts = (queue.ready, queue.scheduled, queue.leased, queue.dead)
-    age = f"{queue.oldest_due_seconds:.1f} s" if queue.ready else ""
-    return (queue.queue, *(shown(count) for count in counts), age)
-
-
 def _printable(text: str) -> str:
     # What a target answered must not steer the terminal of whoever reads it.
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
-def _print_table(rows: Sequence[tuple[str, ...]]) -> None:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        cells = [
-            cell.ljust(width) if not index else cell.rjust(width)
-            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        print("  ".join(cells).rstrip())
+def _tell(arguments: argparse.Namespace, value: object) -> None:
+    if arguments.told is None:
+        _print_json(value)
+    else:
+        arguments.told.append(value)
 
 
 def _print_json(value: object) -> None:
     print(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+#: What tells of every store that is configured, where --store names none.
+_OF_ALL = frozenset({_status, _doctor})
 
 
 def _positive(text: str) -> int:

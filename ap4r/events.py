@@ -13,7 +13,7 @@ from ap4r.outcome import Failure, Outcome
 
 @dataclass(frozen=True, slots=True)
 class DispatcherStarted:
-    """A dispatcher is registered and claims. `bell` is the doorbell's address, empty for none."""
+    """A dispatcher is registered in a store and claims. `bell` is the doorbell's address, empty for none."""
 
     owner: str
     store: str
@@ -22,9 +22,10 @@ class DispatcherStarted:
 
 @dataclass(frozen=True, slots=True)
 class DispatcherStopping:
-    """The dispatcher claims no more; `in_flight` calls may end within `grace_seconds`."""
+    """The dispatcher claims no more of a store; `in_flight` calls may end within `grace_seconds`."""
 
     owner: str
+    store: str
     in_flight: int
     grace_seconds: float
 
@@ -34,14 +35,15 @@ class DispatcherStopped:
     """The dispatcher has left the store; `handed_back` messages are anyone's again."""
 
     owner: str
+    store: str
     handed_back: int
 
 
 @dataclass(frozen=True, slots=True)
 class DispatcherReloaded:
-    """The settings were read again."""
+    """The settings were read again. `stores` are those that are worked on."""
 
-    owner: str
+    stores: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,9 @@ class Settings:
     """What can be set, with its default. Durations are seconds, sizes are bytes."""
 
     store: str = _is("sqlite:///ap4r.db", "where messages are kept; a relative path counts from ap4r.toml's folder")
+    stores: tuple[str, ...] = _is(
+        (), "all that a dispatcher drains; `store` is always one of them, by default the first"
+    )
     app_urls: tuple[str, ...] = _is(("http://127.0.0.1:8000",), "the servers of the upstream `app`, used in turn")
     create_tables: bool = _is(True, "make the tables in an empty store on first use")
     table_prefix: str = _is("ap4r_", "what every table's name begins with")
@@ -117,7 +120,11 @@ def parse_settings(
     _refuse_misspelt(environ, known)
     for name, where, value in given:
         values[name] = _checked(name, where, known[name], value)
-    values["store"] = absolute_store(values["store"], folder)
+    stores = [absolute_store(url, folder, "stores") for url in values["stores"]]
+    # Written to is always what somebody drains.
+    told = not stores or any(name == "store" for name, _, _ in given)
+    values["store"] = absolute_store(values["store"], folder) if told else stores[0]
+    values["stores"] = tuple(dict.fromkeys([values["store"], *stores]))
     values["app_urls"] = tuple(_server_url(url) for url in values["app_urls"])
     return Settings(**values)
 
@@ -160,24 +167,24 @@ def load_settings(
     return parse_settings(table, environ, overrides, str(folder))
 
 
-def absolute_store(url: str, folder: str) -> str:
+def absolute_store(url: str, folder: str, setting: str = "store") -> str:
     """Make an SQLite path absolute, counted from `folder`; leave every other URL alone.
 
     :raises ConfigError: it names no file, or is no URL at all.
     """
     scheme, colon, _ = url.partition(":")
     if not colon:
-        raise ConfigError("store", "it is no URL; a file is written sqlite:///ap4r.db, or sqlite:////srv/ap4r.db")
+        raise ConfigError(setting, "it is no URL; a file is written sqlite:///ap4r.db, or sqlite:////srv/ap4r.db")
     if scheme.lower().partition("+")[0] != "sqlite":
         return url
     path, question_mark, query = url.removeprefix(_SQLITE).partition("?")
     if not url.startswith(_SQLITE) or not path or path == ":memory:" or path.endswith("/"):
-        raise ConfigError("store", f"{url} names no file; write sqlite:///ap4r.db, or sqlite:////srv/ap4r.db")
+        raise ConfigError(setting, f"{url} names no file; write sqlite:///ap4r.db, or sqlite:////srv/ap4r.db")
     if path.startswith("file:"):
-        raise ConfigError("store", f"{url}: leave out the file:")
+        raise ConfigError(setting, f"{url}: leave out the file:")
     absolute = os.path.abspath(os.path.join(folder, path))
     if "?" in absolute:
-        raise ConfigError("store", f"{absolute} has a ?, which no store's URL can have in its path; use another folder")
+        raise ConfigError(setting, f"{absolute} has a ?, which no store's URL can have in its path; use another folder")
     return _SQLITE + absolute + question_mark + query
 
 
@@ -201,7 +208,7 @@ def _checked(name: str, where: str, spec: Field[Any], value: object) -> object:
             raise refused("is not a whole number")
         return int(value) if isinstance(default, int) else float(value)
     texts: Sequence[Any] = value if isinstance(default, tuple) and isinstance(value, (list, tuple)) else [value]
-    if not texts or not all(isinstance(text, str) for text in texts):
+    if not (texts or default == ()) or not all(isinstance(text, str) for text in texts):
         raise refused("is not a list of strings" if isinstance(default, tuple) else "is not a string")
     if not all(text and text == text.strip() and text.isprintable() for text in texts):
         raise refused("is empty, or has blanks at its ends or a control character")
@@ -225,6 +232,8 @@ def _from_text(name: str, variable: str, default: object, text: str) -> object:
                 return number(text)
             except ValueError:
                 continue
+    if name == "stores":
+        return text.split()  # a comma stands between the hosts of one
     if isinstance(default, tuple):
         return [part.strip() for part in text.split(",") if part.strip()]
     return text

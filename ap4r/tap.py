@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from twisted.application.service import IService
@@ -18,12 +19,12 @@ from ap4r.dispatcher.service import Dispatcher
 from ap4r.errors import Ap4rError, ConfigError, StoreUnavailable
 from ap4r.events import Events
 from ap4r.settings import CONFIG_NAME, Settings, load_settings
-from ap4r.storage.open import open_store
+from ap4r.storage.open import open_stores
+from ap4r.storage.store import Store
 from ap4r.target import APP
 
 #: Options that are settings too: command line, then AP4R_* variables, then ap4r.toml.
 _SETTINGS = {
-    "store": "store",
     "listen": "listen",
     "bell": "bell",
     "concurrency": "concurrency",
@@ -40,13 +41,12 @@ class Options(usage.Options):
 
     synopsis = "[options]"
     longdesc = (
-        "Delivers the messages of a store as HTTP requests. Without options: sqlite:///ap4r.db, the application at "
-        "http://127.0.0.1:8000. Every option but --app, --app-listen and --app-threads is also a setting in ap4r.toml "
-        "and an AP4R_* variable; the command line wins. SIGTERM drains and exits with 0, SIGHUP reads the settings "
-        "again."
+        "Delivers the messages of one store or several as HTTP requests. Without options: sqlite:///ap4r.db, the "
+        "application at http://127.0.0.1:8000. Every option but --app, --app-listen and --app-threads is also a "
+        "setting in ap4r.toml and an AP4R_* variable; the command line wins. SIGTERM drains and exits with 0, SIGHUP "
+        "reads the settings again."
     )
     optParameters = [
-        ["store", None, None, "Where messages are kept. [default: sqlite:///ap4r.db]"],
         ["config", None, None, "The settings' file. [default: ap4r.toml if there is one]"],
         ["app", None, None, "Serve this WSGI application too, in this process, as MODULE:NAME."],
         ["app-listen", None, "tcp:8000:interface=127.0.0.1", "Where it is served."],
@@ -71,9 +71,16 @@ class Options(usage.Options):
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        self["store"] = []
         self["app-url"] = []
         self._given: set[str] = set()
         self._config_file: str | None = None
+
+    def opt_store(self, url: str) -> None:
+        """Where messages are kept; give it several times to drain several stores at once. An application served with
+        --app writes to the first. [default: sqlite:///ap4r.db]
+        """
+        self["store"].append(url)
 
     def opt_app_url(self, url: str) -> None:
         """A server of the application; give it several times for several, they are used in turn.
@@ -113,6 +120,8 @@ class Options(usage.Options):
             # Going on with the defaults would send messages to a server that nobody named.
             raise ConfigError("config", f"{self._config_file} is gone")
         given: dict[str, Any] = {setting: self[option] for option, setting in _SETTINGS.items()}
+        if self["store"]:
+            given |= {"store": self["store"][0], "stores": tuple(self["store"])}
         return load_settings(self["config"], **given, app_urls=tuple(self["app-url"]) or None)
 
     def _no_pidfile_unless_asked_for(self) -> None:
@@ -126,34 +135,30 @@ class Options(usage.Options):
 def makeService(options: Options) -> IService:
     """Make the service that twistd runs.
 
-    The store is looked at, so that a wrong URL, a corrupt file or another version is told at once; it is closed
+    The stores are looked at, so that a wrong URL, a corrupt file or another version is told at once; they are closed
     again, because twistd may fork after this.
     """
     from twisted.internet import reactor
 
     try:
         settings = options.read_settings()
-        store = open_store(settings.store, settings)
-        try:
-            store.prepare()
-        except StoreUnavailable:
-            # It passes; the dispatcher waits for it, and says so.
-            pass
-        finally:
-            store.close()
+        stores = open_stores(settings)
+        # At once, for each that is away may take its whole deadline to be found so.
+        with ThreadPoolExecutor(len(stores)) as threads:
+            list(threads.map(_look_at, stores))
         _export(options, settings)
         events = Events()
         app_server, call_own_app, caps = None, False, {}
         if options["app"] is not None:
-            threads = options["app-threads"]
+            app_threads = options["app-threads"]
             app_server = AppServer(
-                reactor, options["app"], options["app-listen"], threads, events, settings.grace_seconds
+                reactor, options["app"], options["app-listen"], app_threads, events, settings.grace_seconds
             )
             call_own_app = not options["app-url"]
             if call_own_app:
                 # A handler may call its own application, and people want answers while jobs run.
-                caps[APP] = max(1, threads * 3 // 4)
-        dispatcher = Dispatcher(reactor, store, settings, events, caps=caps)
+                caps[APP] = max(1, app_threads * 3 // 4)
+        dispatcher = Dispatcher(reactor, stores, settings, events, caps=caps)
     except Ap4rError as error:
         give_up(error)
     observer = _observer(getattr(options, "parent", None) or {}, settings)
@@ -163,6 +168,16 @@ def makeService(options: Options) -> IService:
         reactor, settings, events, dispatcher, app_server=app_server, call_own_app=call_own_app,
         read_settings=options.read_settings, observer=observer, log=log,
     )  # fmt: skip
+
+
+def _look_at(store: Store) -> None:
+    try:
+        store.prepare()
+    except StoreUnavailable:
+        # It passes; the dispatcher waits for it, and says so.
+        pass
+    finally:
+        store.close()
 
 
 def _export(options: Options, settings: Settings) -> None:

@@ -38,6 +38,8 @@ class Claims:
         next_probe_at: Callable[[float], float | None],
         take: Callable[[tuple[Lease, ...], float], None],
         in_doubt: Callable[[], None],
+        ask: Callable[[int], None],
+        answered: Callable[[], None],
     ) -> None:
         self._store = store
         self._clock = clock
@@ -50,9 +52,21 @@ class Claims:
         self._next_probe_at = next_probe_at
         self._take = take
         self._in_doubt = in_doubt
+        self._ask = ask
+        self._answered = answered
         self._schedule = Schedule()
         self._loop = Loop(clock, self._turn, report)
         self.paused = False
+
+    @property
+    def hungry(self) -> bool:
+        """Whether it would claim more if it had room."""
+        return self._schedule.hungry and not self.paused and self._heartbeat.registered and not self.ill
+
+    @property
+    def ill(self) -> bool:
+        """Whether it claims nothing, or the last claim failed."""
+        return not self._loop.is_well
 
     def late_seconds(self) -> float:
         """Tell for how long claims have been tried in vain; 0.0 when all is well."""
@@ -102,18 +116,21 @@ class Claims:
         owner = self._heartbeat.owner
         excluded = self._excluded()
         began = self._heartbeat.begin()
+        self._ask(limit)
         try:
             claim = await self._store.run("claim", partial(self._store.store.claim, owner, limit, excluded=excluded))
+            self._heartbeat.succeeded(began)
+            now = self._clock.seconds()
+            self._schedule.claimed(now, len(claim.leases), claim.more or full, claim.next_due_in_seconds)
+            if claim.leases:
+                self._events.emit(Claimed(len(claim.leases)))
+                self._take(claim.leases, now)
         except StoreUnavailable as error:
             if error.outcome_unknown:
                 self._in_doubt()
             raise
-        self._heartbeat.succeeded(began)
-        now = self._clock.seconds()
-        self._schedule.claimed(now, len(claim.leases), claim.more or full, claim.next_due_in_seconds)
-        if claim.leases:
-            self._events.emit(Claimed(len(claim.leases)))
-            self._take(claim.leases, now)
+        finally:
+            self._answered()
         return self._next_in_seconds(now, bool(claim.leases))
 
     def _next_in_seconds(self, now: float, brought: bool) -> float | None:

@@ -61,6 +61,7 @@ class Deliveries:
         freed: Callable[[], None],
         released: Callable[[], None],
         may_call: Callable[[], bool],
+        may_write: Callable[[], bool],
         random: Callable[[], float] = chance,
         now: Callable[[], float] = wall_clock,
     ) -> None:
@@ -72,6 +73,7 @@ class Deliveries:
         self.terms = terms
         self.random = random
         self.now = now
+        self.may_write = may_write
         self._lanes = lanes
         self._settle = settle
         self._freed = freed
@@ -165,6 +167,7 @@ class Deliveries:
                 self.events.emit(happened.TargetHeld(origin, seconds, failure))
         elif delivery.probe and isinstance(exchange, Fault) and exchange.reason in (Reason.STOPPED, Reason.BAD_TARGET):
             self.limit.unproved(origin)
+            self._released()
         elif delivery.probe and self.limit.release(origin):
             self.events.emit(happened.TargetReleased(origin))
             self._released()
@@ -227,7 +230,11 @@ class _Delivery:
         )
         self._call = None
         call = deliveries.transport.begin(
-            request, max(0.0, self._left_seconds(now)), self._ended, fresh=message.delivery is Delivery.ONCE
+            request,
+            max(0.0, self._left_seconds(now)),
+            self._ended,
+            may_write=deliveries.may_write,
+            fresh=message.delivery is Delivery.ONCE,
         )
         if self._call is None:
             self._call = call

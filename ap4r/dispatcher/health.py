@@ -6,7 +6,7 @@ What costs the store something to tell is asked at most once in a while, however
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -38,6 +38,9 @@ class Figures:
         """Give the figures, now or when the store has answered; None when it did not."""
         if self._waiting:
             self._waiting.append(told)
+        elif self._store.outage.lasts:
+            # It would keep the page waiting, and with it what is told of the other stores.
+            told(None)
         elif self._clock.seconds() - self._asked_at < FIGURES_SECONDS:
             told(self._status)
         else:
@@ -62,12 +65,13 @@ class Figures:
 class Healthz(Resource):
     """Answers 200 when all is well and 503 when not, the facts as JSON in either case.
 
-    :param facts: what the dispatcher tells of itself; "ok" among them.
+    :param facts: what the dispatcher tells of itself and, in "stores", of each store; "ok" among both.
+    :param figures: of the same stores.
     """
 
     isLeaf = True
 
-    def __init__(self, facts: Callable[[], dict[str, Any]], figures: Figures) -> None:
+    def __init__(self, facts: Callable[[], dict[str, Any]], figures: Sequence[Figures]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._facts = facts
         self._figures = figures
@@ -77,16 +81,23 @@ class Healthz(Resource):
         gone: list[Failure] = []
         request.notifyFinish().addErrback(gone.append)
 
-        def told(status: StoreStatus | None) -> None:
-            if not gone:
-                self._answer(request, status)
+        statuses: dict[int, StoreStatus | None] = {}
 
-        self._figures.tell(told)
+        def told(number: int, status: StoreStatus | None) -> None:
+            statuses[number] = status
+            if not gone and len(statuses) == len(self._figures):
+                self._answer(request, [statuses[number] for number in sorted(statuses)])
+
+        for number, figures in enumerate(self._figures):
+            figures.tell(partial(told, number))
         return NOT_DONE_YET
 
-    def _answer(self, request: Request, status: StoreStatus | None) -> None:
-        facts = {**self._facts(), "due": None if status is None else due(status)}
-        facts["ok"] = bool(facts["ok"]) and status is not None
+    def _answer(self, request: Request, statuses: Sequence[StoreStatus | None]) -> None:
+        facts = self._facts()
+        for store, status in zip(facts["stores"], statuses, strict=True):
+            store["ok"] = bool(store["ok"]) and status is not None
+            store["due"] = None if status is None else due(status)
+            facts["ok"] = facts["ok"] and store["ok"]
         request.setResponseCode(200 if facts["ok"] else 503)
         for name, value in _HEADERS.items():
             request.setHeader(name, value)

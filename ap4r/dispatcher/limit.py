@@ -57,6 +57,10 @@ class Limit:
         """How many calls are in flight."""
         return self._in_flight
 
+    def tightest(self) -> int:
+        """Tell the fewest calls at which something is full: the whole, or an origin with a limit of its own."""
+        return min(self.concurrency, *self._caps.values()) if self._caps else self.concurrency
+
     def room(self) -> int:
         """Tell how many messages may be claimed now.
 

@@ -56,13 +56,15 @@ def _started(event: happened.DispatcherStarted) -> Line:
 
 
 def _stopping(event: happened.DispatcherStopping) -> Line:
-    text = f"stopping: {event.in_flight} calls in flight may end within {event.grace_seconds:g} s"
-    return Line("info", "stopping", text, {"in_flight": event.in_flight, "grace_seconds": event.grace_seconds})
+    text = f"stopping work on {event.store}: {event.in_flight} calls in flight may end within {event.grace_seconds:g} s"
+    fields = {"owner": event.owner, "store": event.store, "in_flight": event.in_flight}
+    return Line("info", "stopping", text, {**fields, "grace_seconds": event.grace_seconds})
 
 
 def _stopped(event: happened.DispatcherStopped) -> Line:
-    text = f"stopped; {event.handed_back} messages were handed back uncalled"
-    return Line("info", "stopped", text, {"owner": event.owner, "handed_back": event.handed_back})
+    text = f"stopped work on {event.store}; {event.handed_back} messages were handed back uncalled"
+    fields = {"owner": event.owner, "store": event.store, "handed_back": event.handed_back}
+    return Line("info", "stopped", text, fields)
 
 
 def _reload_failed(event: happened.ReloadFailed) -> Line:
@@ -147,12 +149,12 @@ def _owner_lost(event: happened.OwnerWasLost) -> Line:
 
 def _store_failed(event: happened.StoreFailed) -> Line:
     text = f"store {event.store} failed ({event.doing}): {event.problem}; tried again in {event.wait_seconds:.1f} s"
-    return Line("error", "store_failed", text, {"doing": event.doing, "problem": event.problem})
+    return Line("error", "store_failed", text, {"store": event.store, "doing": event.doing, "problem": event.problem})
 
 
 def _store_recovered(event: happened.StoreRecovered) -> Line:
     text = f"store {event.store} answers again after {event.seconds:.1f} s"
-    return Line("info", "store_recovered", text, {"seconds": round(event.seconds, 3)})
+    return Line("info", "store_recovered", text, {"store": event.store, "seconds": round(event.seconds, 3)})
 
 
 def _unexpected(event: happened.Unexpected) -> Line:

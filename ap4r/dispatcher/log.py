@@ -36,7 +36,7 @@ class Log:
         self._summary: IDelayedCall | None = None
         self._second = 0
         self._told: Counter[tuple[str, str]] = Counter()
-        self._store_told: dict[str, float] = {}
+        self._store_told: dict[str, dict[str, float]] = {}
 
     def __call__(self, event: happened.Event) -> None:
         """Hear an event (`Events.subscribe`)."""
@@ -50,11 +50,12 @@ class Log:
                 return
         elif isinstance(event, happened.StoreFailed):
             now = self._clock.seconds()
-            if now - self._store_told.get(event.doing, float("-inf")) < STORE_FAILURE_SECONDS:
+            told = self._store_told.setdefault(event.store, {})
+            if now - told.get(event.doing, float("-inf")) < STORE_FAILURE_SECONDS:
                 return
-            self._store_told[event.doing] = now
+            told[event.doing] = now
         elif isinstance(event, happened.StoreRecovered):
-            self._store_told.clear()
+            self._store_told.pop(event.store, None)
         self._write_line(event)
 
     def close(self) -> None:

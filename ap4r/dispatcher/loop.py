@@ -64,6 +64,11 @@ class Loop:
         self._turning.chainDeferred(ended)
         return ended
 
+    @property
+    def is_well(self) -> bool:
+        """Whether it turns, and its last turn did not fail."""
+        return self._started and not self._failures
+
     def late_seconds(self) -> float:
         """Tell for how long turns have been tried without one that succeeded; 0.0 when all is well."""
         return 0.0 if self._trying_since is None else self._clock.seconds() - self._trying_since

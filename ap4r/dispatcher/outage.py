@@ -25,6 +25,7 @@ class Outage:
         self._since: float | None = None
         # By kind of call: on a full disk reads succeed while writes fail, which is no recovery.
         self._failing: set[str] = set()
+        self.problem: str | None = None  #: the last one, for as long as the outage lasts
 
     @property
     def lasts(self) -> bool:
@@ -36,6 +37,7 @@ class Outage:
         if self._since is None:
             self._since = self._clock.seconds()
         self._failing.add(doing)
+        self.problem = problem
         self._events.emit(StoreFailed(self._store, doing, problem, wait_seconds))
 
     def answered(self, doing: str) -> None:
@@ -44,6 +46,7 @@ class Outage:
             return
         self._failing.discard(doing)
         if not self._failing:
+            self.problem = None
             seconds, self._since = self._clock.seconds() - self._since, None
             self._events.emit(StoreRecovered(self._store, seconds))
 

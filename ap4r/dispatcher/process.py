@@ -125,7 +125,7 @@ class Process(Service):
             self._dispatcher.serve_app_at((self._app_server.url,))
 
     def _listen(self) -> None:
-        figures = Figures(self._dispatcher.store, self._reactor)
+        figures = [Figures(drain.store, self._reactor) for drain in self._dispatcher.drains]
         site = Site(Root(Healthz(self._dispatcher.facts, figures)))
         site.noisy = False
         self._port = listen(serverFromString, self._reactor, "listen", self._settings.listen, site)

@@ -15,10 +15,20 @@ from ap4r.dispatcher.store_thread import Workers
 from ap4r.dispatcher.transport import Bounds
 from ap4r.message import new_id
 from ap4r.settings import Settings
+from ap4r.storage.store import Store
 
 #: What the dispatcher reads once; a change of the other settings is taken over while it runs.
 FIXED = frozenset(
-    {"store", "create_tables", "table_prefix", "put_memory_seconds", "store_deadline_seconds", "listen", "bell"}
+    {
+        "store",
+        "stores",
+        "create_tables",
+        "table_prefix",
+        "put_memory_seconds",
+        "store_deadline_seconds",
+        "listen",
+        "bell",
+    }
 )
 
 
@@ -26,7 +36,7 @@ FIXED = frozenset(
 class Surroundings:
     """The world outside. None makes what the operating system offers."""
 
-    workers: Workers | None = None
+    make_workers: Callable[[Store], Workers] | None = None
     endpoints: IAgentEndpointFactory | None = None
     random: Callable[[], float] = chance
     now: Callable[[], float] = wall_clock

@@ -45,10 +45,7 @@ class Bounds:
 
 
 class Transport:
-    """Makes exchanges over persistent connections.
-
-    :param may_write: asked right before the first byte of a request is written; false ends the exchange uncalled.
-    """
+    """Makes exchanges over persistent connections."""
 
     def __init__(
         self,
@@ -57,22 +54,27 @@ class Transport:
         bounds: Bounds,
         *,
         connections: int,
-        may_write: Callable[[], bool],
     ) -> None:
         self.clock = clock
         self.endpoints = endpoints
         self.bounds = bounds
-        self.may_write = may_write
         self.kept = Pool(clock, connections)
 
     def begin(
-        self, request: Request, timeout_seconds: float, done: Callable[[Exchange], None], *, fresh: bool = False
+        self,
+        request: Request,
+        timeout_seconds: float,
+        done: Callable[[Exchange], None],
+        *,
+        may_write: Callable[[], bool],
+        fresh: bool = False,
     ) -> Call:
         """Begin an exchange; `done` is told its end exactly once, possibly before this returns.
 
+        :param may_write: asked right before the first byte is written; false ends the exchange uncalled.
         :param fresh: over a connection of its own, which cannot be stale.
         """
-        call = Call(self, done, fresh=fresh)
+        call = Call(self, done, may_write, fresh=fresh)
         call.start(request, timeout_seconds)
         return call
 
@@ -100,14 +102,18 @@ class Call:
         "_deadline",
         "_done",
         "_fresh",
+        "_may_write",
         "_pending",
         "_response",
         "_status",
         "_transport",
     )
 
-    def __init__(self, transport: Transport, done: Callable[[Exchange], None], *, fresh: bool) -> None:
+    def __init__(
+        self, transport: Transport, done: Callable[[Exchange], None], may_write: Callable[[], bool], *, fresh: bool
+    ) -> None:
         self._transport = transport
+        self._may_write = may_write
         self._fresh = fresh
         self._done: Callable[[Exchange], None] | None = done
         self._begun_at = transport.clock.seconds()
@@ -189,7 +195,7 @@ class Call:
     ) -> Deferred[IResponse]:
         if self._connect_deadline is not None and self._connect_deadline.active():
             self._connect_deadline.cancel()
-        if self._done is None or not self._transport.may_write():
+        if self._done is None or not self._may_write():
             connection.abort()
             self._cut = self._cut or Reason.STOPPED
             raise _NotNow

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import socket
+import ssl
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -17,7 +18,16 @@ from sqlalchemy.exc import DBAPIError
 
 from ap4r.errors import StoreError, StoreUnavailable, StoreUnusable
 from ap4r.storage import versions
-from ap4r.storage.mysql_codes import LOST, NO_TABLE, ROLLED_BACK, THERE_ALREADY, UNAVAILABLE, UNUSABLE, WRONG_SERVER
+from ap4r.storage.mysql_codes import (
+    LOST,
+    NO_TABLE,
+    ROLLED_BACK,
+    THERE_ALREADY,
+    TLS_FAILED,
+    UNAVAILABLE,
+    UNUSABLE,
+    WRONG_SERVER,
+)
 from ap4r.storage.sql.database import RolledBack
 from ap4r.storage.sql.deadlines import watched
 from ap4r.storage.sql.hosts import Host
@@ -269,6 +279,8 @@ class _Connection(Driver):  # type: ignore[misc]
 
 
 def _code(error: BaseException | None) -> int:
+    if isinstance(getattr(error, "original_exception", None), ssl.SSLError):
+        return TLS_FAILED  # PyMySQL says the same as of a server that is not there
     arguments = getattr(error, "args", ())
     return arguments[0] if arguments and isinstance(arguments[0], int) else 0
 

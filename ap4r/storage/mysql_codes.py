@@ -12,6 +12,7 @@ ROLLED_BACK = {
     1213: "a deadlock, or a conflict between nodes of the cluster",
     1684: "a table is being changed",
 }
+TLS_FAILED = 2026
 UNAVAILABLE = {
     1021: "the disk is full",
     1037: "the server has no memory left",
@@ -43,7 +44,7 @@ UNAVAILABLE = {
     2006: "the connection was lost",
     2013: "the connection was lost",
     2014: "the connection was out of step",
-    2026: "the TLS connection failed",
+    TLS_FAILED: "the TLS connection failed: the server has no TLS, or not the certificate that was asked for",
     2055: "the connection was lost",
     3024: "the statement took too long",
     3032: "the server is offline",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from ap4r.errors import ConfigError, without_credentials
 from ap4r.settings import Settings
 from ap4r.storage.sql.database import Database
@@ -10,6 +12,10 @@ from ap4r.storage.sql.store import SqlStore
 from ap4r.storage.store import StoreRules
 
 _SQLITE, _MYSQL, _POSTGRESQL = "sqlite:///", "mysql+pymysql://", "postgresql+psycopg://"
+_PORTS = {"mysql": 3306, "postgresql": 5432}
+_LOOPBACK = {"": "127.0.0.1", "localhost": "127.0.0.1"}
+#: Options of the two drivers that say where the database is, or what of it is seen.
+_PLACES = frozenset({"host", "hostaddr", "port", "unix_socket", "options", "service", "dbname", "db", "database"})
 
 
 def open_store(url: str, settings: Settings) -> SqlStore:
@@ -18,6 +24,18 @@ def open_store(url: str, settings: Settings) -> SqlStore:
     :raises ConfigError: the URL is of no kind that this version knows, or its driver is not installed.
     """
     return SqlStore(_database(url, settings), store_rules(settings))
+
+
+def open_stores(settings: Settings) -> list[SqlStore]:
+    """Give every store that is to be drained, each once, however often and in whatever spelling it is named.
+
+    :raises ConfigError: a URL is of no kind that this version knows, or its driver is not installed.
+    """
+    named: dict[object, SqlStore] = {}
+    for url in settings.stores or (settings.store,):
+        store = open_store(url, settings)
+        named.setdefault(_identity(url), store)
+    return list(named.values())
 
 
 def store_rules(settings: Settings) -> StoreRules:
@@ -29,6 +47,30 @@ def store_rules(settings: Settings) -> StoreRules:
         deadline_seconds=settings.store_deadline_seconds,
         delivery=settings.delivery_rules,
     )
+
+
+def _identity(url: str) -> object:
+    """Give what two spellings of one store have in common.
+
+    In doubt they count as two: one that is drained twice is only looked at twice, one left out is never delivered.
+    """
+    if url.startswith(_SQLITE):
+        path = os.path.realpath(url.removeprefix(_SQLITE))
+        try:
+            file = os.stat(path)
+        except OSError:
+            return path
+        return file.st_dev, file.st_ino
+    parsed, hosts = parse_url(url)
+    kind = parsed.get_backend_name()
+    places = frozenset(
+        (_LOOPBACK.get((host.name or "").lower(), (host.name or "").lower()), host.port or _PORTS.get(kind))
+        for host in hosts
+    )
+    # The user and the options of a session decide in which schema of a PostgreSQL database the tables are.
+    user = parsed.username if kind == "postgresql" else None
+    elsewhere = tuple(sorted((name, parsed.query[name]) for name in _PLACES & parsed.query.keys()))
+    return kind, places, parsed.database, user, elsewhere
 
 
 def _database(url: str, settings: Settings) -> Database:

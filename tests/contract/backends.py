@@ -1,7 +1,13 @@
-"""The stores that must all keep the one contract. A further database is a further class and its name in the lists."""
+"""The stores that must all keep the one contract. A further database is a further class and its name in the lists.
+
+For a store of somebody else's, CONTRACT_BACKEND=module:name names what makes a `Backend` from a test's folder; then
+only that store is tried.
+"""
 
 from __future__ import annotations
 
+import importlib
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -121,3 +127,20 @@ SHARED: dict[str, Callable[[Path, Path], SharedBackend]] = {
     "postgresql": lambda folder, template: OnServer("postgresql"),
 }
 BACKENDS: dict[str, Callable[[Path, Path], Backend]] = {**SHARED, "memory": lambda folder, template: MemoryDatabase()}
+
+
+def in_memory(folder: Path) -> Backend:
+    """Make what a stand-in store is tried with, as an example for others."""
+    return MemoryDatabase()
+
+
+def _only(name: str) -> None:
+    module, _, attribute = name.partition(":")
+    make: Callable[[Path], Backend] = getattr(importlib.import_module(module), attribute)
+    SHARED.clear()
+    BACKENDS.clear()
+    BACKENDS[attribute.lower()] = lambda folder, template: make(folder)
+
+
+if os.environ.get("CONTRACT_BACKEND"):
+    _only(os.environ["CONTRACT_BACKEND"])

@@ -18,7 +18,8 @@ def _write(folder, text, name="ap4r.toml"):
 def test_without_a_file_the_store_counts_from_the_working_folder(tmp_path, monkeypatch):
     """No ap4r.toml: the defaults, and the store in the folder of the process."""
     monkeypatch.chdir(tmp_path)
-    assert load_settings(environ={}) == Settings(store=f"sqlite:///{tmp_path}/ap4r.db")
+    url = f"sqlite:///{tmp_path}/ap4r.db"
+    assert load_settings(environ={}) == Settings(store=url, stores=(url,))
 
 
 def test_the_file_of_the_working_folder_is_read(tmp_path, monkeypatch):

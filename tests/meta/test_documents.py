@@ -122,9 +122,12 @@ def test_the_health_page_is_as_documented(tmp_path):
     """The example of /healthz in docs/operating.md has the keys of a real answer."""
     [shown] = (json.loads(block.text) for block in blocks(ROOT / "docs" / "operating.md", "json"))
     settings = load_settings(store=f"sqlite:///{tmp_path}/ap4r.db", bell="none")
-    dispatcher = Dispatcher(Clock(), open_store(settings.store, settings), settings, events.Events())
-    assert list(shown) == [*dispatcher.facts(), "due"]
-    assert list(shown["due"]) == list(due(StoreStatus()))
+    dispatcher = Dispatcher(Clock(), [open_store(settings.store, settings)], settings, events.Events())
+    facts = dispatcher.facts()
+    assert list(shown) == list(facts)
+    for store in shown["stores"]:
+        assert list(store) == [*facts["stores"][0], "due"]
+        assert list(store["due"]) == list(due(StoreStatus()))
 
 
 def test_every_table_is_documented():

@@ -7,9 +7,10 @@ from sqlalchemy import create_engine, inspect, text
 from sqlalchemy.pool import NullPool
 
 from ap4r.errors import SchemaMismatch
+from ap4r.outcome import Delivered
 from ap4r.storage.sql.schema import VERSION, Schema
 from tests.stores.reckoning import Crowd
-from tests.support.factories import claim, dispatcher, ids, message, put
+from tests.support.factories import claim, dead, dispatcher, ids, message, put, settle
 
 TABLES = {"ap4r_version", *Schema("ap4r_").metadata.tables}
 
@@ -115,3 +116,29 @@ def test_key_columns_are_compared_byte_by_byte(store, engine, kind):
         ("ap4r_dispatchers", "utf8mb4_bin"),
         ("ap4r_leased", "utf8mb4_bin"),
     }
+
+
+def test_rights_to_rows_suffice(url, kind, server, opened, processes):
+    """Where somebody else makes the tables, a user who may only read and write rows can do all else."""
+    made = processes.ap4r("migrate", "--store", url)
+    assert (made.returncode, made.stderr) == (0, "")
+    rights = "SELECT, INSERT, UPDATE, DELETE"
+    if kind == "mariadb":
+        server.execute(f"GRANT {rights} ON own.* TO 'rows'@'127.0.0.1' IDENTIFIED BY 's3cret'")
+    else:
+        if not server.execute("SELECT 1 FROM pg_roles WHERE rolname = 'rows'"):
+            server.execute("CREATE ROLE rows LOGIN")
+        server.execute(f"GRANT {rights} ON ALL TABLES IN SCHEMA public TO rows", "own")
+        server.execute("GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO rows", "own")
+    store = opened(url.replace("ap4r:", "rows:"), create_tables=False)
+    one, other = message(), message("queue.b")
+    put(store, one, other, now=None)
+    owner = dispatcher(store, now=None)
+    lease, dead_lease = claim(store, owner, now=None)
+    settle(store, (lease, Delivered()), (dead_lease, dead()), now=None)
+    assert store.replay([dead_lease.message.id]).replayed == (dead_lease.message.id,)
+    store.beat(owner)
+    store.prune()
+    assert store.look().due and store.rescue("nobody", 1) is not None
+    assert store.unregister(owner) == 0
+    assert sum(queue.ready for queue in store.status().queues) == 1

@@ -110,16 +110,14 @@ class MemoryDatabase:
 class MemoryStore:
     """A `Store`. Every call is counted in `calls`; while `failing` is set, calls raise it."""
 
-    def __init__(self, database: MemoryDatabase | None = None, rules: StoreRules | None = None) -> None:
+    def __init__(
+        self, database: MemoryDatabase | None = None, rules: StoreRules | None = None, name: str = "memory"
+    ) -> None:
+        self.name = name
         self.database = database or MemoryDatabase()
         self.rules = rules or StoreRules()
         self.calls: Counter[str] = Counter()
         self.failing: Exception | None = None
-
-    @property
-    def name(self) -> str:
-        """The store's name."""
-        return "memory"
 
     def prepare(self) -> None:
         """Nothing to make."""

@@ -7,7 +7,7 @@ from typing import get_args
 
 import pytest
 
-from ap4r.events import Claimed, DispatcherReloaded, Event, Events
+from ap4r.events import Claimed, Event, Events, OwnerWasLost
 
 
 def test_every_subscriber_hears_every_event_in_order():
@@ -17,9 +17,9 @@ def test_every_subscriber_hears_every_event_in_order():
     events.subscribe(heard_first.append)
     events.emit(Claimed(1))
     events.subscribe(heard_second.append)
-    events.emit(DispatcherReloaded("me"))
-    assert heard_first == [Claimed(1), DispatcherReloaded("me")]
-    assert heard_second == [DispatcherReloaded("me")]
+    events.emit(OwnerWasLost("me"))
+    assert heard_first == [Claimed(1), OwnerWasLost("me")]
+    assert heard_second == [OwnerWasLost("me")]
 
 
 @pytest.mark.parametrize("kind", get_args(Event), ids=lambda kind: kind.__name__)

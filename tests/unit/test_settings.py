@@ -46,7 +46,8 @@ def _refused(source, name, value):
 
 def test_without_anything_the_defaults_hold():
     """No file, no variable, no argument: the defaults, with the store in the given folder."""
-    assert parse_settings({}, {}, {}, "/srv/shop") == Settings(store="sqlite:////srv/shop/ap4r.db")
+    url = "sqlite:////srv/shop/ap4r.db"
+    assert parse_settings({}, {}, {}, "/srv/shop") == Settings(store=url, stores=(url,))
 
 
 def test_the_defaults_are_the_promised_ones():
@@ -147,8 +148,8 @@ def test_a_bad_value_is_told_where_a_later_one_wins(table, environ, overrides, w
     [
         ("ap4r.toml", "concurency", "did you mean concurrency"),
         ("ap4r.toml", "Store", "did you mean store"),
-        ("ap4r.toml", "upstreams", "known are store, app_urls"),
-        ("ap4r.toml", "", "known are store, app_urls"),
+        ("ap4r.toml", "colour", "known are store, stores, app_urls"),
+        ("ap4r.toml", "", "known are store, stores, app_urls"),
         ("the arguments", "timeout", "did you mean timeout_seconds"),
     ],
 )
@@ -412,3 +413,34 @@ def test_a_misspelt_variable_is_refused(variable, meant):
     """A slip of the pen in the environment would otherwise send messages to another file."""
     with pytest.raises(ConfigError, match=f"did you mean {meant}"):
         parse_settings({}, {variable: "x"}, {}, "/srv")
+
+
+_A, _B, _C = "sqlite:////srv/a.db", "mysql+pymysql://u:p@one,two/b", "postgresql+psycopg://c/c"
+
+
+@pytest.mark.parametrize(
+    ("table", "environ", "overrides", "store", "stores"),
+    [
+        ({"store": _A}, {}, {}, _A, (_A,)),
+        ({"stores": [_A, _B]}, {}, {}, _A, (_A, _B)),
+        ({"stores": _B}, {}, {}, _B, (_B,)),
+        ({"stores": []}, {}, {}, "sqlite:////srv/shop/ap4r.db", ("sqlite:////srv/shop/ap4r.db",)),
+        ({"store": _B, "stores": [_A, _B]}, {}, {}, _B, (_B, _A)),
+        ({"store": _C, "stores": [_A, _B]}, {}, {}, _C, (_C, _A, _B)),
+        ({"stores": [_A]}, {"AP4R_STORE": _C}, {}, _C, (_C, _A)),
+        ({"stores": [_A]}, {"AP4R_STORES": f" {_B}  {_C} "}, {}, _B, (_B, _C)),
+        ({"store": _A, "stores": [_A, _B]}, {}, {"store": _C, "stores": (_C,)}, _C, (_C,)),
+        ({"stores": ["sqlite:///a.db", "sqlite:///./a.db", "sqlite:////srv/shop/a.db"]}, {}, {},
+         "sqlite:////srv/shop/a.db", ("sqlite:////srv/shop/a.db",)),
+    ],
+)  # fmt: skip
+def test_what_is_written_to_is_always_drained(table, environ, overrides, store, stores):
+    """`stores` are what a dispatcher drains; `store` is one of them in any case, and by default the first."""
+    settings = parse_settings(table, environ, overrides, "/srv/shop")
+    assert (settings.store, settings.stores) == (store, stores)
+
+
+def test_a_wrong_one_of_several_stores_is_told_as_such():
+    """The error names the setting in which it stands."""
+    with pytest.raises(ConfigError, match=r"setting stores: .*names no file"):
+        parse_settings({"stores": [_A, "sqlite:///"]}, {}, {}, "/srv/shop")

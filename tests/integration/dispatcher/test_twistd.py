@@ -57,7 +57,7 @@ def test_one_command_runs_everything(processes):
     process.wait_for_output("mailed order=7")
     status, body = get(f"http://{HOST}:{health}/healthz")
     facts = json.loads(body)
-    assert (status, facts["ok"], facts["store"]) == (200, True, f"sqlite:///{processes.folder}/ap4r.db")
+    assert (status, facts["ok"], facts["stores"][0]["store"]) == (200, True, f"sqlite:///{processes.folder}/ap4r.db")
     assert get(f"http://{HOST}:{health}/other")[0] == 404
     process.send(signal.SIGINT)
     assert process.wait() == 0

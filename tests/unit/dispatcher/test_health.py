@@ -16,7 +16,7 @@ from tests.unit.dispatcher.world import http
 @pytest.fixture
 def page(world):
     """Give a way to ask for the page."""
-    figures = Figures(world.dispatcher.store, world.clock)
+    figures = [Figures(drain.store, world.clock) for drain in world.dispatcher.drains]
     resource = Healthz(world.dispatcher.facts, figures)
 
     def ask():
@@ -42,7 +42,7 @@ def test_all_is_well(world, page):
     assert status == 200
     assert facts["ok"]
     assert facts["in_flight"] == 1
-    assert facts["due"] == {"oldest_seconds": 0.0, "ready": 0, "scheduled": 1, "leased": 1, "dead": 0}
+    assert facts["stores"][0]["due"] == {"oldest_seconds": 0.0, "ready": 0, "scheduled": 1, "leased": 1, "dead": 0}
 
 
 def test_what_waits_is_told(world, page):
@@ -51,8 +51,8 @@ def test_what_waits_is_told(world, page):
     world.put(message(), message())
     world.pass_time(10)
     _, facts = answer(page())
-    assert facts["due"]["ready"] == 2
-    assert facts["due"]["oldest_seconds"] == pytest.approx(10, abs=0.1)
+    assert facts["stores"][0]["due"]["ready"] == 2
+    assert facts["stores"][0]["due"]["oldest_seconds"] == pytest.approx(10, abs=0.1)
     assert list(facts["held"]) == ["app"]
 
 
@@ -90,8 +90,8 @@ def test_a_store_that_does_not_answer_is_not_well(world, page):
     world.store.failing = StoreUnavailable("memory", "away")
     status, facts = answer(page())
     assert status == 503
-    assert facts["due"] is None
-    assert facts["owner"] == "owner-1"
+    assert facts["stores"][0]["due"] is None
+    assert facts["stores"][0]["owner"] == "owner-1"
 
 
 def test_a_loop_that_does_not_turn_is_not_well(world, page):
@@ -116,5 +116,5 @@ def test_a_dispatcher_that_stops_is_not_well(world, page):
     world.pass_time(0.1)
     world.dispatcher.stopService()
     status, facts = answer(page())
-    assert (status, facts["state"]) == (503, "stopping")
+    assert (status, facts["stores"][0]["state"]) == (503, "stopping")
     world.pass_time(10)

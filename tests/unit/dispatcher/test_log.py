@@ -31,9 +31,9 @@ OUTCOMES = [
 ONE_OF_EACH = [
     events.DispatcherStarted("o", "sqlite:////x.db", "udp://127.0.0.1:9"),
     events.DispatcherStarted("o", "sqlite:////x.db", ""),
-    events.DispatcherStopping("o", 3, 25.0),
-    events.DispatcherStopped("o", 2),
-    events.DispatcherReloaded("o"),
+    events.DispatcherStopping("o", "sqlite:////x.db", 3, 25.0),
+    events.DispatcherStopped("o", "sqlite:////x.db", 2),
+    events.DispatcherReloaded(("memory",)),
     events.ReloadFailed("setting concurrency: 0 is not a number"),
     events.RestartNeeded(("listen", "store")),
     events.Serving("health", "http://127.0.0.1:7438/healthz"),

@@ -66,7 +66,7 @@ def test_a_store_that_is_away_is_waited_for():
     world.start()
     world.pass_time(30, step=0.1)
     assert world.told(events.DispatcherStarted) == []
-    assert world.dispatcher.facts()["state"] == "waiting for the store"
+    assert world.dispatcher.facts()["stores"][0]["state"] == "waiting for the store"
     world.store.failing = None
     world.put(message(), ring=False)
     world.pass_time(6, step=0.1)
@@ -243,7 +243,7 @@ class TestReload:
         assert [received.server for received in world.targets.received] == ["127.0.0.1:8000", "new:1"]
         world.pass_time(1.5)
         assert world.told(events.CallEnded)[0].outcome.failure.reason is Reason.TIMEOUT
-        assert world.told(events.DispatcherReloaded) == [events.DispatcherReloaded("owner-1")]
+        assert world.told(events.DispatcherReloaded) == [events.DispatcherReloaded(("memory",))]
         assert world.told(events.RestartNeeded) == []
 
     def test_what_cannot_change_is_said(self, world):
@@ -280,8 +280,9 @@ def test_facts(world):
     world.pass_time(0.1)
     facts = world.dispatcher.facts()
     assert facts["ok"]
-    assert (facts["owner"], facts["store"], facts["state"]) == ("owner-1", "memory", "working")
-    assert (facts["in_flight"], facts["unsettled"]) == (1, 0)
+    [store] = facts["stores"]
+    assert (store["owner"], store["store"], store["state"]) == ("owner-1", "memory", "working")
+    assert (facts["in_flight"], store["in_flight"], store["unsettled"]) == (1, 1, 0)
     assert list(facts["held"]) == ["http://sick.example"]
 
 

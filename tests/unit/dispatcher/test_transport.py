@@ -26,14 +26,14 @@ class Bench:
         self.targets = Targets(self.clock)
         self.allowed = True
         self.ends = []
-        self.transport = Transport(
-            self.clock, self.targets, Bounds(**bounds), connections=10, may_write=lambda: self.allowed
-        )
+        self.transport = Transport(self.clock, self.targets, Bounds(**bounds), connections=10)
 
     def call(self, path="/x", *, method="POST", body=b"a=1", headers=None, fresh=False, timeout_seconds=30.0, url=None):
         """Begin an exchange."""
         request = Request(method, url or f"http://a.example{path}", headers or {}, body)
-        return self.transport.begin(request, timeout_seconds, self.ends.append, fresh=fresh)
+        return self.transport.begin(
+            request, timeout_seconds, self.ends.append, may_write=lambda: self.allowed, fresh=fresh
+        )
 
     def end(self, seconds=0.1):
         """Let time pass, and give the one end."""

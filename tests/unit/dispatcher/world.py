@@ -223,6 +223,7 @@ class World:
 
     settings: Settings = field(default_factory=lambda: Settings(bell="none", listen="none"))
     caps: dict[str, int] | None = None
+    others: int = 0  #: further stores, each with a database and workers of its own
 
     def __post_init__(self) -> None:
         self.clock = Clock()
@@ -231,15 +232,21 @@ class World:
         self.store.rules = self.database.open().rules
         self.targets = Targets(self.clock)
         self.workers = Inline(self.clock)
+        self.stores = [self.store]
+        crews = {self.store.name: self.workers}
+        for number in range(1, self.others + 1):
+            self.stores.append(MemoryStore(MemoryDatabase(self.now), self.store.rules, f"memory {number}"))
+            crews[self.stores[-1].name] = Inline(self.clock)
+        self.crews = list(crews.values())
         self.events: list[Event] = []
         self.owners = 0
         self.asleep_seconds = 0.0
         told = Events()
         told.subscribe(self.events.append)
         self.dispatcher = Dispatcher(
-            self.clock, self.store, self.settings, told, caps=self.caps,
+            self.clock, self.stores, self.settings, told, caps=self.caps,
             surroundings=Surroundings(
-                workers=self.workers, endpoints=self.targets, random=lambda: 0.5, now=self.now,
+                make_workers=lambda store: crews[store.name], endpoints=self.targets, random=lambda: 0.5, now=self.now,
                 boottime=lambda: self.clock.seconds() + self.asleep_seconds, make_owner=self._make_owner,
             ),
         )  # fmt: skip

@@ -1,45 +1,43 @@
-"""A store's URL says what it is; anything else is refused with a hint."""
+"""open: the stores that a dispatcher drains, each once."""
 
 from __future__ import annotations
 
 import pytest
 
-from ap4r.backoff import Backoff
-from ap4r.errors import ConfigError
 from ap4r.settings import Settings
-from ap4r.storage.open import open_store, store_rules
+from ap4r.storage.open import open_stores
+
+MYSQL, POSTGRESQL = "mysql+pymysql://", "postgresql+psycopg://"
 
 
-@pytest.mark.parametrize("url", ["", "ap4r.db", "sqlite://", "sqlite:///", "sqlite:ap4r.db", "oracle://host/x", "http"])
-def test_what_is_no_store_is_refused(url):
-    """A URL that names no store is a mistake in the settings, and the error shows what to write."""
-    with pytest.raises(ConfigError, match="sqlite:///PATH") as caught:
-        open_store(url, Settings())
-    assert caught.value.setting == "store"
+@pytest.mark.parametrize(
+    "urls",
+    [
+        (f"{MYSQL}u:p@db/shop", f"{MYSQL}u:p@db:3306/shop", f"{MYSQL}other:x@DB/shop?charset=utf8mb4"),
+        (f"{MYSQL}u:p@localhost/shop", f"{MYSQL}u:p@127.0.0.1/shop"),
+        (f"{MYSQL}u:p@one,two/shop", f"{MYSQL}u:p@two:3306,one/shop"),
+        (f"{POSTGRESQL}u:p@db/shop", f"{POSTGRESQL}u:other@db:5432/shop?sslmode=require"),
+    ],
+)
+def test_two_spellings_of_one_store(urls):
+    """What differs in the way of getting there only is one store, the first spelling is used."""
+    [store] = open_stores(Settings(store=urls[0], stores=urls))
+    assert store.name == open_stores(Settings(store=urls[0]))[0].name
 
 
-@pytest.mark.parametrize("url", ["sqlite:////nowhere/at/all/ap4r.db", "sqlite:///relative.db"])
-def test_opening_looks_at_nothing(url):
-    """A store may be named before its folder exists: nothing is looked at until the first call."""
-    store = open_store(url, Settings())
-    assert store.name == url
-    store.close()
-
-
-def test_the_rules_are_those_of_the_settings():
-    """What a store needs of the settings reaches it."""
-    rules = store_rules(
-        Settings(
-            create_tables=False,
-            table_prefix="x_",
-            put_memory_seconds=7.0,
-            store_deadline_seconds=0.5,
-            max_deliveries=3,
-            max_crashes=2,
-            backoff_first_seconds=9.0,
-        )
-    )
-    assert (rules.create_tables, rules.table_prefix, rules.put_memory_seconds) == (False, "x_", 7.0)
-    assert rules.deadline_seconds == 0.5
-    assert (rules.delivery.max_deliveries, rules.delivery.max_crashes) == (3, 2)
-    assert rules.delivery.backoff == Backoff(9.0, 2.0, 3_600.0)
+@pytest.mark.parametrize(
+    "urls",
+    [
+        (f"{MYSQL}u:p@db/shop", f"{MYSQL}u:p@db/Shop"),
+        (f"{MYSQL}u:p@db/shop", f"{MYSQL}u:p@db:3307/shop"),
+        (f"{MYSQL}u:p@one,two/shop", f"{MYSQL}u:p@one/shop"),
+        (f"{MYSQL}u:p@/shop?unix_socket=/a", f"{MYSQL}u:p@/shop?unix_socket=/b"),
+        (f"{POSTGRESQL}u:p@db/shop", f"{POSTGRESQL}v:p@db/shop"),
+        (f"{POSTGRESQL}u@/shop?host=/run/a", f"{POSTGRESQL}u@/shop?host=/run/b"),
+        (f"{POSTGRESQL}u@db/shop", f"{POSTGRESQL}u@db/shop?options=-csearch_path%3Dother"),
+        ("sqlite:////nowhere/a.db", "sqlite:////nowhere/b.db"),
+    ],
+)
+def test_two_stores(urls):
+    """Where they may be two, both are drained: one that is left out would never be delivered."""
+    assert len(open_stores(Settings(store=urls[0], stores=urls))) == 2

@@ -1,0 +1,44 @@
+"""A store's figures as lines for a person. Pure: figures in, lines out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ap4r.storage.store import COUNT_LIMIT, QueueStatus, StoreStatus
+
+
+def status_lines(store: str, status: StoreStatus) -> list[str]:
+    """Give what waits in a store, what is dead, and who delivers."""
+    queues: list[tuple[str, ...]] = [("QUEUE", "READY", "SCHEDULED", "IN FLIGHT", "DEAD", "OLDEST DUE")]
+    queues += [_queue_row(queue) for queue in status.queues]
+    dispatchers: list[tuple[str, ...]] = [("DISPATCHER", "", "IN FLIGHT", "LAST SEEN")]
+    for one in status.dispatchers:
+        state = "alive" if one.alive else "silent"
+        dispatchers.append((one.name, state, str(one.leased), f"{one.seen_seconds:.0f} s ago"))
+    return [
+        f"store {store}",
+        *(_table(queues) if status.queues else ["no messages"]),
+        "",
+        *(_table(dispatchers) if status.dispatchers else ["no dispatcher; start one with: twistd -n ap4r"]),
+    ]
+
+
+def _queue_row(queue: QueueStatus) -> tuple[str, ...]:
+    def shown(count: int) -> str:
+        return f"{count:,}+" if count >= COUNT_LIMIT else f"{count:,}"
+
+    counts = (queue.ready, queue.scheduled, queue.leased, queue.dead)
+    age = f"{queue.oldest_due_seconds:.1f} s" if queue.ready else ""
+    return (queue.queue, *(shown(count) for count in counts), age)
+
+
+def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = []
+    for row in rows:
+        cells = [
+            cell.ljust(width) if not index else cell.rjust(width)
+            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  ".join(cells).rstrip())
+    return lines

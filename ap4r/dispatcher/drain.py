@@ -1,0 +1,254 @@
+"""One store being drained: its own loops put together, started and ended, so that its troubles are nobody else's.
+
+What all stores of a process have in common is given: the limit and how it is shared, the transport, the upstreams.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.interfaces import IDelayedCall
+
+from ap4r import __version__
+from ap4r import events as happened
+from ap4r.dispatcher.balance import Upstream
+from ap4r.dispatcher.claim import Claims
+from ap4r.dispatcher.deliver import Deliveries
+from ap4r.dispatcher.health import LATE_SECONDS
+from ap4r.dispatcher.heartbeat import Heartbeat
+from ap4r.dispatcher.lanes import Lanes
+from ap4r.dispatcher.limit import Limit
+from ap4r.dispatcher.loop import Loop, Report
+from ap4r.dispatcher.outage import Outage
+from ap4r.dispatcher.place import Place
+from ap4r.dispatcher.poll import Poll
+from ap4r.dispatcher.prune import Pruning
+from ap4r.dispatcher.settle import BATCH, Settlements
+from ap4r.dispatcher.share import Part, Share
+from ap4r.dispatcher.store_thread import StoreThread, ThreadWorkers
+from ap4r.dispatcher.surroundings import Surroundings, terms_of
+from ap4r.dispatcher.transport import Transport
+from ap4r.settings import Settings
+from ap4r.storage.store import Lease, Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Common:
+    """What the stores of a process have in common."""
+
+    reactor: Any
+    events: happened.Events
+    around: Surroundings
+    limit: Limit
+    share: Share
+    upstreams: Mapping[str, Upstream]
+    transport: Transport
+
+
+class Drain:
+    """Delivers the messages of one store."""
+
+    def __init__(self, store: Store, settings: Settings, common: Common) -> None:
+        reactor, events, around = common.reactor, common.events, common.around
+        self._reactor = reactor
+        self._events = events
+        self._limit, self._share = common.limit, common.share
+        self._store_deadline_seconds = settings.store_deadline_seconds
+        make_workers = around.make_workers or (lambda store: ThreadWorkers(reactor, 1, "ap4r-store"))
+        outage = Outage(store.name, reactor, events)
+        self.store = StoreThread(
+            store, reactor, make_workers(store), outage, deadline_seconds=settings.store_deadline_seconds
+        )
+        self._heartbeat = Heartbeat(
+            self.store, reactor, self._report("beat"), make_owner=around.make_owner, holds=self._holds,
+            drop=self._drop, name=f"{socket.gethostname()}:{os.getpid()}", version=__version__,
+            boottime=around.boottime,
+        )  # fmt: skip
+        self._place = Place(
+            self._heartbeat, reactor, self._report("register"), events,
+            empty=self._empty, drop=self._drop, pause=self._pause,
+        )  # fmt: skip
+        self._lanes = Lanes()
+        self._settlements = Settlements(self.store, reactor, self._report("settle"), events, self._settled)
+        self._claims = Claims(
+            self.store, reactor, self._report("claim"), events, self._heartbeat,
+            room=self._room, enough_room=self._share.enough, excluded=self._excluded, full=self._limit.full,
+            next_probe_at=self._limit.next_probe_at, take=self._take, in_doubt=self._place.doubt,
+            ask=self._ask, answered=self._answered,
+        )  # fmt: skip
+        self._deliveries = Deliveries(
+            reactor, common.transport, events, self._limit, self._lanes, common.upstreams, terms_of(settings),
+            settle=self._settlements.add, freed=self._freed, released=self._share.released,
+            may_call=self._may_begin, may_write=self._heartbeat.may_call, random=around.random, now=around.now,
+        )  # fmt: skip
+        self._poll = Poll(
+            self.store, reactor, self._report("look"), events, own=lambda: self._heartbeat.owner,
+            looked=self._claims.looked, rescued=self._claims.wake,
+        )  # fmt: skip
+        self._pruning = Pruning(self.store, reactor, self._report("prune"), self._was_busy)
+        self._opening = Loop(reactor, self._open, self._report("open"))
+        self._part = Part(
+            held=lambda: self._deliveries.in_flight, hungry=lambda: self._claims.hungry,
+            ill=lambda: self._claims.ill, freed=self._claims.freed, released=self._claims.wake,
+        )  # fmt: skip
+        self._share.join(self._part)
+        self._busy = False
+        self._working = False
+        self._stopping = False
+        self._idle: Deferred[None] | None = None
+        self._grace: IDelayedCall | None = None
+
+    def listen(self, bell: str) -> None:
+        """Tell this store's writers where the doorbell is, from the next registration on."""
+        self._heartbeat.bell = bell
+
+    def ring(self) -> None:
+        """Note a bell."""
+        self._claims.ring()
+
+    def start(self) -> None:
+        """Begin to work as soon as the store can be reached."""
+        self._stopping = False
+        self.store.start()
+        self._settlements.start()
+        self._opening.start()
+
+    def reload(self, settings: Settings) -> None:
+        """Take over changed settings of delivering."""
+        self._deliveries.terms = terms_of(settings)
+        self._claims.wake()
+
+    def facts(self) -> dict[str, Any]:
+        """Tell how it goes, for /healthz."""
+        late_seconds = max(self._claims.late_seconds(), self._poll.late_seconds())
+        working = self._working and not self._stopping
+        return {
+            "store": self.store.store.name,
+            "ok": working and late_seconds <= LATE_SECONDS,
+            "state": "stopping" if self._stopping else "working" if working else "waiting for the store",
+            "problem": self.store.outage.problem,
+            "owner": self._heartbeat.owner,
+            "late_seconds": round(late_seconds, 3),
+            "in_flight": self._deliveries.in_flight,
+            "unsettled": self._settlements.kept,
+        }
+
+    async def stop(self, grace_seconds: float) -> None:
+        """Claim no more, let calls end within the grace, settle, leave the store."""
+        self._stopping = True
+        owner, name = self._heartbeat.owner, self.store.store.name
+        self._events.emit(happened.DispatcherStopping(owner, name, self._deliveries.in_flight, grace_seconds))
+        await gatherResults([self._opening.stop(), self._claims.stop(), self._poll.stop(), self._pruning.stop()])
+        if self._deliveries.in_flight:
+            self._idle = Deferred()
+            self._grace = self._reactor.callLater(grace_seconds, self._deliveries.cut_all)
+            await self._idle
+            if self._grace.active():
+                self._grace.cancel()
+        handed_back = await self._leave()
+        self._working = False
+        self._events.emit(happened.DispatcherStopped(owner, name, handed_back))
+
+    def hurry(self) -> None:
+        """End the grace of a stop now."""
+        if self._grace is not None and self._grace.active():
+            self._grace.reset(0.0)
+
+    def close(self) -> None:
+        """Let go of the store. A call of it that still runs is waited for."""
+        self.store.stop()
+        self.store.store.close()
+
+    async def _open(self) -> None:
+        await self.store.run("open", self.store.store.prepare)
+        await self._heartbeat.register()
+        if self._stopping:
+            return
+        self._working = True
+        self._events.emit(
+            happened.DispatcherStarted(self._heartbeat.owner, self.store.store.name, self._heartbeat.bell)
+        )
+        self._heartbeat.start()
+        self._place.start()
+        self._poll.start()
+        self._claims.start()
+        self._pruning.start(1.0)
+
+    def _holds(self) -> bool:
+        return self._place.doubted or not self._empty()
+
+    def _empty(self) -> bool:
+        return not self._deliveries.in_flight and not self._settlements.kept
+
+    def _room(self) -> int:
+        deliveries, kept = self._deliveries.in_flight, self._settlements.kept
+        return min(self._share.room(self._part), self._limit.concurrency + BATCH - deliveries - kept)
+
+    def _excluded(self) -> frozenset[int]:
+        return self._lanes.of(self._limit.closed(self._reactor.seconds()))
+
+    def _may_begin(self) -> bool:
+        return not self._stopping and self._heartbeat.may_call()
+
+    def _ask(self, count: int) -> None:
+        self._share.ask(self._part, count)
+
+    def _answered(self) -> None:
+        self._share.answered(self._part)
+
+    def _take(self, leases: tuple[Lease, ...], claimed_at: float) -> None:
+        self._busy = True
+        self._deliveries.take(leases, claimed_at)
+        self._heartbeat.holding()
+
+    def _freed(self) -> None:
+        self._share.freed()
+        if self._idle is not None and not self._deliveries.in_flight:
+            idle, self._idle = self._idle, None
+            idle.callback(None)
+
+    def _settled(self, put_back: bool) -> None:
+        if put_back:
+            # By now its target may have been released, and only from now on it can be claimed again.
+            self._claims.wake()
+        self._claims.freed()
+        self._place.emptied()
+
+    def _pause(self, paused: bool) -> None:
+        self._claims.paused = paused
+        if not paused:
+            self._claims.wake()
+
+    def _drop(self) -> None:
+        # Others may take us for dead from now on: no call may go on, whatever it brings.
+        self._deliveries.cut_all()
+
+    def _was_busy(self) -> bool:
+        busy, self._busy = self._busy, False
+        return busy
+
+    def _report(self, doing: str) -> Report:
+        return self.store.outage.report(doing, lambda owner: self._place.lose(owner))
+
+    async def _leave(self) -> int:
+        """Settle what is kept and give up our place; what the store does not take in time is found by others."""
+        handed_back = 0
+        try:
+            flushed = self._settlements.flush()
+            await flushed.addTimeout(2 * self._store_deadline_seconds, self._reactor)
+            await self._stop_writing()
+            handed_back = await self._heartbeat.unregister()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the process must end
+            unsettled = self._settlements.kept
+            problem = f"{error!r}; {unsettled} outcomes are not written down"
+            self.store.outage.failed("leave", problem, 0.0)
+            await self._stop_writing()
+        return handed_back
+
+    async def _stop_writing(self) -> None:
+        await gatherResults([*self._heartbeat.stop(), self._place.stop(), self._settlements.stop()])
