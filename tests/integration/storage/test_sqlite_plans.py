@@ -70,6 +70,20 @@ KEYS = {
         "SEARCH ap4r_leased USING PRIMARY KEY (id=?)",
         f"SEARCH ap4r_messages {BY_ID}",
     },
+    "dead letters": {
+        "SEARCH ap4r_dead USING PRIMARY KEY (id>?)",
+        f"SEARCH ap4r_messages {BY_ID}",
+    },
+    "dead letters of a queue": {
+        "SEARCH ap4r_lanes USING COVERING INDEX sqlite_autoindex_ap4r_lanes_1 (queue=?)",
+        "SEARCH ap4r_dead USING COVERING INDEX ap4r_dead_lane (lane=? AND id>?)",
+        "SEARCH ap4r_dead USING PRIMARY KEY (id=?)",
+        f"SEARCH ap4r_messages {BY_ID}",
+    },
+    "replay": {
+        "SEARCH ap4r_dead USING PRIMARY KEY (id=?)",
+        f"SEARCH ap4r_messages {BY_ID}",
+    },
     "prune": {
         "SEARCH ap4r_puts USING COVERING INDEX ap4r_puts_stored_at (stored_at<?)",
         "SEARCH ap4r_puts USING PRIMARY KEY (id=?)",
@@ -115,6 +129,7 @@ def busy(store):
         settle(store, (lease, retry(0.0)))
     store.leases = claim(store, owner, 30)
     assert {lease.attempt for lease in store.leases} == {1, 2}
+    store.letters = store.dead()
     return store
 
 
@@ -132,6 +147,9 @@ ACTIONS = {
     "beat": lambda store: store.beat("one", now=NOW),
     "put": lambda store: put(store, message("q0"), message("new")),
     "rescue": lambda store: store.rescue("one", store.beats, now=NOW),
+    "dead letters": lambda store: store.dead(limit=5, after=store.letters[3].message.id),
+    "dead letters of a queue": lambda store: store.dead(limit=5, queue="q1"),
+    "replay": lambda store: store.replay([letter.message.id for letter in store.letters[:5]]),
     "prune": lambda store: store.prune(now=NOW + 1_000),
 }
 
