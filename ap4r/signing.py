@@ -78,7 +78,7 @@ class Secret:
 
 def webhook_content(message_id: str, timestamp: str, body: bytes) -> bytes:
     """Give what `webhook-signature` signs: id, time and body."""
-    return f"{message_id}.{timestamp}.".encode() + body
+    return f"{message_id}.{timestamp}.".encode("latin-1", "replace") + body
 
 
 def request_content(

@@ -16,6 +16,7 @@ from twisted.python.failure import Failure as Trouble
 
 from ap4r import events as happened
 from ap4r.dispatcher.balance import Upstream
+from ap4r.dispatcher.bearing import Bearings
 from ap4r.dispatcher.lanes import Lanes
 from ap4r.dispatcher.limit import Admission, Limit
 from ap4r.dispatcher.request import build_request
@@ -42,6 +43,7 @@ class Terms:
 
     rules: DeliveryRules
     timeout_seconds: float
+    bearings: Bearings
 
 
 class Deliveries:
@@ -226,8 +228,9 @@ class _Delivery:
         terms = deliveries.terms
         history = self.lease.history(now - self.claimed_at)
         request = build_request(
-            self.lease, url, history, terms.rules, now=deliveries.now(), span_id=f"{getrandbits(64):016x}"
-        )
+            self.lease, url, history, terms.rules, now=deliveries.now(), span_id=f"{getrandbits(64):016x}",
+            bearing=terms.bearings.of(message.target),
+        )  # fmt: skip
         self._call = None
         call = deliveries.transport.begin(
             request,
