@@ -44,14 +44,15 @@ class Secret:
 
     @classmethod
     def from_text(cls, text: str) -> Secret:
-        """Read `whsec_` and the key in base64.
+        """Read `whsec_` and the key in base64, with or without the padding at its end.
 
         :raises ValueError: saying what is wrong, without a letter of the text.
         """
         if not text.startswith(SECRET_PREFIX):
             raise ValueError("a secret begins with whsec_; `ap4r init` makes one")
         try:
-            key = base64.b64decode(text.removeprefix(SECRET_PREFIX), validate=True)
+            encoded = text.removeprefix(SECRET_PREFIX).rstrip("=")
+            key = base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
         except (binascii.Error, ValueError):
             # Not chained by callers: the decoder's own words may quote the text.
             raise ValueError("what stands behind whsec_ is not base64") from None
