@@ -204,11 +204,8 @@ def load_settings(
     :raises ConfigError: when a named file cannot be read, or a setting is unknown or out of range.
     """
     environ = os.environ if environ is None else environ
-    variable = ENVIRONMENT_PREFIX + "CONFIG"
-    if not config and environ.get(variable) == "":
-        raise ConfigError("config", f"in {variable}: it is empty; give a file, or unset it")
-    named = config or environ.get(variable)
-    path = Path(named or CONFIG_NAME)
+    path = config_path(config, environ)
+    named = config or environ.get(ENVIRONMENT_PREFIX + "CONFIG")
     table: Mapping[str, object] = {}
     if named or path.is_file():
         try:
@@ -220,6 +217,18 @@ def load_settings(
     else:
         folder = Path.cwd()
     return parse_settings(table, environ, overrides, str(folder), partial(read_secret, environ, folder))
+
+
+def config_path(config: str | os.PathLike[str] | None = None, environ: Mapping[str, str] | None = None) -> Path:
+    """Tell where the settings' file is, or would be.
+
+    :raises ConfigError: AP4R_CONFIG is set, and empty.
+    """
+    environ = os.environ if environ is None else environ
+    variable = ENVIRONMENT_PREFIX + "CONFIG"
+    if not config and environ.get(variable) == "":
+        raise ConfigError("config", f"in {variable}: it is empty; give a file, or unset it")
+    return Path(config or environ.get(variable) or CONFIG_NAME)
 
 
 def read_secret(environ: Mapping[str, str], folder: Path, reference: str) -> str:

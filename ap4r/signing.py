@@ -18,6 +18,9 @@ WEBHOOK_ID: Final = "webhook-id"
 WEBHOOK_TIMESTAMP: Final = "webhook-timestamp"
 WEBHOOK_SIGNATURE: Final = "webhook-signature"
 AP4R_SIGNATURE: Final = "ap4r-signature"
+#: A signed request with this header asks only whether it can be verified, and is told so by that one.
+PROBE: Final = "ap4r-probe"
+PROBE_ANSWER: Final = "ap4r-verified"
 TOLERANCE_SECONDS = 300  #: how far a signature's time may be from the receiver's, either way
 SECRET_PREFIX = "whsec_"
 SECRET_LEAST_BYTES, SECRET_MOST_BYTES = 24, 64
@@ -75,6 +78,11 @@ class Secret:
 
     def __repr__(self) -> str:
         return "<a secret>"
+
+
+def fingerprints(secrets: Sequence[Secret]) -> list[str]:
+    """Tell which secrets these are, whatever their order, without telling them."""
+    return sorted(secret.fingerprint for secret in secrets)
 
 
 def webhook_content(message_id: str, timestamp: str, body: bytes) -> bytes:

@@ -15,6 +15,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure as Trouble
 
 from ap4r import events as happened
+from ap4r.dispatcher.advice import Advice
 from ap4r.dispatcher.balance import Upstream
 from ap4r.dispatcher.bearing import Bearings
 from ap4r.dispatcher.lanes import Lanes
@@ -24,6 +25,7 @@ from ap4r.dispatcher.transport import Call, Transport
 from ap4r.message import Delivery
 from ap4r.outcome import (
     NOT_CALLED,
+    Answer,
     DeliveryRules,
     Exchange,
     Failure,
@@ -77,6 +79,7 @@ class Deliveries:
         self.now = now
         self.may_write = may_write
         self._lanes = lanes
+        self._advice = Advice()
         self._settle = settle
         self._freed = freed
         self._released = released
@@ -139,6 +142,9 @@ class Deliveries:
         self.events.emit(
             happened.CallEnded(message.id, message.queue, message.target.url, lease.attempt, outcome, exchange.seconds)
         )
+        advice = self._advice.about(message, self.terms.bearings.of(message.target), exchange, self.clock.seconds())
+        if advice is not None and isinstance(exchange, Answer):
+            self.events.emit(happened.TurnedAway(message.queue, message.target.url, exchange.status, advice))
         self._settle(Settlement(lease, outcome))
         self._freed()
 

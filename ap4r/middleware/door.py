@@ -21,18 +21,22 @@ from ap4r.upstreams import OWN_SENDER
 
 TOLD_SECONDS = 10.0  #: between two lines of log about requests that were not verified
 _WEBHOOK, _WHOLE = SIGNATURE_KEYS
+_PROBE = "HTTP_AP4R_PROBE"
 _FORBIDDEN = "403 Forbidden"
+#: What `ap4r doctor` wants to hear, and nobody without a secret can.
+_VERIFIED = (("Ap4r-Verified", "yes"),)
 _INTERNAL = "ap4r: this path takes signed deliveries only.\n"
 
 _log = logging.getLogger("ap4r.middleware")
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class Instead:
     """What a request is answered in the application's place."""
 
     status: str
-    text: str
+    text: str = ""
+    headers: tuple[tuple[str, str], ...] = ()
 
     def answer(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
         """Answer it (PEP 3333)."""
@@ -41,6 +45,7 @@ class Refused:
             ("Content-Type", "text/plain; charset=utf-8"),
             ("Content-Length", str(len(body))),
             ("Cache-Control", "no-store"),
+            *self.headers,
         ]
         start_response(self.status, headers)
         return [] if environ.get("REQUEST_METHOD") == "HEAD" else [body]
@@ -77,7 +82,7 @@ class Door:
             return True
         return self._has_internal and self._internal.contains(full_path(environ))
 
-    def admit(self, environ: dict[str, Any]) -> Delivery | Refused | None:
+    def admit(self, environ: dict[str, Any]) -> Delivery | Instead | None:
         """Verify a request that `concerns` the door: its delivery, what to answer instead, or None to let it in as
         nobody's delivery. The body of one that may be a delivery is read and replaced.
         """
@@ -88,9 +93,11 @@ class Door:
                 delivery = verify(environ, take_body(environ, self._limit), self._parties)
             except BodyRefused as error:
                 self._tell(environ, str(error))
-                return Refused(error.status, f"ap4r: {error}.\n")
+                return Instead(error.status, f"ap4r: {error}.\n")
             if delivery is None:
                 why = "no secret that is known here has signed it as it came"
+            elif _PROBE in environ and delivery.sender == OWN_SENDER and delivery.whole_request_signed:
+                return Instead("200 OK", "ap4r: verified.\n", _VERIFIED)
         if not is_internal:
             if why:
                 self._tell(environ, why)
@@ -102,7 +109,7 @@ class Door:
         if not why:
             return delivery
         self._tell(environ, why)
-        return Refused(_FORBIDDEN, _INTERNAL)
+        return Instead(_FORBIDDEN, _INTERNAL)
 
     def _tell(self, environ: dict[str, Any], why: str) -> None:
         now = time.monotonic()

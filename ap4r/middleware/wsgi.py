@@ -11,7 +11,7 @@ from typing import Any
 
 from ap4r.delivery import Delivery
 from ap4r.errors import ConfigError
-from ap4r.middleware.door import Door, Refused
+from ap4r.middleware.door import Door, Instead
 from ap4r.middleware.response import Response, ResponseRules, ServerStart
 from ap4r.middleware.verdict import VerdictRule, judge_response
 from ap4r.outbox.handle import Handle
@@ -81,7 +81,7 @@ class AP4RMiddleware:
         delivery: Delivery | None = None
         if self._door is not None and self._door.concerns(environ):
             admitted = self._door.admit(environ)
-            if isinstance(admitted, Refused):
+            if isinstance(admitted, Instead):
                 return admitted.answer(environ, start_response)
             delivery = admitted
         outer = environ.get(ENVIRON_KEY)

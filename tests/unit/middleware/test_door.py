@@ -12,9 +12,10 @@ from wsgiref.validate import validator
 import pytest
 from standardwebhooks.webhooks import Webhook
 
+from ap4r.control.trust import probe_headers
 from ap4r.errors import ConfigError
 from ap4r.middleware import AP4RMiddleware
-from ap4r.middleware.door import Door, Refused
+from ap4r.middleware.door import Door, Instead
 from ap4r.settings import Settings, load_settings
 from tests.support.factories import NOW
 from tests.support.signed import environ_of, secret, secret_text, signed_request
@@ -110,7 +111,7 @@ def test_another_secret_signs_nothing_here():
     """A secret that is not ours is a stranger's, with all headers in place."""
     environ = environ_of(signed_request(secret(9)))
     assert admit(dict(environ)) is None
-    assert isinstance(admit(environ, "/async/*"), Refused)
+    assert isinstance(admit(environ, "/async/*"), Instead)
 
 
 @pytest.mark.parametrize(("late", "verified"), [(300, True), (-300, True), (302, False), (-302, False)])
@@ -266,3 +267,22 @@ def test_an_inner_middleware_keeps_its_own_door(outer):
     assert exchange(nested(**outer), make_environ("POST", "/async/work")).status == "403 Forbidden"
     request = signed_request(secret(1), now=datetime.datetime.now(datetime.UTC).timestamp())
     assert exchange(nested(**outer), environ_of(request)).body.endswith(b" id=12")
+
+
+@pytest.mark.parametrize(("number", "status"), [(1, "200 OK"), (9, None), (5, None)])
+def test_a_probe_is_answered_to_whoever_has_the_secret(number, status):
+    """`ap4r doctor` learns that the secret is shared; to anybody else the header means nothing."""
+    settings = dataclasses.replace(SETTINGS, secrets=(secret(number),))
+    environ = make_environ(
+        "GET",
+        "/",
+        "",
+        **{
+            "HTTP_" + name.upper().replace("-", "_"): value for name, value in probe_headers(settings, "/", NOW).items()
+        },
+    )
+    admitted = admit(environ)
+    if status is None:
+        assert not isinstance(admitted, Instead)
+    else:
+        assert (admitted.status, admitted.headers) == (status, (("Ap4r-Verified", "yes"),))
