@@ -90,7 +90,7 @@ def initialise(path: Path, secret: str) -> Initial:
     except OSError as error:
         raise ConfigError("config", f"{path} cannot be written: {error.strerror}") from error
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_bytes().decode()  # not read_text, which would change the ends of lines
         longer = extended(text, secret)
         if longer != text:
             _replace(path, longer)
@@ -117,8 +117,8 @@ def _replace(path: Path, text: str) -> None:
     beside = real.with_name(f".{real.name}.{os.getpid()}")
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(text.encode())
             file.flush()
             os.fsync(descriptor)
             before = real.stat()

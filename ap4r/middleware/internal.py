@@ -18,7 +18,8 @@ _EVERYTHING = "/*"
 _INVISIBLE = re.compile(r"[\x00-\x20\x7f]+")
 _SLASHES = re.compile(r"/{2,}")
 _PARAMETERS = re.compile(r";[^/]*")
-_ABSOLUTE = re.compile(r"\A[a-z][a-z0-9+.-]*://[^/]*")
+# A whole URL as the target of a request, and what Twisted makes of one: it takes the first letter for a slash.
+_ABSOLUTE = re.compile(r"\A/?(?:[a-z][a-z0-9+.-]*:)?//[^/]*")
 #: How often a path may be percent-encoded over and over and still be understood; servers decode once.
 _DECODINGS = 3
 

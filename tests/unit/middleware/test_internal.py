@@ -49,6 +49,8 @@ PATHS = InternalPaths(["/async/*", "/jobs/run", "/größe/*"])
         "http://shop.example.com/async/work",
         "HTTP://shop.example.com//async/work",
         "http://shop.example.com/public/../async/work",
+        "//shop.example.com/async/work",
+        "/ttp://shop.example.com/async/work",
         "/async/work\x00",
         "/asy\x00nc/work",
         "/async /work",
