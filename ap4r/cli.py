@@ -1,4 +1,4 @@
-"""The command `ap4r`: look at a store, put dead letters back, move its tables.
+"""The command `ap4r`: make a secret, look at a store, put dead letters back, move its tables.
 
 Each command prints for people, or with --json one JSON value for machines. Exit codes: 0 well, 1 something needs a
 person, 2 the command was used wrongly or the store cannot be read.
@@ -7,8 +7,8 @@ person, 2 the command was used wrongly or the store cannot be read.
 from __future__ import annotations
 
 import argparse
-import datetime
 import json
+import os
 import sys
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -17,12 +17,14 @@ from typing import Any
 
 from ap4r import __version__
 from ap4r.control.diagnosis import STUCK_SECONDS, findings, is_stuck
+from ap4r.control.initial import initialise, make_secret, what_was_done
+from ap4r.control.letters import letter_json, letter_lines
 from ap4r.control.tables import status_lines
+from ap4r.control.trust import look, trust_findings, trust_notes
 from ap4r.errors import Ap4rError, without_credentials
-from ap4r.settings import load_settings
+from ap4r.settings import config_path, load_settings
 from ap4r.storage.open import open_store, open_stores
 from ap4r.storage.sql.store import SqlStore
-from ap4r.storage.store import DeadLetter
 from ap4r.storage.versions import check_version
 
 _PAGE = 500
@@ -31,8 +33,10 @@ _PAGE = 500
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code."""
     parsed = _parser().parse_args(arguments)
-    command: Callable[[SqlStore, argparse.Namespace], int] = parsed.command
+    command: Callable[..., int] = parsed.command
     try:
+        if command is _init:
+            return _init(parsed)
         # Whoever only looks must not make a store by a slip of the pen.
         create = None if command is _migrate else False
         named = {} if parsed.store is None else {"store": parsed.store, "stores": (parsed.store,)}
@@ -86,6 +90,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"ap4r {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
 
+    init = commands.add_parser("init", help="make a secret, so that deliveries are signed")
+    init.description = "Write a fresh secret into ap4r.toml, which is made if there is none; nothing is overwritten."
+    init.add_argument("--config", metavar="FILE", help="the settings (AP4R_CONFIG, else ap4r.toml)")
+    init.add_argument("--json", action="store_true", help="print one JSON value")
+    init.set_defaults(command=_init)
+
     status = _command(commands, "status", _status, "what waits, what is dead, and who delivers")
     status.epilog = f"Exits 1 when messages have been due for {STUCK_SECONDS:.0f} s and no dispatcher is alive."
 
@@ -123,6 +133,15 @@ def _command(
     return parser
 
 
+def _init(arguments: argparse.Namespace) -> int:
+    done = initialise(config_path(arguments.config), make_secret())
+    if arguments.json:
+        _print_json(asdict(done))
+    else:
+        print("\n".join(what_was_done(done, os.environ)))
+    return 0
+
+
 def _status(store: SqlStore, arguments: argparse.Namespace) -> int:
     status = store.status()
     stuck = is_stuck(status)
@@ -143,15 +162,10 @@ def _status(store: SqlStore, arguments: argparse.Namespace) -> int:
 def _dead(store: SqlStore, arguments: argparse.Namespace) -> int:
     letters = store.dead(limit=arguments.limit, after=arguments.after, queue=arguments.queue)
     if arguments.json:
-        _print_json([_letter_json(letter) for letter in letters])
+        _print_json([letter_json(letter) for letter in letters])
         return 0
     for letter in letters:
-        status = "" if letter.status is None else f" {letter.status}"
-        died_at = datetime.datetime.fromtimestamp(letter.died_at, datetime.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-        print(f"{letter.message.id}  {letter.message.queue}  {letter.message.method} {letter.message.target}")
-        print(f"    {letter.reason}{status} at {died_at}, after {letter.attempt} attempt(s)")
-        if letter.detail.strip():
-            print(f"    {_printable(' '.join(letter.detail.split())[:160])}")
+        print("\n".join(letter_lines(letter)))
     if not letters:
         print("no dead letters")
     elif len(letters) == arguments.limit:
@@ -224,32 +238,16 @@ def _migrate(store: SqlStore, arguments: argparse.Namespace) -> int:
 
 
 def _doctor(store: SqlStore, arguments: argparse.Namespace) -> int:
-    found = findings(store.status(), store.bells())
+    trust = look(load_settings(arguments.config))
+    found = findings(store.status(), store.bells()) + trust_findings(trust)
+    notes = trust_notes(trust)
     if arguments.json:
-        _tell(arguments, {"store": store.name, "findings": found})
+        _tell(arguments, {"store": store.name, "findings": found, "signed": trust.signed, "notes": notes})
     else:
         print(f"store {store.name}")
         print("\n".join(f"- {finding}" for finding in found) or "nothing found: messages are delivered at once")
+        print("\n".join(notes))
     return 1 if found else 0
-
-
-def _letter_json(letter: DeadLetter) -> dict[str, Any]:
-    message = letter.message
-    values = asdict(letter)
-    values["message"] = {
-        "id": message.id,
-        "queue": message.queue,
-        "method": message.method,
-        "target": str(message.target),
-        "delivery": message.delivery,
-        "body_bytes": len(message.body),
-    }
-    return values
-
-
-def _printable(text: str) -> str:
-    # What a target answered must not steer the terminal of whoever reads it.
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
 def _tell(arguments: argparse.Namespace, value: object) -> None:

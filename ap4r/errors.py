@@ -11,6 +11,8 @@ import reprlib
 # The second form: a password with an unescaped slash, which is no port.
 _CREDENTIALS = re.compile(r"""(?<!/)//(?:[^/?#\s'"]{0,2000}|[^/?#\s'"@:]{0,2000}:(?!\d*[/?#])[^\s'"]{0,2000})@""")
 
+_SECRET = re.compile(r"(?<=whsec_)[A-Za-z0-9+/=_-]+")
+
 
 class Ap4rError(Exception):
     """The root of everything that ap4r raises on purpose. Its errors survive pickling, fields included."""
@@ -141,8 +143,8 @@ class OwnerLost(StoreError):
 
 
 def without_credentials(text: str) -> str:
-    """Give a text with every `user:password@` of a URL in it left out, fit for a log."""
-    return _CREDENTIALS.sub("//…@", text)
+    """Give a text with every `user:password@` of a URL and every `whsec_` secret left out, fit for a log."""
+    return _SECRET.sub("…", _CREDENTIALS.sub("//…@", text))
 
 
 class _Brief(reprlib.Repr):

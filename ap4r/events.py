@@ -131,6 +131,16 @@ class TargetReleased:
 
 
 @dataclass(frozen=True, slots=True)
+class TurnedAway:
+    """An application answered as one does whose set-up keeps deliveries out; `advice` names the setting."""
+
+    queue: str
+    target: str
+    status: int
+    advice: str
+
+
+@dataclass(frozen=True, slots=True)
 class ServerLeftOut:
     """A server of an upstream did not accept a connection and is left out for `seconds`."""
 
@@ -197,6 +207,7 @@ Event = (
     | LeaseLost
     | TargetHeld
     | TargetReleased
+    | TurnedAway
     | ServerLeftOut
     | DispatcherDied
     | OwnerWasLost

@@ -15,7 +15,9 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure as Trouble
 
 from ap4r import events as happened
+from ap4r.dispatcher.advice import Advice
 from ap4r.dispatcher.balance import Upstream
+from ap4r.dispatcher.bearing import Bearings
 from ap4r.dispatcher.lanes import Lanes
 from ap4r.dispatcher.limit import Admission, Limit
 from ap4r.dispatcher.request import build_request
@@ -23,6 +25,7 @@ from ap4r.dispatcher.transport import Call, Transport
 from ap4r.message import Delivery
 from ap4r.outcome import (
     NOT_CALLED,
+    Answer,
     DeliveryRules,
     Exchange,
     Failure,
@@ -42,6 +45,7 @@ class Terms:
 
     rules: DeliveryRules
     timeout_seconds: float
+    bearings: Bearings
 
 
 class Deliveries:
@@ -75,6 +79,7 @@ class Deliveries:
         self.now = now
         self.may_write = may_write
         self._lanes = lanes
+        self._advice = Advice()
         self._settle = settle
         self._freed = freed
         self._released = released
@@ -137,6 +142,9 @@ class Deliveries:
         self.events.emit(
             happened.CallEnded(message.id, message.queue, message.target.url, lease.attempt, outcome, exchange.seconds)
         )
+        advice = self._advice.about(message, self.terms.bearings.of(message.target), exchange, self.clock.seconds())
+        if advice is not None and isinstance(exchange, Answer):
+            self.events.emit(happened.TurnedAway(message.queue, message.target.url, exchange.status, advice))
         self._settle(Settlement(lease, outcome))
         self._freed()
 
@@ -226,8 +234,9 @@ class _Delivery:
         terms = deliveries.terms
         history = self.lease.history(now - self.claimed_at)
         request = build_request(
-            self.lease, url, history, terms.rules, now=deliveries.now(), span_id=f"{getrandbits(64):016x}"
-        )
+            self.lease, url, history, terms.rules, now=deliveries.now(), span_id=f"{getrandbits(64):016x}",
+            bearing=terms.bearings.of(message.target),
+        )  # fmt: skip
         self._call = None
         call = deliveries.transport.begin(
             request,

@@ -125,6 +125,13 @@ def _released(event: happened.TargetReleased) -> Line:
     return Line("info", "released", f"target {event.origin} answers again", {"origin": event.origin})
 
 
+def _turned_away(event: happened.TurnedAway) -> Line:
+    target = without_query(event.target)
+    text = f"{target} of {event.queue} answered {event.status}: {event.advice}"
+    fields = {"queue": event.queue, "target": target, "status": event.status, "advice": event.advice}
+    return Line("warn", "turned_away", text, fields)
+
+
 def _left_out(event: happened.ServerLeftOut) -> Line:
     text = f"server {event.server} of {event.upstream} accepts no connection; left out for {event.seconds:.1f} s"
     return Line("warn", "left_out", text, {"upstream": event.upstream, "server": event.server})
@@ -185,6 +192,7 @@ _TELL: dict[type, Callable[[Any], Line | None]] = {
     happened.LeaseLost: _lease_lost,
     happened.TargetHeld: _held,
     happened.TargetReleased: _released,
+    happened.TurnedAway: _turned_away,
     happened.ServerLeftOut: _left_out,
     happened.DispatcherDied: _died,
     happened.OwnerWasLost: _owner_lost,

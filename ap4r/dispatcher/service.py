@@ -24,6 +24,7 @@ from ap4r.dispatcher.share import Share
 from ap4r.dispatcher.surroundings import FIXED, Surroundings, bounds_of
 from ap4r.dispatcher.transport import Transport
 from ap4r.settings import Settings
+from ap4r.signing import fingerprints
 from ap4r.storage.store import Store
 from ap4r.target import APP
 
@@ -117,6 +118,7 @@ class Dispatcher(Service):
             "ok": all(store["ok"] for store in stores),
             "version": __version__,
             "in_flight": self._limit.in_flight,
+            "signing": fingerprints(self._settings.secrets),
             "held": {origin: round(left, 3) for origin, left in self._limit.held(self._reactor.seconds()).items()},
             "stores": stores,
         }

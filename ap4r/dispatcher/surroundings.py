@@ -9,6 +9,7 @@ from time import time as wall_clock
 
 from twisted.web.iweb import IAgentEndpointFactory
 
+from ap4r.dispatcher.bearing import Bearings
 from ap4r.dispatcher.deliver import Terms
 from ap4r.dispatcher.heartbeat import boottime
 from ap4r.dispatcher.store_thread import Workers
@@ -56,4 +57,4 @@ def bounds_of(settings: Settings) -> Bounds:
 
 def terms_of(settings: Settings) -> Terms:
     """Give the settings of delivering."""
-    return Terms(settings.delivery_rules, settings.timeout_seconds)
+    return Terms(settings.delivery_rules, settings.timeout_seconds, Bearings(settings))

@@ -29,7 +29,7 @@ from ap4r.dispatcher.request import Request
 from ap4r.dispatcher.wire import NO_COOKIES, Body, Reader, prepared_url
 from ap4r.outcome import Exchange, Reason
 
-_JUDGED_HEADERS = ("retry-after", "ap4r-retry")
+_JUDGED_HEADERS = ("retry-after", "ap4r-retry", "location")
 _TOKEN = re.compile(rb"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _VISIBLE = re.compile(rb"[\x21-\x7e]+")
 

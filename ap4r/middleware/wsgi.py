@@ -9,7 +9,9 @@ import os
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from ap4r.delivery import Delivery
 from ap4r.errors import ConfigError
+from ap4r.middleware.door import Door, Instead
 from ap4r.middleware.response import Response, ResponseRules, ServerStart
 from ap4r.middleware.verdict import VerdictRule, judge_response
 from ap4r.outbox.handle import Handle
@@ -33,6 +35,8 @@ class AP4RMiddleware:
     of it are held. A longer one streams on, and is cut if the store fails at its end. Holding the start back waits
     for one further value of the application's: the one knowing departure from PEP 3333.
 
+    With a secret a request that the dispatcher has signed has `environ["ap4r"].delivery`, for others it is None.
+
     Inside another AP4RMiddleware of the same store it leaves everything to the outer one: one request, one verdict.
     """
 
@@ -44,6 +48,7 @@ class AP4RMiddleware:
         config: str | os.PathLike[str] | None = None,
         verdict: VerdictRule | None = None,
         commit_at: str = "end",
+        internal: Iterable[str] = (),
         **settings: Any,
     ) -> None:
         """Read the settings; open nothing.
@@ -53,8 +58,11 @@ class AP4RMiddleware:
         :param verdict: replaces `judge_response`.
         :param commit_at: "end" gives the verdict before the last byte; "headers", for event streams, before the
             first, and takes no message after that.
-        :param settings: single settings, as in ap4r.toml.
-        :raises ConfigError: a setting is unknown or out of range.
+        :param internal: paths that answer 403 to everybody but the dispatcher: "/async/run", or "/async/*" for
+            everything below. They count from the server's root, SCRIPT_NAME included.
+        :param settings: single settings, as in ap4r.toml; senders={"stripe": ["whsec_…"]} has others' deliveries
+            verified too.
+        :raises ConfigError: a setting is unknown or out of range, or there are internal paths and no secret.
         """
         if commit_at not in ("end", "headers"):
             raise ConfigError("commit_at", f"{commit_at!r} is neither 'end' nor 'headers'")
@@ -64,14 +72,23 @@ class AP4RMiddleware:
         self._settings = load_settings(config, store=url, **settings)
         self._place: object = self._settings.store if sink is None else sink
         self._find_writer = find_writer(sink, self._settings)
+        door = Door(self._settings, internal)
+        self._door = door if door.is_needed else None
         self._rules = ResponseRules(verdict or judge_response, commit_at == "headers", self._settings.buffer_bytes)
 
     def __call__(self, environ: dict[str, Any], start_response: ServerStart) -> Iterable[bytes]:
         """Call the application with a handle, and answer the server in its place."""
+        delivery: Delivery | None = None
+        if self._door is not None and self._door.concerns(environ):
+            admitted = self._door.admit(environ)
+            if isinstance(admitted, Instead):
+                return admitted.answer(environ, start_response)
+            delivery = admitted
         outer = environ.get(ENVIRON_KEY)
         if isinstance(outer, Handle) and not outer.closed and _is_same(outer.place, self._place):
+            outer.delivery = outer.delivery or delivery
             return self._app(environ, start_response)
-        handle = Handle(self._find_writer, self._settings, self._place, environ.get("HTTP_TRACEPARENT"))
+        handle = Handle(self._find_writer, self._settings, self._place, environ.get("HTTP_TRACEPARENT"), delivery)
         environ[ENVIRON_KEY] = handle
         response = Response(
             handle, self._rules, start_response, environ.get("REQUEST_METHOD", ""), environ.get("PATH_INFO", "")

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
+from ap4r.delivery import Delivery
 from ap4r.errors import HandleClosed, OptionRefused, StoreError, TransactionOpen
 from ap4r.outbox.describe import describe_message
 from ap4r.outbox.outbox import Entry, On, Outbox, Sealed, Verdict, check_on
@@ -26,19 +27,27 @@ class Handle:
     """
 
     __slots__ = (
-        *("place", "_find_writer", "_limits", "_traceparent", "_trace_id"),
+        *("place", "delivery", "_find_writer", "_limits", "_traceparent", "_trace_id"),
         *("_outbox", "_lock", "_writing", "_closed"),
     )
 
     def __init__(
-        self, find_writer: Callable[[], Writer], limits: Settings, place: object, traceparent: str | None = None
+        self,
+        find_writer: Callable[[], Writer],
+        limits: Settings,
+        place: object,
+        traceparent: str | None = None,
+        delivery: Delivery | None = None,
     ) -> None:
         """Begin with an empty outbox; nothing is opened.
 
         :param place: the store's URL or the sink itself: what tells handles of one store from others.
         :param traceparent: the request's own, whose trace the messages continue.
+        :param delivery: what the request delivers, if that was verified.
         """
         self.place = place
+        #: The verified delivery that this request is, else None.
+        self.delivery = delivery
         self._find_writer = find_writer
         self._limits = limits
         self._traceparent = traceparent

@@ -20,6 +20,7 @@ from werkzeug.routing import Map, Rule
 from werkzeug.wrappers import Request, Response
 
 from ap4r.middleware import AP4RMiddleware
+from ap4r.settings import load_settings
 
 SHOP_DB = os.environ.get("SHOP_DB", "shop.db")
 WAREHOUSE_URL = os.environ.get("WAREHOUSE_URL", "http://127.0.0.1:8001")
@@ -137,4 +138,7 @@ def shop(request: Request) -> Response:
     return response
 
 
-application = AP4RMiddleware(shop)
+# With a secret (`ap4r init`) nobody but the dispatcher gets into these two; the shop runs without one, too.
+INTERNAL = ["/mail/*", "/search/*"] if load_settings().secrets else []
+
+application = AP4RMiddleware(shop, internal=INTERNAL)

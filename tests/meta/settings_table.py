@@ -27,7 +27,7 @@ def _shown(default: object) -> str:
     if isinstance(default, bool):
         return f"`{str(default).lower()}`"
     if isinstance(default, tuple):
-        return " ".join(f"`{part}`" for part in default) or "`[]`"
+        return " ".join(f"`{part}`" for part in default) or "none"
     if isinstance(default, (int, float)):
         return f"{default:,g}" if default < 1_000_000 else f"{int(default):,}"
     return f"`{default}`"

@@ -89,8 +89,9 @@ def test_the_wheel_holds_every_module_and_nothing_else(wheel):
 def test_every_library_that_is_imported_is_declared():
     """pyproject.toml names each library that ap4r imports, so that nobody's installation lacks one."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    declared = [*project["dependencies"], *project["optional-dependencies"]["postgresql"]]
-    names = {re.split(r"[\[>=]", requirement)[0] for requirement in declared}
+    extras = project["optional-dependencies"]
+    declared = [*project["dependencies"], *extras["postgresql"], *extras["django"], *extras["flask"]]
+    names = {re.split(r"[\[>=]", requirement)[0].replace("-", "_") for requirement in declared}
     # What Twisted promises to bring along, for its own sake and with its extra `tls`.
     names |= {"hyperlink", "openssl", "service_identity", "zope"} if "twisted" in names else set()
     imported = set()

@@ -6,6 +6,7 @@ import http.client
 import socket
 import struct
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tests.support.processes import HOST
@@ -34,6 +35,7 @@ def ask(
     *,
     method: str = "GET",
     body: bytes | None = None,
+    headers: Mapping[str, str] | None = None,
     leave_after: int | None = None,
     timeout_seconds: float = 20.0,
 ) -> Asked:
@@ -47,7 +49,7 @@ def ask(
         connection.connect()
         if leave_after is not None:
             connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8_192)
-        connection.request(method, path, body, headers={"Connection": "close"})
+        connection.request(method, path, body, {"Connection": "close", **(headers or {})})
         response = connection.getresponse()
         status = response.status
         if leave_after is not None:

@@ -28,6 +28,7 @@ class Stage:
             "PYTHONUNBUFFERED": "1",
             # The demo's dispatcher is in more haste than yours should be, and says more.
             "AP4R_STORE": self.store,
+            "AP4R_CONFIG": str(folder / "ap4r.toml"),
             "AP4R_LISTEN": f"tcp:{self.health_port}:interface=127.0.0.1",
             "AP4R_BACKOFF_FIRST_SECONDS": "2",
             "AP4R_GRACE_SECONDS": "5",
@@ -42,7 +43,12 @@ class Stage:
         self.warehouse = Program(python, SHOP, environ, folder / "warehouse.log")
 
     def start(self) -> None:
-        """Start everything and wait until it answers."""
+        """Make a secret, start everything and wait until it answers.
+
+        :raises subprocess.CalledProcessError: `ap4r init` could not write it.
+        """
+        # From here on only the dispatcher gets into the shop's internal actions.
+        subprocess.run([BIN / "ap4r", "init"], env=self._environ, stdout=subprocess.DEVNULL, check=True)
         self.dispatcher.start(f"http://127.0.0.1:{self.health_port}/healthz")
         self.start_warehouse()
 
@@ -74,7 +80,7 @@ class Stage:
             f"  the shop      http://127.0.0.1:{self.app_port}/",
             f"  its health    http://127.0.0.1:{self.health_port}/healthz",
             f"  its log       {self.dispatcher.log}",
-            f"  the store     export AP4R_STORE={self.store}",
+            f"  the store     export AP4R_STORE={self.store} AP4R_CONFIG={self._environ['AP4R_CONFIG']}",
             "                .venv/bin/ap4r status  (or: dead, replay --all, doctor)",
             "  to read       examples/shop/shop.py, docs/handlers.md, docs/guarantees.md",
         ]

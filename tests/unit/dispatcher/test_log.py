@@ -44,6 +44,7 @@ ONE_OF_EACH = [
     events.LeaseLost("m", "q"),
     events.TargetHeld("http://h", 4.0, ANSWERED),
     events.TargetReleased("http://h"),
+    events.TurnedAway("queue.a", "/do?a=1", 403, "set host"),
     events.ServerLeftOut("app", "http://a:1", 2.0),
     events.DispatcherDied("o", 3, 2, 1),
     events.OwnerWasLost("o"),

@@ -7,17 +7,23 @@ from urllib.parse import unquote
 import pytest
 
 from ap4r import __version__
+from ap4r.dispatcher.bearing import PLAIN, Bearing, Bearings
 from ap4r.dispatcher.request import build_request
 from ap4r.outcome import DeliveryRules
+from ap4r.settings import load_settings
 from ap4r.storage.store import Lease
+from ap4r.target import Target
 from tests.support.factories import NOW, message
+from tests.support.signed import secret
 
 
-def build(url="http://10.0.0.5:8000/do?a=1", *, attempt=1, expires_in_seconds=None, **described):
+def build(
+    url="http://10.0.0.5:8000/do?a=1", *, attempt=1, expires_in_seconds=None, bearing=PLAIN, now=NOW, **described
+):
     """Build the request of a message."""
     lease = Lease(message(**described), 1, b"t", attempt, 0, 0, 0.0, expires_in_seconds)
     rules = DeliveryRules(give_up_after_seconds=1_000.0)
-    return build_request(lease, url, lease.history(0.0), rules, now=NOW, span_id="00f067aa0ba902b7")
+    return build_request(lease, url, lease.history(0.0), rules, now=now, span_id="00f067aa0ba902b7", bearing=bearing)
 
 
 def header(request, name):
@@ -103,3 +109,81 @@ def test_attempts_of_one_message_are_one_trace():
 def test_host_is_the_servers(url, host):
     """The port is named unless it is the scheme's own (RFC 9110, 7.2)."""
     assert header(build(url), "host") == host
+
+
+@pytest.mark.parametrize("name", ["webhook-id", "Webhook-Signature", "ap4r-signature", "AP4R_ATTEMPT", "webhook_id"])
+def test_nobody_else_signs(name):
+    """A message cannot bring a signature, nor what a gateway would take for one of our headers."""
+    assert name.lower().encode() not in build(headers=((name, "forged"),)).headers
+
+
+def test_without_a_secret_nothing_is_signed():
+    """No empty or worthless signature is sent."""
+    assert not [name for name in build().headers if name.startswith(b"webhook-") or name == b"ap4r-signature"]
+
+
+def test_each_attempt_is_signed_at_its_own_time():
+    """A repeat a day later is as fresh as the first call; the id stays."""
+    one = message()
+    first, second = (build(id=one.id, now=NOW + late, bearing=Bearing(secrets=(secret(1),))) for late in (0, 86_400))
+    assert header(first, "webhook-id") == header(second, "webhook-id") == one.id
+    assert int(header(second, "webhook-timestamp")) == int(header(first, "webhook-timestamp")) + 86_400
+    assert header(first, "webhook-signature") != header(second, "webhook-signature")
+
+
+def test_all_secrets_sign():
+    """While rotating, both signatures carry one of each secret."""
+    request = build(bearing=Bearing(secrets=(secret(1), secret(2))))
+    for name in ("webhook-signature", "ap4r-signature"):
+        assert len(header(request, name).split(" ")) == 2
+
+
+@pytest.mark.parametrize(
+    ("host", "scheme", "said"),
+    [
+        ("", "", {"host": "10.0.0.5:8000"}),
+        (
+            "shop.example.com",
+            "https",
+            {
+                "host": "shop.example.com",
+                "x-forwarded-host": "shop.example.com",
+                "x-forwarded-proto": "https",
+                "x-forwarded-port": "443",
+            },
+        ),
+        (
+            "shop.example.com:8443",
+            "https",
+            {
+                "host": "shop.example.com:8443",
+                "x-forwarded-host": "shop.example.com:8443",
+                "x-forwarded-proto": "https",
+                "x-forwarded-port": "8443",
+            },
+        ),
+        ("shop.example.com", "", {"host": "shop.example.com", "x-forwarded-host": "shop.example.com"}),
+        ("", "https", {"host": "10.0.0.5:8000", "x-forwarded-proto": "https"}),
+    ],
+)
+def test_an_upstream_is_called_by_its_own_name(host, scheme, said):
+    """Host and X-Forwarded-* say what people call it by; the connection goes where it went."""
+    request = build(bearing=Bearing(host, scheme), headers=(("X-Forwarded-Proto", "gopher"),) if scheme else ())
+    names = ("host", "x-forwarded-host", "x-forwarded-proto", "x-forwarded-port")
+    assert {name: header(request, name) for name in names if name.encode() in request.headers} == said
+    assert request.url == "http://10.0.0.5:8000/do?a=1"
+
+
+def test_a_secret_signs_for_nobody_else():
+    """`app`'s secret signs what goes to `app`; another host gets a signature only by its own; others get none."""
+    settings = load_settings(
+        None, {}, app_urls=["http://10.0.0.5:8000"], secrets=[secret(1)],
+        hosts={"api.example.com": {"secrets": [secret(2)]}},
+        upstreams={"app": {"host": "shop.example.com", "scheme": "https"}},
+    )  # fmt: skip
+    bearings = Bearings(settings)
+    assert bearings.of(Target("/x", "app")) == Bearing("shop.example.com", "https", (secret(1),))
+    assert bearings.of(Target("https://api.example.com/x")) == Bearing(secrets=(secret(2),))
+    for url in ("http://10.0.0.5:8000/x", "https://shop.example.com/x", "https://evil.example/api.example.com"):
+        assert bearings.of(Target(url)) == PLAIN
+    assert bearings.of(Target("/x", "search")) == PLAIN

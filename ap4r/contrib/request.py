@@ -1,0 +1,16 @@
+"""What the bridges to the frameworks share: the verified delivery of a WSGI request."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ap4r.delivery import Delivery
+from ap4r.middleware.wsgi import ENVIRON_KEY
+from ap4r.outbox.handle import Handle
+
+
+def delivery_of(environ: Mapping[str, Any]) -> Delivery | None:
+    """Give the verified delivery that a request is, else None. No header of a request can make one."""
+    handle = environ.get(ENVIRON_KEY)
+    return handle.delivery if isinstance(handle, Handle) else None

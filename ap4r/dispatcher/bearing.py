@@ -1,0 +1,47 @@
+"""How a server wants to be called: by which Host and scheme, and with whose signature. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from ap4r.settings import Settings
+from ap4r.signing import Secret
+from ap4r.target import Target
+from ap4r.upstreams import secrets_of
+
+
+@dataclass(frozen=True, slots=True)
+class Bearing:
+    """What a request says of itself beside its message. Empty is what the connection itself says, and unsigned."""
+
+    host: str = ""
+    scheme: str = ""
+    secrets: tuple[Secret, ...] = ()
+
+
+PLAIN = Bearing()
+
+
+class Bearings:
+    """The bearing of every target. A secret signs for the upstream or host that it belongs to, and no other."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._upstreams = {
+            one.name: Bearing(one.host, one.scheme, one.secrets)
+            for one in settings.upstreams
+            if one.host or one.scheme or one.secrets
+        }
+        self._hosts = settings.hosts
+        self._of_origin = lru_cache(maxsize=4_096)(self._look)
+
+    def of(self, target: Target) -> Bearing:
+        """Give the bearing of a call to a target."""
+        if target.upstream is not None:
+            # Even where an absolute URL leads to the same server: what it is called by is all that is known of it.
+            return self._upstreams.get(target.upstream, PLAIN)
+        return self._of_origin(target.origin) if self._hosts else PLAIN
+
+    def _look(self, origin: str) -> Bearing:
+        secrets = secrets_of(origin, self._hosts)
+        return Bearing(secrets=secrets) if secrets else PLAIN

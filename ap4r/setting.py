@@ -1,0 +1,82 @@
+"""One setting: its default, meaning and range, and whether a value that somebody gave is one. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import Field, field
+from typing import Any
+
+from ap4r.errors import ConfigError, shortened
+
+MOST = 2**31 - 1  #: of every number: 68 years, 2 GiB; what timers and databases still bear
+_TABLE_PREFIX = re.compile(r"(?!sqlite_)[a-z_][a-z0-9_]{0,31}", re.IGNORECASE)
+_TRUE, _FALSE = frozenset({"1", "true", "yes", "on"}), frozenset({"0", "false", "no", "off"})
+
+
+def setting(
+    default: Any,
+    says: str,
+    *,
+    least: float | None = None,
+    choices: tuple[str, ...] = (),
+    parse: Callable[..., object] | None = None,
+    table: bool = False,
+) -> Any:
+    """Describe a setting as a field of a dataclass.
+
+    :param parse: reads a value instead of `checked`; a `table` cannot be given as a variable.
+    """
+    metadata = {"says": says, "least": least, "choices": choices, "parse": parse, "table": table}
+    return field(default=default, metadata=metadata)
+
+
+def checked(name: str, where: str, spec: Field[Any], value: object) -> object:
+    """Give a value of the setting's own type and within its range."""
+
+    def refused(problem: str) -> ConfigError:
+        return ConfigError(name, f"in {where}: {shortened(value)} {problem}")
+
+    default, least, choices = spec.default, spec.metadata["least"], spec.metadata["choices"]
+    if isinstance(default, bool):
+        if not isinstance(value, bool):
+            raise refused("is neither true nor false")
+        return value
+    if isinstance(default, (int, float)):
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise refused("is not a number")
+        if not least <= value <= MOST:  # so written that NaN is refused
+            raise refused(f"is not a number from {least} up to {MOST:,}")
+        if isinstance(default, int) and value != int(value):
+            raise refused("is not a whole number")
+        return int(value) if isinstance(default, int) else float(value)
+    texts: Sequence[Any] = value if isinstance(default, tuple) and isinstance(value, (list, tuple)) else [value]
+    if not (texts or default == ()) or not all(isinstance(text, str) for text in texts):
+        raise refused("is not a list of strings" if isinstance(default, tuple) else "is not a string")
+    if not all(text and text == text.strip() and text.isprintable() for text in texts):
+        raise refused("is empty, or has blanks at its ends or a control character")
+    if choices and value not in choices:
+        raise refused(f"is not one of {', '.join(choices)}")
+    if name == "table_prefix" and not _TABLE_PREFIX.fullmatch(texts[0]):
+        raise refused("is not a name of at most 32 letters, digits and _ (and sqlite_ is SQLite's own)")
+    return tuple(texts) if isinstance(default, tuple) else texts[0]
+
+
+def from_text(name: str, variable: str, default: object, text: str) -> object:
+    """Read a variable as what the setting is; what cannot be read stays text, to be refused as every other."""
+    text = text.strip()
+    if not text:
+        raise ConfigError(name, f"in {variable}: it is empty; give a value, or unset it")
+    if isinstance(default, bool):
+        return True if text.lower() in _TRUE else False if text.lower() in _FALSE else text
+    if isinstance(default, (int, float)):
+        for number in (int, float):
+            try:
+                return number(text)
+            except ValueError:
+                continue
+    if name in ("secrets", "stores"):
+        return text.split()  # a comma stands between the hosts of one store
+    if isinstance(default, tuple):
+        return [part.strip() for part in text.split(",") if part.strip()]
+    return text

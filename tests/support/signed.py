@@ -1,0 +1,50 @@
+"""Secrets for tests, and requests as the dispatcher signs them, on the environ's side of a WSGI server."""
+
+from __future__ import annotations
+
+import base64
+import io
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+from ap4r.dispatcher.bearing import Bearing
+from ap4r.dispatcher.request import Request, build_request
+from ap4r.outcome import DeliveryRules
+from ap4r.signing import Secret
+from ap4r.storage.store import Lease
+from tests.support.factories import NOW, message
+from tests.support.wire import make_environ
+
+
+def secret_text(number: int) -> str:
+    """Write the secret of this number."""
+    return "whsec_" + base64.b64encode(bytes([number]) * 32).decode()
+
+
+def secret(number: int) -> Secret:
+    """Give the secret of this number."""
+    return Secret.from_text(secret_text(number))
+
+
+def signed_request(
+    *secrets: Secret, url: str = "http://10.0.0.5:8000/async/work?a=1", now: float = NOW, **described: Any
+) -> Request:
+    """Build the request of a message's second attempt, signed by these."""
+    lease = Lease(message(**{"body": b"id=12", **described}), 1, b"t", 2, 0, 0, 0.0, None)
+    return build_request(
+        lease, url, lease.history(0.0), DeliveryRules(), now=now, span_id="00f067aa0ba902b7",
+        bearing=Bearing(secrets=secrets),
+    )  # fmt: skip
+
+
+def environ_of(request: Request, **more: Any) -> dict[str, Any]:
+    """Give the environ that a server makes of a request."""
+    resource = "/" + request.url.split("/", 3)[3]
+    path, _, query = resource.partition("?")
+    environ = make_environ(request.method, unquote_to_bytes(path).decode("latin-1"), query)
+    for name, values in request.headers.items():
+        key = name.decode().upper().replace("-", "_")
+        environ[key if key == "CONTENT_TYPE" else f"HTTP_{key}"] = ",".join(value.decode("latin-1") for value in values)
+    environ["wsgi.input"] = io.BytesIO(request.body)
+    environ["CONTENT_LENGTH"] = str(len(request.body))
+    return {**environ, **more}

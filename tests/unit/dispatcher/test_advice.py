@@ -1,0 +1,84 @@
+"""advice: why an application turned a delivery away, and which setting lets it in."""
+
+from __future__ import annotations
+
+import pytest
+
+from ap4r import events
+from ap4r.dispatcher.advice import AGAIN_SECONDS, MOST_REMEMBERED, Advice, advise
+from ap4r.dispatcher.bearing import PLAIN, Bearing
+from ap4r.outcome import Answer, Fault, Reason
+from ap4r.settings import Settings
+from tests.support.factories import message
+from tests.support.signed import secret
+from tests.unit.dispatcher.world import World, http
+
+HTTPS = Bearing("shop.example.com", "https", (secret(1),))
+
+
+@pytest.mark.parametrize(
+    ("answer", "bearing", "words"),
+    [
+        (Answer(301, {"location": "https://shop.example.com/do"}), PLAIN, "SECURE_SSL_REDIRECT); set scheme"),
+        (Answer(308, {"location": "https://10.0.0.5:8000/do"}), PLAIN, "set scheme"),
+        (Answer(301, {"location": "https://shop.example.com/do"}), HTTPS, "SECURE_PROXY_SSL_HEADER"),
+        (Answer(301, {"location": "http://www.example.com/do"}), PLAIN, "set host of [upstreams.app] to 'www.example"),
+        (Answer(301, {"location": "/do/"}), HTTPS, "'/do/', with another slash"),
+        (Answer(302, {"location": "/login?next=secret"}), HTTPS, "is a login asked for"),
+        (Answer(301), PLAIN, "never followed"),
+        (Answer(301, {"location": "http://[bad"}), PLAIN, "never followed"),
+        (Answer(400), PLAIN, "ALLOWED_HOSTS); set host of [upstreams.app]"),
+        (Answer(400), HTTPS, "answer to the host shop.example.com"),
+        (Answer(403), PLAIN, "ap4r init"),
+        (Answer(403), HTTPS, "ap4r.contrib.django"),
+        (Answer(403, body=b"ap4r: this path takes signed deliveries only.\n"), PLAIN, "a secret is missing"),
+        (Answer(403, body=b"ap4r: this path takes signed deliveries only.\n"), HTTPS, "does not share"),
+    ],
+)
+def test_the_likely_cause_and_the_setting_are_named(answer, bearing, words):
+    """A redirect, a 400 or a 403 is explained by what is set and what is not; no query and no secret is quoted."""
+    advice = advise(answer, "/do?token=secret", "app", bearing)
+    assert words in advice
+    assert "=secret" not in advice
+
+
+@pytest.mark.parametrize("status", [401, 404, 409, 422, 429, 500, 503, 410, 200])
+def test_other_answers_are_the_handlers_business(status):
+    """Nothing is guessed about them."""
+    assert advise(Answer(status), "/do", "app", PLAIN) is None
+
+
+def test_only_the_own_application_is_advised_on():
+    """What another host answers is not ours to set; nor is there advice where no answer came."""
+    advice = Advice()
+    assert advice.about(message(url="http://a.example/", upstream=None), PLAIN, Answer(403), 0.0) is None
+    assert advice.about(message(), PLAIN, Fault(Reason.RESET, True, status=403), 0.0) is None
+    assert advice.about(message(), PLAIN, Answer(403), 0.0)
+
+
+def test_the_same_is_said_once_in_a_while():
+    """A thousand refusals of a queue are one line in ten minutes; another queue or status is another line."""
+    advice = Advice()
+    told = [advice.about(message(), PLAIN, Answer(403), float(second)) for second in range(int(AGAIN_SECONDS) + 1)]
+    assert [second for second, one in enumerate(told) if one] == [0, AGAIN_SECONDS]
+    assert advice.about(message("queue.b"), PLAIN, Answer(403), 1.0)
+    assert advice.about(message(), PLAIN, Answer(400), 1.0)
+
+
+def test_what_is_remembered_is_bounded():
+    """Queues without number cost no memory without end."""
+    advice = Advice()
+    for number in range(MOST_REMEMBERED * 2 + 1):
+        advice.about(message(f"queue.{number}"), PLAIN, Answer(403), 0.0)
+    assert len(advice._told_at) <= MOST_REMEMBERED
+
+
+def test_a_dispatcher_tells_it():
+    """The event comes with the call's end, for the target as a whole."""
+    world = World(Settings(bell="none", listen="none", app_urls=("http://a:1",))).start()
+    world.targets.scripts["/do"] = http(301, b"", "Location: https://a/do")
+    world.put(message(), message())
+    world.pass_time(1.0)
+    [told] = world.told(events.TurnedAway)
+    assert (told.status, told.target) == (301, "/do")
+    assert "scheme" in told.advice

@@ -1,0 +1,232 @@
+"""Who shares a secret with whom: the tables of ap4r.toml, and secrets that never show themselves."""
+
+from __future__ import annotations
+
+import base64
+import pickle
+import traceback
+
+import pytest
+
+from ap4r.errors import ConfigError, shortened
+from ap4r.settings import Settings, load_settings, parse_settings
+from ap4r.signing import Secret
+from ap4r.upstreams import HostSettings, secrets_of
+
+
+def _text(number: int, size: int = 24) -> str:
+    return "whsec_" + base64.b64encode(bytes([number]) * size).decode()
+
+
+ONE, TWO, THREE = (_text(number) for number in (1, 2, 3))
+
+
+def _secrets(*texts: str) -> tuple[Secret, ...]:
+    return tuple(Secret.from_text(text) for text in texts)
+
+
+def _parse(table, environ=None, overrides=None, read_secret=None):
+    more = () if read_secret is None else (read_secret,)
+    return parse_settings(table, environ or {}, overrides or {}, "/srv/shop", *more)
+
+
+def test_the_table_of_app_and_the_short_spelling_are_one():
+    """`[upstreams.app]` with servers and secrets gives the very settings that app_urls and secrets give."""
+    long = _parse({"upstreams": {"app": {"servers": ["http://a:1/"], "secrets": [ONE, TWO]}}})
+    assert long == _parse({"app_urls": "http://a:1", "secrets": [ONE, TWO]})
+    app = long.upstream("app")
+    assert (app.servers, app.secrets) == (("http://a:1",), _secrets(ONE, TWO))
+
+
+def test_host_and_scheme_stand_beside_the_short_spelling():
+    """`[upstreams.app]` may say only what the short spelling cannot."""
+    settings = _parse({"app_urls": "http://a:1", "upstreams": {"app": {"host": "Shop.Example.com", "scheme": "https"}}})
+    app = settings.upstream("app")
+    assert (app.host, app.scheme, app.servers) == ("shop.example.com", "https", ("http://a:1",))
+
+
+@pytest.mark.parametrize(("short", "own"), [("app_urls", "servers"), ("secrets", "secrets")])
+def test_one_place_of_a_file_says_it(short, own):
+    """The same thing said twice in one file is refused; nobody has to know which would win."""
+    value = "http://a:1" if own == "servers" else [ONE]
+    with pytest.raises(ConfigError, match="leave one out"):
+        _parse({short: value, "upstreams": {"app": {own: value}}})
+
+
+def test_a_later_source_wins_over_the_table():
+    """A variable, and an argument over it, replace what the table says."""
+    table = {"upstreams": {"app": {"servers": ["http://a:1"], "secrets": [ONE], "host": "shop.example.com"}}}
+    settings = _parse(table, {"AP4R_SECRETS": TWO, "AP4R_APP_URLS": "http://b:1"}, {"secrets": [THREE]})
+    app = settings.upstream("app")
+    assert (app.servers, app.secrets, app.host) == (("http://b:1",), _secrets(THREE), "shop.example.com")
+
+
+def test_the_variable_takes_several_secrets_with_blanks_between():
+    """AP4R_SECRETS is for the simple case, rotation included."""
+    assert _parse({}, {"AP4R_SECRETS": f" {ONE}  {TWO}\n"}).secrets == _secrets(ONE, TWO)
+
+
+def test_a_secret_given_twice_signs_once():
+    """A secret that stands in two places of a list is one secret."""
+    assert _parse({"secrets": [ONE, TWO, ONE]}).secrets == _secrets(ONE, TWO)
+
+
+def test_a_secret_may_be_given_by_reference(tmp_path):
+    """A variable or a file may hold it, one or several, so that ap4r.toml holds none."""
+    (tmp_path / "held").write_text(f"{TWO}\n{THREE}\n")
+    config = tmp_path / "ap4r.toml"
+    config.write_text('secrets = ["env:SHOP_SECRET", "file:held"]')
+    assert load_settings(config, {"SHOP_SECRET": ONE}).secrets == _secrets(ONE, TWO, THREE)
+    absolute = load_settings(config, {"SHOP_SECRET": ONE, "AP4R_SECRETS": f"file:{tmp_path}/held"})
+    assert absolute.secrets == _secrets(TWO, THREE)
+
+
+@pytest.mark.parametrize("reference", ["env:NOT_THERE", "file:not-there", "file:", "env:", "file:/", "env:EMPTY"])
+def test_a_reference_to_nothing_is_refused(reference, tmp_path):
+    """A missing variable or file stops the start, and the error names it."""
+    with pytest.raises(ConfigError, match=r"secrets: in the arguments: secret 1 of 1"):
+        load_settings(None, {"EMPTY": " "}, secrets=[reference], store=f"sqlite:///{tmp_path}/a.db")
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        ONE.removeprefix("whsec_"),
+        "WHSEC_" + ONE.removeprefix("whsec_"),
+        "whsec_",
+        "whsec_***" + ONE,
+        "whsec_" + "A" * 31,
+        _text(9, 23),
+        _text(9, 65),
+        " " + ONE,
+        ONE + " ",
+        "hunter2hunter2hunter2hunter2hunter2",
+    ],
+)
+@pytest.mark.parametrize("place", ["flat", "variable", "app", "hosts", "senders", "reference"])
+def test_a_bad_secret_is_refused_and_not_shown(bad, place):
+    """What is no secret of Standard Webhooks stops the start; neither error nor traceback quotes it."""
+    given = [ONE, bad]
+    calls = {
+        "flat": lambda: _parse({"secrets": given}),
+        "variable": lambda: _parse({}, {"AP4R_SECRETS": bad.strip() if bad.strip() != ONE else "x" + ONE}),
+        "app": lambda: _parse({"upstreams": {"app": {"secrets": given}}}),
+        "hosts": lambda: _parse({"hosts": {"a.example": {"secrets": given}}}),
+        "senders": lambda: _parse({"senders": {"a": {"secrets": given}}}),
+        "reference": lambda: _parse({"secrets": ["env:A"]}, read_secret=lambda _: "y" + bad.replace(" ", "_")),
+    }
+    with pytest.raises(ConfigError) as refused:
+        calls[place]()
+    told = "".join(traceback.format_exception(refused.value, chain=True))
+    core = bad.strip().removeprefix("whsec_")
+    assert len(core) < 5 or core not in told
+    assert "secret" in refused.value.problem
+
+
+@pytest.mark.parametrize("size", [24, 32, 64])
+def test_sizes_that_standard_webhooks_allows_are_taken(size):
+    """24 to 64 bytes."""
+    assert len(_parse({"secrets": [_text(7, size)]}).secrets) == 1
+
+
+def test_a_secret_never_shows_itself():
+    """repr, str, format and the settings that hold it tell nothing; a fingerprint tells it from others."""
+    settings = _parse(
+        {"secrets": [ONE], "hosts": {"a.example": {"secrets": [TWO]}}, "senders": {"b": {"secrets": TWO}}}
+    )
+    shown = f"{settings!r} {settings} {settings.secrets[0]:} {settings.upstreams!r}"
+    for text in (ONE, TWO):
+        assert text.removeprefix("whsec_") not in shown
+        assert repr(base64.b64decode(text.removeprefix("whsec_")))[2:-1] not in shown
+    first, second = (Secret.from_text(text).fingerprint for text in (ONE, TWO))
+    assert first != second
+    assert ONE not in shortened({"secret": ONE})
+    assert pickle.loads(pickle.dumps(settings)) == settings
+
+
+@pytest.mark.parametrize(
+    ("key", "url", "signed"),
+    [
+        ("api.example.com", "https://api.example.com/x", True),
+        ("api.example.com", "http://api.example.com:8080/x", True),
+        ("API.example.com", "https://api.example.com/x", True),
+        ("api.example.com:8443", "https://api.example.com:8443/x", True),
+        ("api.example.com:8443", "https://api.example.com/x", False),
+        ("api.example.com:443", "https://api.example.com/x", True),
+        ("api.example.com:443", "http://api.example.com/x", False),
+        ("api.example.com:80", "http://api.example.com/x", True),
+        ("api.example.com", "https://api.example.com.evil.example/x", False),
+        ("api.example.com", "https://xapi.example.com/x", False),
+        ("127.0.0.1", "http://127.0.0.1:9/x", True),
+        ("[::1]:9", "http://[::1]:9/x", True),
+        ("bücher.example", "http://xn--bcher-kva.example/x", True),
+    ],
+)
+def test_a_host_has_its_own_secrets(key, url, signed):
+    """A host with a port means that port, one without every port; nothing else gets the signature."""
+    hosts = _parse({"hosts": {key: {"secrets": [ONE]}}}).hosts
+    assert secrets_of(url, hosts) == (_secrets(ONE) if signed else ())
+
+
+def test_the_table_with_the_port_goes_first():
+    """Of two tables for a host the one with the very port counts, in whatever order they stand."""
+    for tables in ({"a.example": [ONE], "a.example:81": [TWO]}, {"a.example:81": [TWO], "a.example": [ONE]}):
+        hosts = _parse({"hosts": {key: {"secrets": of} for key, of in tables.items()}}).hosts
+        assert secrets_of("http://a.example:81/", hosts) == _secrets(TWO)
+        assert secrets_of("http://a.example/", hosts) == _secrets(ONE)
+
+
+@pytest.mark.parametrize(
+    ("table", "hint"),
+    [
+        ({"upstreams": 1}, "table of tables"),
+        ({"upstreams": {"app": 1}}, "not a table"),
+        ({"upstreams": {"search": {"servers": ["http://a"]}}}, "only upstream"),
+        ({"upstreams": {"app": {"hosts": "a"}}}, "known are servers, host"),
+        ({"upstreams": {"app": {"host": "http://a"}}}, "not of the form"),
+        ({"upstreams": {"app": {"host": "a/b"}}}, "not of the form"),
+        ({"upstreams": {"app": {"host": ""}}}, "not of the form"),
+        ({"upstreams": {"app": {"host": 7}}}, "not of the form"),
+        ({"upstreams": {"app": {"host": "a\r\nX: y"}}}, "not of the form"),
+        ({"upstreams": {"app": {"host": "a:99999"}}}, "port"),
+        ({"upstreams": {"app": {"scheme": "ftp"}}}, "http, https"),
+        ({"upstreams": {"app": {"scheme": ["https"]}}}, "http, https"),
+        ({"upstreams": {"app": {"servers": ["ftp://a"]}}}, "not of the form"),
+        ({"upstreams": {"app": {"servers": 7}}}, "list of strings"),
+        ({"hosts": {"a b": {"secrets": []}}}, "not of the form"),
+        ({"hosts": {"a": {"secret": []}}}, "known are secrets"),
+        ({"hosts": {"a": {"secrets": {"a": "b"}}}}, "list of strings"),
+        ({"senders": {"Stripe Inc": {"secrets": [ONE]}}}, "a-z"),
+        ({"senders": {"ap4r": {"secrets": [ONE]}}}, "not ap4r"),
+        ({"senders": {"stripe": {"secrets": []}}}, "without secrets"),
+        ({"senders": {"stripe": {}}}, "without secrets"),
+    ],
+)
+def test_a_table_that_means_nothing_is_refused(table, hint):
+    """A slip of the pen in a table stops the start and says what to write."""
+    with pytest.raises(ConfigError) as refused:
+        _parse(table)
+    assert hint in str(refused.value)
+    assert refused.value.setting.startswith(next(iter(table)))
+
+
+def test_senders_may_be_given_short_as_an_argument():
+    """`AP4RMiddleware(app, senders={"stripe": ["whsec_…"]})` says what the table says."""
+    long = _parse({"senders": {"stripe": {"secrets": [ONE]}}})
+    assert _parse({}, {}, {"senders": {"stripe": [ONE]}}).senders == long.senders
+    assert _parse({}, {}, {"senders": {"stripe": ONE}}).senders == long.senders
+
+
+def test_a_variable_does_not_replace_tables():
+    """AP4R_HOSTS and the like are somebody else's variables: tables stand in the file."""
+    assert _parse({}, {"AP4R_HOSTS": "x", "AP4R_HOST": "y", "AP4R_UPSTREAMS": ""}) == _parse({})
+
+
+def test_settings_made_by_hand_have_the_upstream_too():
+    """The upstream `app` is there however the settings came to be, and follows a change of the short spelling."""
+    assert Settings(app_urls=("http://a:1",)).upstream("app").servers == ("http://a:1",)
+    assert Settings().upstream("search").servers == ()
+    assert (
+        HostSettings(host="a", port=None, secrets=())
+        in Settings(hosts=(HostSettings(host="a", port=None, secrets=()),)).hosts
+    )
