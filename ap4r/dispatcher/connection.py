@@ -23,6 +23,7 @@ from ap4r.dispatcher.wire import ReceivedHeaders
 
 #: A head longer than this is no answer but an attack or a defect.
 MOST_HEAD_BYTES = 64 * 1024
+_WHOLE = Failure(ResponseDone())
 _WITH_CONTENT = frozenset({b"POST", b"PUT", b"PATCH"})
 
 
@@ -202,7 +203,7 @@ class _Exchange:
             self.cut_off(Failure(self._problem))
             self._connection.abort()
         elif self.complete and response is not None:
-            response.end(Failure(ResponseDone()))
+            response.end(_WHOLE)
 
     def cut_off(self, reason: Failure) -> None:
         """Note that no more will come."""

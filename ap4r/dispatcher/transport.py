@@ -25,7 +25,7 @@ from ap4r.dispatcher.classify import answer_of, fault_of
 from ap4r.dispatcher.connection import Connection, ConnectionFactory
 from ap4r.dispatcher.pool import Pool, Server
 from ap4r.dispatcher.request import Request
-from ap4r.dispatcher.wire import NO_COOKIES, Body, Reader, SentHeaders, prepared_url
+from ap4r.dispatcher.wire import NO_COOKIES, Body, Reader, SentHeaders, as_it_is, prepared_url
 from ap4r.outcome import Exchange, Reason
 
 _JUDGED_HEADERS = ("retry-after", "ap4r-retry", "location")
@@ -131,7 +131,7 @@ class Call:
         self._deadline = clock.callLater(timeout_seconds, self.cut, Reason.TIMEOUT)
         headers = {**request.headers, b"connection": [b"close"]} if self._fresh else request.headers
         try:
-            pending = HTTPClient(self, NO_COOKIES).request(
+            pending = HTTPClient(self, NO_COOKIES, as_it_is).request(
                 request.method,
                 prepared_url(request.url),
                 headers=SentHeaders(headers),
@@ -159,7 +159,7 @@ class Call:
         self._abort()
 
     def request(self, method: bytes, uri: bytes, headers: Any = None, bodyProducer: Any = None) -> Deferred[IResponse]:
-        """Send a request for treq (IAgent), whose headers and body are the `SentHeaders` and `Body` that it was given."""
+        """Send a request for treq (IAgent), given `SentHeaders` and a `Body`."""
         uri_parts, server, line = _taken_apart(method, uri)
         head = line + headers.head(uri_parts.netloc)
         connection = None if self._fresh else self._transport.kept.take(server)
@@ -199,7 +199,7 @@ class Call:
         if self._done is None:
             return
         # A body without a length ends with its connection (RFC 9112, 6.3): that is all that can be known of it.
-        if not reason.check(ResponseDone, PotentialDataLoss):
+        if not isinstance(reason.value, (ResponseDone, PotentialDataLoss)):
             self._failed(reason)
             return
         bounds, response = self._transport.bounds, self._response

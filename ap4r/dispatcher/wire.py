@@ -7,7 +7,7 @@ It knows nothing of messages.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from http.cookiejar import CookieJar
 from typing import Any, cast
@@ -156,8 +156,17 @@ class Body:
         """Nothing to stop."""
 
 
+def as_it_is(data: Any) -> Any:
+    """Give a body that is a producer already: treq would look for an adapter."""
+    return data
+
+
 class _NoCookies(CookieJar):
     """Keeps nothing: a target must not see what another, or an earlier message, was given."""
+
+    def __iter__(self) -> Iterator[Any]:
+        """Give none."""
+        return iter(())
 
     def add_cookie_header(self, request: Any) -> None:
         """Add none."""
