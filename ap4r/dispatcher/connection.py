@@ -12,15 +12,18 @@ import httptools
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IProtocol
 from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.tcp import Connection as TCPConnection
 from twisted.python.failure import Failure
 from twisted.web.client import ResponseDone, ResponseFailed, ResponseNeverReceived
 from twisted.web.http import PotentialDataLoss
-from twisted.web.http_headers import Headers
-from twisted.web.iweb import IBodyProducer, IResponse
+from twisted.web.iweb import IResponse
 from zope.interface import implementer
+
+from ap4r.dispatcher.wire import ReceivedHeaders
 
 #: A head longer than this is no answer but an attack or a defect.
 MOST_HEAD_BYTES = 64 * 1024
+_WHOLE = Failure(ResponseDone())
 _WITH_CONTENT = frozenset({b"POST", b"PUT", b"PATCH"})
 
 
@@ -37,29 +40,42 @@ class Connection(Protocol):
     def __init__(self, idle: Callable[[Connection], None]) -> None:
         self._idle = idle
         self._exchange: _Exchange | None = None
+        self._may_send = False  # without the reactor: nothing is waiting to be written
         self.lost = False
 
-    def send(self, method: bytes, resource: bytes, headers: Headers, body: IBodyProducer | None) -> Deferred[IResponse]:
-        """Write a request, its Host among `headers`; fires with its response when the head has come.
+    def connectionMade(self) -> None:
+        """Find out whether the connection is a plain one."""
+        transport = cast(Any, self.transport)
+        self._may_send = isinstance(transport, TCPConnection) and not transport.TLS
+
+    def send(self, method: bytes, head: bytes, body: bytes) -> Deferred[IResponse]:
+        """Write a request; fires with its response when the head has come.
 
         It fails with ResponseNeverReceived when the connection ends before that, and with NotHttp when what
         comes is not HTTP. Cancelling it ends the connection.
+
+        :param head: the request line and the headers, without a Content-Length and without the last empty line.
         """
         assert self._exchange is None and not self.lost
         exchange = self._exchange = _Exchange(self, method == b"HEAD")
-        transport = cast(Any, self.transport)
-        lines = [method, b" ", resource, b" HTTP/1.1"]
-        for name, values in headers.getAllRawHeaders():
-            for value in values:
-                lines += (b"\r\n", name, b": ", value)
-        if body is not None:
-            lines.append(b"\r\ncontent-length: %d\r\n\r\n" % cast(int, body.length))
+        if body or method in _WITH_CONTENT:
+            self._write(b"%scontent-length: %d\r\n\r\n%s" % (head, len(body), body))
         else:
-            lines.append(b"\r\ncontent-length: 0\r\n\r\n" if method in _WITH_CONTENT else b"\r\n\r\n")
-        transport.write(b"".join(lines))
-        if body is not None:
-            body.startProducing(transport)
+            self._write(head + b"\r\n")
         return exchange.answered
+
+    def _write(self, data: bytes) -> None:
+        # A socket mostly takes a request at once; asking the reactor to wait until it can costs more than the sending.
+        if self._may_send:
+            try:
+                sent = cast(Any, self.transport).getHandle().send(data)
+            except OSError:
+                sent = 0  # Twisted tells, when it finds the same
+            if sent == len(data):
+                return
+            self._may_send = False
+            data = data[sent:]
+        cast(Any, self.transport).write(data)
 
     def abort(self) -> None:
         """End the connection at once."""
@@ -187,7 +203,7 @@ class _Exchange:
             self.cut_off(Failure(self._problem))
             self._connection.abort()
         elif self.complete and response is not None:
-            response.end(Failure(ResponseDone()))
+            response.end(_WHOLE)
 
     def cut_off(self, reason: Failure) -> None:
         """Note that no more will come."""
@@ -216,10 +232,8 @@ class _Response:
         self.version = (b"HTTP", int(major), int(minor or 0))
         self.code: int = parser.get_status_code()
         self.phrase = phrase
-        self.headers = Headers()
+        self.headers = ReceivedHeaders(headers)
         self.length: Any = _length(headers)
-        for name, value in headers:
-            self.headers.addRawHeader(name, value)
         self._connection = connection
         self._reader: Any = None
         self._waiting: list[bytes] = []

@@ -18,15 +18,14 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 from twisted.web.client import URI, ResponseDone
 from twisted.web.http import PotentialDataLoss
-from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgent, IAgentEndpointFactory, IBodyProducer, IResponse
+from twisted.web.iweb import IAgent, IAgentEndpointFactory, IResponse
 from zope.interface import implementer
 
 from ap4r.dispatcher.classify import answer_of, fault_of
 from ap4r.dispatcher.connection import Connection, ConnectionFactory
 from ap4r.dispatcher.pool import Pool, Server
 from ap4r.dispatcher.request import Request
-from ap4r.dispatcher.wire import NO_COOKIES, Body, Reader, prepared_url
+from ap4r.dispatcher.wire import NO_COOKIES, Body, Reader, SentHeaders, as_it_is, prepared_url
 from ap4r.outcome import Exchange, Reason
 
 _JUDGED_HEADERS = ("retry-after", "ap4r-retry", "location")
@@ -130,11 +129,12 @@ class Call:
         """Send the request."""
         clock = self._transport.clock
         self._deadline = clock.callLater(timeout_seconds, self.cut, Reason.TIMEOUT)
+        headers = {**request.headers, b"connection": [b"close"]} if self._fresh else request.headers
         try:
-            pending = HTTPClient(self, NO_COOKIES).request(
+            pending = HTTPClient(self, NO_COOKIES, as_it_is).request(
                 request.method,
                 prepared_url(request.url),
-                headers=Headers(request.headers),
+                headers=SentHeaders(headers),
                 data=cast(Any, Body(request.body)) if request.body else None,
                 cookies=NO_COOKIES,
                 allow_redirects=False,
@@ -158,23 +158,13 @@ class Call:
         self._failed(None)
         self._abort()
 
-    def request(
-        self, method: bytes, uri: bytes, headers: Headers | None = None, bodyProducer: IBodyProducer | None = None
-    ) -> Deferred[IResponse]:
-        """Send a request for treq (IAgent)."""
-        assert headers is not None
-        # treq asks for gzip behind our back. A compressed answer has no honest size, and nobody asked for it.
-        asked = headers.getRawHeaders(b"accept-encoding", [])[:-1]
-        headers.setRawHeaders(b"accept-encoding", asked or [b"identity"])
-        uri_parts, server, resource, host = _taken_apart(uri)
-        _check(method, headers)
-        if not headers.hasHeader(b"host"):
-            headers.setRawHeaders(b"host", [host])
-        if self._fresh:
-            headers.setRawHeaders(b"connection", [b"close"])
+    def request(self, method: bytes, uri: bytes, headers: Any = None, bodyProducer: Any = None) -> Deferred[IResponse]:
+        """Send a request for treq (IAgent), given `SentHeaders` and a `Body`."""
+        uri_parts, server, line = _taken_apart(method, uri)
+        head = line + headers.head(uri_parts.netloc)
         connection = None if self._fresh else self._transport.kept.take(server)
         if connection is not None:
-            sent = self._send(connection, method, resource, headers, bodyProducer)
+            sent = self._send(connection, method, head, bodyProducer)
         else:
             transport = self._transport
             self._connect_deadline = transport.clock.callLater(
@@ -182,17 +172,10 @@ class Call:
             )
             idle = _let_go if self._fresh else partial(transport.kept.keep, server)
             connecting: Deferred[Any] = transport.endpoints.endpointForURI(uri_parts).connect(ConnectionFactory(idle))
-            sent = connecting.addCallback(self._send, method, resource, headers, bodyProducer)
-        return sent.addCallback(_without_encoding)
+            sent = connecting.addCallback(self._send, method, head, bodyProducer)
+        return sent
 
-    def _send(
-        self,
-        connection: Connection,
-        method: bytes,
-        resource: bytes,
-        headers: Headers,
-        body: IBodyProducer | None,
-    ) -> Deferred[IResponse]:
+    def _send(self, connection: Connection, method: bytes, head: bytes, body: Body | None) -> Deferred[IResponse]:
         if self._connect_deadline is not None and self._connect_deadline.active():
             self._connect_deadline.cancel()
         if self._done is None or not self._may_write():
@@ -201,7 +184,7 @@ class Call:
             raise _NotNow
         self._connection = connection
         self._called = True
-        return connection.send(method, resource, headers, body)
+        return connection.send(method, head, body.whole if body else b"")
 
     def _headers_came(self, response: Any) -> None:
         self._pending = None
@@ -216,7 +199,7 @@ class Call:
         if self._done is None:
             return
         # A body without a length ends with its connection (RFC 9112, 6.3): that is all that can be known of it.
-        if not reason.check(ResponseDone, PotentialDataLoss):
+        if not isinstance(reason.value, (ResponseDone, PotentialDataLoss)):
             self._failed(reason)
             return
         bounds, response = self._transport.bounds, self._response
@@ -258,22 +241,19 @@ class Call:
 
 
 @lru_cache(maxsize=4_096)
-def _taken_apart(url: bytes) -> tuple[URI, Server, bytes, bytes]:
-    if not _VISIBLE.fullmatch(url):
-        raise ValueError("a URL is made of visible ASCII characters")
-    parts = URI.fromBytes(url)
-    return parts, (parts.scheme, parts.host, parts.port), parts.originForm, parts.netloc
+def _taken_apart(method: bytes, url: bytes) -> tuple[URI, Server, bytes]:
+    """Give a URL's parts, its server and the request line (RFC 9112, 3).
 
+    What would blur where that line ends is refused before any connection is made for it.
 
-def _check(method: bytes, headers: Headers) -> None:
-    """Refuse what would blur where a line of the request ends, before any connection is made for it.
-
-    :raises ValueError: saying what is wrong. Twisted's `Headers` has put every value on one line already.
+    :raises ValueError: saying what is wrong.
     """
     if not _TOKEN.fullmatch(method):
         raise ValueError("a method is a token (RFC 9110, 9.1)")
-    if len(headers.getRawHeaders(b"host", ())) > 1:
-        raise ValueError("a request has one Host (RFC 9112, 3.2)")
+    if not _VISIBLE.fullmatch(url):
+        raise ValueError("a URL is made of visible ASCII characters")
+    parts = URI.fromBytes(url)
+    return parts, (parts.scheme, parts.host, parts.port), b"%s %s HTTP/1.1\r\n" % (method, parts.originForm)
 
 
 def _let_go(connection: Connection) -> None:
@@ -282,9 +262,3 @@ def _let_go(connection: Connection) -> None:
 
 class _NotNow(Exception):
     """The request must not be written now."""
-
-
-def _without_encoding(response: Any) -> Any:
-    # Hides the header from treq, which would decompress; the bytes stay as they came.
-    response.headers.removeHeader(b"content-encoding")
-    return response

@@ -1,11 +1,13 @@
-"""What an exchange hands to treq and Twisted: a body, a reader of the answer, a ready URL, a jar for no cookies.
+"""What an exchange hands to treq and Twisted: headers, a body, a ready URL, no cookies, a reader of the answer.
 
+All of it is in the form in which it is sent, so that the layers of treq have nothing left to copy or to parse anew.
 It knows nothing of messages.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from http.cookiejar import CookieJar
 from typing import Any, cast
@@ -15,10 +17,93 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IConsumer
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
+from twisted.web.http_headers import Headers
 from twisted.web.iweb import IBodyProducer
 from zope.interface import implementer
 
 from ap4r.outcome import Reason
+
+_TOKEN = re.compile(rb"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+
+
+#: A compressed answer has no honest size.
+_AS_IT_IS = b"Accept-Encoding: identity"
+
+
+class SentHeaders(Headers):
+    """The headers of one request, in lower case, as they are sent: what treq would add for itself is left out.
+
+    :param values: by name; nobody changes them afterwards.
+    """
+
+    __slots__ = ("_values",)
+
+    def __init__(self, values: Mapping[bytes, Sequence[bytes]]) -> None:
+        super().__init__()
+        self._values = values
+
+    def head(self, host: bytes) -> bytes:
+        """Give the header lines, each with its end.
+
+        A value of several lines is put on one, so that it cannot be taken for a header or for the end of them all
+        (RFC 9112, 5.2).
+
+        :param host: what Host says where the headers do not.
+        :raises ValueError: a name is no token (RFC 9110, 5.1), or there are two hosts (RFC 9112, 3.2).
+        """
+        values = self._values
+        lines = [] if b"host" in values else [b"Host: " + host]
+        if len(values.get(b"host", ())) > 1:
+            raise ValueError("a request has one Host (RFC 9112, 3.2)")
+        if b"accept-encoding" not in values:
+            lines.append(_AS_IT_IS)
+        lines += [_named(name) + value for name, several in values.items() for value in several]
+        head = b"\r\n".join(lines)
+        if head.count(b"\n") != len(lines) - 1 or head.count(b"\r") != len(lines) - 1:
+            head = b"\r\n".join(b" ".join(line.splitlines()) for line in lines)
+        return head + b"\r\n"
+
+    def copy(self) -> SentHeaders:
+        """Give itself: nobody changes it."""
+        return self
+
+    def hasHeader(self, name: str | bytes) -> bool:
+        """Claim to have what treq asks for, the cookies."""
+        return True
+
+    def addRawHeader(self, name: str | bytes, value: str | bytes) -> None:
+        """Leave out what treq asks for behind our back: a compressed answer."""
+
+
+class ReceivedHeaders(Headers):
+    """The headers of one response, as they came.
+
+    treq does not see a Content-Encoding, which it would take for a wish to decompress; the bytes stay as they came.
+    """
+
+    __slots__ = ("_pairs",)
+
+    def __init__(self, pairs: Sequence[tuple[bytes, bytes]]) -> None:
+        super().__init__()
+        self._pairs = pairs  # with names in lower case
+
+    def getRawHeaders(self, name: Any, default: Any = None) -> Any:
+        """Give the values of a header, as text if the name is text."""
+        wanted = (name.encode("ascii", "replace") if isinstance(name, str) else name).lower()
+        found = [value for own, value in self._pairs if own == wanted] if wanted != b"content-encoding" else []
+        if not found:
+            return default
+        return [value.decode("utf-8", "replace") for value in found] if isinstance(name, str) else found
+
+    def removeHeader(self, name: str | bytes) -> None:
+        """Remove nothing: the header that treq removes is hidden from it already."""
+
+
+@lru_cache(maxsize=4_096)
+def _named(name: bytes) -> bytes:
+    if not _TOKEN.fullmatch(name):
+        raise ValueError(f"{name!r} is no name of a header (RFC 9110, 5.1)")
+    return b"-".join(part.capitalize() for part in name.split(b"-")) + b": "
 
 
 class Reader(Protocol):
@@ -50,15 +135,15 @@ class Reader(Protocol):
 
 @implementer(IBodyProducer)
 class Body:
-    """Writes a body at once: it is in memory anyway, and Twisted's own producer takes a turn of the reactor for it."""
+    """A body that is in memory; Twisted's own producer would take a turn of the reactor for it."""
 
-    def __init__(self, body: bytes) -> None:
-        self._body = body
-        self.length = len(body)
+    def __init__(self, whole: bytes) -> None:
+        self.whole = whole
+        self.length = len(whole)
 
     def startProducing(self, consumer: IConsumer) -> Deferred[None]:
         """Write it all."""
-        consumer.write(self._body)
+        consumer.write(self.whole)
         return succeed(None)
 
     def pauseProducing(self) -> None:
@@ -71,8 +156,17 @@ class Body:
         """Nothing to stop."""
 
 
+def as_it_is(data: Any) -> Any:
+    """Give a body that is a producer already: treq would look for an adapter."""
+    return data
+
+
 class _NoCookies(CookieJar):
     """Keeps nothing: a target must not see what another, or an earlier message, was given."""
+
+    def __iter__(self) -> Iterator[Any]:
+        """Give none."""
+        return iter(())
 
     def add_cookie_header(self, request: Any) -> None:
         """Add none."""
@@ -84,10 +178,20 @@ class _NoCookies(CookieJar):
 NO_COOKIES: Any = _NoCookies()
 
 
+class _URLText(str):
+    """A URL whose bytes are known."""
+
+    encoded: bytes
+
+    def encode(self, encoding: str = "ascii", errors: str = "strict") -> bytes:
+        """Give the bytes, the same ones each time: so their hash is known to every cache."""
+        return self.encoded
+
+
 class _PreparedURL(EncodedURL):
     """A URL whose text is known: treq would normalise and write it anew for each request."""
 
-    _text: str
+    _text: _URLText
 
     def to_uri(self) -> EncodedURL:
         """Give itself: it is a URI already."""
@@ -102,5 +206,7 @@ class _PreparedURL(EncodedURL):
 def prepared_url(url: str) -> EncodedURL:
     """Give a URL for treq. It must be in the form in which it is to be sent."""
     prepared = _PreparedURL.from_text(url)
-    cast(_PreparedURL, prepared)._text = url
+    text = _URLText(url)
+    text.encoded = url.encode("ascii")
+    cast(_PreparedURL, prepared)._text = text
     return prepared
