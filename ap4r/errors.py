@@ -78,6 +78,16 @@ class PayloadNotEncodable(MessageError):
         self.advice = advice
 
 
+class MessageConflict(MessageError):
+    """A message's id is remembered for a message with other content. Nothing of its put was stored."""
+
+    def __init__(self, message_id: str) -> None:
+        super().__init__(
+            f"message {message_id}: this id was used for a message with other content; give each message its own id"
+        )
+        self.message_id = message_id
+
+
 class HandleClosed(Ap4rError):
     """`async_to` was called after the request had its verdict, so nothing could follow it any more."""
 

@@ -9,6 +9,7 @@ import ipaddress
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Union
 from urllib.parse import quote, unquote, urlsplit
 
@@ -77,11 +78,16 @@ def parse_target(given: TargetLike) -> tuple[Target, str]:
         target = _parse_again(given)
         return target, _queue_of(target)
     if isinstance(given, str):
-        target = _parse_text(given, given)
-        return target, _queue_of(target)
+        return _parse_str(given)
     if isinstance(given, Mapping):
         return _parse_mapping(given)
     raise TargetRefused(given, "give a path, an absolute URL, {'url': …} or {'controller': …, 'action': …}")
+
+
+@lru_cache(1024)  # most callers have a few targets
+def _parse_str(text: str) -> tuple[Target, str]:
+    target = _parse_text(text, text)
+    return target, _queue_of(target)
 
 
 def check_queue_name(name: object) -> str:

@@ -27,7 +27,9 @@ FIXED = frozenset(
         "table_prefix",
         "put_memory_seconds",
         "store_deadline_seconds",
+        "intake_memory_seconds",
         "listen",
+        "intake",
         "bell",
     }
 )

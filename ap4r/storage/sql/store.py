@@ -65,7 +65,7 @@ class SqlStore:
         self._rules = rules
         schema = self._schema = Schema(rules.table_prefix)
         outcomes, self._dispatchers = Outcomes(schema), Dispatchers(schema)
-        self._puts, self._claims = Puts(schema), Claims(schema, self._dispatchers)
+        self._puts, self._claims = Puts(schema, rules), Claims(schema, self._dispatchers)
         self._settlements = Settlements(schema, outcomes)
         self._rescues = Rescues(schema, self._dispatchers, outcomes, rules.delivery)
         self._dead_letters, self._figures = DeadLetters(schema), Figures(schema)
@@ -112,6 +112,10 @@ class SqlStore:
             self._group.submit(put)
         else:
             self._write_puts([put], self._rules.deadline_seconds, now)
+
+    def put_together(self, puts: Sequence[Put]) -> list[Exception | None]:
+        """Store several puts in one commit where that is possible, each by itself where not."""
+        return self._group.submit_together(puts)
 
     def register(self, owner: str, name: str, version: str, bell: str, *, now: float | None = None) -> None:
         """Make a dispatcher known."""
