@@ -7,6 +7,7 @@ import datetime
 import decimal
 import io
 import re
+from contextlib import closing
 from urllib.parse import parse_qsl
 from xml.etree import ElementTree
 
@@ -155,7 +156,7 @@ def test_multipart_is_read_back_by_werkzeug(params):
     _, form, files = parse_form_data(environ)
     read = form.to_dict()
     for name, file in files.items():
-        with file:
+        with closing(file):
             read[name] = File(file.read(), file.filename, file.mimetype)
     assert read == params
 
