@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Union
@@ -15,7 +15,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 import idna
 
-from ap4r.errors import OptionRefused, TargetRefused
+from ap4r.errors import OptionRefused, TargetRefused, shortened
 
 TargetLike = Union[str, Mapping[str, object], "Target"]
 
@@ -108,6 +108,11 @@ def check_queue_name(name: object) -> str:
     return str.__str__(name)  # a str Enum would not be written as its value everywhere
 
 
+def name_queue(words: Sequence[str]) -> str:
+    """Make a queue's name of the words that tell what is called: `queue.search.reindex`."""
+    return _name(list(words) or ["root"])
+
+
 def _parse_again(given: Target) -> Target:
     if not isinstance(given.url, str):
         raise TargetRefused(given, "its url must be a string")
@@ -134,6 +139,9 @@ def _parse_mapping(given: Mapping[str, object]) -> tuple[Target, str]:
             raise TargetRefused(given, "'controller' and 'action' are names of letters, digits, _, -, . and /")
         path = "/".join(str.__str__(name).strip("/") for name in names if isinstance(name, str))
         return _parse_text("/" + path, given), _name(path.split("/"))
+    if keys > {"controller", "action"}:
+        others = ", ".join(sorted(shortened(key, 40) for key in keys - {"controller", "action"}))
+        raise TargetRefused(given, f"unknown keys {others}; only routes=… gives a place to other values; use params")
     unknown = sorted(str(key) for key in keys - {"url", "controller", "action"})
     problem = f"unknown keys {', '.join(unknown)}; " if unknown else ""
     raise TargetRefused(given, problem + "a mapping has either 'url', or 'controller' and 'action'")

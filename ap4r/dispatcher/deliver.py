@@ -18,10 +18,12 @@ from ap4r import events as happened
 from ap4r.dispatcher.advice import Advice
 from ap4r.dispatcher.balance import Upstream
 from ap4r.dispatcher.bearing import Bearings
+from ap4r.dispatcher.descriptions import Descriptions
 from ap4r.dispatcher.lanes import Lanes
 from ap4r.dispatcher.limit import Admission, Limit
 from ap4r.dispatcher.request import build_request
 from ap4r.dispatcher.transport import Call, Transport
+from ap4r.dispatcher.wording import Wording
 from ap4r.message import Delivery
 from ap4r.outcome import (
     NOT_CALLED,
@@ -37,6 +39,9 @@ from ap4r.outcome import (
     slow_down_seconds,
 )
 from ap4r.storage.store import Lease, Settlement
+
+#: Faults that tell nothing about their target.
+_UNPROVEN = frozenset({Reason.STOPPED, Reason.BAD_TARGET, Reason.NOT_ENCODABLE, Reason.NO_DESCRIPTION})
 
 
 @dataclass(slots=True)
@@ -60,6 +65,7 @@ class Deliveries:
         lanes: Lanes,
         upstreams: Mapping[str, Upstream],
         terms: Terms,
+        descriptions: Descriptions,
         *,
         settle: Callable[[Settlement], None],
         freed: Callable[[], None],
@@ -75,6 +81,7 @@ class Deliveries:
         self.limit = limit
         self.upstreams = upstreams
         self.terms = terms
+        self.descriptions = descriptions
         self.random = random
         self.now = now
         self.may_write = may_write
@@ -173,7 +180,7 @@ class Deliveries:
             )
             if seconds is not None:
                 self.events.emit(happened.TargetHeld(origin, seconds, failure))
-        elif delivery.probe and isinstance(exchange, Fault) and exchange.reason in (Reason.STOPPED, Reason.BAD_TARGET):
+        elif delivery.probe and isinstance(exchange, Fault) and exchange.reason in _UNPROVEN:
             self.limit.unproved(origin)
             self._released()
         elif delivery.probe and self.limit.release(origin):
@@ -184,7 +191,10 @@ class Deliveries:
 class _Delivery:
     """One attempt: the calls to one server after the other until one takes it."""
 
-    __slots__ = ("_call", "_deliveries", "_server", "_tried", "begun_at", "claimed_at", "lease", "origin", "probe")
+    __slots__ = (
+        *("_call", "_deliveries", "_server", "_tried", "_wording"),
+        *("begun_at", "claimed_at", "lease", "origin", "probe"),
+    )
 
     def __init__(self, deliveries: Deliveries, lease: Lease, claimed_at: float) -> None:
         self._deliveries = deliveries
@@ -196,6 +206,7 @@ class _Delivery:
         self._tried: list[str] = []
         self._server = ""
         self._call: Call | None = None
+        self._wording = Wording(lease)
 
     def begin(self, now: float, *, probe: bool) -> None:
         self.begun_at = now
@@ -204,9 +215,22 @@ class _Delivery:
         self._deliveries.events.emit(
             happened.CallStarted(message.id, message.queue, message.target.url, self.lease.attempt)
         )
-        self._call_next(None)
+        self._wording.begin(self._deliveries.descriptions, self._left_seconds(now), self._worded)
+
+    def _worded(self, problem: Fault | None, took_time: bool) -> None:
+        if took_time:
+            # What it took to write the message is not the target's delay.
+            self.begun_at = self._deliveries.clock.seconds()
+        try:
+            if problem is None:
+                self._call_next(None)
+            else:
+                self._deliveries.ended(self, problem)
+        except Exception:  # noqa: BLE001 - whatever it is, the message must come to an end
+            self._deliveries.failed_unexpectedly(self)
 
     def cut(self) -> None:
+        self._wording.cut()
         if self._call is not None:
             self._call.cut(Reason.STOPPED)
 
@@ -234,17 +258,14 @@ class _Delivery:
         terms = deliveries.terms
         history = self.lease.history(now - self.claimed_at)
         request = build_request(
-            self.lease, url, history, terms.rules, now=deliveries.now(), span_id=f"{getrandbits(64):016x}",
+            self._wording.sent, url, history, terms.rules, now=deliveries.now(), span_id=f"{getrandbits(64):016x}",
             bearing=terms.bearings.of(message.target),
         )  # fmt: skip
         self._call = None
         call = deliveries.transport.begin(
-            request,
-            max(0.0, self._left_seconds(now)),
-            self._ended,
-            may_write=deliveries.may_write,
-            fresh=message.delivery is Delivery.ONCE,
-        )
+            request, max(0.0, self._left_seconds(now)), self._ended, may_write=deliveries.may_write,
+            fresh=message.delivery is Delivery.ONCE, read=self._wording.reader,
+        )  # fmt: skip
         if self._call is None:
             self._call = call
 

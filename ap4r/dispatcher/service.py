@@ -15,12 +15,14 @@ from twisted.web.iweb import IAgentEndpointFactory
 
 from ap4r import __version__
 from ap4r import events as happened
-from ap4r.dispatcher.balance import Upstream
+from ap4r.dispatcher.balance import Upstream, url_of
 from ap4r.dispatcher.bell import Bell, parse_bell
+from ap4r.dispatcher.descriptions import Descriptions, fetch_with
 from ap4r.dispatcher.drain import Common, Drain
 from ap4r.dispatcher.endpoint import Endpoints
 from ap4r.dispatcher.limit import Limit
 from ap4r.dispatcher.share import Share
+from ap4r.dispatcher.store_thread import ThreadWorkers
 from ap4r.dispatcher.surroundings import FIXED, Surroundings, bounds_of
 from ap4r.dispatcher.transport import Transport
 from ap4r.settings import Settings
@@ -56,9 +58,13 @@ class Dispatcher(Service):
         self._transport = Transport(
             reactor, self._endpoints(), bounds_of(settings), connections=settings.concurrency
         )  # fmt: skip
+        self._descriptions = Descriptions(
+            reactor, self._around.readers or ThreadWorkers(reactor, 1, "ap4r-descriptions"),
+            fetch_with(self._transport), lambda target: url_of(self._upstreams, target, reactor.seconds()),
+        )  # fmt: skip
         common = Common(
             reactor=reactor, events=events, around=self._around, limit=self._limit, share=Share(self._limit),
-            upstreams=self._upstreams, transport=self._transport,
+            upstreams=self._upstreams, transport=self._transport, descriptions=self._descriptions,
         )  # fmt: skip
         self.drains = tuple(Drain(store, settings, common) for store in stores)
         self._bell = Bell(self._ring)
@@ -136,6 +142,7 @@ class Dispatcher(Service):
         await gatherResults([Deferred.fromCoroutine(drain.stop(grace_seconds)) for drain in self.drains])
         self._bell.stop()
         self._transport.close()
+        self._descriptions.stop()
         # Only now: a thread that a store keeps waiting must not hold up the end of the others' calls.
         for drain in self.drains:
             drain.close()

@@ -40,6 +40,7 @@ class Surroundings:
     """The world outside. None makes what the operating system offers."""
 
     make_workers: Callable[[Store], Workers] | None = None
+    readers: Workers | None = None
     endpoints: IAgentEndpointFactory | None = None
     random: Callable[[], float] = chance
     now: Callable[[], float] = wall_clock

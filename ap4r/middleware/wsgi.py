@@ -13,6 +13,7 @@ from ap4r.delivery import Delivery
 from ap4r.errors import ConfigError
 from ap4r.middleware.door import Door, Instead
 from ap4r.middleware.response import Response, ResponseRules, ServerStart
+from ap4r.middleware.routes import find_routes
 from ap4r.middleware.verdict import VerdictRule, judge_response
 from ap4r.outbox.handle import Handle
 from ap4r.outbox.writer import Sink, find_writer
@@ -49,6 +50,7 @@ class AP4RMiddleware:
         verdict: VerdictRule | None = None,
         commit_at: str = "end",
         internal: Iterable[str] = (),
+        routes: object = None,
         **settings: Any,
     ) -> None:
         """Read the settings; open nothing.
@@ -60,6 +62,8 @@ class AP4RMiddleware:
             first, and takes no message after that.
         :param internal: paths that answer 403 to everybody but the dispatcher: "/async/run", or "/async/*" for
             everything below. They count from the server's root, SCRIPT_NAME included.
+        :param routes: what targets by name are looked up in: a werkzeug Map, a Flask application, or the name of a
+            Django URL conf. None takes the application's own, where it is Flask or Django.
         :param settings: single settings, as in ap4r.toml; senders={"stripe": ["whsec_…"]} has others' deliveries
             verified too.
         :raises ConfigError: a setting is unknown or out of range, or there are internal paths and no secret.
@@ -69,6 +73,7 @@ class AP4RMiddleware:
         url = store if isinstance(store, str) else None
         sink = None if store is None or isinstance(store, str) else store
         self._app = app
+        self._routes = find_routes(app, routes)
         self._settings = load_settings(config, store=url, **settings)
         self._place: object = self._settings.store if sink is None else sink
         self._find_writer = find_writer(sink, self._settings)
@@ -88,7 +93,9 @@ class AP4RMiddleware:
         if isinstance(outer, Handle) and not outer.closed and _is_same(outer.place, self._place):
             outer.delivery = outer.delivery or delivery
             return self._app(environ, start_response)
-        handle = Handle(self._find_writer, self._settings, self._place, environ.get("HTTP_TRACEPARENT"), delivery)
+        handle = Handle(
+            self._find_writer, self._settings, self._place, environ.get("HTTP_TRACEPARENT"), delivery, self._routes
+        )
         environ[ENVIRON_KEY] = handle
         response = Response(
             handle, self._rules, start_response, environ.get("REQUEST_METHOD", ""), environ.get("PATH_INFO", "")

@@ -9,11 +9,14 @@ import datetime
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from ap4r.delivery import Delivery
 from ap4r.errors import HandleClosed, OptionRefused, StoreError, TransactionOpen
+from ap4r.outbox.builder import MessageBuilder
 from ap4r.outbox.describe import describe_message
 from ap4r.outbox.outbox import Entry, On, Outbox, Sealed, Verdict, check_on
+from ap4r.outbox.routes import Routes
 from ap4r.outbox.traceparent import new_trace_id, read_trace_id
 from ap4r.outbox.writer import Writer
 from ap4r.settings import Settings
@@ -27,7 +30,7 @@ class Handle:
     """
 
     __slots__ = (
-        *("place", "delivery", "_find_writer", "_limits", "_traceparent", "_trace_id"),
+        *("place", "delivery", "_find_writer", "_limits", "_routes", "_traceparent", "_trace_id"),
         *("_outbox", "_lock", "_writing", "_closed"),
     )
 
@@ -38,18 +41,21 @@ class Handle:
         place: object,
         traceparent: str | None = None,
         delivery: Delivery | None = None,
+        routes: Routes | None = None,
     ) -> None:
         """Begin with an empty outbox; nothing is opened.
 
         :param place: the store's URL or the sink itself: what tells handles of one store from others.
         :param traceparent: the request's own, whose trace the messages continue.
         :param delivery: what the request delivers, if that was verified.
+        :param routes: what targets by name are looked up in.
         """
         self.place = place
         #: The verified delivery that this request is, else None.
         self.delivery = delivery
         self._find_writer = find_writer
         self._limits = limits
+        self._routes = routes
         self._traceparent = traceparent
         self._trace_id: str | None = None
         self._outbox: Outbox | None = None
@@ -84,16 +90,25 @@ class Handle:
         max_deliveries: int | None = None,
         timeout_seconds: float | None = None,
         on: str = "success",
+        protocol: str = "http",
+        action: str | None = None,
+        priority: int | None = None,
+        **options: object,
     ) -> str:
         """Have `target` called later, if the request comes to a good end; return the message's id.
 
         Everything is checked now; nothing is written yet.
 
-        :param target: a path of this application, an absolute URL, {"url": …}, or {"controller": …, "action": …}.
-        :param params: a mapping (a form, or format="json"), str, bytes or None.
+        :param target: a path of this application, an absolute URL, {"url": …}, {"controller": …, "action": …}, or
+            {"endpoint": …} with the values of its route.
+        :param params: what `format` or `protocol` can write: a mapping, str, bytes, None and more.
         :param delivery: "repeated" (at least once), "once" (at most once) or "best_effort" (one try).
         :param deliver_at: Unix seconds, or a datetime with a time zone; not together with `delay_seconds`.
         :param on: "success", "failure" (only if the request fails) or "always".
+        :param protocol: "http", "xmlrpc", "soap", "jsonrpc", or one that an installed package brings.
+        :param action: what is called at the target: the method of XML-RPC and JSON-RPC, the operation of SOAP.
+        :param priority: told to the target as Ap4r-Priority.
+        :param options: what belongs to the protocol: `wsdl`, `version` … (docs/calling.md).
         :raises MessageError: TargetRefused, OptionRefused, PayloadNotEncodable or PayloadTooLarge, with the reason.
         :raises HandleClosed: the request has its verdict already.
         """
@@ -113,12 +128,28 @@ class Handle:
             expires_seconds=expires_seconds,
             max_deliveries=max_deliveries,
             timeout_seconds=timeout_seconds,
+            protocol=protocol,
+            action=action,
+            priority=priority,
+            options=options,
+            routes=self._routes,
             limits=self._limits,
             trace_id=self._trace(headers),
         )
         with self._lock:
             self._open_outbox().add(Entry(message, waits_for), threading.get_ident())
         return message.id
+
+    @contextmanager
+    def message(self, target: TargetLike, params: object = None, **options: Any) -> Iterator[MessageBuilder]:
+        """Give a builder, and ask for what it was told when the block ends cleanly; nothing after an exception.
+
+        :param options: as of `async_to`.
+        :raises MessageError: at the block's end, as `async_to` does.
+        """
+        builder = MessageBuilder(params, options)
+        yield builder
+        builder.message_id = self.async_to(target, builder.params, **builder.options)
 
     @contextmanager
     def transaction(self, conn: object = None) -> Iterator[None]:
