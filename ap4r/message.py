@@ -14,6 +14,8 @@ from enum import StrEnum
 
 from ap4r.target import Target
 
+HTTP = "http"  #: the protocol of a plain call
+
 
 class Delivery(StrEnum):
     """How often a message may be called, and what a failure means."""
@@ -37,7 +39,7 @@ class Message:
     method: str = "POST"
     headers: tuple[tuple[str, str], ...] = ()
     body: bytes = b""
-    protocol: str = "http"
+    protocol: str = HTTP
     delivery: Delivery = Delivery.REPEATED
     delay_seconds: float = 0.0
     deliver_at: float | None = None

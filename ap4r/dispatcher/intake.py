@@ -18,9 +18,10 @@ from typing import Any
 from ap4r.dispatcher.refusal import Refusal, refusal_of
 from ap4r.errors import MessageError, OptionRefused, PayloadTooLarge, TargetRefused, shortened
 from ap4r.formats import encode_params
-from ap4r.message import Message
+from ap4r.message import HTTP, Message
 from ap4r.outbox.describe import describe_message
 from ap4r.outbox.traceparent import new_trace_id, read_trace_id
+from ap4r.protocols.registry import find_protocol
 from ap4r.settings import Settings
 from ap4r.target import Target, TargetLike
 
@@ -28,10 +29,11 @@ from ap4r.target import Target, TargetLike
 KEYS = uuid.UUID("0a0f4e2b-7c55-5d6e-9a51-6d2f1b0c7438")
 MAX_KEY_CHARACTERS = 255
 _BODIES = ("params", "json", "text", "base64")
+_CALL = ("protocol", "action", "options", "priority")
 _RULES = ("delivery", "delay_seconds", "expires_seconds", "max_deliveries", "timeout_seconds")
 #: What a message of the intake may have.
 FIELDS = frozenset(
-    {"id", "target", "format", "queue", "method", "headers", "deliver_at", "trace_id", *_BODIES, *_RULES}
+    {"id", "target", "format", "queue", "method", "headers", "deliver_at", "trace_id", *_BODIES, *_CALL, *_RULES}
 )
 _TRACE_ID = re.compile(r"(?!0{32})[0-9a-f]{32}")
 
@@ -114,12 +116,17 @@ class Intake:
         if "target" not in fields:
             raise TargetRefused(None, "it is missing; give a path such as /search/reindex, or a URL")
         message_id = keyed if fields.get("id") is None else _uuid(fields["id"])
-        options = {name: fields[name] for name in _RULES if fields.get(name) is not None}
+        options = {name: fields[name] for name in (*_CALL, *_RULES) if fields.get(name) is not None}
+        if not isinstance(options.get("options", {}), Mapping):
+            raise OptionRefused("options", options["options"], "an object with what belongs to the protocol")
         params, format = _body(fields)
+        # Bytes for another protocol are a call that was written where it was said.
+        written_for = options.pop("protocol", HTTP) if format == "raw" else HTTP
+        find_protocol(written_for)
         own_trace = fields.get("trace_id")
         if own_trace is not None and not (isinstance(own_trace, str) and _TRACE_ID.fullmatch(own_trace)):
             raise OptionRefused("trace_id", own_trace, "32 hexadecimal digits in lower case, not all 0")
-        return self.describe(
+        message = self.describe(
             _target(fields["target"]),
             id=message_id,
             trace_id=own_trace or trace_id,
@@ -131,6 +138,7 @@ class Intake:
             deliver_at=_instant(fields.get("deliver_at")),
             **options,
         )
+        return message if written_for == HTTP else replace(message, protocol=written_for)
 
 
 def id_of_key(key: str) -> str:

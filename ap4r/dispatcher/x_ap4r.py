@@ -70,9 +70,11 @@ def _count(name: str, value: str) -> int:
     return int(number)
 
 
-def _no_priority(name: str, value: str) -> None:
-    if _number(name, value):
-        raise OptionRefused("X-AP4R", value, "messages have no priorities here; leave it out, or give 0")
+def _priority(name: str, value: str) -> int:
+    number = _number(name, value)
+    if number != int(number):
+        raise OptionRefused("X-AP4R", value, f"{name} is a whole number")
+    return int(number)
 
 
 #: An option of AP4R: what it is for `async_to` ("" for nothing), and how it is read.
@@ -85,5 +87,5 @@ OPTIONS: dict[str, tuple[str, Callable[[str, str], Any]]] = {
     "activates": ("delay_seconds", _number),
     "activates_at": ("deliver_at", _number),
     "max_deliveries": ("max_deliveries", _count),
-    "priority": ("", _no_priority),
+    "priority": ("priority", _priority),
 }

@@ -9,7 +9,7 @@ import datetime
 from collections.abc import Mapping
 
 from ap4r.errors import OptionRefused, PayloadTooLarge
-from ap4r.message import Delivery, Message, new_id
+from ap4r.message import HTTP, Delivery, Message, new_id
 from ap4r.outbox.headers import TOKEN, check_headers
 from ap4r.outbox.routes import Routes, resolve_target
 from ap4r.protocols.protocol import Call
@@ -23,6 +23,7 @@ _MAX_SECONDS = 3_155_760_000
 _MAX_INSTANT = 253_402_300_799  # the end of the year 9999, the last that datetime knows
 _MAX_DELIVERIES = 2**31 - 1
 _MAX_PRIORITY = 1_000
+PRIORITY = "Ap4r-Priority"  #: the header that carries it
 
 
 def describe_message(
@@ -39,7 +40,7 @@ def describe_message(
     expires_seconds: float | None = None,
     max_deliveries: int | None = None,
     timeout_seconds: float | None = None,
-    protocol: str = "http",
+    protocol: str = HTTP,
     action: str | None = None,
     priority: int | None = None,
     options: Mapping[str, object] | None = None,
@@ -107,7 +108,7 @@ def _priority(priority: object) -> list[tuple[str, str]]:
         return []
     if isinstance(priority, bool) or not isinstance(priority, int) or abs(priority) > _MAX_PRIORITY:
         raise OptionRefused("priority", priority, f"a whole number from {-_MAX_PRIORITY} to {_MAX_PRIORITY}")
-    return [("Ap4r-Priority", str(priority))]
+    return [(PRIORITY, str(priority))]
 
 
 def _delivery(delivery: object) -> Delivery:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 from typing import Any
 
-from ap4r.message import Message
+from ap4r.message import HTTP, Message
+from ap4r.outbox.describe import PRIORITY
 from ap4r.target import APP
 
 
@@ -19,8 +20,14 @@ def fields_of(message: Message) -> dict[str, Any]:
         "method": message.method,
         "delivery": message.delivery.value,
     }
-    if message.headers:
-        fields["headers"] = dict(message.headers)
+    if message.protocol != HTTP:
+        fields["protocol"] = message.protocol  # its body is written already
+    headers = dict(message.headers)
+    priority = headers.pop(PRIORITY, None)
+    if priority is not None:
+        fields["priority"] = int(priority)
+    if headers:
+        fields["headers"] = headers
     if message.body:
         fields["base64"] = base64.b64encode(message.body).decode("ascii")
     if message.delay_seconds:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from dataclasses import replace
 
 import pytest
@@ -131,7 +132,11 @@ class TestRefusals:
             (b'{"target": "/x", "base64": "*"}', 422, "base64"),
             (b'{"target": "/x", "base64": "\xc3\xa9"}', 422, "base64"),
             (b'{"target": "/x", "text": "", "format": "raw"}', 422, "format"),
-            (b'{"target": "/x", "format": "xml", "params": {}}', 422, "format"),
+            (b'{"target": "/x", "format": "csv", "params": {}}', 422, "format"),
+            (b'{"target": "/x", "protocol": "gopher"}', 422, "protocol"),
+            (b'{"target": "/x", "protocol": "gopher", "base64": ""}', 422, "protocol"),
+            (b'{"target": "/x", "protocol": "xmlrpc"}', 422, "action"),
+            (b'{"target": "/x", "options": [1]}', 422, "options"),
             (b'{"target": "/x", "params": 7}', 422, "params"),
             (b'{"target": "/x", "queue": ""}', 422, "queue"),
             (b'{"target": "/x", "queue": 5}', 422, "queue"),
@@ -156,7 +161,7 @@ class TestRefusals:
     def test_what_means_nothing_is_refused(self, body, status, where):
         """The answer says what was wrong, where, and what to do."""
         told = refusal(body)
-        assert (told.status, told.where.partition(" ")[0]) == (status, where)
+        assert (told.status, re.split(r"[ \[]", told.where)[0]) == (status, where)
         assert told.message and (told.advice or where)
         assert json.loads(told.body)["outcome_unknown"] is False
 
@@ -197,6 +202,9 @@ class TestRefusals:
         {"target": "http://[::1]:80/a?b=[c]", "method": "delete", "expires_seconds": 9.5, "delay_seconds": 1.25},
         {"params": {"q": "a b"}, "method": "GET", "deliver_at": 1893456000.5},
         {"params": "[]", "format": "json", "max_deliveries": 3, "timeout_seconds": 0.5},
+        {"params": {"a": "b"}, "format": "xml", "priority": -2},
+        {"params": [1, "ü"], "protocol": "xmlrpc", "action": "shop.pay", "priority": 7},
+        {"params": {"a": b"\xff"}, "protocol": "soap", "action": "Pay", "options": {"wsdl": "http://h/a?wsdl"}},
     ],
 )
 def test_what_the_client_sends_is_what_was_described(values):
@@ -225,6 +233,7 @@ class TestAp4rsHeader:
             "expires_seconds": 60.0,
             "delay_seconds": 5.0,
             "max_deliveries": 3,
+            "priority": 0,
             "headers": {"X-Shop": "north", "Accept": "a/b"},
         }
 
@@ -232,7 +241,7 @@ class TestAp4rsHeader:
         "text",
         [
             *("", "target_url", "target_url=", "dispatch_mode=HTTP", "target_url=/x, dispatch_mode=SOAP"),
-            *("target_url=/x, a=b", "target_url=/x, priority=3", "target_url=/x, expires=soon"),
+            *("target_url=/x, a=b", "target_url=/x, priority=1.5", "target_url=/x, expires=soon"),
             *("target_url=/x, target_url=/y", "target_url=/x, max_deliveries=1.5"),
             *("target_url=/x, max_deliveries=inf", "target_url=/x, max_deliveries=nan"),
         ],
