@@ -61,6 +61,9 @@ class ForeignConnection(Protocol):
     def has_failed(self) -> bool:
         """Tell whether its transaction can only be rolled back any more."""
 
+    def is_lost_after(self, error: BaseException) -> bool:
+        """Tell whether an error has broken the line to the database, so that nobody knows what a COMMIT has done."""
+
     @property
     def is_open(self) -> bool:
         """Tell whether a transaction is open that somebody else will end.
