@@ -76,14 +76,13 @@ class OwnTransaction(_Written):
         try:
             if messages:
                 self._flush_and_write(messages)
-            self._block.look(may_be_lost=not messages)
             if not self.owns_commit:
                 self._ring_when_committed()
         except BaseException:
             self._block.abandon()
             raise
         try:
-            self._block.finish()
+            self._block.finish(may_be_lost=not messages)
         except Exception as error:
             if messages and self.owns_commit and self._foreign.is_lost_after(error):
                 problem = "the answer to COMMIT was lost"
@@ -97,6 +96,7 @@ class OwnTransaction(_Written):
             raise ConnectionUnfit(self._foreign.what, "its transaction has failed within the block")
         # What the application's own statements raise is the application's to understand, and so is left as it is.
         self._foreign.flush()
+        self._block.verify()
         try:
             self._write(messages)
         except DBAPIError as error:
@@ -126,8 +126,7 @@ class Joined(_Written):
         self.leave: Callable[[], None] = _nothing
         try:
             foreign.check()
-            if not foreign.is_within_transaction or not foreign.is_open:
-                foreign.join()
+            foreign.join()
             self._tables.check(foreign)
         except DBAPIError as error:
             raise failure_of(error, foreign.what) from error

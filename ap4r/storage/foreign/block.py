@@ -51,24 +51,24 @@ class Block:
         :raises SchemaMismatch: the tables are missing or of another version.
         """
         foreign = self._foreign
-        _hold(foreign)
+        is_inner = _hold(foreign)
         try:
             foreign.check()
-            if foreign.is_open:
+            # A block around this one may own what its library would say began by itself.
+            if foreign.is_open or (is_inner and foreign.is_within_transaction):
                 if self._strict:
                     raise ConnectionUnfit(
                         foreign.what, "a transaction is open that another block will end, and strict=True refuses that"
                     )
-                if not foreign.is_within_transaction:
-                    foreign.join()
+                # What a library calls open need not be so yet: a first SAVEPOINT would be SQLite's transaction itself.
+                foreign.join()
                 self._savepoint = foreign.savepoint()
             else:
                 self.owns_commit = True
                 foreign.begin()
             try:
                 self._tables.check(foreign)
-                if self.owns_commit:
-                    self._guard = SqlSavepoint(foreign.connection())
+                self._guard = SqlSavepoint(foreign.connection())
             except BaseException:
                 self._undo()
                 raise
@@ -76,15 +76,34 @@ class Block:
             _let_go(foreign)
             raise
 
+    def verify(self) -> None:
+        """Make sure that the transaction is the one that `enter` found or began. Nothing may be written before.
+
+        :raises TransactionLost: it was ended or undone, and what is said now would commit by itself or with other data.
+        :raises ConnectionUnfit: this is not the thread that entered.
+        """
+        if threading.get_ident() != self._thread:
+            raise ConnectionUnfit(self._foreign.what, "the block was entered in one thread and left in another")
+        guard, self._guard = self._guard, None
+        if guard is None:
+            return
+        try:
+            guard.release()
+        except Exception as error:
+            raise TransactionLost(self._foreign.what, _ENDED) from error
+
     def finish(self, *, may_be_lost: bool = False) -> None:
-        """End cleanly: look whether the transaction is still the same, and commit it where the block owns it.
+        """End cleanly: verify, unless that was done, and commit where the block owns it.
 
         :param may_be_lost: nothing of ours was written, so it does no harm if the application has ended it.
-        :raises TransactionLost: it is not the same; what was left is rolled back.
+        :raises TransactionLost: it is not the same any more; what was left is rolled back.
         """
         try:
-            self.look(may_be_lost=may_be_lost)
-            if self.owns_commit:
+            if not may_be_lost:
+                self.verify()
+            if self._savepoint is not None:
+                self._release(self._savepoint, may_be_lost)
+            else:
                 self._foreign.commit()
         except BaseException:
             self._undo()
@@ -92,24 +111,14 @@ class Block:
         finally:
             _let_go(self._foreign)
 
-    def look(self, *, may_be_lost: bool = False) -> None:
-        """Release the savepoint, which succeeds only in the transaction in which it was set.
-
-        :raises TransactionLost: it did not.
-        :raises ConnectionUnfit: this is not the thread that entered.
-        """
-        foreign = self._foreign
-        if threading.get_ident() != self._thread:
-            raise ConnectionUnfit(foreign.what, "the block was entered in one thread and left in another")
-        point, self._guard, self._savepoint = self._guard or self._savepoint, None, None
-        if point is None or (may_be_lost and (isinstance(point, SqlSavepoint) or not point.is_active)):
+    def _release(self, point: Savepoint, may_be_lost: bool) -> None:
+        if may_be_lost and (isinstance(point, SqlSavepoint) or not point.is_active):
             return
-        if not point.is_active:
-            raise TransactionLost(foreign.what, _ENDED)
         try:
             point.release()
         except Exception as error:
-            raise TransactionLost(foreign.what, _ENDED) from error
+            raise TransactionLost(self._foreign.what, _ENDED) from error
+        self._savepoint = None
 
     def abandon(self) -> None:
         """Undo what was done in the block. Never raises: an exception is on its way already."""
@@ -120,8 +129,8 @@ class Block:
 
     def _undo(self) -> None:
         try:
+            self._guard = None
             if self.owns_commit:
-                self._guard = None
                 self._foreign.rollback()
             elif self._savepoint is not None:
                 point, self._savepoint = self._savepoint, None
@@ -131,13 +140,15 @@ class Block:
             _log.warning("%s could not be rolled back: %s", self._foreign.what, error)
 
 
-def _hold(foreign: ForeignConnection) -> None:
+def _hold(foreign: ForeignConnection) -> bool:
+    """Note that a block is open; tell whether there is one around it."""
     me, key = threading.get_ident(), id(foreign.owner)
     with _holding:
         holder = _held.get(key, _Holder(me, 0))
         if holder.thread != me:
             raise ConnectionUnfit(foreign.what, "another thread has a block open on it; give each thread its own")
         _held[key] = _Holder(me, holder.depth + 1)
+        return holder.depth > 0
 
 
 def _let_go(foreign: ForeignConnection) -> None:

@@ -40,6 +40,9 @@ class _Lent:
         """The driver's own."""
         return self._driver.raw
 
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._driver.raw, name)
+
     def cursor(self, *_: Any, **__: Any) -> Any:
         """Give a cursor whose rows are tuples."""
         return self._driver.cursor()
