@@ -195,16 +195,15 @@ def test_two_databases(make_shop, handle):
     """Each block's messages go with its own connection, nested or not."""
     one, two = make_shop("sqlite", "one"), make_shop("sqlite", "two")
     engines = [create_engine(shop.url, poolclass=NullPool) for shop in (one, two)]
-    with Session(engines[0]) as first, Session(engines[1]) as second:
-        with handle.transaction(first) as outer:
-            handle.async_to("/first")
-            with handle.transaction(second) as inner:
-                assert outer.owns_commit and inner.owns_commit
-                handle.async_to("/second")
-            with pytest.raises(KeyError), handle.transaction(second):
-                handle.async_to("/dropped")
-                raise KeyError
-            handle.async_to("/first-again")
+    with Session(engines[0]) as first, Session(engines[1]) as second, handle.transaction(first) as outer:
+        handle.async_to("/first")
+        with handle.transaction(second) as inner:
+            assert outer.owns_commit and inner.owns_commit
+            handle.async_to("/second")
+        with pytest.raises(KeyError), handle.transaction(second):
+            handle.async_to("/dropped")
+            raise KeyError
+        handle.async_to("/first-again")
     assert one.deliver() == ["/first", "/first-again"]
     assert two.deliver() == ["/second"]
     for engine in engines:

@@ -6,7 +6,15 @@ import threading
 
 import pytest
 
-from ap4r.errors import ConnectionUnfit, HandleClosed, MessageError, OptionRefused, PayloadTooLarge, StoreUnavailable, TransactionOpen
+from ap4r.errors import (
+    ConnectionUnfit,
+    HandleClosed,
+    MessageError,
+    OptionRefused,
+    PayloadTooLarge,
+    StoreUnavailable,
+    TransactionOpen,
+)
 from ap4r.outbox.handle import Handle
 from ap4r.outbox.outbox import Verdict
 from ap4r.outbox.writer import Writer
