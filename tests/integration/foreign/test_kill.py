@@ -11,7 +11,7 @@ from sqlalchemy.engine import make_url
 
 from tests.support.processes import ROOT
 
-# Forks a child for each line it reads, and tells how it ended. The child counts what goes to the driver, and ends itself
+# Forks a child for each line it reads, and tells how it ended. The child counts what goes to the driver and ends itself
 # at the statement whose number it was given: before it is sent, or after its answer has come.
 _PROGRAM = """
 import os, signal, sys

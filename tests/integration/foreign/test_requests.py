@@ -103,11 +103,12 @@ def test_a_wrong_connection_setting_is_told(sink):
     """At the construction if it can be seen there, else in the handler's own line."""
     with pytest.raises(ConfigError, match="connection"):
         AP4RMiddleware(lambda environ, start_response: [], store=sink, connection=3)
-    with ap4r.session(sink, connection=lambda: None) as handle:
-        with pytest.raises(ConnectionUnfit, match="None"), handle.transaction():
-            raise AssertionError("the block must not run")
-    with ap4r.session(sink) as handle:
-        with pytest.raises(ConnectionUnfit, match="either"), handle.transaction(object(), using="default"):
+    for connection, given, says in ((lambda: None, {}, "None"), (None, {"conn": 3, "using": "default"}, "either")):
+        with (
+            ap4r.session(sink, connection=connection) as handle,
+            pytest.raises(ConnectionUnfit, match=says),
+            handle.transaction(**given),
+        ):
             raise AssertionError("the block must not run")
 
 

@@ -128,9 +128,12 @@ def test_an_autocommit_isolation_level_is_refused(shop, engine, handle):
         connection.rollback()
         with pytest.raises(ConnectionUnfit, match="autocommit"):
             handle.join(connection)
-    with Session(engine.execution_options(isolation_level="AUTOCOMMIT")) as session:
-        with pytest.raises(ConnectionUnfit, match="autocommit"), handle.transaction(session):
-            raise AssertionError("the block must not run")
+    with (
+        Session(engine.execution_options(isolation_level="AUTOCOMMIT")) as session,
+        pytest.raises(ConnectionUnfit, match="autocommit"),
+        handle.transaction(session),
+    ):
+        raise AssertionError("the block must not run")
     assert shop.rows("messages") == 0
 
 
@@ -243,9 +246,12 @@ def test_tables_without_transactions_are_refused(make_shop, handle, forget_table
     engine = create_engine(shop.url, poolclass=NullPool)
     shop.execute(f"ALTER TABLE {shop.schema.ready.name} ENGINE=MyISAM")
     try:
-        with Session(engine) as session:
-            with pytest.raises(StoreUnusable, match="InnoDB"), handle.transaction(session):
-                raise AssertionError("the block must not run")
+        with (
+            Session(engine) as session,
+            pytest.raises(StoreUnusable, match="InnoDB"),
+            handle.transaction(session),
+        ):
+            raise AssertionError("the block must not run")
     finally:
         shop.execute(f"ALTER TABLE {shop.schema.ready.name} ENGINE=InnoDB")
         engine.dispose()

@@ -321,9 +321,11 @@ def test_another_version_of_the_tables_is_refused(case, forget_tables):
     case.shop.execute(f"UPDATE {version} SET version_num = '0.9'")
     try:
         with case.session() as handle:
-            with pytest.raises(SchemaMismatch, match="ap4r migrate --store") as caught:
-                with handle.transaction(**case.subject.given):
-                    raise AssertionError("the block must not run")
+            with (
+                pytest.raises(SchemaMismatch, match="ap4r migrate --store") as caught,
+                handle.transaction(**case.subject.given),
+            ):
+                raise AssertionError("the block must not run")
             assert caught.value.found == "0.9"
             assert "s3cret" not in str(caught.value)
             case.subject.begin()
@@ -340,9 +342,11 @@ def test_another_version_of_the_tables_is_refused(case, forget_tables):
 def test_missing_tables_are_refused(case):
     """Under another prefix there are none; the transaction that met that is as well as before."""
     with case.session(table_prefix="other_") as handle:
-        with pytest.raises(SchemaMismatch, match="AP4R_TABLE_PREFIX=other_ ap4r migrate --store"):
-            with handle.transaction(**case.subject.given):
-                raise AssertionError("the block must not run")
+        with (
+            pytest.raises(SchemaMismatch, match="AP4R_TABLE_PREFIX=other_ ap4r migrate --store"),
+            handle.transaction(**case.subject.given),
+        ):
+            raise AssertionError("the block must not run")
         case.subject.begin()
         case.subject.order(1)
         with pytest.raises(SchemaMismatch), handle.transaction(**case.subject.given):
