@@ -10,7 +10,8 @@ import random
 import time
 from collections.abc import Callable, Hashable, Sequence
 
-from ap4r.outbox.doorbell import ADDRESSES_KEPT_SECONDS, COALESCED_SECONDS, NOBODY_KEPT_SECONDS, send_datagram
+from ap4r.outbox.bell_address import send_datagram
+from ap4r.outbox.doorbell import ADDRESSES_KEPT_SECONDS, COALESCED_SECONDS, NOBODY_KEPT_SECONDS
 
 _log = logging.getLogger("ap4r.outbox")
 

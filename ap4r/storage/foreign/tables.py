@@ -19,6 +19,7 @@ from ap4r.storage.sql.puts import Puts
 from ap4r.storage.sql.rows import id_bytes
 from ap4r.storage.sql.schema import Schema
 from ap4r.storage.sql.transaction import Transaction
+from ap4r.storage.store import StoreRules
 from ap4r.storage.versions import check_version
 
 _USUAL_PREFIX = "ap4r_"
@@ -68,7 +69,7 @@ class Tables:
 
     def __init__(self, prefix: str) -> None:
         self.schema = Schema(prefix)
-        self._puts = Puts(self.schema)
+        self._puts = Puts(self.schema, StoreRules(table_prefix=prefix))
         self._dispatchers = Dispatchers(self.schema)
 
     def check(self, foreign: ForeignConnection) -> None:
