@@ -11,7 +11,7 @@ setup: ## Set everything up, so that `.venv/bin/twistd ap4r` works (the default)
 	@.ci/prepare
 
 setup-servers:
-	@.ci/prepare nginx mariadb galera postgresql
+	@.ci/prepare nginx mariadb galera postgresql mysqlclient
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'

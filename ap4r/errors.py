@@ -108,6 +108,27 @@ class TransactionOpen(Ap4rError):
         )
 
 
+class ConnectionUnfit(Ap4rError):
+    """The application's connection cannot carry messages now, or never could. Nothing was written over it."""
+
+    def __init__(self, connection: str, problem: str) -> None:
+        super().__init__(f"{connection}: {problem}")
+        self.connection = connection
+        self.problem = problem
+
+
+class TransactionLost(Ap4rError):
+    """The application's transaction ended, or was undone, within a block that had messages for it.
+
+    None of the block's messages are stored, and what was left of the transaction is rolled back.
+    """
+
+    def __init__(self, connection: str, problem: str) -> None:
+        super().__init__(f"{connection}: {problem}; none of the block's messages are stored")
+        self.connection = connection
+        self.problem = problem
+
+
 class StoreError(Ap4rError):
     """The store refused or failed. The driver's own error is the `__cause__`."""
 

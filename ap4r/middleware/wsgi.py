@@ -16,6 +16,7 @@ from ap4r.middleware.response import Response, ResponseRules, ServerStart
 from ap4r.middleware.routes import find_routes
 from ap4r.middleware.verdict import VerdictRule, judge_response
 from ap4r.outbox.handle import Handle
+from ap4r.outbox.scope import connection_finder
 from ap4r.outbox.writer import Sink, find_writer
 from ap4r.settings import load_settings
 
@@ -51,6 +52,7 @@ class AP4RMiddleware:
         commit_at: str = "end",
         internal: Iterable[str] = (),
         routes: object = None,
+        connection: Callable[[], object] | str | None = None,
         **settings: Any,
     ) -> None:
         """Read the settings; open nothing.
@@ -64,18 +66,23 @@ class AP4RMiddleware:
             everything below. They count from the server's root, SCRIPT_NAME included.
         :param routes: what targets by name are looked up in: a werkzeug Map, a Flask application, or the name of a
             Django URL conf. None takes the application's own, where it is Flask or Django.
+        :param connection: gives the application's connection, so that `transaction()` without an argument means
+            `transaction(connection())`, and `join()` likewise; a name is a Django alias.
         :param settings: single settings, as in ap4r.toml; senders={"stripe": ["whsec_…"]} has others' deliveries
             verified too.
         :raises ConfigError: a setting is unknown or out of range, or there are internal paths and no secret.
         """
         if commit_at not in ("end", "headers"):
             raise ConfigError("commit_at", f"{commit_at!r} is neither 'end' nor 'headers'")
+        if not (connection is None or isinstance(connection, str) or callable(connection)):
+            raise ConfigError("connection", "it is neither a callable that gives a connection nor a Django alias")
         url = store if isinstance(store, str) else None
         sink = None if store is None or isinstance(store, str) else store
         self._app = app
         self._routes = find_routes(app, routes)
         self._settings = load_settings(config, store=url, **settings)
         self._place: object = self._settings.store if sink is None else sink
+        self._find_connection = connection_finder(connection)
         self._find_writer = find_writer(sink, self._settings)
         door = Door(self._settings, internal)
         self._door = door if door.is_needed else None
@@ -93,8 +100,9 @@ class AP4RMiddleware:
         if isinstance(outer, Handle) and not outer.closed and _is_same(outer.place, self._place):
             outer.delivery = outer.delivery or delivery
             return self._app(environ, start_response)
+        traceparent = environ.get("HTTP_TRACEPARENT")
         handle = Handle(
-            self._find_writer, self._settings, self._place, environ.get("HTTP_TRACEPARENT"), delivery, self._routes
+            self._find_writer, self._settings, self._place, traceparent, delivery, self._routes, self._find_connection
         )
         environ[ENVIRON_KEY] = handle
         response = Response(

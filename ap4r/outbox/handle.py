@@ -13,9 +13,10 @@ from typing import Any
 
 from ap4r.delivery import Delivery
 from ap4r.errors import HandleClosed, OptionRefused, StoreError, TransactionOpen
+from ap4r.outbox.blocks import Blocks
 from ap4r.outbox.builder import MessageBuilder
 from ap4r.outbox.describe import describe_message
-from ap4r.outbox.outbox import Entry, On, Outbox, Sealed, Verdict, check_on
+from ap4r.outbox.outbox import Entry, On, Sealed, Verdict, check_on
 from ap4r.outbox.routes import Routes
 from ap4r.outbox.traceparent import new_trace_id, read_trace_id
 from ap4r.outbox.writer import Writer
@@ -23,16 +24,13 @@ from ap4r.settings import Settings
 from ap4r.target import TargetLike
 
 
-class Handle:
+class Handle(Blocks):
     """Takes messages during one request and gives them to a store when its verdict is COMMIT.
 
     Threads of the request may share it. A `transaction()` takes in what its own thread says, nobody else's.
     """
 
-    __slots__ = (
-        *("place", "delivery", "_find_writer", "_limits", "_routes", "_traceparent", "_trace_id"),
-        *("_outbox", "_lock", "_writing", "_closed"),
-    )
+    __slots__ = ("_find_writer", "_routes", "_trace_id", "_traceparent", "_writing", "delivery", "place")
 
     def __init__(
         self,
@@ -42,6 +40,7 @@ class Handle:
         traceparent: str | None = None,
         delivery: Delivery | None = None,
         routes: Routes | None = None,
+        connection: Callable[[], object] | None = None,
     ) -> None:
         """Begin with an empty outbox; nothing is opened.
 
@@ -49,20 +48,18 @@ class Handle:
         :param traceparent: the request's own, whose trace the messages continue.
         :param delivery: what the request delivers, if that was verified.
         :param routes: what targets by name are looked up in.
+        :param connection: finds the application's connection for `transaction()` and `join()` without an argument.
         """
+        super().__init__(limits, connection)
         self.place = place
         #: The verified delivery that this request is, else None.
         self.delivery = delivery
         self._find_writer = find_writer
-        self._limits = limits
         self._routes = routes
         self._traceparent = traceparent
         self._trace_id: str | None = None
-        self._outbox: Outbox | None = None
-        self._lock = threading.Lock()
         # Held while a put is under way, so that the verdict waits for a commit() of another thread.
         self._writing = threading.Lock()
-        self._closed = False
 
     @property
     def is_empty(self) -> bool:
@@ -136,8 +133,19 @@ class Handle:
             limits=self._limits,
             trace_id=self._trace(headers),
         )
+        thread = threading.get_ident()
         with self._lock:
-            self._open_outbox().add(Entry(message, waits_for), threading.get_ident())
+            outbox = self._open_outbox()
+            outlet = outbox.outlet_of(thread)
+            if outlet is not None and waits_for is not On.SUCCESS:
+                raise OptionRefused(
+                    "on", on, "within transaction(conn) or join(conn) a message follows that transaction alone"
+                )
+            written_now = outlet is not None and outlet.writes_at_once and outbox.is_direct(thread)
+            if not written_now:
+                outbox.add(Entry(message, waits_for), thread)
+        if written_now:
+            outlet.write([message])
         return message.id
 
     @contextmanager
@@ -150,33 +158,6 @@ class Handle:
         builder = MessageBuilder(params, options)
         yield builder
         builder.message_id = self.async_to(target, builder.params, **builder.options)
-
-    @contextmanager
-    def transaction(self, conn: object = None) -> Iterator[None]:
-        """Make a group: its messages enter the outbox together on a clean exit, and none after an exception.
-
-        From there they follow the request's verdict. A block inside a block joins it. A block takes in what is
-        said by the thread (or greenlet) that opened it.
-
-        :raises OptionRefused: a connection was given; that is not available in this version.
-        :raises HandleClosed: the request has its verdict already, at the block's begin or at its end.
-        """
-        if conn is not None:
-            raise OptionRefused(
-                "conn", type(conn).__name__, "transaction(conn) is not available in this version; use transaction()"
-            )
-        with self._lock:
-            block = self._open_outbox().open_block(threading.get_ident())
-        clean = False
-        try:
-            yield
-            clean = True
-        finally:
-            with self._lock:
-                late = clean and self._closed and bool(block.entries)
-                self._ever_used().close_block(block, keep=clean and not late)
-        if late:
-            raise HandleClosed
 
     def commit(self) -> None:
         """Write now what waits for success, without waiting for the response; a stream flows on freely.
@@ -227,6 +208,15 @@ class Handle:
             given_before, self._closed = self._closed, True
         if given_before or self._outbox is None:
             return
+        try:
+            self._follow(verdict)
+        finally:
+            # For transactions whose end shows nowhere: by now they should have come to it.
+            for ring in self._late_bells:
+                ring()
+
+    def _follow(self, verdict: Verdict) -> None:
+        assert self._outbox is not None
         with self._writing:
             with self._lock:
                 too_early = verdict is Verdict.COMMIT and self._outbox.has_open_messages
@@ -246,16 +236,6 @@ class Handle:
                 raise
             with self._lock:
                 self._ever_used().settle(sealed)
-
-    def _open_outbox(self) -> Outbox:
-        if self._closed:
-            raise HandleClosed
-        return self._ever_used()
-
-    def _ever_used(self) -> Outbox:
-        if self._outbox is None:
-            self._outbox = Outbox(self._limits)
-        return self._outbox
 
     def _trace(self, headers: object) -> str:
         # One trace a request, unless the caller gives a message another.

@@ -27,18 +27,19 @@ class Puts:
         self._insert_messages = schema.messages.insert()
         self._puts, self._ready, self._scheduled = schema.puts, schema.ready, schema.scheduled
 
-    def write(self, tx: Transaction, puts: Sequence[Put], *, careful: bool = False) -> None:
+    def write(self, tx: Transaction, puts: Sequence[Put], *, careful: bool = False, first: bool = False) -> None:
         """Store the messages of every put that is not remembered.
 
+        :param first: these puts are written for the first time, so nothing has to be looked up.
         :param careful: also look whether a message's id is stored already or comes twice, after a first try met one.
         """
-        messages = self._fresh(tx, puts)
+        messages = self._fresh(tx, puts, first)
         if careful:
             stored = _existing(tx, tx.schema.messages, [id_bytes(message.id) for message in messages])
-            first: dict[bytes, Message] = {}
+            by_id: dict[bytes, Message] = {}
             for message in messages:
-                first.setdefault(id_bytes(message.id), message)
-            messages = [message for stored_id, message in first.items() if stored_id not in stored]
+                by_id.setdefault(id_bytes(message.id), message)
+            messages = [message for stored_id, message in by_id.items() if stored_id not in stored]
         if not messages:
             return
         lanes = tx.lanes.ids_of(tx, (message.lane for message in messages))
@@ -54,14 +55,16 @@ class Puts:
         tx.insert(self._ready, ready)
         tx.insert(self._scheduled, scheduled)
 
-    def _fresh(self, tx: Transaction, puts: Sequence[Put]) -> list[Message]:
+    def _fresh(self, tx: Transaction, puts: Sequence[Put], first: bool) -> list[Message]:
         """Give the messages that did not come before, and remember that they came.
 
         :raises MessageConflict: one of a put with `each` came before with other content.
         """
         by_id = {id_bytes(put.id): put for put in puts if not put.each}
         each = [(id_bytes(message.id), message) for put in puts if put.each for message in put.messages]
-        known = _existing(tx, tx.schema.puts, [*by_id, *(message_id for message_id, _ in each)])
+        known: set[bytes] = set()
+        if not first:
+            known = _existing(tx, tx.schema.puts, [*by_id, *(message_id for message_id, _ in each)])
         told = [(message_id, message, message.fingerprint) for message_id, message in each]
         # Beside the id its fingerprint is remembered, so that a repeat is told from another message.
         asked = [fingerprint for message_id, _, fingerprint in told if message_id in known]
