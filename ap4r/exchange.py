@@ -23,6 +23,7 @@ class Reason(StrEnum):
     RESET = "reset"
     STATUS = "status"
     SLOW_DOWN = "slow_down"
+    BUSY = "busy"
     GONE = "gone"
     REFUSED = "refused"
     NOT_TRUE = "not_true"
@@ -40,6 +41,10 @@ class Reason(StrEnum):
     STOPPED = "stopped"
     UNKNOWN = "unknown"
 
+
+#: Marks the 409 that ap4r itself answers while another call of the same message still runs; its value is 1. A 409
+#: without it is the application's own, and a failure.
+BUSY_HEADER = "ap4r-busy"
 
 #: Failures in which no byte of the request was written: no call took place, and the target is at fault.
 NOT_CALLED = frozenset(

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ap4r.backoff import Backoff
+from ap4r.exchange import BUSY_HEADER
 
 # Whoever judges needs the words of an exchange too: they are to be had here.
 from ap4r.exchange import NOT_CALLED as NOT_CALLED
@@ -109,6 +110,8 @@ _HOPELESS = frozenset({Reason.BAD_TARGET, Reason.NOT_ENCODABLE})
 _PATIENT_CLIENT_ERRORS = frozenset({408, 409, 425, 429})
 _GONE = frozenset({410, 489})
 _SLOW_DOWN = frozenset({429, 503})
+#: Calls that were made and cost the message nothing but age.
+_FREE = frozenset({Reason.STOPPED, Reason.BUSY})
 
 
 def judge(exchange: Exchange, history: History, rules: DeliveryRules, random: float, now: float) -> Outcome:
@@ -130,7 +133,7 @@ def judge(exchange: Exchange, history: History, rules: DeliveryRules, random: fl
         return PutBack()
     if history.delivery is Delivery.BEST_EFFORT:
         return Dropped(failure)
-    counts = called and failure.reason is not Reason.STOPPED and failure.status not in _SLOW_DOWN
+    counts = called and failure.reason not in _FREE and failure.status not in _SLOW_DOWN
     if final:
         return Dead(failure.reason, failure, called=called, counts=counts)
     # What cannot be described yet waits for itself: its target is well, and must not be held for it.
@@ -146,7 +149,7 @@ def judge(exchange: Exchange, history: History, rules: DeliveryRules, random: fl
         wait_seconds = 0.0
     else:
         wait_seconds = rules.backoff.wait_seconds(history.attempt, random)
-        wait_seconds = max(wait_seconds, slow_down_seconds(exchange, rules, now) or 0.0)
+        wait_seconds = max(wait_seconds, _asked_seconds(exchange, rules, now) or 0.0)
     dead = _too_late(failure, failure.seconds + wait_seconds, history, rules, called=called, counts=counts)
     return dead or RetryLater(failure, wait_seconds, counts)
 
@@ -194,11 +197,19 @@ def last_repeat_seconds(history: History, rules: DeliveryRules) -> float:
 
 def slow_down_seconds(exchange: Exchange, rules: DeliveryRules, now: float) -> float | None:
     """Tell whether an exchange asks for less: None for no, else the seconds it named (0 when it named none)."""
+    if isinstance(exchange, Answer) and _is_busy(exchange):
+        # One message is being worked on; the server takes others.
+        return None
+    asked = _asked_seconds(exchange, rules, now)
+    return asked or 0.0 if asked is not None or exchange.status in _SLOW_DOWN else None
+
+
+def _asked_seconds(exchange: Exchange, rules: DeliveryRules, now: float) -> float | None:
     headers = exchange.headers if isinstance(exchange, Answer) else {}
     asked = retry_after_seconds(headers.get("retry-after"), now)
-    if exchange.status in _SLOW_DOWN or (asked is not None and (exchange.status or 0) >= 300):
-        return min(asked or 0.0, rules.retry_after_cap_seconds)
-    return None
+    if asked is None or (exchange.status or 0) < 300:
+        return None
+    return min(asked, rules.retry_after_cap_seconds)
 
 
 def _is_success(answer: Answer, rule: str) -> bool:
@@ -207,6 +218,10 @@ def _is_success(answer: Answer, rule: str) -> bool:
     if rule == "ap4r":
         return answer.status == 200 and b"true" in answer.body
     return 200 <= answer.status < 300
+
+
+def _is_busy(answer: Answer) -> bool:
+    return answer.status == 409 and answer.headers.get(BUSY_HEADER, "").strip() == "1"
 
 
 def _is_final(answer: Answer) -> bool:
@@ -222,6 +237,8 @@ def _failure_of_answer(answer: Answer, rules: DeliveryRules) -> Failure:
         reason = Reason.SLOW_DOWN
     elif answer.reading is not None and answer.reading.reason is not None:
         reason = answer.reading.reason
+    elif _is_busy(answer):
+        reason = Reason.BUSY
     elif rules.success == "ap4r" and answer.status == 200:
         reason = Reason.NOT_TRUE
     else:

@@ -26,10 +26,11 @@ from ap4r.dispatcher.connection import Connection, ConnectionFactory
 from ap4r.dispatcher.pool import Pool, Server
 from ap4r.dispatcher.request import Request
 from ap4r.dispatcher.wire import NO_COOKIES, Body, Reader, SentHeaders, as_it_is, prepared_url
+from ap4r.exchange import BUSY_HEADER
 from ap4r.outcome import Answer, Exchange, Reading, Reason
 
 AnswerReader = Callable[[Answer], "Reading | None"]
-_JUDGED_HEADERS = ("retry-after", "ap4r-retry", "location")
+_JUDGED_HEADERS = ("retry-after", "ap4r-retry", "location", BUSY_HEADER)
 _TOKEN = re.compile(rb"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _VISIBLE = re.compile(rb"[\x21-\x7e]+")
 

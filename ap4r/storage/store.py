@@ -231,7 +231,10 @@ class Store(Protocol):
         """Give the figures a person asks for."""
 
     def prune(self, *, limit: int = 500, now: float | None = None) -> int:
-        """Forget up to `limit` put ids, unused lanes and silent dispatchers whose time is over; returns how many."""
+        """Forget up to `limit` put ids, records of the inbox, unused lanes and silent dispatchers whose time is over.
+
+        Returns how many.
+        """
 
     def close(self) -> None:
         """Let go of every connection. A later call opens anew."""

@@ -13,12 +13,14 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from ap4r.errors import StoreUnavailable, StoreUnusable
 from ap4r.message import Put
+from ap4r.storage.inbox import Stored
 from ap4r.storage.sql.claims import Claims
 from ap4r.storage.sql.database import Database, RolledBack
 from ap4r.storage.sql.dead_letters import DeadLetters
 from ap4r.storage.sql.dispatchers import Dispatchers
 from ap4r.storage.sql.figures import Figures
 from ap4r.storage.sql.group import GroupCommit
+from ap4r.storage.sql.inbox import recall
 from ap4r.storage.sql.lanes import Lanes
 from ap4r.storage.sql.outcomes import Outcomes
 from ap4r.storage.sql.pruning import Pruning
@@ -169,6 +171,10 @@ class SqlStore:
     def status(self, *, now: float | None = None) -> StoreStatus:
         """Give the figures a person asks for."""
         return self._read(self._figures.read, now)
+
+    def recall(self, key: bytes, until: float) -> Stored | None:
+        """Give what the inbox has of a received message, and keep it at least `until`; None where it has nothing."""
+        return self._read(lambda tx: recall(tx, key, until), None)
 
     def prune(self, *, limit: int = 500, now: float | None = None) -> int:
         """Forget up to `limit` rows whose time is over."""
