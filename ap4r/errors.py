@@ -108,6 +108,37 @@ class TransactionOpen(Ap4rError):
         )
 
 
+class DeliveryRefused(Ap4rError):
+    """`once(conn)` has not let a request in. Nothing of the block was run."""
+
+
+class NotADelivery(DeliveryRefused):
+    """The request is no delivery that was verified, so nobody can tell whether its id is its own."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "once() needs a delivery whose signature was verified, and this request is none; set the secret that its "
+            "sender signs with (`ap4r init` makes one for your own dispatcher), or name the request yourself: "
+            "once(conn, key=…)"
+        )
+
+
+class DeliveryBusy(DeliveryRefused):
+    """Another call of the same message still runs, or has just ended. Nothing was done; the same may succeed soon."""
+
+    def __init__(self, id: str) -> None:
+        super().__init__(f"message {shortened(id)} is being received by another call; try again soon")
+        self.id = id
+
+
+class DeliveryDiffers(DeliveryRefused):
+    """A message with this id and another content was received before. Nothing was done."""
+
+    def __init__(self, id: str) -> None:
+        super().__init__(f"message {shortened(id)} was received before with another content; an id is used once")
+        self.id = id
+
+
 class ConnectionUnfit(Ap4rError):
     """The application's connection cannot carry messages now, or never could. Nothing was written over it."""
 

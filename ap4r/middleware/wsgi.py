@@ -6,16 +6,20 @@ Nothing is opened or started before the first message is written.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from ap4r.delivery import Delivery
 from ap4r.errors import ConfigError
 from ap4r.middleware.door import Door, Instead
+from ap4r.middleware.once import Guarded, Repeats, give
 from ap4r.middleware.response import Response, ResponseRules, ServerStart
 from ap4r.middleware.routes import find_routes
 from ap4r.middleware.verdict import VerdictRule, judge_response
+from ap4r.middleware.verification import path_of
 from ap4r.outbox.handle import Handle
+from ap4r.outbox.inbox import find_inbox
 from ap4r.outbox.scope import connection_finder
 from ap4r.outbox.writer import Sink, find_writer
 from ap4r.settings import load_settings
@@ -52,6 +56,8 @@ class AP4RMiddleware:
         commit_at: str = "end",
         internal: Iterable[str] = (),
         routes: object = None,
+        once: Iterable[str] = (),
+        inbox: str | None = None,
         connection: Callable[[], object] | str | None = None,
         **settings: Any,
     ) -> None:
@@ -68,9 +74,12 @@ class AP4RMiddleware:
             Django URL conf. None takes the application's own, where it is Flask or Django.
         :param connection: gives the application's connection, so that `transaction()` without an argument means
             `transaction(connection())`, and `join()` likewise; a name is a Django alias.
+        :param once: paths whose handlers use `once(conn)`, spelt as for `internal`: a repeat is answered before the
+            application runs.
+        :param inbox: the URL of the database that those handlers write to, where it is not the store's.
         :param settings: single settings, as in ap4r.toml; senders={"stripe": ["whsec_…"]} has others' deliveries
             verified too.
-        :raises ConfigError: a setting is unknown or out of range, or there are internal paths and no secret.
+        :raises ConfigError: a setting is unknown or out of range, or there are such paths and no secret.
         """
         if commit_at not in ("end", "headers"):
             raise ConfigError("commit_at", f"{commit_at!r} is neither 'end' nor 'headers'")
@@ -86,6 +95,9 @@ class AP4RMiddleware:
         self._find_writer = find_writer(sink, self._settings)
         door = Door(self._settings, internal)
         self._door = door if door.is_needed else None
+        self._repeats = Repeats(once, find_inbox(inbox, sink, self._settings) if once else None)
+        if self._repeats and self._door is None:
+            raise ConfigError("once", "it is for signed deliveries, and there is no secret; `ap4r init` makes one")
         self._rules = ResponseRules(verdict or judge_response, commit_at == "headers", self._settings.buffer_bytes)
 
     def __call__(self, environ: dict[str, Any], start_response: ServerStart) -> Iterable[bytes]:
@@ -96,6 +108,10 @@ class AP4RMiddleware:
             if isinstance(admitted, Instead):
                 return admitted.answer(environ, start_response)
             delivery = admitted
+            if delivery is not None and self._repeats:
+                known = self._repeats.answer(environ, delivery, time.time())
+                if known is not None:
+                    return give(known, environ, start_response)
         outer = environ.get(ENVIRON_KEY)
         if isinstance(outer, Handle) and not outer.closed and _is_same(outer.place, self._place):
             outer.delivery = outer.delivery or delivery
@@ -104,6 +120,7 @@ class AP4RMiddleware:
         handle = Handle(
             self._find_writer, self._settings, self._place, traceparent, delivery, self._routes, self._find_connection
         )
+        handle.path = path_of(environ)
         environ[ENVIRON_KEY] = handle
         response = Response(
             handle, self._rules, start_response, environ.get("REQUEST_METHOD", ""), environ.get("PATH_INFO", "")
@@ -111,7 +128,7 @@ class AP4RMiddleware:
         # Taken before the call: the application may change or replace the environ.
         file_wrapper = environ.get("wsgi.file_wrapper")
         try:
-            return response.finish(self._app(environ, response.start_response), file_wrapper)
+            return response.finish(Guarded(self._app, handle)(environ, response.start_response), file_wrapper)
         except BaseException as error:
             answer = response.fail(error)
             if answer is None:

@@ -8,20 +8,24 @@ from __future__ import annotations
 import datetime
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING, Any
 
 from ap4r.delivery import Delivery
-from ap4r.errors import HandleClosed, OptionRefused, StoreError, TransactionOpen
+from ap4r.errors import DeliveryRefused, HandleClosed, OptionRefused, StoreError, TransactionOpen
 from ap4r.outbox.blocks import Blocks
 from ap4r.outbox.builder import MessageBuilder
 from ap4r.outbox.describe import describe_message
 from ap4r.outbox.outbox import Entry, On, Sealed, Verdict, check_on
 from ap4r.outbox.routes import Routes
+from ap4r.outbox.scope import given_connection
 from ap4r.outbox.traceparent import new_trace_id, read_trace_id
 from ap4r.outbox.writer import Writer
 from ap4r.settings import Settings
 from ap4r.target import TargetLike
+
+if TYPE_CHECKING:
+    from ap4r.outbox.once import Receipt
 
 
 class Handle(Blocks):
@@ -30,7 +34,10 @@ class Handle(Blocks):
     Threads of the request may share it. A `transaction()` takes in what its own thread says, nobody else's.
     """
 
-    __slots__ = ("_find_writer", "_routes", "_trace_id", "_traceparent", "_writing", "delivery", "place")
+    __slots__ = (
+        *("_find_writer", "_routes", "_trace_id", "_traceparent", "_writing"),
+        *("delivery", "path", "place", "refusal"),
+    )
 
     def __init__(
         self,
@@ -54,6 +61,8 @@ class Handle(Blocks):
         self.place = place
         #: The verified delivery that this request is, else None.
         self.delivery = delivery
+        self.path = ""  # of the request, as far as `once(key=…)` needs it
+        self.refusal: DeliveryRefused | None = None  # why once() did not let the request in
         self._find_writer = find_writer
         self._routes = routes
         self._traceparent = traceparent
@@ -158,6 +167,26 @@ class Handle(Blocks):
         builder = MessageBuilder(params, options)
         yield builder
         builder.message_id = self.async_to(target, builder.params, **builder.options)
+
+    def once(
+        self, conn: object = None, *, using: str | None = None, key: str | None = None, body: bytes | None = None
+    ) -> AbstractContextManager[Receipt]:
+        """Receive this request's message once: `with ap4r.once(conn) as delivery: if delivery.first: …`.
+
+        The block is one of `transaction(conn)`, and a record of the message commits or rolls back with it, and with
+        the messages said in it. It always runs; `first` is false when such a record was committed before.
+        `answer(status, body)` in the block stores what a repeat is answered by the middleware.
+
+        :param conn: as in `transaction`; a session's or middleware's `connection=` where it is None.
+        :param key: names what is no verified delivery, as the Idempotency-Key of a browser; `body` tells whether it
+            comes again with another content.
+        :raises NotADelivery: the request is no verified delivery, and no key was given.
+        :raises DeliveryBusy: another call of the message still runs; uncaught, it is answered 409.
+        :raises DeliveryDiffers: its id was used for another content; uncaught, it is answered 422.
+        """
+        from ap4r.outbox.once import receive
+
+        return receive(self, given_connection(conn, using, self._find_connection), self._limits.table_prefix, key, body)
 
     def commit(self) -> None:
         """Write now what waits for success, without waiting for the response; a stream flows on freely.

@@ -74,6 +74,11 @@ def digest(*parts: str | bytes) -> bytes:
     return whole.digest()
 
 
+def key_of(sender: str, id: str, path: str) -> bytes:
+    """Give the key of a record: nobody else's message and no other path of the application shares it."""
+    return digest(sender, id, path)
+
+
 def expiry(last_repeat_at: float | None, now: float) -> float:
     """Give the instant until which a record must live.
 

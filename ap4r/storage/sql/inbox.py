@@ -74,11 +74,12 @@ class Inbox:
         """Read a record; None when there is none that is committed."""
         return self._found(run, key, "")
 
-    def answer(self, run: Run, key: bytes, answer: StoredAnswer) -> None:
-        """Store the answer with a record of the same transaction."""
+    def answer(self, run: Run, key: bytes, answer: StoredAnswer) -> bool:
+        """Store the answer with a record of the same transaction; tell whether that was there."""
         headers = json.dumps(answer.headers, ensure_ascii=False, separators=(",", ":")).encode()
         values = {"id": key, "status": answer.status, "headers": headers, "body": answer.body}
-        run(f"UPDATE {self._table} SET status = :status, headers = :headers, body = :body WHERE id = :id", values)
+        update = f"UPDATE {self._table} SET status = :status, headers = :headers, body = :body WHERE id = :id"
+        return run(update, values).changed == 1
 
     def extend(self, run: Run, key: bytes, expires_at: float) -> None:
         """Let a record live longer, never shorter."""
