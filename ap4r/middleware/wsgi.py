@@ -73,7 +73,7 @@ class AP4RMiddleware:
         :param routes: what targets by name are looked up in: a werkzeug Map, a Flask application, or the name of a
             Django URL conf. None takes the application's own, where it is Flask or Django.
         :param connection: gives the application's connection, so that `transaction()` without an argument means
-            `transaction(connection())`, and `join()` likewise; a name is a Django alias.
+            `transaction(connection())`, and `join()` and `once()` likewise; a name is a Django alias.
         :param once: paths whose handlers use `once(conn)`, spelt as for `internal`: a repeat is answered before the
             application runs.
         :param inbox: the URL of the database that those handlers write to, where it is not the store's.

@@ -177,7 +177,7 @@ class Handle(Blocks):
         the messages said in it. It always runs; `first` is false when such a record was committed before.
         `answer(status, body)` in the block stores what a repeat is answered by the middleware.
 
-        :param conn: as in `transaction`; a session's or middleware's `connection=` where it is None.
+        :param conn: as in `transaction`; the `connection=` of the middleware or session where it is None.
         :param key: names what is no verified delivery, as the Idempotency-Key of a browser; `body` tells whether it
             comes again with another content.
         :raises NotADelivery: the request is no verified delivery, and no key was given.
