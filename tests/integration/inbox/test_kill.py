@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -18,8 +17,8 @@ from tests.support.probe import wait_until
 _MOST_POINTS = 60
 
 
-def _kill_at(till: Till, point: int) -> Callable[[], None]:
-    """Have this process killed when it passes its so-manieth statement's beginning or end; give one more point."""
+def _kill_at(till: Till, point: int) -> None:
+    """Have this process killed when it comes to its so-manieth point: before and behind each statement, at COMMIT."""
     passed = 0
 
     def pass_by(*_: Any) -> None:
@@ -30,55 +29,61 @@ def _kill_at(till: Till, point: int) -> Callable[[], None]:
 
     for name in ("before_cursor_execute", "after_cursor_execute", "commit"):
         event.listen(till.engine, name, pass_by)
-    return pass_by
 
 
-def _receive_in_child(till: Till, point: int) -> bool:
-    """Receive in a process of its own, to be killed at a point; tell whether it was."""
+def _receive_in_child(till: Till, number: int, point: int) -> bool:
+    """Receive in a process of its own, to be killed at a point, 0 for behind the commit; tell whether it was."""
     child = os.fork()
     if child == 0:
         try:
-            pass_by = _kill_at(till, point)
-            receiver = Receiver(till)
-            receiver.within = lambda handle, conn, one: (handle.async_to("/next"), one.answer(201, b"made"))
-            receiver.after = pass_by
-            receiver.receive(delivery(point))
+            receiver = _receiver(till)
+            if point:
+                _kill_at(till, point)
+            else:
+                receiver.after = lambda: os.kill(os.getpid(), signal.SIGKILL)
+            receiver.receive(delivery(number))
         finally:
             os._exit(0)
     _, status = os.waitpid(child, 0)
     return os.WIFSIGNALED(status)
 
 
+def _receiver(till: Till) -> Receiver:
+    receiver = Receiver(till)
+    receiver.within = lambda handle, conn, one: (handle.async_to("/next"), one.answer(201, b"made"))
+    return receiver
+
+
+def _repeat(till: Till, number: int) -> bytes:
+    """Receive the message again, as often as it takes a server to notice that its client has died."""
+    receiver, answers = _receiver(till), []
+
+    def is_let_in() -> bool:
+        answers.append(receiver.receive(delivery(number)))
+        return answers[-1][0] != 409
+
+    wait_until(is_let_in, "the repeat is let in", timeout_seconds=20)
+    assert answers[-1][0] == 200
+    return answers[-1][2]
+
+
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("database", sorted(KINDS))
 def test_killed_at_every_statement(database, tmp_path, template, monkeypatch):
     """Wherever kill -9 strikes, call and repeat together have one effect, one record and one message sent on."""
-    # What is done now and then, behind the commit, would move the points.
+    # What is done now and then, behind the commit, is not what is to be killed.
     monkeypatch.setattr(once._Tidying, "run_if_due", lambda *_: None)
     till = Till(SHARED[database](tmp_path, template).url, "Connection")
-    repeated: list[int] = []
     try:
         for point in range(1, _MOST_POINTS):
-            if not _receive_in_child(till, point):
+            if not _receive_in_child(till, point, point):
                 break
-            receiver = Receiver(till)
-            receiver.within = lambda handle, conn, one: (handle.async_to("/next"), one.answer(201, b"made"))
-            # The server may need a moment to notice that its client has died.
-            answers: list[Any] = []
-            wait_until(
-                lambda receiver=receiver, point=point, answers=answers: (
-                    answers.append(receiver.receive(delivery(point))) or answers[-1][0] != 409
-                ),
-                "the repeat is let in",
-                timeout_seconds=20,
-            )
-            assert answers[-1][0] == 200
-            repeated += [point] if answers[-1][2] == b"again" else []
+            # Up to the COMMIT nothing is there: the repeat is the first.
+            assert _repeat(till, point) == b"first"
             assert (len(till.effects), till.records, till.messages) == (point, point, point)
-        else:
-            pytest.fail(f"killed at each of {_MOST_POINTS} points")
-        assert point > 10
-        # Only behind the COMMIT a repeat is one; the last point is the one behind the block.
-        assert repeated == [point - 1]
+        assert 10 < point < _MOST_POINTS - 1
+        assert _receive_in_child(till, point + 1, 0)
+        assert _repeat(till, point + 1) == b"again"
+        assert (len(till.effects), till.records, till.messages) == (point + 1,) * 3
     finally:
         till.close()
