@@ -10,6 +10,8 @@ from ap4r.formats.place import Place
 from ap4r.formats.plain import plain, text_of
 
 CONTENT_TYPE = "application/yaml"
+# Line breaks to YAML 1.1 (5.4), which PyYAML leaves as they are outside of double quotes, and readers fold.
+_BREAKS = frozenset("\x85\u2028\u2029\ufeff")
 
 
 def encode_yaml(params: object) -> tuple[bytes, str]:
@@ -40,6 +42,11 @@ def encode_yaml(params: object) -> tuple[bytes, str]:
         def ignore_aliases(self, data: Any) -> bool:
             return True
 
+    Dumper.add_representer(str, _quoted_where_needed)
     tree = plain(params, "yaml", keep=(datetime.datetime, datetime.date, bytes))
     text = yaml.dump(tree, Dumper=Dumper, allow_unicode=True, sort_keys=False, default_flow_style=False, width=10**6)
     return text.encode(), CONTENT_TYPE
+
+
+def _quoted_where_needed(dumper: Any, text: str) -> Any:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if _BREAKS.isdisjoint(text) else '"')

@@ -22,7 +22,6 @@ _OWN = {
 }
 
 
-@cache
 def find_protocol(name: object) -> CallProtocol:
     """Give the protocol of a name. ap4r's own cannot be replaced; each is loaded when it is first asked for.
 
@@ -30,6 +29,11 @@ def find_protocol(name: object) -> CallProtocol:
     """
     if not isinstance(name, str) or not name or len(name) > MAX_NAME:
         raise OptionRefused("protocol", name, f"one of {', '.join(known_protocols())}")
+    return _loaded(name)
+
+
+@cache
+def _loaded(name: str) -> CallProtocol:
     if name in _OWN:
         module, _, attribute = _OWN[name].partition(":")
         return _checked(name, lambda: getattr(import_module(module), attribute))

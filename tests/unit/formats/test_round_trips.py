@@ -17,7 +17,7 @@ from defusedxml.ElementTree import fromstring
 from django.conf import settings
 from django.core.files.uploadhandler import MemoryFileUploadHandler
 from django.http.multipartparser import MultiPartParser
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from werkzeug.formparser import parse_form_data
 
@@ -85,8 +85,9 @@ YAML_VALUES = st.recursive(
 
 
 @given(YAML_VALUES.filter(lambda value: not isinstance(value, (str, bytes)) and value is not None))
+@example({"a\x85b": ["\u2028", "\u2029c", "\ufeff"]})
 def test_yaml_is_read_back_by_a_safe_reader(params):
-    """With its instants, dates and bytes."""
+    """With its instants, dates and bytes, and the line breaks that are no line breaks elsewhere."""
     assert yaml.safe_load(encode_params(params, "yaml")[0]) == params
 
 

@@ -268,7 +268,7 @@ def test_others_may_add_protocols(monkeypatch):
     broken = EntryPoint("broken", f"{__name__}:NoSuch", registry.GROUP)
     wrong = EntryPoint("wrong", f"{__name__}:XMLRPC_DONE", registry.GROUP)
     monkeypatch.setattr(registry, "entry_points", lambda group: [point, broken, wrong])
-    find_protocol.cache_clear()
+    registry._loaded.cache_clear()
     try:
         message = made("hey", protocol="shout")
         assert (message.body, message.protocol) == (b"HEY", "shout")
@@ -280,7 +280,7 @@ def test_others_may_add_protocols(monkeypatch):
                 made(protocol=name)
         assert registry.known_protocols() == ["http", "jsonrpc", "soap", "xmlrpc", "broken", "shout", "wrong"]
     finally:
-        find_protocol.cache_clear()
+        registry._loaded.cache_clear()
 
 
 def test_a_decimal_that_is_no_number_has_no_place_in_soap():
