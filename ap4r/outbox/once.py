@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any, Protocol
 
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 
 from ap4r.delivery import Delivery
 from ap4r.errors import DeliveryBusy, DeliveryDiffers, DeliveryRefused, NotADelivery, OptionRefused, TransactionLost
@@ -22,7 +23,7 @@ from ap4r.outbox.scope import Given, Scope, application_connection
 from ap4r.storage.conflicts import is_conflict
 from ap4r.storage.foreign.block import Block
 from ap4r.storage.foreign.connection import ForeignConnection
-from ap4r.storage.foreign.tables import tables_of
+from ap4r.storage.foreign.tables import failure_of, tables_of
 from ap4r.storage.inbox import Entry, Record, Rows, Run, Stored, StoredAnswer, digest, expiry, is_short, key_of
 from ap4r.storage.sql.inbox import WAIT_SECONDS, Inbox
 
@@ -90,6 +91,8 @@ def receive(
 
     :param prefix: what every table's name begins with.
     :raises DeliveryRefused: NotADelivery, DeliveryBusy or DeliveryDiffers.
+    :raises StoreUnavailable: the database is away, or went away; nothing of the block is stored, or with
+        `outcome_unknown` perhaps all of it.
     """
     if given is None:
         raise OptionRefused("conn", None, "give the connection over which the handler writes")
@@ -165,7 +168,11 @@ def _receipt(entry: Stored | Entry, named: str, record: Record) -> Receipt:
 
 def _runner(foreign: ForeignConnection) -> Run:
     def run(statement: str, values: Mapping[str, Any]) -> Rows:
-        result = foreign.execute(text(statement), dict(values))
+        try:
+            result = foreign.execute(text(statement), dict(values))
+        except DBAPIError as error:
+            # A driver's own connection, or Django's, belongs to somebody who knows nothing of SQLAlchemy's errors.
+            raise failure_of(error, foreign.what) from error
         return Rows(result.rowcount, [tuple(row) for row in result] if result.returns_rows else ())
 
     return run

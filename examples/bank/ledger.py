@@ -48,6 +48,12 @@ def _database(url: str) -> dict[str, Any]:
 settings.configure(
     ALLOWED_HOSTS=["127.0.0.1", "localhost"],
     DATABASES={"default": _database(LEDGER_DB)},
+    LOGGING={
+        "version": 1,
+        "disable_existing_loggers": False,
+        "handlers": {"stderr": {"class": "logging.StreamHandler"}},
+        "root": {"handlers": ["stderr"], "level": "WARNING"},
+    },
     ROOT_URLCONF=__name__,
     USE_TZ=True,
 )

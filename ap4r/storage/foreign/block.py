@@ -9,7 +9,7 @@ import logging
 import threading
 from typing import NamedTuple
 
-from ap4r.errors import ConnectionUnfit, TransactionLost
+from ap4r.errors import ConnectionUnfit, StoreUnavailable, TransactionLost
 from ap4r.storage.foreign.connection import ForeignConnection, Savepoint
 from ap4r.storage.foreign.dbapi import SqlSavepoint
 from ap4r.storage.foreign.tables import Tables
@@ -80,6 +80,7 @@ class Block:
         """Make sure that the transaction is the one that `enter` found or began. Nothing may be written before.
 
         :raises TransactionLost: it was ended or undone, and what is said now would commit by itself or with other data.
+        :raises StoreUnavailable: it ended with its connection, which was lost; nothing of it is stored.
         :raises ConnectionUnfit: this is not the thread that entered.
         """
         if threading.get_ident() != self._thread:
@@ -90,13 +91,14 @@ class Block:
         try:
             guard.release()
         except Exception as error:
-            raise TransactionLost(self._foreign.what, _ENDED) from error
+            raise self._why(error) from error
 
     def finish(self, *, may_be_lost: bool = False) -> None:
         """End cleanly: verify, unless that was done, and commit where the block owns it.
 
         :param may_be_lost: nothing of ours was written, so it does no harm if the application has ended it.
         :raises TransactionLost: it is not the same any more; what was left is rolled back.
+        :raises StoreUnavailable: it ended with its connection; nothing of it is stored.
         """
         try:
             if not may_be_lost:
@@ -117,8 +119,14 @@ class Block:
         try:
             point.release()
         except Exception as error:
-            raise TransactionLost(self._foreign.what, _ENDED) from error
+            raise self._why(error) from error
         self._savepoint = None
+
+    def _why(self, error: Exception) -> StoreUnavailable | TransactionLost:
+        # A database that went away is no mistake of the application's, and the same may succeed later.
+        if self._foreign.is_lost_after(error):
+            return StoreUnavailable(self._foreign.what, "the connection was lost within the block; nothing is stored")
+        return TransactionLost(self._foreign.what, _ENDED)
 
     def abandon(self) -> None:
         """Undo what was done in the block. Never raises: an exception is on its way already."""
