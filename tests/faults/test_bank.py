@@ -83,7 +83,7 @@ def _hold(branch: Branch, servers: tuple[Server, ...], count: int, seconds: floa
     told_back = branch.answers("orders", "/async/confirm")
     measured(
         f"{len(customers.acknowledged)} transfers ({in_time} during {raged_seconds:.0f} s of kills), all booked after "
-        f"{time.monotonic() - began_at:.0f} s; in doubt: {customers.answers['none'] + customers.answers['503']}; "
+        f"{time.monotonic() - began_at:.0f} s; in doubt: {customers.answers.total() - count}; "
         f"the ledger answered {_told(came)}, of which 200 are repeats; the confirmations {_told(told_back)}"
     )
     orders, bookings = branch.orders(), branch.bookings()

@@ -8,6 +8,7 @@ from weakref import WeakKeyDictionary
 
 from sqlalchemy import URL
 
+from ap4r.errors import StoreUnavailable
 from ap4r.storage.foreign.driver import Place
 
 
@@ -37,10 +38,13 @@ class _Mysql:
         return bool(self.raw.get_autocommit())
 
     def place(self) -> Place:
-        """Ask the server, once for each connection."""
+        """Ask the server, once for each connection.
+
+        :raises StoreUnavailable: it does not answer.
+        """
         place = self._places.get(self.raw)
         if place is None:
-            [row] = self._rows("SELECT @@hostname, @@port, DATABASE(), SUBSTRING_INDEX(CURRENT_USER(), '@', 1)")
+            row = self._row("SELECT @@hostname, @@port, DATABASE(), SUBSTRING_INDEX(CURRENT_USER(), '@', 1)")
             server, port, database, user = (text.decode() if isinstance(text, bytes) else text for text in row)
             host = getattr(self.raw, "host", None) or server
             url = URL.create("mysql+pymysql", user, None, host, int(port), database)
@@ -52,6 +56,14 @@ class _Mysql:
         return sys.modules[f"{type(self).module}.cursors"].Cursor(self.raw)
 
     module: ClassVar[str]
+    what: ClassVar[str]
+
+    def _row(self, statement: str) -> tuple[Any, ...]:
+        try:
+            [row] = self._rows(statement)
+        except self.raw.Error as error:
+            raise StoreUnavailable(self.what, str(error)) from error
+        return row
 
     def _rows(self, statement: str) -> list[tuple[Any, ...]]:
         cursor = self.cursor()

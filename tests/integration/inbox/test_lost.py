@@ -53,3 +53,21 @@ def test_a_lost_connection_is_told_as_an_outage(till, receiving, effect):
     assert (till.effects, till.records, till.messages) == ([], 0, 0)
     attempt(lose=False)
     assert (len(till.effects), till.records, till.messages) == (effect, receiving, 1)
+
+
+@pytest.mark.parametrize("receiving", [True, False], ids=["once", "transaction"])
+def test_a_connection_lost_before_the_block_is_told_as_an_outage(till, receiving):
+    """What nobody has noticed shows in the block's first words to the server, and in no driver's own words."""
+    if till.kind.startswith("Session"):
+        pytest.skip("a session connects within the block")
+    conn = till.open()
+    try:
+        with ap4r.session(till.url, bell="none") as handle:
+            till.server.end_sessions()
+            block = handle.once(conn, key="a") if receiving else handle.transaction(conn)
+            with pytest.raises(StoreUnavailable), block:
+                pytest.fail("the block was entered")
+    finally:
+        if hasattr(conn, "invalidate"):
+            conn.invalidate()
+        conn.close()
