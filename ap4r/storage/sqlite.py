@@ -10,10 +10,12 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
 
-from sqlalchemy import Connection, Engine, Table, bindparam, create_engine
+from sqlalchemy import Connection, Delete, Engine, Insert, Table, bindparam, create_engine
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool
 
@@ -28,6 +30,7 @@ _log = logging.getLogger("ap4r.storage")
 PREFIX = "sqlite:///"
 _READERS = 4
 _ASK_AGAIN_SECONDS = 0.001
+_DIALECT = sqlite.dialect()
 
 #: By process and file. One for all stores of a process on one file: waiting for a lock in memory is fair and wakes at
 #: once, waiting for SQLite's own is neither.
@@ -123,14 +126,13 @@ class SqliteDatabase:
 
     def delete(self, connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
         """Delete rows one by one: there is no way to go."""
-        statement = table.delete()
-        for column in rows[0]:
-            statement = statement.where(table.c[column] == bindparam(f"b_{column}"))
-        connection.execute(statement, [{f"b_{column}": value for column, value in row.items()} for row in rows])
+        statement, columns = _delete_text(table, tuple(rows[0]))
+        connection.exec_driver_sql(statement, _as_tuples(rows, columns))
 
     def insert(self, connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
         """Insert rows; there is no way to go."""
-        connection.execute(table.insert(), [dict(row) for row in rows])
+        statement, columns = _insert_text(table, tuple(rows[0]))
+        connection.exec_driver_sql(statement, _as_tuples(rows, columns))
 
     def meaning_of(self, error: DBAPIError) -> StoreError | None:
         """Read SQLite's result code. Anything but a lock closes the file, so that a mended one is opened anew."""
@@ -211,6 +213,28 @@ class SqliteDatabase:
                 time.sleep(random.uniform(0.5, 1.5) * _ASK_AGAIN_SECONDS)
         finally:
             driver.execute(f"PRAGMA busy_timeout={int(self._deadline_seconds * 1000)}")
+
+
+# To build a statement anew each time, and to have its values sorted by name, costs more than SQLite's own work on it.
+
+
+@lru_cache(maxsize=256)
+def _delete_text(table: Table, columns: tuple[str, ...]) -> tuple[str, list[str]]:
+    return _text_of(table.delete().where(*(table.c[column] == bindparam(column) for column in columns)))
+
+
+@lru_cache(maxsize=256)
+def _insert_text(table: Table, columns: tuple[str, ...]) -> tuple[str, list[str]]:
+    return _text_of(table.insert().values({column: bindparam(column) for column in columns}))
+
+
+def _text_of(statement: Delete | Insert) -> tuple[str, list[str]]:
+    compiled = statement.compile(dialect=_DIALECT)
+    return str(compiled), list(compiled.positiontup or ())
+
+
+def _as_tuples(rows: Sequence[Mapping[str, Any]], columns: list[str]) -> list[tuple[Any, ...]]:
+    return [tuple([row[column] for column in columns]) for row in rows]
 
 
 def _roll_back(connection: Connection) -> None:

@@ -150,7 +150,7 @@ class Claims:
         wanted = {"wanted_lane": lane, "begin": begin, "behind": behind, "most": most}
         if share is not None:
             wanted |= {"shares": share.shares, "own_share": share.own}
-        rows = list(tx.connection.execute(self._oldest[mine], wanted))
+        rows = list(tx.connection.execute(self._oldest[mine], wanted).all())
         if rows:
             self._fronts.took(lane, rows[-1].position, len(rows))
         return rows
@@ -182,25 +182,37 @@ class Claims:
 
     def _lease(self, tx: Transaction, owner: str, rows: list[Row[Any]]) -> tuple[Lease, ...]:
         token = os.urandom(16)
-        leased = [{**row._mapping, "attempt": row.attempt + 1, "token": token, "owner": owner} for row in rows]
+        leased = [
+            {
+                "id": row.id,
+                "token": token,
+                "owner": owner,
+                "lane": row.lane,
+                "position": row.position,
+                "attempt": row.attempt + 1,
+                "failures": row.failures,
+                "crashes": row.crashes,
+            }
+            for row in rows
+        ]
         tx.delete(self._ready, [{"lane": row.lane, "position": row.position, "id": row.id} for row in rows])
         tx.insert(self._leased, leased)
-        found = tx.connection.execute(self._wanted, {"ids": [row.id for row in rows]})
-        messages = {row["id"]: row for row in found.mappings()}
+        found = tx.connection.execute(self._wanted, {"ids": [row.id for row in rows]}).all()
+        messages = {message.id: message for message in found}
         names = tx.lanes.names_of(tx, {row.lane for row in rows})
-        leases = []
-        for row in leased:
-            message = messages[row["id"]]
+        now_at, leases = tx.now_at, []
+        for row in rows:
+            message = messages[row.id]
             leases.append(
                 Lease(
-                    message=message_of(message, names[row["lane"]][0]),
-                    lane=row["lane"],
+                    message=message_of(message, names[row.lane][0]),
+                    lane=row.lane,
                     token=token,
-                    attempt=row["attempt"],
-                    failures=row["failures"],
-                    crashes=row["crashes"],
-                    age_seconds=max(0.0, to_seconds(tx.now_at - message["first_due_at"])),
-                    expires_in_seconds=expires_in_seconds(message["expires_at"], tx.now_at),
+                    attempt=row.attempt + 1,
+                    failures=row.failures,
+                    crashes=row.crashes,
+                    age_seconds=max(0.0, to_seconds(now_at - message.first_due_at)),
+                    expires_in_seconds=expires_in_seconds(message.expires_at, now_at),
                 )
             )
         return tuple(leases)

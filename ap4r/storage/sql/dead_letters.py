@@ -77,8 +77,8 @@ class DeadLetters:
 
     def _letters(self, tx: Transaction, rows: list[Row[Any]], names: dict[int, tuple[str, str]]) -> list[DeadLetter]:
         # Not a join: with figures that are out of date MySQL would begin at the messages.
-        found = tx.connection.execute(self._wanted, {"ids": [row.id for row in rows]}).mappings()
-        messages = {message["id"]: message for message in found}
+        found = tx.connection.execute(self._wanted, {"ids": [row.id for row in rows]}).all()
+        messages = {message.id: message for message in found}
         return [
             DeadLetter(
                 message=message_of(messages[row.id], names[row.lane][0]),
@@ -89,7 +89,7 @@ class DeadLetters:
                 failures=row.failures,
                 called=row.called,
                 died_at=to_seconds(row.died_at),
-                stored_at=to_seconds(messages[row.id]["stored_at"]),
+                stored_at=to_seconds(messages[row.id].stored_at),
             )
             for row in rows
             # Replayed and delivered since they were listed; a look is no transaction.

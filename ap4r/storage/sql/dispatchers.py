@@ -8,6 +8,7 @@ from sqlalchemy import (
     BigInteger,
     CompoundSelect,
     String,
+    Update,
     bindparam,
     case,
     cast,
@@ -37,7 +38,7 @@ class Dispatchers:
     def __init__(self, schema: Schema) -> None:
         table, ready, scheduled, leased = schema.dispatchers, schema.ready, schema.scheduled, schema.leased
         self._table = table
-        self._beat = table.update().where(table.c.owner == bindparam("me")).values(beat=table.c.beat + 1)
+        self._beats: dict[str | None, Update] = {}
         self._owners = select(table.c.owner).order_by(table.c.owner)
         self._looks: dict[str | None, CompoundSelect[Any]] = {}
         self._bells = select(table.c.bell).where(table.c.bell != "", table.c.seen_at > bindparam("since"))
@@ -63,8 +64,8 @@ class Dispatchers:
 
         :raises OwnerLost: there is no such dispatcher any more.
         """
-        seen_at: Any = literal_column(tx.clock_sql) if tx.clock_sql is not None else tx.now_at
-        if tx.connection.execute(self._beat.values(seen_at=seen_at), {"me": owner}).rowcount == 0:
+        values = {"b_owner": owner} if tx.clock_sql is not None else {"b_owner": owner, "b_now_at": tx.now_at}
+        if tx.connection.execute(self._beat(tx.clock_sql), values).rowcount == 0:
             raise OwnerLost(owner)
 
     def share(self, tx: Transaction, owner: str) -> Share:
@@ -101,6 +102,15 @@ class Dispatchers:
                     beats.append(Beat(owner, number, bool(holds), bell))
         next_due = None if next_due_at is None else max(0.0, to_seconds(next_due_at - tx.now_at))
         return Look(due or next_due == 0.0, next_due, tuple(beats))
+
+    def _beat(self, clock_sql: str | None) -> Update:
+        beat = self._beats.get(clock_sql)
+        if beat is None:
+            table = self._table
+            seen_at: Any = bindparam("b_now_at") if clock_sql is None else literal_column(clock_sql)
+            beat = table.update().where(table.c.owner == bindparam("b_owner"))
+            beat = self._beats[clock_sql] = beat.values(beat=table.c.beat + 1, seen_at=seen_at)
+        return beat
 
     def _look(self, clock_sql: str | None) -> CompoundSelect[Any]:
         look = self._looks.get(clock_sql)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
-from sqlalchemy import bindparam, func, or_, select
+from sqlalchemy import Row, bindparam, func, or_, select
 
 from ap4r.storage.sql.fronts import FRONT, Fronts
 from ap4r.storage.sql.plans import by_primary_key
@@ -42,12 +44,9 @@ class Promotion:
         began = time.monotonic()
         near = self._front.are_near(began)
         begin = self._front.begin(_LANE) if near else FRONT
-        wanted = {"now_at": tx.now_at, "begin": begin, "most": most}
-        if share is None:
-            due = tx.connection.execute(self._due, wanted).all()
-        else:
-            own = {"shares": share.shares, "own_share": share.own, "overdue_at": tx.now_at - _OVERDUE}
-            due = tx.connection.execute(self._due_in_share, wanted | own).all()
+        next_due_at = self._look_for_one(tx, _LANE, begin)
+        # Mostly nothing is due, and then that one look was enough.
+        due = self._found(tx, begin, most, share) if next_due_at is not None and next_due_at <= tx.now_at else []
         seconds = time.monotonic() - began
         if due:
             moved = [{**row._mapping, "position": row.due_at} for row in due]
@@ -55,7 +54,7 @@ class Promotion:
                 del row["due_at"]
             tx.insert(self._ready, moved)
             tx.delete(self._scheduled, [{"due_at": row.due_at, "id": row.id} for row in due])
-        next_due_at = self._look_for_one(tx, _LANE, begin)
+            next_due_at = self._look_for_one(tx, _LANE, begin)
         self._front.took(_LANE, tx.now_at if next_due_at is None else min(tx.now_at, next_due_at), len(due))
         if not near:
             self._front.looked(time.monotonic(), seconds, partial(self._look_for_one, tx))
@@ -64,6 +63,13 @@ class Promotion:
     def failed(self, now: float) -> None:
         """Note that a claim did not come to its end."""
         self._front.failed(now)
+
+    def _found(self, tx: Transaction, begin: int, most: int, share: Share | None) -> Sequence[Row[Any]]:
+        wanted = {"now_at": tx.now_at, "begin": begin, "most": most}
+        if share is None:
+            return tx.connection.execute(self._due, wanted).all()
+        own = {"shares": share.shares, "own_share": share.own, "overdue_at": tx.now_at - _OVERDUE}
+        return tx.connection.execute(self._due_in_share, wanted | own).all()
 
     def _look_for_one(self, tx: Transaction, lane: int, begin: int) -> int | None:
         found: int | None = tx.connection.execute(self._next_due, {"begin": begin}).scalar()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import uuid
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import RowMapping
+from sqlalchemy import Row
 
 from ap4r.message import Delivery, Message
 from ap4r.storage.sql.transaction import to_microseconds, to_seconds
@@ -14,16 +15,23 @@ from ap4r.target import Target
 
 #: Positions are instants; those of replays are so much less, and thereby negative.
 _FRONT = 2**60
+_DELIVERIES = {delivery.value: delivery for delivery in Delivery}
+#: Headers and targets up to this size are the same for many messages: they are read once.
+_SHORT_BYTES = 256
 
 
 def id_bytes(text: str) -> bytes:
     """Give a message's or put's id as the 16 bytes under which it is stored."""
+    bare = text.replace("-", "")
+    if len(text) == 36 and len(bare) == 32 and bare.isalnum():
+        return bytes.fromhex(bare)
     return uuid.UUID(text).bytes
 
 
 def id_text(stored: bytes) -> str:
     """Give a stored id as its usual text."""
-    return str(uuid.UUID(bytes=stored))
+    digits = stored.hex()
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 def message_row(message: Message, now_at: int) -> dict[str, Any]:
@@ -36,7 +44,7 @@ def message_row(message: Message, now_at: int) -> dict[str, Any]:
         "id": id_bytes(message.id),
         "target": str(message.target).encode(),
         "method": message.method,
-        "headers": json.dumps(message.headers, ensure_ascii=False, separators=(",", ":")).encode(),
+        "headers": _headers_text(message.headers),
         "body": message.body,
         "protocol": message.protocol,
         "delivery": message.delivery.value,
@@ -49,21 +57,21 @@ def message_row(message: Message, now_at: int) -> dict[str, Any]:
     }
 
 
-def message_of(values: RowMapping, queue: str) -> Message:
+def message_of(row: Row[Any], queue: str) -> Message:
     """Read a message back from its row. Instants stay with the row; the message keeps what a call needs."""
-    headers = json.loads(values["headers"]) if values["headers"] != b"[]" else ()
+    target, headers = row.target, row.headers
     return Message(
-        id=id_text(values["id"]),
+        id=id_text(row.id),
         queue=queue,
-        target=Target.from_text(values["target"].decode()),
-        method=values["method"],
-        headers=tuple((name, value) for name, value in headers),
-        body=values["body"],
-        protocol=values["protocol"],
-        delivery=Delivery(values["delivery"]),
-        max_deliveries=values["max_deliveries"],
-        timeout_seconds=values["timeout_seconds"],
-        trace_id=values["trace_id"],
+        target=_short_target(target) if len(target) <= _SHORT_BYTES else _target(target),
+        method=row.method,
+        headers=_short_headers(headers) if len(headers) <= _SHORT_BYTES else _headers(headers),
+        body=row.body,
+        protocol=row.protocol,
+        delivery=_DELIVERIES[row.delivery],
+        max_deliveries=row.max_deliveries,
+        timeout_seconds=row.timeout_seconds,
+        trace_id=row.trace_id,
     )
 
 
@@ -80,3 +88,19 @@ def replayed_at(position: int) -> int:
 def expires_in_seconds(expires_at: int | None, now_at: int) -> float | None:
     """Give what is left until an instant, None where there is none."""
     return None if expires_at is None else to_seconds(expires_at - now_at)
+
+
+def _target(stored: bytes) -> Target:
+    return Target.from_text(stored.decode())
+
+
+def _headers(stored: bytes) -> tuple[tuple[str, str], ...]:
+    return tuple((name, value) for name, value in json.loads(stored))
+
+
+def _headers_text(headers: tuple[tuple[str, str], ...]) -> bytes:
+    return json.dumps(headers, ensure_ascii=False, separators=(",", ":")).encode() if headers else b"[]"
+
+
+_short_target = lru_cache(maxsize=1_024)(_target)
+_short_headers = lru_cache(maxsize=1_024)(_headers)

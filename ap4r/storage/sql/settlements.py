@@ -32,7 +32,7 @@ class Settlements:
         found = {}
         for start in range(0, len(ids), _IDS_A_QUERY):
             some = {"ids": ids[start : start + _IDS_A_QUERY]}
-            found.update({row.id: row for row in tx.connection.execute(self._held, some)})
+            found.update({row.id: row for row in tx.connection.execute(self._held, some).all()})
         answers, rows = [], []
         for stored_id, settlement in zip(ids, settlements, strict=True):
             row = found.get(stored_id)
