@@ -18,6 +18,7 @@ from sqlalchemy import Row, bindparam, func, literal, or_, select
 
 from ap4r.storage.sql.dispatchers import Dispatchers
 from ap4r.storage.sql.fronts import FRONT, Fronts
+from ap4r.storage.sql.orphans import set_aside
 from ap4r.storage.sql.plans import by_primary_key
 from ap4r.storage.sql.promotion import Promotion
 from ap4r.storage.sql.rows import expires_in_seconds, message_of
@@ -187,6 +188,7 @@ class Claims:
         tx.insert(self._leased, leased)
         found = tx.connection.execute(self._wanted, {"ids": [row.id for row in rows]})
         messages = {row["id"]: row for row in found.mappings()}
+        leased = set_aside(tx, leased, messages)
         names = tx.lanes.names_of(tx, {row.lane for row in rows})
         leases = []
         for row in leased:

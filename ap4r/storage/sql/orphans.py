@@ -1,0 +1,34 @@
+"""Rows that say where a message stands, of one that is not there: a backup put back in part leaves them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Container
+from functools import partial
+from typing import Any
+
+from ap4r.storage.sql.rows import id_text
+from ap4r.storage.sql.transaction import Transaction
+
+_log = logging.getLogger("ap4r.storage")
+
+
+def set_aside(tx: Transaction, leased: list[dict[str, Any]], messages: Container[bytes]) -> list[dict[str, Any]]:
+    """Give the leased rows whose messages are there; the others are removed, and told of once they are gone.
+
+    There is nothing left of such a message that could be delivered, and one of them must not hold up all others.
+    """
+    orphans = [row["id"] for row in leased if row["id"] not in messages]
+    if not orphans:
+        return leased
+    tx.delete(tx.schema.leased, [{"id": orphan} for orphan in orphans])
+    tx.after_commit.append(partial(_tell, tx.store, orphans))
+    return [row for row in leased if row["id"] in messages]
+
+
+def _tell(store: str, orphans: list[bytes]) -> None:
+    _log.error(
+        "store %s: %d messages are listed whose content is not there, as after a backup that was put back in part; "
+        "they were taken off the list, the first is %s",
+        *(store, len(orphans), id_text(orphans[0])),
+    )
