@@ -11,6 +11,7 @@ import reprlib
 # The second form: a password with an unescaped slash, which is no port.
 _CREDENTIALS = re.compile(r"""(?<!/)//(?:[^/?#\s'"]{0,2000}|[^/?#\s'"@:]{0,2000}:(?!\d*[/?#])[^\s'"]{0,2000})@""")
 
+_PASSWORD_FIELD = re.compile(r"""(?<=[?&\s'"])(password|passwd|passphrase|sslpassword)=[^&\s'"]*""", re.IGNORECASE)
 _SECRET = re.compile(r"(?<=whsec_)[A-Za-z0-9+/=_-]+")
 
 
@@ -171,6 +172,7 @@ class StoreUnavailable(StoreError):
     """
 
     def __init__(self, store: str, problem: str, *, outcome_unknown: bool = False) -> None:
+        problem = _one_line(problem)
         super().__init__(f"store {store}: {problem}" + (" (outcome unknown)" if outcome_unknown else ""))
         self.store = store
         self.problem = problem
@@ -181,6 +183,7 @@ class StoreUnusable(StoreError):
     """The store's URL or file cannot be a store of ap4r; waiting does not help."""
 
     def __init__(self, store: str, problem: str) -> None:
+        problem = _one_line(problem)
         super().__init__(f"store {store}: {problem}")
         self.store = store
         self.problem = problem
@@ -205,8 +208,8 @@ class OwnerLost(StoreError):
 
 
 def without_credentials(text: str) -> str:
-    """Give a text with every `user:password@` of a URL and every `whsec_` secret left out, fit for a log."""
-    return _SECRET.sub("…", _CREDENTIALS.sub("//…@", text))
+    """Give a text fit for a log: no `user:password@` or `password=` of a URL, no `whsec_` secret."""
+    return _PASSWORD_FIELD.sub(r"\1=***", _SECRET.sub("…", _CREDENTIALS.sub("//…@", text)))
 
 
 class _Brief(reprlib.Repr):
@@ -227,6 +230,11 @@ def shortened(value: object, limit: int = 200) -> str:
     brief.maxstring = brief.maxother = brief.maxlong = limit
     text = without_credentials(brief.repr(value))
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _one_line(text: str) -> str:
+    # Drivers break their lines, which a log must not.
+    return " ".join(text.split())
 
 
 def _restored(kind: type[Ap4rError], args: tuple[object, ...]) -> Ap4rError:

@@ -133,6 +133,9 @@ class MysqlDatabase(ServerDatabase):
         problem = UNAVAILABLE.get(code, "the connection was lost")
         if lost and not connecting:
             return RolledBack(self.name, problem)
+        if connecting and code in (2002, 2003):
+            # Refused, a name that does not resolve, a socket file that is not there.
+            problem = f"{problem}: {error.orig.args[-1] if error.orig else ''}"
         return StoreUnavailable(self.name, problem)
 
     def _begin(self, within_seconds: float) -> str:
@@ -153,7 +156,11 @@ class MysqlDatabase(ServerDatabase):
             "autocommit": True,
         }
         give_up_at = time.monotonic() + within_seconds
-        connection = _Connection(give_up_at, **{**ours, **arguments})
+        try:
+            connection = _Connection(give_up_at, **{**ours, **arguments, "defer_connect": True})
+        except (TypeError, ValueError, OSError) as error:
+            raise self._wrong_option(error) from error
+        connection.connect()
         try:
             with watched(connection.duplicate, give_up_at), connection.cursor() as cursor:
                 cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")

@@ -18,6 +18,7 @@ from ap4r.storage import versions
 from ap4r.storage.sql import spelling
 from ap4r.storage.sql.database import RolledBack
 from ap4r.storage.sql.hosts import Host
+from ap4r.storage.sql.options import say_wrong_option
 from ap4r.storage.sql.schema import Schema
 from ap4r.storage.sql.server import SILENT_SECONDS, ServerDatabase
 
@@ -57,15 +58,27 @@ _UNUSABLE = {
 _REFUSALS = (
     (re.compile(r'FATAL: +database ".*" does not exist'), "3D000"),
     (re.compile(r'FATAL: +(?:password authentication failed|no pg_hba\.conf entry|role ".*" does not exist)'), "28000"),
+    (re.compile(r"no password supplied"), "28000"),
     (re.compile(r"FATAL: +permission denied for database"), "42501"),
     (re.compile(r"FATAL: +(?:sorry, too many clients|remaining connection slots|too many connections)"), "53300"),
     (re.compile(r"FATAL: +the database system is"), "57P03"),
+)
+#: The same for what libpq itself says before or while it connects: of settings that waiting does not mend,
+_NONSENSE = re.compile(
+    r"invalid [\w ]*(?:option|value|port number)|invalid integer|(?:certificate|key) file \S+ (?:does not exist|has )"
+    r"|could not (?:open|read|load) [\w ]*(?:file|key|certificate)|missing \"=\"|syntax error in|definition of service"
+)
+#: and of servers that may come back.
+_CONNECT_FAILURES = (
+    (re.compile(r"SSL|TLS|certificate"), "the TLS connection failed"),
+    (re.compile(r"translate host name|resolve host|not known|name resolution|No address"), "its name does not resolve"),
 )
 _NO_TABLE = "42P01"
 _MOST_BYTES = 0x3FFFFFFF  #: of one value (MaxAllocSize in the server's memutils.h)
 #: Classes of errors at COMMIT after which nothing was changed: a constraint was broken, or the transaction undone.
 _UNDONE_AT_COMMIT = frozenset({"23", "40"})
 _READ_ONLY = "25006"
+_LOST = "08000"
 
 
 class PostgresqlDatabase(ServerDatabase):
@@ -120,8 +133,15 @@ class PostgresqlDatabase(ServerDatabase):
 
     def meaning_of(self, error: DBAPIError) -> StoreError | None:
         """Read the SQLSTATE; an error without one is the connection's."""
-        state = getattr(error.orig, "sqlstate", None) or _state_of_refusal(str(error.orig))
+        said = str(error.orig)
         committing, connecting = error.statement == "COMMIT", error.statement is None
+        code = getattr(error.orig, "sqlstate", None) or _state_of_refusal(said)
+        if connecting and code is None:
+            if isinstance(error.orig, psycopg.ProgrammingError) or _NONSENSE.search(said):
+                return StoreUnusable(self.name, say_wrong_option(self._url.query, error.orig or error))
+            words = (words for pattern, words in _CONNECT_FAILURES if pattern.search(said))
+            return StoreUnavailable(self.name, f"{next(words, 'the server cannot be reached')}: {said}")
+        state = code or _LOST
         if state in _ROLLED_BACK:
             return RolledBack(self.name, _ROLLED_BACK[state])
         if committing and state[:2] not in _UNDONE_AT_COMMIT:
@@ -131,7 +151,8 @@ class PostgresqlDatabase(ServerDatabase):
             return StoreUnavailable(self.name, "its tables are gone")
         for length in (5, 2):
             if state[:length] in _UNUSABLE:
-                return StoreUnusable(self.name, _UNUSABLE[state[:length]])
+                problem = _UNUSABLE[state[:length]]
+                return StoreUnusable(self.name, f"{problem}: {said}" if "supplied" in said else problem)
             if state[:length] in _UNAVAILABLE:
                 problem = _UNAVAILABLE[state[:length]]
                 if connecting:
@@ -194,8 +215,8 @@ class PostgresqlDatabase(ServerDatabase):
                 )
 
 
-def _state_of_refusal(text: str) -> str:
-    return next((state for pattern, state in _REFUSALS if pattern.search(text)), "08000")
+def _state_of_refusal(text: str) -> str | None:
+    return next((state for pattern, state in _REFUSALS if pattern.search(text)), None)
 
 
 def _as_rows(connection: Connection, table: Table, columns: Iterable[str]) -> str:

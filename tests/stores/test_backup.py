@@ -73,14 +73,15 @@ class Dumped:
             subprocess.run(command, stdout=copy, check=True, env=self._environ())
 
     def restore(self) -> None:
-        self._server.make("own")
+        # Over the tables that are there, as a person would who reads the recipe.
         port = str(self._server.port)
         if self._kind == "mariadb":
             program = require(shutil.which("mariadb"), "mariadb-client")
             command = [program, "--no-defaults", "-h127.0.0.1", "-P", port, "-u", USER, "own"]
         else:
             program = require(shutil.which("pg_restore"), "postgresql-client")
-            command = [program, "-h", "127.0.0.1", "-p", port, "-U", USER, "-d", "own"]
+            login = ["-h", "127.0.0.1", "-p", port, "-U", USER]
+            command = [program, *login, "--clean", "--if-exists", "--exit-on-error", "-1", "-d", "own"]
         with self._copy.open("rb") as copy:
             subprocess.run(command, stdin=copy, check=True, env=self._environ())
 

@@ -18,6 +18,7 @@ from sqlalchemy import Row, bindparam, func, literal, or_, select
 
 from ap4r.storage.sql.dispatchers import Dispatchers
 from ap4r.storage.sql.fronts import FRONT, Fronts
+from ap4r.storage.sql.orphans import set_aside
 from ap4r.storage.sql.plans import by_primary_key
 from ap4r.storage.sql.promotion import Promotion
 from ap4r.storage.sql.rows import expires_in_seconds, message_of
@@ -199,6 +200,9 @@ class Claims:
         tx.insert(self._leased, leased)
         found = tx.connection.execute(self._wanted, {"ids": [row.id for row in rows]}).all()
         messages = {message.id: message for message in found}
+        if len(messages) < len(rows):
+            set_aside(tx, (row.id for row in rows), messages)
+            rows = [row for row in rows if row.id in messages]
         names = tx.lanes.names_of(tx, {row.lane for row in rows})
         now_at, leases = tx.now_at, []
         for row in rows:

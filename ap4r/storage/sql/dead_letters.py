@@ -44,6 +44,15 @@ class DeadLetters:
     def page(self, tx: Transaction, limit: int, after: str | None, queue: str | None) -> list[DeadLetter]:
         """Give up to `limit` dead letters behind the id `after`, of one queue or of all."""
         begin = _ALL_BEFORE if after is None else id_bytes(after)
+        while True:
+            rows = self._rows(tx, limit, begin, queue)
+            letters = self._letters_of(tx, rows)
+            # A page of nothing but rows without messages is not the end.
+            if letters or len(rows) < limit:
+                return letters
+            begin = rows[-1].id
+
+    def _rows(self, tx: Transaction, limit: int, begin: bytes, queue: str | None) -> list[Row[Any]]:
         if queue is None:
             rows = list(tx.connection.execute(self._page, {"after": begin, "most": limit}))
         else:
@@ -51,6 +60,9 @@ class DeadLetters:
             ids = self._ids_of_queue(tx, limit, begin, queue)
             for start in range(0, len(ids), _IDS_A_QUERY):
                 rows += tx.connection.execute(self._by_id, {"ids": ids[start : start + _IDS_A_QUERY]})
+        return rows
+
+    def _letters_of(self, tx: Transaction, rows: list[Row[Any]]) -> list[DeadLetter]:
         names = tx.lanes.names_of(tx, {row.lane for row in rows})
         letters: list[DeadLetter] = []
         for start in range(0, len(rows), _IDS_A_QUERY):

@@ -70,8 +70,17 @@ def parse_url(text: str) -> tuple[URL, tuple[Host, ...]]:
         else:
             url = make_url(several["before"] + (several["after"] or ""))
             hosts = tuple(_host(part, text) for part in several["hosts"].split(","))
+        for host in hosts:
+            if "@" in (host.name or ""):
+                raise ConfigError("store", f"{without_credentials(text)}: in user and password write %40 for @")
+            if host.port is not None and not 0 < host.port < 65_536:
+                raise ConfigError("store", f"{without_credentials(text)}: {host.port} is no port; they go to 65535")
     except (ArgumentError, ValueError) as error:
-        raise ConfigError("store", f"{without_credentials(text)} is not a URL: {error}") from error
+        raise ConfigError(
+            "store",
+            f"{without_credentials(text)} is not a URL of the form KIND://USER:PASSWORD@HOST:PORT/DATABASE, "
+            "PORT a number; in user and password write %40 for @, %2F for / and %3A for :",
+        ) from error
     if not url.database:
         raise ConfigError("store", f"{without_credentials(text)} names no database; it stands behind the last slash")
     return url.set(host=None, port=None), hosts

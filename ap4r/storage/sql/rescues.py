@@ -9,6 +9,7 @@ from sqlalchemy import Row, bindparam, select
 from ap4r.message import Delivery
 from ap4r.outcome import Dead, DeliveryRules, Dropped, History, Outcome, PutBack, after_crash
 from ap4r.storage.sql.dispatchers import Dispatchers
+from ap4r.storage.sql.orphans import set_aside
 from ap4r.storage.sql.outcomes import Outcomes
 from ap4r.storage.sql.plans import by_index, by_primary_key
 from ap4r.storage.sql.schema import Schema
@@ -41,6 +42,7 @@ class Rescues:
         self._dispatchers.leave(tx, owner)
         held = self._rows(tx, owner, limit)
         messages = self._messages_of(tx, held)
+        set_aside(tx, (row.id for row in held), messages)
         rows = [(row, self._after_crash(tx, row, messages[row.id])) for row in held if row.id in messages]
         if rows:
             self._outcomes.write(tx, rows, crashed=True)

@@ -13,12 +13,13 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from sqlalchemy import URL, Connection, Dialect, Engine, create_engine, event
-from sqlalchemy.exc import DBAPIError, DisconnectionError
+from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError
 from sqlalchemy.pool import QueuePool
 
-from ap4r.errors import StoreError, StoreUnavailable
+from ap4r.errors import StoreError, StoreUnavailable, StoreUnusable
 from ap4r.storage.sql.deadlines import watched
 from ap4r.storage.sql.hosts import Host, Hosts, name_of
+from ap4r.storage.sql.options import say_wrong_option
 
 _KEPT, _MOST = 4, 16  #: connections of a process that stay open, and that there may be
 #: A server ends the session of a caller that fell silent within a transaction, so that its locks are let go: soon
@@ -157,19 +158,22 @@ class ServerDatabase(ABC):
         connection.engine.dispose()
 
     def _make_engine(self) -> Engine:
-        engine = create_engine(
-            self._url,
-            isolation_level="AUTOCOMMIT",
-            poolclass=QueuePool,
-            pool_size=_KEPT,
-            max_overflow=_MOST - _KEPT,
-            pool_timeout=self._deadline_seconds,
-            pool_use_lifo=True,
-            # Every transaction is ended where it was begun; a ROLLBACK at each return would be a round trip more.
-            pool_reset_on_return=None,
-            skip_autocommit_rollback=True,
-            **self._engine_options(),
-        )
+        try:
+            engine = create_engine(
+                self._url,
+                isolation_level="AUTOCOMMIT",
+                poolclass=QueuePool,
+                pool_size=_KEPT,
+                max_overflow=_MOST - _KEPT,
+                pool_timeout=self._deadline_seconds,
+                pool_use_lifo=True,
+                # Every transaction is ended where it was begun; a ROLLBACK at each return would be a round trip more.
+                pool_reset_on_return=None,
+                skip_autocommit_rollback=True,
+                **self._engine_options(),
+            )
+        except (ArgumentError, TypeError, ValueError) as error:
+            raise self._wrong_option(error) from error
         event.listen(engine, "do_connect", self._connect_to_any)
         event.listen(engine, "connect", self._connected_anew)
         event.listen(engine, "checkout", _refuse_idle)
@@ -200,6 +204,9 @@ class ServerDatabase(ABC):
                 self._looked_at.add(host)
             return connection
         raise StoreUnavailable(self._name, "its URL names no server")
+
+    def _wrong_option(self, error: BaseException) -> StoreUnusable:
+        return StoreUnusable(self._name, say_wrong_option(self._url.query, error))
 
     def _connected_anew(self, connection: Any, record: Any) -> None:
         record.info[_LINE] = self._line(connection)
