@@ -40,8 +40,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _init(parsed)
         # Whoever only looks must not make a store by a slip of the pen.
         create = None if command is _migrate else False
-        named = {} if parsed.store is None else {"store": parsed.store, "stores": (parsed.store,)}
+        if parsed.store and len(parsed.store) > 1 and command not in _OF_ALL:
+            print("ap4r: --store is given more than once; this command is of one store", file=sys.stderr)
+            return 2
+        named = {"store": parsed.store[0], "stores": tuple(parsed.store)} if parsed.store else {}
         settings = load_settings(parsed.config, **named, create_tables=create)
+        parsed.table_prefix = settings.table_prefix
         if command in _OF_ALL:
             return _each(command, open_stores(settings), parsed)
         if len(settings.stores) > 1:
@@ -127,7 +131,9 @@ def _command(
     commands: Any, name: str, run: Callable[[SqlStore, argparse.Namespace], int], says: str
 ) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = commands.add_parser(name, help=says, description=says[0].upper() + says[1:] + ".")
-    parser.add_argument("--store", metavar="URL", help="the store (AP4R_STORE, ap4r.toml, else sqlite:///ap4r.db)")
+    several = "; several with a --store each" if run in (_status, _doctor) else ""
+    says = f"the store (AP4R_STORE, ap4r.toml, else sqlite:///ap4r.db){several}"
+    parser.add_argument("--store", metavar="URL", action="append", help=says)
     parser.add_argument("--config", metavar="FILE", help="the settings (AP4R_CONFIG, else ap4r.toml)")
     parser.add_argument("--json", action="store_true", help="print one JSON value")
     parser.set_defaults(command=run, told=None)
@@ -221,7 +227,7 @@ def _migrate(store: SqlStore, arguments: argparse.Namespace) -> int:
     before = store.version()
     if arguments.check:
         try:
-            check_version(before, store.name)
+            check_version(before, store.name, arguments.table_prefix)
         except Ap4rError as error:
             print(f"ap4r: {error}", file=sys.stderr)
             return 1

@@ -15,6 +15,9 @@ _PASSWORD_FIELD = re.compile(r"""(?<=[?&\s'"])(password|passwd|passphrase|sslpas
 _SECRET = re.compile(r"(?<=whsec_)[A-Za-z0-9+/=_-]+")
 
 
+NO_TABLES = "none"  #: the version of a store in which there are no tables
+
+
 class Ap4rError(Exception):
     """The root of everything that ap4r raises on purpose. Its errors survive pickling, fields included."""
 
@@ -193,7 +196,8 @@ class SchemaMismatch(StoreUnusable):
     """The store's tables are of another version than this code runs on."""
 
     def __init__(self, store: str, found: str, expected: str, command: str) -> None:
-        super().__init__(store, f"its tables are of version {found}, this ap4r needs {expected}; run: {command}")
+        tables = "it has no tables of ap4r" if found == NO_TABLES else f"its tables are of version {found}"
+        super().__init__(store, f"{tables}, this ap4r needs {expected}; run: {command}")
         self.found = found
         self.expected = expected
         self.command = command

@@ -15,7 +15,7 @@ from ap4r.outcome import Dead, Delivered, Dropped, RetryLater
 RETRIES_A_SECOND = 10  #: of one queue; the others are counted in its summary
 SUMMARY_SECONDS = 60.0
 MOST_SUMMARIES = 100  #: queues summed up with a line of their own, the busiest first
-STORE_FAILURE_SECONDS = 10.0  #: between two lines that tell of the same kind of failure
+STORE_FAILURE_SECONDS = 10.0  #: between two lines that tell of failures of the same store
 
 _WORDS = {Delivered: "delivered", RetryLater: "retries", Dead: "dead", Dropped: "dropped"}
 _THINNED = {"retry": "retries", "dropped": "dropped", "lease_lost": "lost leases"}
@@ -36,7 +36,8 @@ class Log:
         self._summary: IDelayedCall | None = None
         self._second = 0
         self._told: Counter[tuple[str, str]] = Counter()
-        self._store_told: dict[str, dict[str, float]] = {}
+        self._store_told: dict[str, float] = {}
+        self._failing: set[str] = set()  # of which the log says last that they fail
 
     def __call__(self, event: happened.Event) -> None:
         """Hear an event (`Events.subscribe`)."""
@@ -50,12 +51,15 @@ class Log:
                 return
         elif isinstance(event, happened.StoreFailed):
             now = self._clock.seconds()
-            told = self._store_told.setdefault(event.store, {})
-            if now - told.get(event.doing, float("-inf")) < STORE_FAILURE_SECONDS:
+            if now - self._store_told.get(event.store, float("-inf")) < STORE_FAILURE_SECONDS:
                 return
-            told[event.doing] = now
+            self._store_told[event.store] = now
+            self._failing.add(event.store)
         elif isinstance(event, happened.StoreRecovered):
-            self._store_told.pop(event.store, None)
+            # Of an outage whose beginning was left out, the end is left out too.
+            if event.store not in self._failing:
+                return
+            self._failing.discard(event.store)
         self._write_line(event)
 
     def close(self) -> None:

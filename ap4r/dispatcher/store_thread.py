@@ -161,5 +161,5 @@ class StoreThread:
             self._waiting.remove(entry)
         answer = entry.take_answer()
         if answer is not None:
-            problem = "did not answer in time" if entry.begun else "is still busy with an earlier call"
+            problem = "it did not answer in time" if entry.begun else "it is still busy with an earlier call"
             answer.errback(StoreUnavailable(self.store.name, problem, outcome_unknown=entry.begun))

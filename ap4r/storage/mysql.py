@@ -18,6 +18,7 @@ from sqlalchemy.exc import DBAPIError
 from ap4r.errors import StoreError, StoreUnavailable, StoreUnusable
 from ap4r.storage import versions
 from ap4r.storage.mysql_codes import (
+    DENIED,
     LOST,
     NO_TABLE,
     ROLLED_BACK,
@@ -123,7 +124,8 @@ class MysqlDatabase(ServerDatabase):
             problem = UNAVAILABLE.get(code, "the connection was lost")
             return StoreUnavailable(self.name, problem, outcome_unknown=True)
         if code in UNUSABLE:
-            return StoreUnusable(self.name, UNUSABLE[code])
+            denied = f": {error.orig.args[-1]}" if code in DENIED and error.orig else ""
+            return StoreUnusable(self.name, UNUSABLE[code] + denied)
         if code == NO_TABLE:
             self.close()
             return StoreUnavailable(self.name, "its tables are gone")
@@ -134,7 +136,6 @@ class MysqlDatabase(ServerDatabase):
         if lost and not connecting:
             return RolledBack(self.name, problem)
         if connecting and code in (2002, 2003):
-            # Refused, a name that does not resolve, a socket file that is not there.
             problem = f"{problem}: {error.orig.args[-1] if error.orig else ''}"
         return StoreUnavailable(self.name, problem)
 

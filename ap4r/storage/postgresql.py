@@ -152,7 +152,9 @@ class PostgresqlDatabase(ServerDatabase):
         for length in (5, 2):
             if state[:length] in _UNUSABLE:
                 problem = _UNUSABLE[state[:length]]
-                return StoreUnusable(self.name, f"{problem}: {said}" if "supplied" in said else problem)
+                return StoreUnusable(
+                    self.name, f"{problem}: {said}" if "supplied" in said or state == "42501" else problem
+                )
             if state[:length] in _UNAVAILABLE:
                 problem = _UNAVAILABLE[state[:length]]
                 if connecting:

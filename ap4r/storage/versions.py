@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import shlex
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,8 +13,10 @@ from typing import Any
 
 from sqlalchemy import Connection, inspect, text
 
-from ap4r.errors import SchemaMismatch
+from ap4r.errors import NO_TABLES, SchemaMismatch
 from ap4r.storage.sql.schema import VERSION, Schema
+
+_USUAL_PREFIX = "ap4r_"
 
 #: Alembic keeps what a migration runs on in globals, so one thread migrates at a time.
 _migrating = threading.Lock()
@@ -33,15 +36,23 @@ def runs_on(found: str, expected: str = VERSION) -> bool:
     return numbers is not None and wanted is not None and numbers[0] == wanted[0] and numbers[1] >= wanted[1]
 
 
-def check_version(found: str | None, store: str) -> None:
-    """Refuse tables that this code cannot run on.
+def migrate_command(store: str, prefix: str = "") -> str:
+    """Give what a person types to make or move the tables of a store, in words that a shell takes as they are."""
+    command = f"ap4r migrate --store {shlex.quote(store)}"
+    if prefix not in ("", _USUAL_PREFIX):
+        command = f"AP4R_TABLE_PREFIX={prefix} {command}"
+    return f"{command} (with the password for ***)" if "***" in store else command
+
+
+def check_version(found: str | None, store: str, prefix: str = "") -> None:
+    """Refuse tables that this code cannot run on. `prefix` is what their names begin with.
 
     :raises SchemaMismatch: naming the command that mends it.
     """
     if found is None:
-        raise SchemaMismatch(store, "none (there are no tables)", VERSION, f"ap4r migrate --store {store}")
+        raise SchemaMismatch(store, NO_TABLES, VERSION, migrate_command(store, prefix))
     if not runs_on(found):
-        command = f"ap4r migrate --store {store}" if may_move(found) else "pip install --upgrade ap4r"
+        command = migrate_command(store, prefix) if may_move(found) else "pip install --upgrade ap4r"
         raise SchemaMismatch(store, found, VERSION, command)
 
 

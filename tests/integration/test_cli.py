@@ -265,3 +265,15 @@ def test_a_reader_that_leaves_is_no_error(store, url):
     finished = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, timeout=30)
     assert finished.stderr == ""
     assert len(finished.stdout.splitlines()) == 1
+
+
+def test_several_stores_by_name(store, url, tmp_path, capsys):
+    """`status` tells of each --store; what is of one store refuses a second."""
+    put(store)
+    other = f"sqlite:///{tmp_path}/other.db"
+    _, out, err = run(capsys, "status", "--store", url, "--store", other)
+    assert url in out
+    assert "other.db" in err
+    code, _, err = run(capsys, "dead", "--store", url, "--store", other)
+    assert code == 2
+    assert "more than once" in err

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, Table, func, select, text
 from sqlalchemy.exc import DBAPIError
 
-from ap4r.errors import SchemaMismatch, StoreUnavailable, StoreUnusable
+from ap4r.errors import StoreUnavailable, StoreUnusable
 from ap4r.message import Put
 from ap4r.storage.foreign.connection import ForeignConnection
 from ap4r.storage.foreign.lanes import BorrowedLanes
@@ -22,7 +22,6 @@ from ap4r.storage.sql.transaction import Transaction
 from ap4r.storage.store import StoreRules
 from ap4r.storage.versions import check_version
 
-_USUAL_PREFIX = "ap4r_"
 _IDS_A_QUERY = 500
 _THERE = {
     "sqlite": "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = :name",
@@ -84,12 +83,8 @@ class Tables:
         if database is not None and (database, self.schema.prefix) in _known:
             return
         connection = foreign.connection()
-        try:
-            check_version(_found_version(connection, foreign.dialect, self.schema), foreign.name)
-        except SchemaMismatch as error:
-            prefix = self.schema.prefix
-            setting = "" if prefix == _USUAL_PREFIX else f"AP4R_TABLE_PREFIX={prefix} "
-            raise SchemaMismatch(error.store, error.found, error.expected, setting + error.command) from None
+        found = _found_version(connection, foreign.dialect, self.schema)
+        check_version(found, foreign.name, self.schema.prefix)
         if foreign.dialect == "mysql":
             self._refuse_other_engines(connection, foreign.name)
         if database is not None:

@@ -40,7 +40,7 @@ from ap4r.storage.store import (
     StoreRules,
     StoreStatus,
 )
-from ap4r.storage.versions import check_version, found_version, script
+from ap4r.storage.versions import check_version, found_version, migrate_command, script
 
 _Result = TypeVar("_Result")
 _HANDED_BACK_A_TIME = 500
@@ -85,12 +85,14 @@ class SqlStore:
         """Make the tables in an empty database (unless `create_tables` is off) and check their version."""
         with self._meaning():
             if not self._rules.create_tables and not self._database.is_there():
-                raise StoreUnusable(self.name, f"no such file; `ap4r migrate --store {self.name}` makes it")
+                raise StoreUnusable(
+                    self.name, f"no such file; `{migrate_command(self.name, self._schema.prefix)}` makes it"
+                )
             engine, found = self._found()
             if found is None and self._rules.create_tables:
                 self._database.make_tables(self._schema)
                 engine, found = self._found()
-        check_version(found, self.name)
+        check_version(found, self.name, self._schema.prefix)
         self._prepared = _Prepared(engine, Lanes(self._schema))
 
     def migrate(self) -> None:

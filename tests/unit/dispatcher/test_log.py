@@ -164,10 +164,15 @@ class TestLog:
             written.log(events.StoreFailed("s", "claim", "locked", 0.1))
             written.clock.advance(0.25)
         written.log(events.StoreFailed("s", "settle", "locked", 0.1))
-        assert len(written.texts("store_failed")) == 4
-        written.log(events.StoreRecovered("s", 25.0))
+        assert len(written.texts("store_failed")) == 3
+        for _ in range(3):
+            written.log(events.StoreRecovered("s", 25.0))
+            written.log(events.StoreFailed("s", "claim", "locked", 0.1))
+        assert len(written.texts("store_failed")) == 3
+        assert len(written.texts("store_recovered")) == 1
+        written.clock.advance(10.0)
         written.log(events.StoreFailed("s", "claim", "locked", 0.1))
-        assert len(written.texts("store_failed")) == 5
+        assert len(written.texts("store_failed")) == 4
 
     @pytest.mark.parametrize("debug", [True, False])
     def test_calls_are_told_at_debug(self, debug):

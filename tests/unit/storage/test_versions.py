@@ -6,7 +6,7 @@ import pytest
 
 from ap4r.errors import SchemaMismatch
 from ap4r.storage.sql.schema import VERSION
-from ap4r.storage.versions import check_version, may_move, runs_on
+from ap4r.storage.versions import check_version, may_move, migrate_command, runs_on
 
 
 @pytest.mark.parametrize(
@@ -62,5 +62,14 @@ def test_the_refusal_names_the_command(found, command):
     with pytest.raises(SchemaMismatch) as caught:
         check_version(found, "sqlite:///x.db")
     assert caught.value.command == command
-    for fact in ("sqlite:///x.db", VERSION, command, found or "no tables"):
+    for fact in ("sqlite:///x.db", VERSION, command, found or "it has no tables of ap4r"):
         assert fact in str(caught.value)
+
+
+def test_the_command_can_be_typed_as_it_is():
+    """What a shell would take apart is quoted, the prefix is part of it, and *** is explained."""
+    command = migrate_command("mysql+pymysql://u:***@db/x?a=1&b=2", "shop_")
+    assert command == (
+        "AP4R_TABLE_PREFIX=shop_ ap4r migrate --store 'mysql+pymysql://u:***@db/x?a=1&b=2' (with the password for ***)"
+    )
+    assert migrate_command("sqlite:///x.db", "ap4r_") == "ap4r migrate --store sqlite:///x.db"
