@@ -142,6 +142,7 @@ def parse_settings(
     overrides: Mapping[str, object],
     folder: str,
     read_secret: ReadSecret = refuse_reference,
+    file: str = CONFIG_NAME,
 ) -> Settings:
     """Combine ap4r.toml's table, AP4R_* variables and overrides, the later winning, into valid settings.
 
@@ -150,11 +151,12 @@ def parse_settings(
 
     :param folder: what a relative SQLite path counts from.
     :param read_secret: gives what a secret refers to that is not written out.
+    :param file: what the table was read from, for errors.
     :raises ConfigError: naming the setting that is unknown, of the wrong type or out of range, and where it stands.
     """
     known = {spec.name: spec for spec in fields(Settings)}
     values: dict[str, Any] = {name: spec.default for name, spec in known.items()}
-    given: list[tuple[str, str, object]] = [(name, CONFIG_NAME, value) for name, value in table.items()]
+    given: list[tuple[str, str, object]] = [(name, file, value) for name, value in table.items()]
     for name, spec in known.items():
         variable = ENVIRONMENT_PREFIX + name.upper()
         if variable in environ and not spec.metadata["table"]:
@@ -162,7 +164,7 @@ def parse_settings(
     given += [(name, "the arguments", value) for name, value in overrides.items() if value is not None]
     for name in [*table, *overrides]:
         if name not in known:
-            where = CONFIG_NAME if name in table else "the arguments"
+            where = file if name in table else "the arguments"
             near = get_close_matches(name, known)
             hint = f"did you mean {' or '.join(near)}" if near else f"known are {', '.join(known)}"
             raise ConfigError(name, f"in {where}: unknown; {hint}")
@@ -175,10 +177,12 @@ def parse_settings(
             values[name] = checked(name, where, known[name], value)
         if name == "upstreams":
             values |= _spelt_short(where, values[name], [other for other, place, _ in given if place == where])
-    stores = [absolute_store(url, folder, "stores") for url in values["stores"]]
     # Written to is always what somebody drains.
-    told = not stores or any(name == "store" for name, _, _ in given)
-    values["store"] = absolute_store(values["store"], folder) if told else stores[0]
+    told = not values["stores"] or any(name == "store" for name, _, _ in given)
+    # First what was said of one store: --store sets both.
+    store = absolute_store(values["store"], folder) if told else ""
+    stores = [absolute_store(url, folder, "stores") for url in values["stores"]]
+    values["store"] = store or stores[0]
     values["stores"] = tuple(dict.fromkeys([values["store"], *stores]))
     values["app_urls"] = tuple(server_url("app_urls", url) for url in values["app_urls"])
     return Settings(**values)
@@ -228,7 +232,7 @@ def load_settings(
         folder = path.absolute().parent
     else:
         folder = Path.cwd()
-    return parse_settings(table, environ, overrides, str(folder), partial(read_secret, environ, folder))
+    return parse_settings(table, environ, overrides, str(folder), partial(read_secret, environ, folder), str(path))
 
 
 def config_path(config: str | os.PathLike[str] | None = None, environ: Mapping[str, str] | None = None) -> Path:

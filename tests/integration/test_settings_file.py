@@ -96,5 +96,11 @@ def test_an_empty_variable_names_no_file():
 
 def test_an_unknown_name_in_the_file_is_told(tmp_path):
     """A misspelt setting stops the start instead of being ignored."""
-    with pytest.raises(ConfigError, match=r"setting concurency: in ap4r\.toml: unknown"):
+    with pytest.raises(ConfigError, match=r"setting concurency: in .*/ap4r\.toml: unknown"):
         load_settings(_write(tmp_path, "concurency = 3\n"), {})
+
+
+def test_a_store_on_the_command_line_is_called_store():
+    """What `--store` was given is told by that name, though it sets `stores` too."""
+    with pytest.raises(ConfigError, match="setting store:"):
+        load_settings(store="sqlite:///", stores=("sqlite:///",))

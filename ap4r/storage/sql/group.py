@@ -124,7 +124,9 @@ class GroupCommit:
             entry.error, entry.done = error, True
 
     def _waited_in_vain(self, entry: _Entry) -> StoreUnavailable:
-        problem = f"others wrote for longer than {self._deadline_seconds:g} s"
+        # A server lets several write at once, so there it is the server itself that is waited for.
+        is_server = self._store.startswith(("mysql", "postgresql"))
+        problem = f"{'no answer within' if is_server else 'others wrote for longer than'} {self._deadline_seconds:g} s"
         return StoreUnavailable(self._store, problem, outcome_unknown=entry.taken)
 
     def _write_group(self, group: list[_Entry], give_up_at: float) -> None:
