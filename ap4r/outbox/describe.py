@@ -12,6 +12,7 @@ from ap4r.errors import OptionRefused, PayloadTooLarge, TargetRefused
 from ap4r.formats import encode_form, encode_params
 from ap4r.message import Delivery, Message, new_id
 from ap4r.outbox.headers import TOKEN, check_headers
+from ap4r.outbox.upstream import check_upstream
 from ap4r.settings import Settings
 from ap4r.target import MAX_URL_BYTES, Target, TargetLike, check_queue_name, parse_target
 
@@ -49,6 +50,7 @@ def describe_message(
     :raises PayloadTooLarge: the body or the headers exceed their limit.
     """
     checked_target, derived_queue = parse_target(target)
+    check_upstream(checked_target, target, limits)
     checked_method = _method(method)
     if checked_method in ("GET", "HEAD") and isinstance(params, Mapping) and format == "form":
         checked_target = _with_query(checked_target, encode_form(params), target)
