@@ -30,6 +30,7 @@ class Reason(StrEnum):
     BAD_RESPONSE = "bad_response"
     NO_SERVER = "no_server"
     BAD_TARGET = "bad_target"
+    REFUSED_ADDRESS = "refused_address"
     CRASH = "crash"
     EXPIRED = "expired"
     GAVE_UP = "gave_up"

@@ -102,6 +102,8 @@ class DeliveryRules:
     backoff: Backoff = field(default_factory=Backoff)
 
 
+#: Before a call: what no further attempt can mend.
+_HOPELESS = frozenset({Reason.BAD_TARGET, Reason.REFUSED_ADDRESS})
 #: Answers that blame the target's load or state of deploy, not the message; the rest of 4xx has a smaller cap.
 _PATIENT_CLIENT_ERRORS = frozenset({408, 409, 425, 429})
 _GONE = frozenset({410, 489})
@@ -122,7 +124,7 @@ def judge(exchange: Exchange, history: History, rules: DeliveryRules, random: fl
         failure, final, called = _failure_of_answer(exchange, rules), _is_final(exchange), True
     else:
         failure = Failure(exchange.reason, exchange.status, exchange.detail, exchange.seconds)
-        final, called = exchange.reason is Reason.BAD_TARGET, exchange.called
+        final, called = exchange.reason in _HOPELESS, exchange.called
     if failure.reason is Reason.STOPPED and not called:
         return PutBack()
     if history.delivery is Delivery.BEST_EFFORT:

@@ -102,13 +102,13 @@ class Process(Service):
         """Read the settings again and take over what can be; wrong ones change nothing."""
         try:
             settings = self._read_settings()
+            self._dispatcher.reload(settings)
         except ConfigError as error:
             self._events.emit(ReloadFailed(str(error)))
             return
         self._settings = settings
         if self._observer is not None:
             self._observer.level, self._observer.format = settings.log_level, settings.log_format
-        self._dispatcher.reload(settings)
         self._call_own()
 
     async def _stop(self) -> None:
@@ -129,6 +129,9 @@ class Process(Service):
         site = Site(Root(Healthz(self._dispatcher.facts, figures)))
         site.noisy = False
         self._port = listen(serverFromString, self._reactor, "listen", self._settings.listen, site)
+        own = self._port.getHost()
+        if hasattr(own, "host"):
+            self._dispatcher.refuse_own(own.host, own.port)
         self._events.emit(Serving("health", url_of(self._port.getHost()) + "/healthz"))
 
     def _take_signals(self) -> None:
