@@ -191,7 +191,7 @@ def parse_settings(
 def _spelt_short(where: str, upstreams: tuple[UpstreamSettings, ...], beside: Collection[str]) -> dict[str, object]:
     """Give servers and secrets of [upstreams.app] as the settings app_urls and secrets, which they are."""
     short: dict[str, object] = {}
-    for app in upstreams:
+    for app in (one for one in upstreams if one.name == APP):
         for name, own, value in (("app_urls", "servers", app.servers), ("secrets", "secrets", app.secrets)):
             if value and name in beside:
                 raise ConfigError(name, f"in {where}: given here and as {own} of [upstreams.app]; leave one out")
