@@ -4,14 +4,14 @@ BIN := .venv/bin
 PYTEST := $(BIN)/python -X dev -m pytest
 
 .DEFAULT_GOAL := setup
-.PHONY: setup setup-servers help demo run test check format unit contract integration faults faults-long stores galera bench \
-	bench-claims bench-memory docs clean
+.PHONY: setup setup-servers help demo run test check format unit contract integration faults faults-long bank stores galera \
+	bench bench-claims bench-memory docs clean
 
 setup: ## Set everything up, so that `.venv/bin/twistd ap4r` works (the default)
 	@.ci/prepare
 
 setup-servers:
-	@.ci/prepare nginx mariadb galera postgresql
+	@.ci/prepare nginx mariadb galera postgresql mysqlclient
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
@@ -49,6 +49,9 @@ faults: setup-servers ## Run the tests that kill, stop and starve real processes
 
 faults-long: setup-servers ## Run the long form of the same
 	@$(PYTEST) tests/faults -m "slow or not slow" $(ARGS)
+
+bank: setup-servers ## Kill a bank with two databases for ten minutes, and compare both to the cent
+	@$(PYTEST) tests/faults/test_bank.py -m slow $(ARGS)
 
 stores: setup-servers ## Run the long form of the tests with databases: contention, outages, sizes, TLS, backups
 	@$(PYTEST) tests/stores --ignore tests/stores/test_galera.py -m "slow or not slow" $(ARGS)

@@ -7,7 +7,7 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-__all__ = ["__version__", "session"]
+__all__ = ["File", "__version__", "session"]
 
 
 def __getattr__(name: str) -> Any:
@@ -16,4 +16,8 @@ def __getattr__(name: str) -> Any:
         from ap4r.outbox.session import session
 
         return session
+    if name == "File":
+        from ap4r.formats import File
+
+        return File
     raise AttributeError(f"module 'ap4r' has no attribute {name!r}")

@@ -22,6 +22,7 @@ from ap4r.control.letters import letter_json, letter_lines
 from ap4r.control.tables import status_lines
 from ap4r.control.trust import look, trust_findings, trust_notes
 from ap4r.errors import Ap4rError, without_credentials
+from ap4r.outbox.bell_address import hears
 from ap4r.settings import config_path, load_settings
 from ap4r.storage.open import open_store, open_stores
 from ap4r.storage.sql.store import SqlStore
@@ -239,7 +240,7 @@ def _migrate(store: SqlStore, arguments: argparse.Namespace) -> int:
 
 def _doctor(store: SqlStore, arguments: argparse.Namespace) -> int:
     trust = look(load_settings(arguments.config))
-    found = findings(store.status(), store.bells()) + trust_findings(trust)
+    found = findings(store.status(), *_bells(store)) + trust_findings(trust)
     notes = trust_notes(trust)
     if arguments.json:
         _tell(arguments, {"store": store.name, "findings": found, "signed": trust.signed, "notes": notes})
@@ -248,6 +249,11 @@ def _doctor(store: SqlStore, arguments: argparse.Namespace) -> int:
         print("\n".join(f"- {finding}" for finding in found) or "nothing found: messages are delivered at once")
         print("\n".join(notes))
     return 1 if found else 0
+
+
+def _bells(store: SqlStore) -> tuple[list[str], list[str]]:
+    bells = store.bells()
+    return bells, [bell for bell in bells if hears(bell)]
 
 
 def _tell(arguments: argparse.Namespace, value: object) -> None:

@@ -78,6 +78,16 @@ class PayloadNotEncodable(MessageError):
         self.advice = advice
 
 
+class MessageConflict(MessageError):
+    """A message's id is remembered for a message with other content. Nothing of its put was stored."""
+
+    def __init__(self, message_id: str) -> None:
+        super().__init__(
+            f"message {message_id}: this id was used for a message with other content; give each message its own id"
+        )
+        self.message_id = message_id
+
+
 class HandleClosed(Ap4rError):
     """`async_to` was called after the request had its verdict, so nothing could follow it any more."""
 
@@ -96,6 +106,58 @@ class TransactionOpen(Ap4rError):
             "a transaction() block was still open at the end, so nothing tells whether its messages were meant; "
             "leave the block before the response or session ends"
         )
+
+
+class DeliveryRefused(Ap4rError):
+    """`once(conn)` has not let a request in. Nothing of the block was run."""
+
+
+class NotADelivery(DeliveryRefused):
+    """The request is no delivery that was verified, so nobody can tell whether its id is its own."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "once() needs a delivery whose signature was verified, and this request is none; set the secret that its "
+            "sender signs with (`ap4r init` makes one for your own dispatcher), or name the request yourself: "
+            "once(conn, key=…)"
+        )
+
+
+class DeliveryBusy(DeliveryRefused):
+    """Another call of the same message still runs, or has just ended. Nothing was done; the same may succeed soon."""
+
+    def __init__(self, id: str) -> None:
+        super().__init__(f"message {shortened(id)} is being received by another call; try again soon")
+        self.id = id
+
+
+class DeliveryDiffers(DeliveryRefused):
+    """A message with this id and another content was received before. Nothing was done."""
+
+    def __init__(self, id: str) -> None:
+        super().__init__(f"message {shortened(id)} was received before with another content; an id is used once")
+        self.id = id
+
+
+class ConnectionUnfit(Ap4rError):
+    """The application's connection cannot carry messages now, or never could. Nothing was written over it."""
+
+    def __init__(self, connection: str, problem: str) -> None:
+        super().__init__(f"{connection}: {problem}")
+        self.connection = connection
+        self.problem = problem
+
+
+class TransactionLost(Ap4rError):
+    """The application's transaction ended, or was undone, within a block that had messages for it.
+
+    None of the block's messages are stored, and what was left of the transaction is rolled back.
+    """
+
+    def __init__(self, connection: str, problem: str) -> None:
+        super().__init__(f"{connection}: {problem}; none of the block's messages are stored")
+        self.connection = connection
+        self.problem = problem
 
 
 class StoreError(Ap4rError):

@@ -23,20 +23,29 @@ class Reason(StrEnum):
     RESET = "reset"
     STATUS = "status"
     SLOW_DOWN = "slow_down"
+    BUSY = "busy"
     GONE = "gone"
     REFUSED = "refused"
     NOT_TRUE = "not_true"
+    FAULT = "fault"
+    CLIENT_FAULT = "client_fault"
     BODY_TOO_LARGE = "body_too_large"
     BAD_RESPONSE = "bad_response"
     NO_SERVER = "no_server"
     BAD_TARGET = "bad_target"
     REFUSED_ADDRESS = "refused_address"
+    NOT_ENCODABLE = "not_encodable"
+    NO_DESCRIPTION = "no_description"
     CRASH = "crash"
     EXPIRED = "expired"
     GAVE_UP = "gave_up"
     STOPPED = "stopped"
     UNKNOWN = "unknown"
 
+
+#: Marks the 409 that ap4r itself answers while another call of the same message still runs; its value is 1. A 409
+#: without it is the application's own, and a failure.
+BUSY_HEADER = "ap4r-busy"
 
 #: Failures in which no byte of the request was written: no call took place, and the target is at fault.
 NOT_CALLED = frozenset(
@@ -45,16 +54,25 @@ NOT_CALLED = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
+class Reading:
+    """What a protocol other than HTTP read in a response: None for "it is done", or why it is not, in words too."""
+
+    reason: Reason | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """The whole response of a target. Header names are in lower case; `body` is cut to the bytes that are kept.
 
-    A "true" that the original success rule looks for is among them.
+    A "true" that the original success rule looks for is among them. `reading` is None where the status says it all.
     """
 
     status: int
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
     seconds: float = 0.0
+    reading: Reading | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ It knows nothing of how a message is stored or delivered.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 import uuid
@@ -12,6 +13,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from ap4r.target import Target
+
+HTTP = "http"  #: the protocol of a plain call
 
 
 class Delivery(StrEnum):
@@ -36,7 +39,7 @@ class Message:
     method: str = "POST"
     headers: tuple[tuple[str, str], ...] = ()
     body: bytes = b""
-    protocol: str = "http"
+    protocol: str = HTTP
     delivery: Delivery = Delivery.REPEATED
     delay_seconds: float = 0.0
     deliver_at: float | None = None
@@ -56,13 +59,27 @@ class Message:
         headers = sum(len(name) + len(value.encode()) for name, value in self.headers)
         return len(self.target.url) + headers + len(self.body)
 
+    @property
+    def fingerprint(self) -> bytes:
+        """16 bytes that differ where two messages of one id ask for different things. The trace is no part of it."""
+        rules = (
+            *(self.id, self.queue, str(self.target), self.method, self.headers, self.protocol, self.delivery.value),
+            *(self.delay_seconds, self.deliver_at, self.expires_seconds, self.max_deliveries, self.timeout_seconds),
+        )
+        return hashlib.blake2b(repr(rules).encode() + b"\n" + self.body, digest_size=16).digest()
+
 
 @dataclass(frozen=True, slots=True)
 class Put:
-    """Messages that are stored together or not at all. Its id makes repeating it harmless."""
+    """Messages that are stored together or not at all. Its id makes repeating it harmless.
+
+    With `each` every message's own id does, for longer, in whatever put it comes again: what an intake needs, whose
+    callers name messages and know no puts.
+    """
 
     id: str
     messages: tuple[Message, ...]
+    each: bool = False
 
 
 def new_id(now: float | None = None) -> str:

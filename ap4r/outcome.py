@@ -8,12 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ap4r.backoff import Backoff
+from ap4r.exchange import BUSY_HEADER
 
 # Whoever judges needs the words of an exchange too: they are to be had here.
 from ap4r.exchange import NOT_CALLED as NOT_CALLED
 from ap4r.exchange import Answer as Answer
 from ap4r.exchange import Exchange as Exchange
 from ap4r.exchange import Fault as Fault
+from ap4r.exchange import Reading as Reading
 from ap4r.exchange import Reason as Reason
 from ap4r.exchange import retry_after_seconds as retry_after_seconds
 from ap4r.message import Delivery
@@ -103,11 +105,13 @@ class DeliveryRules:
 
 
 #: Before a call: what no further attempt can mend.
-_HOPELESS = frozenset({Reason.BAD_TARGET, Reason.REFUSED_ADDRESS})
+_HOPELESS = frozenset({Reason.BAD_TARGET, Reason.REFUSED_ADDRESS, Reason.NOT_ENCODABLE})
 #: Answers that blame the target's load or state of deploy, not the message; the rest of 4xx has a smaller cap.
 _PATIENT_CLIENT_ERRORS = frozenset({408, 409, 425, 429})
 _GONE = frozenset({410, 489})
 _SLOW_DOWN = frozenset({429, 503})
+#: Calls that were made and cost the message nothing but age.
+_FREE = frozenset({Reason.STOPPED, Reason.BUSY})
 
 
 def judge(exchange: Exchange, history: History, rules: DeliveryRules, random: float, now: float) -> Outcome:
@@ -129,23 +133,24 @@ def judge(exchange: Exchange, history: History, rules: DeliveryRules, random: fl
         return PutBack()
     if history.delivery is Delivery.BEST_EFFORT:
         return Dropped(failure)
-    counts = called and failure.reason is not Reason.STOPPED and failure.status not in _SLOW_DOWN
+    counts = called and failure.reason not in _FREE and failure.status not in _SLOW_DOWN
     if final:
         return Dead(failure.reason, failure, called=called, counts=counts)
-    if not called:
+    # What cannot be described yet waits for itself: its target is well, and must not be held for it.
+    if not called and failure.reason is not Reason.NO_DESCRIPTION:
         return _too_late(failure, failure.seconds, history, rules, called=False, counts=False) or PutBack(failure)
-    if history.delivery is Delivery.ONCE:
+    if called and history.delivery is Delivery.ONCE:
         reason = Reason.UNKNOWN if failure.reason is Reason.STOPPED else failure.reason
         return Dead(reason, failure, counts=counts)
-    if counts and history.failures + 1 >= _most_failures(failure.status, history, rules):
+    if counts and history.failures + 1 >= _most_failures(failure, history, rules):
         return Dead(failure.reason, failure, counts=True)
     if failure.reason is Reason.STOPPED:
         # The dispatcher leaves; the target did nothing for which it would have to be spared.
         wait_seconds = 0.0
     else:
         wait_seconds = rules.backoff.wait_seconds(history.attempt, random)
-        wait_seconds = max(wait_seconds, slow_down_seconds(exchange, rules, now) or 0.0)
-    dead = _too_late(failure, failure.seconds + wait_seconds, history, rules, called=True, counts=counts)
+        wait_seconds = max(wait_seconds, _asked_seconds(exchange, rules, now) or 0.0)
+    dead = _too_late(failure, failure.seconds + wait_seconds, history, rules, called=called, counts=counts)
     return dead or RetryLater(failure, wait_seconds, counts)
 
 
@@ -192,17 +197,31 @@ def last_repeat_seconds(history: History, rules: DeliveryRules) -> float:
 
 def slow_down_seconds(exchange: Exchange, rules: DeliveryRules, now: float) -> float | None:
     """Tell whether an exchange asks for less: None for no, else the seconds it named (0 when it named none)."""
+    if isinstance(exchange, Answer) and _is_busy(exchange):
+        # One message is being worked on; the server takes others.
+        return None
+    asked = _asked_seconds(exchange, rules, now)
+    return asked or 0.0 if asked is not None or exchange.status in _SLOW_DOWN else None
+
+
+def _asked_seconds(exchange: Exchange, rules: DeliveryRules, now: float) -> float | None:
     headers = exchange.headers if isinstance(exchange, Answer) else {}
     asked = retry_after_seconds(headers.get("retry-after"), now)
-    if exchange.status in _SLOW_DOWN or (asked is not None and (exchange.status or 0) >= 300):
-        return min(asked or 0.0, rules.retry_after_cap_seconds)
-    return None
+    if asked is None or (exchange.status or 0) < 300:
+        return None
+    return min(asked, rules.retry_after_cap_seconds)
 
 
 def _is_success(answer: Answer, rule: str) -> bool:
+    if answer.reading is not None:
+        return answer.reading.reason is None
     if rule == "ap4r":
         return answer.status == 200 and b"true" in answer.body
     return 200 <= answer.status < 300
+
+
+def _is_busy(answer: Answer) -> bool:
+    return answer.status == 409 and answer.headers.get(BUSY_HEADER, "").strip() == "1"
 
 
 def _is_final(answer: Answer) -> bool:
@@ -216,11 +235,16 @@ def _failure_of_answer(answer: Answer, rules: DeliveryRules) -> Failure:
         reason = Reason.REFUSED
     elif answer.status in _SLOW_DOWN:
         reason = Reason.SLOW_DOWN
+    elif answer.reading is not None and answer.reading.reason is not None:
+        reason = answer.reading.reason
+    elif _is_busy(answer):
+        reason = Reason.BUSY
     elif rules.success == "ap4r" and answer.status == 200:
         reason = Reason.NOT_TRUE
     else:
         reason = Reason.STATUS
-    return Failure(reason, answer.status, answer.body.decode("utf-8", "replace"), answer.seconds)
+    told = answer.reading.detail if answer.reading is not None else ""
+    return Failure(reason, answer.status, told or answer.body.decode("utf-8", "replace"), answer.seconds)
 
 
 def _too_late(
@@ -234,9 +258,12 @@ def _too_late(
     return Dead(reason, failure, called=called, counts=counts)
 
 
-def _most_failures(status: int | None, history: History, rules: DeliveryRules) -> int:
+def _most_failures(failure: Failure, history: History, rules: DeliveryRules) -> int:
     if history.max_deliveries is not None:
         return history.max_deliveries
-    if status is not None and 400 <= status < 500 and status not in _PATIENT_CLIENT_ERRORS:
+    status = failure.status
+    if failure.reason is Reason.CLIENT_FAULT or (
+        status is not None and 400 <= status < 500 and status not in _PATIENT_CLIENT_ERRORS
+    ):
         return min(rules.max_deliveries, rules.max_deliveries_client_error)
     return rules.max_deliveries

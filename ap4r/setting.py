@@ -35,7 +35,8 @@ def checked(name: str, where: str, spec: Field[Any], value: object) -> object:
     """Give a value of the setting's own type and within its range."""
 
     def refused(problem: str) -> ConfigError:
-        return ConfigError(name, f"in {where}: {shortened(value)} {problem}")
+        shown = "a token" if name == "intake_token" else shortened(value)
+        return ConfigError(name, f"in {where}: {shown} {problem}")
 
     default, least, choices = spec.default, spec.metadata["least"], spec.metadata["choices"]
     if isinstance(default, bool):

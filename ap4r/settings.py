@@ -38,6 +38,8 @@ from ap4r.upstreams import (
 
 CONFIG_NAME = "ap4r.toml"
 ENVIRONMENT_PREFIX = "AP4R_"
+#: How the URL of a dispatcher's intake begins, where one stands in the place of a store.
+INTAKE_SCHEMES = ("http://", "https://", "http+unix://")
 _SQLITE = "sqlite:///"
 
 
@@ -78,6 +80,7 @@ class Settings:
     create_tables: bool = setting(True, "make the tables in an empty store on first use")
     table_prefix: str = setting("ap4r_", "what every table's name begins with")
     put_memory_seconds: float = setting(900.0, "how long a repeated put is recognised", least=1)
+    intake_memory_seconds: float = setting(86_400.0, "the same for a message that came through the intake", least=1)
     store_deadline_seconds: float = setting(5.0, "the longest that one call of the store may take", least=0.1)
 
     max_messages: int = setting(1_000, "messages of one request", least=1)
@@ -90,9 +93,18 @@ class Settings:
         64 * 1024, "how much of a response without Content-Length is held until its verdict; 0 streams", least=0
     )
 
-    listen: str = setting("tcp:7438:interface=127.0.0.1", "where the dispatcher answers /healthz; `none` for nowhere")
+    listen: str = setting(
+        "tcp:7438:interface=127.0.0.1", "where the dispatcher answers /healthz and the intake; `none` for nowhere"
+    )
+    intake: bool = setting(True, "take messages there too, at /messages and /queues/NAME")
+    intake_token: tuple[str, ...] = setting(
+        (), "what must be shown there, one of several while changing them; `env:NAME` or `file:PATH` tell where it is"
+    )
+    intake_hosts: tuple[str, ...] = setting((), "names by which the intake is called, beside those of this host itself")
+    intake_rate: float = setting(10_000.0, "messages a second that one caller may put there", least=0.001)
+    intake_body_seconds: float = setting(30.0, "the longest that a request to the intake may take to arrive", least=0.1)
     bell: str = setting(
-        "udp:0:interface=127.0.0.1", "where the dispatcher hears of new messages; `none` for polling only"
+        "udp:0:interface=127.0.0.1", "where it hears of new messages: `udp:`, `unix:/PATH`, or `none` for polling only"
     )
     concurrency: int = setting(64, "calls in flight at once", least=1)
     grace_seconds: float = setting(25.0, "how long calls in flight may take to end at SIGTERM", least=0)

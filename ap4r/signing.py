@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Final
 from urllib.parse import quote, unquote_to_bytes
 
@@ -113,7 +114,7 @@ def request_content(
         message_id.encode("latin-1", "replace"),
         timestamp.encode("latin-1", "replace"),
         method.encode("latin-1", "replace"),
-        quote(path, safe="/").encode() + (b"?" + query.encode("latin-1", "replace") if query else b""),
+        _canonical(path) + (b"?" + query.encode("latin-1", "replace") if query else b""),
         (content_type or "text/plain").encode("latin-1", "replace"),
     ]
     for name in sorted(ours):
@@ -123,6 +124,7 @@ def request_content(
     return b"\n".join(lines)
 
 
+@lru_cache(maxsize=1_024)
 def decoded_path(path: str) -> bytes:
     """Give a URL's path as `request_content` wants it."""
     return unquote_to_bytes(path)
@@ -147,6 +149,11 @@ def verifies(header: str, content: bytes, secrets: Sequence[Secret]) -> bool:
 def is_recent(timestamp: str, now: float) -> bool:
     """Tell whether a signature's time is one, and at most five minutes from `now` (Unix seconds), either way."""
     return bool(_TIMESTAMP.fullmatch(timestamp)) and abs(now - int(timestamp)) <= TOLERANCE_SECONDS
+
+
+@lru_cache(maxsize=1_024)
+def _canonical(path: bytes) -> bytes:
+    return quote(path, safe="/").encode()
 
 
 def _signatures(header: str) -> list[str]:

@@ -12,6 +12,7 @@ from twisted.python import usage
 from twisted.python.logfile import LogFile
 
 from ap4r.dispatcher.app_server import AppServer
+from ap4r.dispatcher.front import Front
 from ap4r.dispatcher.log import Log
 from ap4r.dispatcher.observer import LineObserver, TextOutput, standard_output, write_line
 from ap4r.dispatcher.process import Process, give_up
@@ -19,7 +20,7 @@ from ap4r.dispatcher.service import Dispatcher
 from ap4r.errors import Ap4rError, ConfigError, StoreUnavailable
 from ap4r.events import Events
 from ap4r.settings import CONFIG_NAME, Settings, load_settings
-from ap4r.storage.open import open_stores
+from ap4r.storage.open import open_store, open_stores
 from ap4r.storage.store import Store
 from ap4r.target import APP
 
@@ -159,13 +160,16 @@ def makeService(options: Options) -> IService:
                 # A handler may call its own application, and people want answers while jobs run.
                 caps[APP] = max(1, app_threads * 3 // 4)
         dispatcher = Dispatcher(reactor, stores, settings, events, caps=caps)
+        front = None
+        if settings.intake and settings.listen != "none":
+            front = Front(reactor, open_store(settings.store, settings), settings, events)
     except Ap4rError as error:
         give_up(error)
     observer = _observer(getattr(options, "parent", None) or {}, settings)
     log = Log(reactor, write_line, observer.wants_debug if observer else lambda: settings.log_level == "debug")
     events.subscribe(log)
     return Process(
-        reactor, settings, events, dispatcher, app_server=app_server, call_own_app=call_own_app,
+        reactor, settings, events, dispatcher, front=front, app_server=app_server, call_own_app=call_own_app,
         read_settings=options.read_settings, observer=observer, log=log,
     )  # fmt: skip
 

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Union
 from urllib.parse import quote, unquote, urlsplit
 
 import idna
 
-from ap4r.errors import OptionRefused, TargetRefused
+from ap4r.errors import OptionRefused, TargetRefused, shortened
 
 TargetLike = Union[str, Mapping[str, object], "Target"]
 
@@ -79,11 +80,16 @@ def parse_target(given: TargetLike) -> tuple[Target, str]:
         target = _parse_again(given)
         return target, _queue_of(target)
     if isinstance(given, str):
-        target = _parse_text(given, given)
-        return target, _queue_of(target)
+        return _parse_str(given)
     if isinstance(given, Mapping):
         return _parse_mapping(given)
     raise TargetRefused(given, "give a path, an absolute URL, {'url': …} or {'controller': …, 'action': …}")
+
+
+@lru_cache(1024)  # most callers have a few targets
+def _parse_str(text: str) -> tuple[Target, str]:
+    target = _parse_text(text, text)
+    return target, _queue_of(target)
 
 
 def check_queue_name(name: object) -> str:
@@ -102,6 +108,11 @@ def check_queue_name(name: object) -> str:
     if size > MAX_QUEUE_BYTES:
         raise OptionRefused("queue", name, f"{size} bytes are more than a queue's name may have ({MAX_QUEUE_BYTES})")
     return str.__str__(name)  # a str Enum would not be written as its value everywhere
+
+
+def name_queue(words: Sequence[str]) -> str:
+    """Make a queue's name of the words that tell what is called: `queue.search.reindex`."""
+    return _name(list(words) or ["root"])
 
 
 def _parse_again(given: Target) -> Target:
@@ -130,6 +141,9 @@ def _parse_mapping(given: Mapping[str, object]) -> tuple[Target, str]:
             raise TargetRefused(given, "'controller' and 'action' are names of letters, digits, _, -, . and /")
         path = "/".join(str.__str__(name).strip("/") for name in names if isinstance(name, str))
         return _parse_text("/" + path, given), _name(path.split("/"))
+    if keys > {"controller", "action"}:
+        others = ", ".join(sorted(shortened(key, 40) for key in keys - {"controller", "action"}))
+        raise TargetRefused(given, f"unknown keys {others}; only routes=… gives a place to other values; use params")
     unknown = sorted(str(key) for key in keys - {"url", "controller", "action"})
     problem = f"unknown keys {', '.join(unknown)}; " if unknown else ""
     raise TargetRefused(given, problem + "a mapping has either 'url', or 'controller' and 'action'")

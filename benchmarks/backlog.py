@@ -34,6 +34,9 @@ _NUMBERS = {
 class Database(Protocol):
     """Where stores can be made."""
 
+    def url(self, name: str) -> str:
+        """Make an empty database of that name, and give its URL."""
+
     def backlog(self, name: str) -> AbstractContextManager[Backlog]:
         """Give an empty store of that name, deleted afterwards."""
 
@@ -42,18 +45,24 @@ class _Files:
     def __init__(self, folder: str) -> None:
         self._folder = folder
 
+    def url(self, name: str) -> str:
+        return f"sqlite:///{self._folder}/{name}.db"
+
     @contextmanager
     def backlog(self, name: str) -> Iterator[Backlog]:
-        yield from _opened(f"sqlite:///{self._folder}/{name}.db")
+        yield from _opened(self.url(name))
 
 
 class _Server:
     def __init__(self, server: Any) -> None:
         self._server = server
 
+    def url(self, name: str) -> str:
+        return str(self._server.make(f"bench_{name}"))
+
     @contextmanager
     def backlog(self, name: str) -> Iterator[Backlog]:
-        yield from _opened(self._server.make(f"bench_{name}"))
+        yield from _opened(self.url(name))
         self._server.execute(f"DROP DATABASE bench_{name}")
 
 

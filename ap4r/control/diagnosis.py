@@ -15,13 +15,21 @@ def is_stuck(status: StoreStatus) -> bool:
     return status.oldest_due_seconds >= STUCK_SECONDS and not any(one.alive for one in status.dispatchers)
 
 
-def findings(status: StoreStatus, bells: Collection[str]) -> list[str]:
-    """Give a sentence for everything that a person should know or do; none when all is well."""
+def findings(status: StoreStatus, bells: Collection[str], heard: Collection[str]) -> list[str]:
+    """Give a sentence for everything that a person should know or do; none when all is well.
+
+    :param heard: those of the `bells` at which somebody listens, as far as this host can tell.
+    """
     found = []
     if not any(one.alive for one in status.dispatchers):
         found.append("no dispatcher of this store is alive; start one with: twistd -n ap4r")
     elif not bells:
         found.append("no dispatcher has a doorbell, so a new message waits for the next poll, up to 5 s (setting bell)")
+    elif not heard:
+        found.append(
+            f"no doorbell can be reached from here ({', '.join(sorted(bells))}), so a new message from this host waits "
+            "for the next poll, up to 5 s (setting bell: interface= and advertise=, or a path that both can use)"
+        )
     elif status.oldest_due_seconds >= STUCK_SECONDS:
         queue = max(status.queues, key=lambda one: one.oldest_due_seconds)
         found.append(

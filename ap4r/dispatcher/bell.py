@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import re
+import socket
+import stat
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,23 +16,36 @@ from twisted.internet.protocol import DatagramProtocol
 
 from ap4r.errors import ConfigError
 
+#: What the kernel takes as the path of a socket, on every system (sun_path of unix(7) less its end).
+MOST_PATH_BYTES = 103
+_EVERYWHERE = ("", "0.0.0.0", "::")
+
 
 @dataclass(frozen=True, slots=True)
 class BellAddress:
-    """Where to listen, and what writers are told when that differs."""
+    """Where to listen: a path, or a port, and what writers are told when that differs."""
 
-    port: int
-    interface: str
-    advertise: str
+    port: int = 0
+    interface: str = ""
+    advertise: str = ""
+    path: str = ""
+    mode: int = 0o660
 
 
 def parse_bell(text: str) -> BellAddress | None:
-    """Read the setting `bell`, `udp:PORT[:interface=ADDRESS][:advertise=ADDRESS]`; None when it is `none`.
+    """Read the setting `bell`; None when it is `none`.
+
+    It is `udp:PORT[:interface=ADDRESS][:advertise=NAME]`, or `unix:/PATH[:mode=660]` for writers on this host.
+    An IPv6 address stands in brackets.
 
     :raises ConfigError: naming what is wrong.
     """
     if text == "none":
         return None
+    if text.startswith("unix:"):
+        return _parse_unix(text)
+    # The colons of an IPv6 address are none of ours.
+    text = re.sub(r"\[[0-9A-Fa-f:.]*\]", lambda found: found[0].replace(":", "_"), text)
     kind, _, rest = text.partition(":")
     port, *options = rest.split(":")
     if kind != "udp" or not port.isdigit() or int(port) > 65_535:
@@ -37,10 +55,23 @@ def parse_bell(text: str) -> BellAddress | None:
         name, equals, value = option.partition("=")
         if name not in values or not equals:
             raise ConfigError("bell", f"{option} means nothing; known are interface= and advertise=")
-        values[name] = value
-    if values["interface"] in ("", "0.0.0.0") and not values["advertise"]:
+        values[name] = value.replace("_", ":").strip("[]") if value.startswith("[") else value
+    if values["interface"] in _EVERYWHERE and not values["advertise"]:
         raise ConfigError("bell", f"{text} listens everywhere; say with advertise= where writers reach it")
     return BellAddress(int(port), values["interface"], values["advertise"] or values["interface"])
+
+
+def _parse_unix(text: str) -> BellAddress:
+    path, *options = text.removeprefix("unix:").split(":")
+    if not path.startswith("/") or len(path.encode()) > MOST_PATH_BYTES:
+        raise ConfigError("bell", f"{text} has no absolute path of at most {MOST_PATH_BYTES} bytes")
+    mode = 0o660
+    for option in options:
+        name, _, value = option.partition("=")
+        if name != "mode" or not re.fullmatch("0?[0-7]{3}", value):
+            raise ConfigError("bell", f"{option} means nothing; known is mode=, as mode=660")
+        mode = int(value, 8)
+    return BellAddress(path=path, mode=mode)
 
 
 class Bell(DatagramProtocol):
@@ -49,6 +80,7 @@ class Bell(DatagramProtocol):
     def __init__(self, rung: Callable[[], None]) -> None:
         self._rung = rung
         self._port: Any = None
+        self._path = ""
 
     def listen(self, reactor: Any, address: BellAddress) -> str:
         """Begin to listen; the address to advertise.
@@ -56,19 +88,47 @@ class Bell(DatagramProtocol):
         :raises ConfigError: the port is taken or the interface is not ours.
         """
         # A longer datagram is cut, which is as well: nothing in it means anything.
+        if address.path:
+            return self._listen_at_path(reactor, address)
         try:
             self._port = reactor.listenUDP(address.port, self, interface=address.interface, maxPacketSize=64)
         except CannotListenError as error:
             where = f"{address.interface}:{address.port}"
             raise ConfigError("bell", f"cannot listen on {where}: {error.socketError}") from error
-        return f"udp://{address.advertise}:{self._port.getHost().port}"
+        host = f"[{address.advertise}]" if ":" in address.advertise else address.advertise
+        return f"udp://{host}:{self._port.getHost().port}"
+
+    def _listen_at_path(self, reactor: Any, address: BellAddress) -> str:
+        _remove_left_over(address.path)
+        try:
+            self._port = reactor.listenUNIXDatagram(address.path, self, maxPacketSize=64, mode=address.mode)
+        except (CannotListenError, OSError) as error:
+            why = error.socketError if isinstance(error, CannotListenError) else error
+            raise ConfigError("bell", f"cannot listen on {address.path}: {why}") from error
+        self._path = address.path
+        return f"unix:{address.path}"
 
     def stop(self) -> None:
         """Listen no more."""
         port, self._port = self._port, None
         if port is not None:
             port.stopListening()
+        path, self._path = self._path, ""
+        if path:
+            with suppress(OSError):
+                os.unlink(path)
 
     def datagramReceived(self, datagram: bytes, addr: Any) -> None:
         """Ring."""
         self._rung()
+
+
+def _remove_left_over(path: str) -> None:
+    """Remove the socket of a process that was killed. One that somebody listens on stays, and so does another file."""
+    with suppress(OSError):
+        if stat.S_ISSOCK(os.stat(path).st_mode):
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as probe:
+                try:
+                    probe.connect(path)
+                except ConnectionRefusedError:
+                    os.unlink(path)

@@ -14,7 +14,7 @@ from twisted.web.error import SchemeNotSupported
 from twisted.web.http import PotentialDataLoss
 
 from ap4r.dispatcher.guard import AddressRefused
-from ap4r.outcome import Answer, Fault, Reason
+from ap4r.outcome import Answer, Fault, Reading, Reason
 
 _DETAIL_CHARACTERS = 200
 _TLS = (SSL.Error, VerificationError, error.CertificateError)
@@ -44,7 +44,14 @@ def fault_of(failure: Failure | None, *, called: bool, cut: Reason | None, statu
 
 
 def answer_of(
-    status: int, headers: Mapping[str, str], body: bytes, *, kept_bytes: int, search_true: bool, seconds: float
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    *,
+    kept_bytes: int,
+    search_true: bool,
+    seconds: float,
+    reading: Reading | None = None,
 ) -> Answer:
     """Make the answer of a whole response, its body cut to what is kept.
 
@@ -54,7 +61,7 @@ def answer_of(
     kept = body[:kept_bytes]
     if search_true and b"true" not in kept and b"true" in body:
         kept = b"true"
-    return Answer(status, headers, kept, seconds)
+    return Answer(status, headers, kept, seconds, reading)
 
 
 def _causes(problem: BaseException | None) -> Iterator[BaseException]:

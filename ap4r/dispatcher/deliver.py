@@ -16,6 +16,8 @@ from twisted.python.failure import Failure as Trouble
 from ap4r import events as happened
 from ap4r.dispatcher.advice import Advice
 from ap4r.dispatcher.blame import blame
+from ap4r.dispatcher.descriptions import Descriptions
+from ap4r.dispatcher.holding import Holding
 from ap4r.dispatcher.lanes import Lanes
 from ap4r.dispatcher.limit import Admission, Limit
 from ap4r.dispatcher.request import build_request
@@ -24,24 +26,19 @@ from ap4r.dispatcher.terms import Terms
 from ap4r.dispatcher.transport import Call, Transport
 from ap4r.dispatcher.upstream import Upstream
 from ap4r.dispatcher.way import Way
+from ap4r.dispatcher.wording import Wording
 from ap4r.message import Delivery
 from ap4r.outcome import (
-    NOT_CALLED,
     Answer,
     Exchange,
-    Failure,
     Fault,
     PutBack,
     Reason,
     before_call,
     judge,
-    slow_down_seconds,
 )
 from ap4r.storage.store import Lease, Settlement
 from ap4r.target import Target
-
-#: Faults that tell nothing about their target.
-_UNPROVEN = frozenset({Reason.STOPPED, Reason.BAD_TARGET, Reason.REFUSED_ADDRESS})
 
 
 class Deliveries:
@@ -56,6 +53,7 @@ class Deliveries:
         lanes: Lanes,
         upstreams: Mapping[str, Upstream],
         terms: Terms,
+        descriptions: Descriptions,
         *,
         settle: Callable[[Settlement], None],
         freed: Callable[[], None],
@@ -71,6 +69,7 @@ class Deliveries:
         self.limit = limit
         self.upstreams = upstreams
         self.terms = terms
+        self.descriptions = descriptions
         self.random = random
         self.now = now
         self.may_write = may_write
@@ -140,7 +139,9 @@ class Deliveries:
         lease = delivery.lease
         history = lease.history(delivery.begun_at - delivery.claimed_at)
         outcome = judge(exchange, history, self.terms.rules, self.random(), self.now())
-        self._hold_or_release(delivery, exchange)
+        held = Holding(self.limit, self.events, delivery.origin, probe=delivery.probe, alone=delivery.left_out_alone)
+        if held.judge(exchange, self.terms.rules, self.clock.seconds(), self.random, self.now()):
+            self._released()
         message = lease.message
         self.events.emit(
             happened.CallEnded(message.id, message.queue, message.target.url, lease.attempt, outcome, exchange.seconds)
@@ -163,33 +164,12 @@ class Deliveries:
             history = lease.history(0.0)
             self._settle(Settlement(lease, judge(fault, history, self.terms.rules, self.random(), self.now())))
 
-    def _hold_or_release(self, delivery: _Delivery, exchange: Exchange) -> None:
-        origin, failure = delivery.origin, None
-        # Where one server of several asked for less its upstream goes on.
-        asked_seconds = None if delivery.left_out_alone else slow_down_seconds(exchange, self.terms.rules, self.now())
-        if asked_seconds is not None:
-            failure = Failure(Reason.SLOW_DOWN, exchange.status, seconds=exchange.seconds)
-        elif isinstance(exchange, Fault) and not exchange.called and exchange.reason in NOT_CALLED:
-            failure = Failure(exchange.reason, exchange.status, exchange.detail, exchange.seconds)
-        if failure is not None:
-            seconds = self.limit.hold(
-                origin, self.clock.seconds(), self.random(), probe=delivery.probe, asked_seconds=asked_seconds or 0.0
-            )
-            if seconds is not None:
-                self.events.emit(happened.TargetHeld(origin, seconds, failure))
-        elif delivery.probe and isinstance(exchange, Fault) and exchange.reason in _UNPROVEN:
-            self.limit.unproved(origin)
-            self._released()
-        elif delivery.probe and self.limit.release(origin):
-            self.events.emit(happened.TargetReleased(origin))
-            self._released()
-
 
 class _Delivery:
     """One attempt: the calls to one server after the other until one takes it."""
 
     __slots__ = (
-        *("_call", "_deliveries", "_server", "_tried", "_upstream"),
+        *("_call", "_deliveries", "_server", "_tried", "_upstream", "_wording"),
         *("begun_at", "claimed_at", "lease", "left_out_alone", "origin", "probe", "target"),
     )
 
@@ -205,6 +185,7 @@ class _Delivery:
         self._server = ""
         self._upstream: Upstream | None = None
         self._call: Call | None = None
+        self._wording = Wording(lease)
         self.left_out_alone = False  # its server was left out for its answer, and others are there
 
     def aim(self, target: Target) -> None:
@@ -219,9 +200,22 @@ class _Delivery:
         self._deliveries.events.emit(
             happened.CallStarted(message.id, message.queue, message.target.url, self.lease.attempt)
         )
-        self._call_next(None)
+        self._wording.begin(self._deliveries.descriptions, self._left_seconds(now), self._worded)
+
+    def _worded(self, problem: Fault | None, took_time: bool) -> None:
+        if took_time:
+            # What it took to write the message is not the target's delay.
+            self.begun_at = self._deliveries.clock.seconds()
+        try:
+            if problem is None:
+                self._call_next(None)
+            else:
+                self._deliveries.ended(self, problem)
+        except Exception:  # noqa: BLE001 - whatever it is, the message must come to an end
+            self._deliveries.failed_unexpectedly(self)
 
     def cut(self) -> None:
+        self._wording.cut()
         if self._call is not None:
             self._call.cut(Reason.STOPPED)
 
@@ -251,18 +245,14 @@ class _Delivery:
         terms = deliveries.terms
         history = self.lease.history(now - self.claimed_at)
         request = build_request(
-            self.lease, url, history, terms.rules, now=deliveries.now(), span_id=f"{getrandbits(64):016x}",
+            self._wording.sent, url, history, terms.rules, now=deliveries.now(), span_id=f"{getrandbits(64):016x}",
             bearing=terms.bearings.of(self.target),
         )  # fmt: skip
         self._call = None
         call = deliveries.transport.begin(
-            request,
-            max(0.0, self._left_seconds(now)),
-            self._ended,
-            may_write=deliveries.may_write,
-            fresh=message.delivery is Delivery.ONCE,
-            way=way,
-        )
+            request, max(0.0, self._left_seconds(now)), self._ended, may_write=deliveries.may_write,
+            fresh=message.delivery is Delivery.ONCE, read=self._wording.reader, way=way,
+        )  # fmt: skip
         if self._call is None:
             self._call = call
 

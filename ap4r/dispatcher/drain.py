@@ -18,6 +18,7 @@ from ap4r import __version__
 from ap4r import events as happened
 from ap4r.dispatcher.claim import Claims
 from ap4r.dispatcher.deliver import Deliveries
+from ap4r.dispatcher.descriptions import Descriptions
 from ap4r.dispatcher.health import LATE_SECONDS
 from ap4r.dispatcher.heartbeat import Heartbeat
 from ap4r.dispatcher.lanes import Lanes
@@ -50,6 +51,7 @@ class Common:
     upstreams: Mapping[str, Upstream]
     transport: Transport
     terms: Terms
+    descriptions: Descriptions
 
 
 class Drain:
@@ -85,6 +87,7 @@ class Drain:
         )  # fmt: skip
         self._deliveries = Deliveries(
             reactor, common.transport, events, self._limit, self._lanes, common.upstreams, common.terms,
+            common.descriptions,
             settle=self._settlements.add, freed=self._freed, released=self._share.released,
             may_call=self._may_begin, may_write=self._heartbeat.may_call, random=around.random, now=around.now,
         )  # fmt: skip

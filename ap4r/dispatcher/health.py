@@ -117,7 +117,7 @@ def due(status: StoreStatus) -> dict[str, Any]:
 
 
 class Root(Resource):
-    """The paths of the listening address: /healthz and nothing else."""
+    """The paths of a listening address without an intake: /healthz and nothing else."""
 
     def __init__(self, healthz: Healthz) -> None:
         super().__init__()  # type: ignore[no-untyped-call]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from twisted.internet.address import UNIXAddress
 from twisted.internet.error import CannotListenError
 from twisted.python.failure import Failure
 
@@ -17,6 +18,8 @@ def listen(endpoints: Callable[[Any, str], Any], reactor: Any, setting: str, end
     :param endpoints: makes an endpoint of its text (`twisted.internet.endpoints.serverFromString`).
     :raises ConfigError: naming `setting`; the address is taken, or the text means nothing.
     """
+    if endpoint.startswith("unix:") and ":mode=" not in endpoint:
+        endpoint += ":mode=660"  # Twisted's own default lets everybody in
     try:
         made = endpoints(reactor, endpoint)
     except (ValueError, TypeError, KeyError) as error:
@@ -35,7 +38,10 @@ def listen(endpoints: Callable[[Any, str], Any], reactor: Any, setting: str, end
 
 
 def url_of(address: Any) -> str:
-    """Give the URL at which a listening TCP port is reached from this host."""
+    """Give the URL at which what listens is reached from this host."""
+    if isinstance(address, UNIXAddress):
+        name = address.name.decode() if isinstance(address.name, bytes) else address.name
+        return f"http+unix://{name}"
     host = getattr(address, "host", "127.0.0.1")
     if host in ("", "0.0.0.0"):
         host = "127.0.0.1"

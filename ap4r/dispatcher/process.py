@@ -16,6 +16,7 @@ from twisted.python.components import Componentized
 from twisted.web.server import Site
 
 from ap4r.dispatcher.app_server import AppServer
+from ap4r.dispatcher.front import Front
 from ap4r.dispatcher.health import Figures, Healthz, Root
 from ap4r.dispatcher.lines import Line
 from ap4r.dispatcher.log import Log
@@ -43,6 +44,7 @@ class Process(Service):
         events: Events,
         dispatcher: Dispatcher,
         *,
+        front: Front | None,
         app_server: AppServer | None,
         call_own_app: bool,
         read_settings: Callable[[], Settings],
@@ -53,6 +55,7 @@ class Process(Service):
         self._settings = settings
         self._events = events
         self._dispatcher = dispatcher
+        self._front = front
         self._app_server = app_server
         self._call_own_app = call_own_app
         self._read_settings = read_settings
@@ -86,6 +89,8 @@ class Process(Service):
             if self._app_server is not None:
                 self._app_server.startService()
                 self._call_own()
+            if self._front is not None:
+                self._front.start()
             self._dispatcher.startService()
         except Ap4rError as error:
             give_up(error)
@@ -103,6 +108,8 @@ class Process(Service):
         try:
             settings = self._read_settings()
             self._dispatcher.reload(settings)
+            if self._front is not None:
+                self._front.reload(settings)
         except ConfigError as error:
             self._events.emit(ReloadFailed(str(error)))
             return
@@ -113,6 +120,8 @@ class Process(Service):
 
     async def _stop(self) -> None:
         port, self._port = self._port, None
+        if self._front is not None:
+            await self._front.stop()
         await self._dispatcher.stopService()
         if self._app_server is not None:
             await self._app_server.stopService()
@@ -126,13 +135,18 @@ class Process(Service):
 
     def _listen(self) -> None:
         figures = [Figures(drain.store, self._reactor) for drain in self._dispatcher.drains]
-        site = Site(Root(Healthz(self._dispatcher.facts, figures)))
+        healthz = Healthz(self._dispatcher.facts, figures)
+        site = Site(Root(healthz)) if self._front is None else self._front.site(healthz)
         site.noisy = False
         self._port = listen(serverFromString, self._reactor, "listen", self._settings.listen, site)
         own = self._port.getHost()
         if hasattr(own, "host"):
             self._dispatcher.refuse_own(own.host, own.port)
-        self._events.emit(Serving("health", url_of(self._port.getHost()) + "/healthz"))
+        url = url_of(own)
+        self._events.emit(Serving("health", f"{url}/healthz"))
+        if self._front is not None:
+            self._front.port = getattr(own, "port", 0)
+            self._events.emit(Serving("intake", url))
 
     def _take_signals(self) -> None:
         for number in (signal.SIGTERM, signal.SIGINT):

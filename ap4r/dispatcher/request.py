@@ -25,7 +25,7 @@ from ap4r.signing import (
 from ap4r.storage.store import Lease
 from ap4r.upstreams import DEFAULT_PORTS
 
-_USER_AGENT = f"ap4r/{__version__}".encode()
+USER_AGENT = f"ap4r/{__version__}".encode()
 # Printable ASCII stays as it is, but for "%" itself, so that decoding gives the name back.
 _PLAIN = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) != "%")
 #: What the transport says itself; a message that could say it too would blur where its request ends (RFC 9112, 6).
@@ -76,8 +76,8 @@ def build_request(
         headers.update(_called_by(bearing.host, bearing.scheme))
     if bearing.authorization:
         headers.setdefault(b"authorization", [bearing.authorization])
-    headers.setdefault(b"host", [_host_of(url)])
-    headers.setdefault(b"user-agent", [_USER_AGENT])
+    headers.setdefault(b"host", [host_of(url)])
+    headers.setdefault(b"user-agent", [USER_AGENT])
     # draft-ietf-httpapi-idempotency-key-header: a structured-field string, so quoted.
     headers.setdefault(b"idempotency-key", [b'"' + identity + b'"'])
     # All attempts of a message belong to one trace: without a trace of its caller, the one named by its id.
@@ -125,7 +125,8 @@ def _resource_of(url: str) -> str:
 
 
 @lru_cache(maxsize=4_096)
-def _host_of(url: str) -> bytes:
+def host_of(url: str) -> bytes:
+    """Give the Host header that belongs to a URL."""
     scheme, _, rest = url.partition("://")
     host = rest.partition("/")[0]
     default = ":443" if scheme == "https" else ":80"

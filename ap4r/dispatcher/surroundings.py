@@ -29,7 +29,9 @@ FIXED = frozenset(
         "table_prefix",
         "put_memory_seconds",
         "store_deadline_seconds",
+        "intake_memory_seconds",
         "listen",
+        "intake",
         "bell",
     }
 )
@@ -40,6 +42,7 @@ class Surroundings:
     """The world outside. None makes what the operating system offers."""
 
     make_workers: Callable[[Store], Workers] | None = None
+    readers: Workers | None = None
     endpoints: IAgentEndpointFactory | None = None
     random: Callable[[], float] = chance
     now: Callable[[], float] = wall_clock

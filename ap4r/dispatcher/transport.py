@@ -27,9 +27,11 @@ from ap4r.dispatcher.pool import Pool
 from ap4r.dispatcher.request import Request
 from ap4r.dispatcher.way import Way
 from ap4r.dispatcher.wire import NO_COOKIES, Body, Reader, SentHeaders, as_it_is, prepared_url
-from ap4r.outcome import Exchange, Reason
+from ap4r.exchange import BUSY_HEADER
+from ap4r.outcome import Answer, Exchange, Reading, Reason
 
-_JUDGED_HEADERS = ("retry-after", "ap4r-retry", "location")
+AnswerReader = Callable[[Answer], "Reading | None"]
+_JUDGED_HEADERS = ("retry-after", "ap4r-retry", "location", BUSY_HEADER)
 _TOKEN = re.compile(rb"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _VISIBLE = re.compile(rb"[\x21-\x7e]+")
 
@@ -69,15 +71,17 @@ class Transport:
         *,
         may_write: Callable[[], bool],
         fresh: bool = False,
+        read: AnswerReader | None = None,
         way: Way | None = None,
     ) -> Call:
         """Begin an exchange; `done` is told its end exactly once, possibly before this returns.
 
         :param may_write: asked right before the first byte is written; false ends the exchange uncalled.
         :param fresh: over a connection of its own, which cannot be stale.
+        :param read: shown the whole answer before its body is cut; what it reads becomes part of the answer.
         :param way: to the request's server; None for that of absolute URLs.
         """
-        call = Call(self, done, may_write, fresh=fresh, way=way or self.way)
+        call = Call(self, done, may_write, fresh=fresh, read=read, way=way or self.way)
         call.start(request, timeout_seconds)
         return call
 
@@ -98,20 +102,8 @@ class Call:
     """One exchange. To treq it is the agent: so it learns the moment of writing."""
 
     __slots__ = (
-        "_begun_at",
-        "_called",
-        "_connect_deadline",
-        "_connection",
-        "_cut",
-        "_deadline",
-        "_done",
-        "_fresh",
-        "_may_write",
-        "_pending",
-        "_response",
-        "_status",
-        "_transport",
-        "_way",
+        *("_begun_at", "_called", "_connect_deadline", "_connection", "_cut", "_deadline", "_done"),
+        *("_fresh", "_may_write", "_pending", "_read", "_response", "_status", "_transport", "_way"),
     )
 
     def __init__(
@@ -121,11 +113,13 @@ class Call:
         may_write: Callable[[], bool],
         *,
         fresh: bool,
+        read: AnswerReader | None,
         way: Way,
     ) -> None:
         self._transport = transport
         self._may_write = may_write
         self._fresh = fresh
+        self._read = read
         self._way = way
         self._done: Callable[[Exchange], None] | None = done
         self._begun_at = transport.clock.seconds()
@@ -224,9 +218,10 @@ class Call:
                 values = response.headers.getRawHeaders(name)
                 if values:
                     headers[name] = values[-1]
+        reading = None if self._read is None else self._read(Answer(response.code, headers, body))
         answer = answer_of(
             response.code, headers, body, kept_bytes=bounds.kept_bytes, search_true=bounds.search_true,
-            seconds=self._seconds(),
+            seconds=self._seconds(), reading=reading,
         )  # fmt: skip
         self._finish(answer)
 

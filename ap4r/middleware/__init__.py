@@ -1,7 +1,8 @@
 """The WSGI middleware: it gives every request a handle, and holds its response back until the messages are stored."""
 
+from ap4r.middleware.routes import find_routes
 from ap4r.middleware.verdict import judge_response
 from ap4r.middleware.wsgi import AP4RMiddleware
 from ap4r.outbox.outbox import Verdict
 
-__all__ = ["AP4RMiddleware", "Verdict", "judge_response"]
+__all__ = ["AP4RMiddleware", "Verdict", "find_routes", "judge_response"]

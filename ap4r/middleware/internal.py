@@ -27,19 +27,20 @@ _DECODINGS = 3
 class InternalPaths:
     """The paths that a user declared internal: `/jobs/run`, or `/async/*` for `/async` and everything below it."""
 
-    def __init__(self, patterns: Iterable[Any]) -> None:
+    def __init__(self, patterns: Iterable[Any], setting: str = "internal") -> None:
         """Read the patterns.
 
+        :param setting: what they are called in errors.
         :raises ConfigError: one is no path, or has a `*` elsewhere than at its end.
         """
         if isinstance(patterns, str):
-            raise ConfigError("internal", f"give a list of paths, [{patterns!r}]")
+            raise ConfigError(setting, f"give a list of paths, [{patterns!r}]")
         self._exact: set[str] = set()
         self._below: list[str] = []
         self._everything = False
         for pattern in patterns:
             if not isinstance(pattern, str) or not pattern.startswith("/") or "*" in pattern.removesuffix(_EVERYTHING):
-                raise ConfigError("internal", f"{shortened(pattern)} is not of the form /async/run or /async/*")
+                raise ConfigError(setting, f"{shortened(pattern)} is not of the form /async/run or /async/*")
             path = _plain(unquote(pattern.removesuffix(_EVERYTHING)))
             if not pattern.endswith(_EVERYTHING):
                 self._exact.add(path)

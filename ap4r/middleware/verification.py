@@ -54,6 +54,11 @@ def full_path(environ: Mapping[str, Any]) -> str:
     return path
 
 
+def path_of(environ: Mapping[str, Any]) -> str:
+    """Give SCRIPT_NAME + PATH_INFO, decoded, whatever bytes they hold."""
+    return full_path(environ).encode("latin-1", "replace").decode("utf-8", "backslashreplace")
+
+
 def _request_content(environ: Mapping[str, Any], message_id: str, timestamp: str, body: bytes) -> bytes:
     headers = [(key.removeprefix(_PREFIX), value) for key, value in environ.items() if key.startswith("HTTP_AP4R_")]
     return request_content(
@@ -78,7 +83,7 @@ def _delivery(
     return Delivery(
         sender=sender,
         id=message_id,
-        path=full_path(environ).encode("latin-1", "replace").decode("utf-8", "backslashreplace"),
+        path=path_of(environ),
         signed_at=signed_at,
         body_sha256=hashlib.sha256(body).digest(),
         queue=unquote(queue) if queue else None,

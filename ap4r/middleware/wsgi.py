@@ -6,15 +6,21 @@ Nothing is opened or started before the first message is written.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from ap4r.delivery import Delivery
 from ap4r.errors import ConfigError
 from ap4r.middleware.door import Door, Instead
+from ap4r.middleware.once import Guarded, Repeats, give
 from ap4r.middleware.response import Response, ResponseRules, ServerStart
+from ap4r.middleware.routes import find_routes
 from ap4r.middleware.verdict import VerdictRule, judge_response
+from ap4r.middleware.verification import path_of
 from ap4r.outbox.handle import Handle
+from ap4r.outbox.inbox import find_inbox
+from ap4r.outbox.scope import connection_finder
 from ap4r.outbox.writer import Sink, find_writer
 from ap4r.settings import load_settings
 
@@ -49,6 +55,10 @@ class AP4RMiddleware:
         verdict: VerdictRule | None = None,
         commit_at: str = "end",
         internal: Iterable[str] = (),
+        routes: object = None,
+        once: Iterable[str] = (),
+        inbox: str | None = None,
+        connection: Callable[[], object] | str | None = None,
         **settings: Any,
     ) -> None:
         """Read the settings; open nothing.
@@ -60,20 +70,34 @@ class AP4RMiddleware:
             first, and takes no message after that.
         :param internal: paths that answer 403 to everybody but the dispatcher: "/async/run", or "/async/*" for
             everything below. They count from the server's root, SCRIPT_NAME included.
+        :param routes: what targets by name are looked up in: a werkzeug Map, a Flask application, or the name of a
+            Django URL conf. None takes the application's own, where it is Flask or Django.
+        :param connection: gives the application's connection, so that `transaction()` without an argument means
+            `transaction(connection())`, and `join()` and `once()` likewise; a name is a Django alias.
+        :param once: paths whose handlers use `once(conn)`, spelt as for `internal`: a repeat is answered before the
+            application runs.
+        :param inbox: the URL of the database that those handlers write to, where it is not the store's.
         :param settings: single settings, as in ap4r.toml; senders={"stripe": ["whsec_…"]} has others' deliveries
             verified too.
-        :raises ConfigError: a setting is unknown or out of range, or there are internal paths and no secret.
+        :raises ConfigError: a setting is unknown or out of range, or there are such paths and no secret.
         """
         if commit_at not in ("end", "headers"):
             raise ConfigError("commit_at", f"{commit_at!r} is neither 'end' nor 'headers'")
+        if not (connection is None or isinstance(connection, str) or callable(connection)):
+            raise ConfigError("connection", "it is neither a callable that gives a connection nor a Django alias")
         url = store if isinstance(store, str) else None
         sink = None if store is None or isinstance(store, str) else store
         self._app = app
+        self._routes = find_routes(app, routes)
         self._settings = load_settings(config, store=url, **settings)
         self._place: object = self._settings.store if sink is None else sink
+        self._find_connection = connection_finder(connection)
         self._find_writer = find_writer(sink, self._settings)
         door = Door(self._settings, internal)
         self._door = door if door.is_needed else None
+        self._repeats = Repeats(once, find_inbox(inbox, sink, self._settings) if once else None)
+        if self._repeats and self._door is None:
+            raise ConfigError("once", "it is for signed deliveries, and there is no secret; `ap4r init` makes one")
         self._rules = ResponseRules(verdict or judge_response, commit_at == "headers", self._settings.buffer_bytes)
 
     def __call__(self, environ: dict[str, Any], start_response: ServerStart) -> Iterable[bytes]:
@@ -84,11 +108,19 @@ class AP4RMiddleware:
             if isinstance(admitted, Instead):
                 return admitted.answer(environ, start_response)
             delivery = admitted
+            if delivery is not None and self._repeats:
+                known = self._repeats.answer(environ, delivery, time.time())
+                if known is not None:
+                    return give(known, environ, start_response)
         outer = environ.get(ENVIRON_KEY)
         if isinstance(outer, Handle) and not outer.closed and _is_same(outer.place, self._place):
             outer.delivery = outer.delivery or delivery
             return self._app(environ, start_response)
-        handle = Handle(self._find_writer, self._settings, self._place, environ.get("HTTP_TRACEPARENT"), delivery)
+        traceparent = environ.get("HTTP_TRACEPARENT")
+        handle = Handle(
+            self._find_writer, self._settings, self._place, traceparent, delivery, self._routes, self._find_connection
+        )
+        handle.path = path_of(environ)
         environ[ENVIRON_KEY] = handle
         response = Response(
             handle, self._rules, start_response, environ.get("REQUEST_METHOD", ""), environ.get("PATH_INFO", "")
@@ -96,7 +128,7 @@ class AP4RMiddleware:
         # Taken before the call: the application may change or replace the environ.
         file_wrapper = environ.get("wsgi.file_wrapper")
         try:
-            return response.finish(self._app(environ, response.start_response), file_wrapper)
+            return response.finish(Guarded(self._app, handle)(environ, response.start_response), file_wrapper)
         except BaseException as error:
             answer = response.fail(error)
             if answer is None:

@@ -8,19 +8,23 @@ from __future__ import annotations
 import datetime
 from collections.abc import Mapping
 
-from ap4r.errors import OptionRefused, PayloadTooLarge, TargetRefused
-from ap4r.formats import encode_form, encode_params
-from ap4r.message import Delivery, Message, new_id
+from ap4r.errors import OptionRefused, PayloadTooLarge
+from ap4r.message import HTTP, Delivery, Message, new_id
 from ap4r.outbox.headers import TOKEN, check_headers
+from ap4r.outbox.routes import Routes, resolve_target
 from ap4r.outbox.upstream import check_upstream
+from ap4r.protocols.protocol import Call
+from ap4r.protocols.registry import find_protocol
 from ap4r.settings import Settings
-from ap4r.target import MAX_URL_BYTES, Target, TargetLike, check_queue_name, parse_target
+from ap4r.target import TargetLike, check_queue_name
 
 _MAX_METHOD_LENGTH = 32
 # A hundred years: what a database can add to an instant without leaving its range.
 _MAX_SECONDS = 3_155_760_000
 _MAX_INSTANT = 253_402_300_799  # the end of the year 9999, the last that datetime knows
 _MAX_DELIVERIES = 2**31 - 1
+_MAX_PRIORITY = 1_000
+PRIORITY = "Ap4r-Priority"  #: the header that carries it
 
 
 def describe_message(
@@ -37,29 +41,35 @@ def describe_message(
     expires_seconds: float | None = None,
     max_deliveries: int | None = None,
     timeout_seconds: float | None = None,
+    protocol: str = HTTP,
+    action: str | None = None,
+    priority: int | None = None,
+    options: Mapping[str, object] | None = None,
+    routes: Routes | None = None,
     limits: Settings,
     trace_id: str | None = None,
 ) -> Message:
     """Validate one call to be made and return it as a message with a new id.
 
     :param deliver_at: Unix seconds, or a datetime with a time zone; not together with `delay_seconds`.
+    :param options: what belongs to the protocol.
+    :param routes: what targets by name are looked up in.
     :param limits: the settings that bound sizes.
     :raises TargetRefused: the target cannot be called.
     :raises OptionRefused: another argument means nothing.
     :raises PayloadNotEncodable: `params` cannot be written in `format`.
     :raises PayloadTooLarge: the body or the headers exceed their limit.
     """
-    checked_target, derived_queue = parse_target(target)
+    checked_target, derived_queue = resolve_target(target, routes)
     check_upstream(checked_target, target, limits)
-    checked_method = _method(method)
-    if checked_method in ("GET", "HEAD") and isinstance(params, Mapping) and format == "form":
-        checked_target = _with_query(checked_target, encode_form(params), target)
-        params = None
-    body, content_type = encode_params(params, format)
-    if body and checked_method in ("GET", "HEAD"):
-        raise OptionRefused(
-            "method", method, "it has no body; give a mapping in format='form', which becomes the query, or use POST"
+    message_id = new_id()
+    encoded = find_protocol(protocol).encode(
+        Call(
+            message_id=message_id, target=checked_target, params=params, action=action, method=_method(method),
+            format=format, options={} if options is None else options,
         )
+    )  # fmt: skip
+    body = encoded.body
     if len(body) > limits.max_body_bytes:
         raise PayloadTooLarge("the body of one message", len(body), limits.max_body_bytes, "max_body_bytes")
     if delay_seconds is not None and deliver_at is not None:
@@ -69,12 +79,13 @@ def describe_message(
     if checked_expiry is not None and checked_expiry <= checked_delay:
         raise OptionRefused("expires_seconds", expires_seconds, "it would expire before its delay_seconds are over")
     return Message(
-        id=new_id(),
+        id=message_id,
         queue=derived_queue if queue is None else check_queue_name(queue),
-        target=checked_target,
-        method=checked_method,
-        headers=check_headers(headers, content_type, limits.max_header_bytes),
+        target=encoded.target,
+        method=encoded.method,
+        headers=check_headers(headers, [*encoded.headers, *_priority(priority)], limits.max_header_bytes),
         body=body,
+        protocol=protocol,
         delivery=_delivery(delivery),
         delay_seconds=checked_delay,
         deliver_at=_instant(deliver_at),
@@ -94,16 +105,12 @@ def _method(method: object) -> str:
     return upper
 
 
-def _with_query(target: Target, query: str, given: object) -> Target:
-    if not query:
-        return target
-    # A form may have brackets as they are, a URL may not (RFC 3986, section 3.4).
-    query = query.replace("[", "%5B").replace("]", "%5D")
-    joint = "" if target.url.endswith(("?", "&")) else "&" if "?" in target.url else "?"
-    url = target.url + joint + query
-    if len(url) > MAX_URL_BYTES:
-        raise TargetRefused(given, f"with its params it has {len(url)} bytes, a URL may have {MAX_URL_BYTES}; use POST")
-    return Target(url, target.upstream)
+def _priority(priority: object) -> list[tuple[str, str]]:
+    if priority is None:
+        return []
+    if isinstance(priority, bool) or not isinstance(priority, int) or abs(priority) > _MAX_PRIORITY:
+        raise OptionRefused("priority", priority, f"a whole number from {-_MAX_PRIORITY} to {_MAX_PRIORITY}")
+    return [(PRIORITY, str(priority))]
 
 
 def _delivery(delivery: object) -> Delivery:

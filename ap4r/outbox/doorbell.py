@@ -8,12 +8,11 @@ from __future__ import annotations
 import logging
 import os
 import random
-import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
-from urllib.parse import urlsplit
 
+from ap4r.outbox.bell_address import resolve, send_datagram
 from ap4r.outbox.neglect import NeglectWarning
 
 ADDRESSES_KEPT_SECONDS = 30.0
@@ -21,28 +20,8 @@ ADDRESSES_KEPT_SECONDS = 30.0
 NOBODY_KEPT_SECONDS = 5.0
 # The dispatcher looks again 10, 50 and 250 ms after a bell, so what is swallowed in this time is found then.
 COALESCED_SECONDS = 0.002
-_CONTENT = b"ap4r"
 
 _log = logging.getLogger("ap4r.outbox")
-
-
-def send_datagram(address: str) -> None:
-    """Send one bell to an address such as udp://127.0.0.1:54321, without waiting.
-
-    The host must be an IP address: looking up a name could wait.
-
-    :raises OSError: it could not be sent.
-    :raises ValueError: the address is not of that form.
-    """
-    parts = urlsplit(address)
-    if parts.scheme != "udp" or not parts.hostname or not parts.port:
-        raise ValueError(f"{address} is not an address of the form udp://host:port")
-    family = socket.AF_INET6 if ":" in parts.hostname else socket.AF_INET
-    socket.inet_pton(family, parts.hostname)
-    # A socket of its own each time: it costs microseconds beside a commit, and no fork can ever share it.
-    with socket.socket(family, socket.SOCK_DGRAM) as bell:
-        bell.setblocking(False)
-        bell.sendto(_CONTENT, (parts.hostname, parts.port))
 
 
 def in_thread(look: Callable[[], None]) -> None:
@@ -65,12 +44,14 @@ class Doorbell:
         choose: Callable[[Sequence[str]], str] = random.choice,
         send: Callable[[str], None] = send_datagram,
         spawn: Callable[[Callable[[], None]], None] = in_thread,
+        resolve: Callable[[Sequence[str]], tuple[str, ...]] = resolve,
     ) -> None:
         self._sink = sink
         self._clock = clock
         self._choose = choose
         self._send = send
         self._spawn = spawn
+        self._resolve = resolve
         self._neglect = NeglectWarning(sink)
         self._pid = os.getpid()
         self._addresses: tuple[str, ...] = ()
@@ -107,11 +88,20 @@ class Doorbell:
         now = self._clock()
         if self._addresses and (self._rung_at is None or now - self._rung_at >= COALESCED_SECONDS):
             self._rung_at = now
-            self._send(self._choose(self._addresses))
+            left = list(self._addresses)
+            while left:
+                address = self._choose(left)
+                try:
+                    self._send(address)
+                    return
+                except OSError as error:
+                    # A path of another host, or of a dispatcher that is gone: another one may hear.
+                    _log.debug("%s was not rung: %s", address, error)
+                    left.remove(address)
 
     def _look(self) -> None:
         try:
-            self._addresses = tuple(self._sink.bells())  # type: ignore[attr-defined]
+            self._addresses = self._resolve(self._sink.bells())  # type: ignore[attr-defined]
             if self._addresses:
                 self._ring_one()
             else:

@@ -8,27 +8,35 @@ from __future__ import annotations
 import datetime
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING, Any
 
 from ap4r.delivery import Delivery
-from ap4r.errors import HandleClosed, OptionRefused, StoreError, TransactionOpen
+from ap4r.errors import DeliveryRefused, HandleClosed, OptionRefused, StoreError, TransactionOpen
+from ap4r.outbox.blocks import Blocks
+from ap4r.outbox.builder import MessageBuilder
 from ap4r.outbox.describe import describe_message
-from ap4r.outbox.outbox import Entry, On, Outbox, Sealed, Verdict, check_on
+from ap4r.outbox.outbox import Entry, On, Sealed, Verdict, check_on
+from ap4r.outbox.routes import Routes
+from ap4r.outbox.scope import given_connection
 from ap4r.outbox.traceparent import new_trace_id, read_trace_id
 from ap4r.outbox.writer import Writer
 from ap4r.settings import Settings
 from ap4r.target import TargetLike
 
+if TYPE_CHECKING:
+    from ap4r.outbox.once import Receipt
 
-class Handle:
+
+class Handle(Blocks):
     """Takes messages during one request and gives them to a store when its verdict is COMMIT.
 
     Threads of the request may share it. A `transaction()` takes in what its own thread says, nobody else's.
     """
 
     __slots__ = (
-        *("place", "delivery", "_find_writer", "_limits", "_traceparent", "_trace_id"),
-        *("_outbox", "_lock", "_writing", "_closed"),
+        *("_find_writer", "_routes", "_trace_id", "_traceparent", "_writing"),
+        *("delivery", "path", "place", "refusal"),
     )
 
     def __init__(
@@ -38,25 +46,29 @@ class Handle:
         place: object,
         traceparent: str | None = None,
         delivery: Delivery | None = None,
+        routes: Routes | None = None,
+        connection: Callable[[], object] | None = None,
     ) -> None:
         """Begin with an empty outbox; nothing is opened.
 
         :param place: the store's URL or the sink itself: what tells handles of one store from others.
         :param traceparent: the request's own, whose trace the messages continue.
         :param delivery: what the request delivers, if that was verified.
+        :param routes: what targets by name are looked up in.
+        :param connection: finds the application's connection for `transaction()` and `join()` without an argument.
         """
+        super().__init__(limits, connection)
         self.place = place
         #: The verified delivery that this request is, else None.
         self.delivery = delivery
+        self.path = ""  # of the request, as far as `once(key=…)` needs it
+        self.refusal: DeliveryRefused | None = None  # why once() did not let the request in
         self._find_writer = find_writer
-        self._limits = limits
+        self._routes = routes
         self._traceparent = traceparent
         self._trace_id: str | None = None
-        self._outbox: Outbox | None = None
-        self._lock = threading.Lock()
         # Held while a put is under way, so that the verdict waits for a commit() of another thread.
         self._writing = threading.Lock()
-        self._closed = False
 
     @property
     def is_empty(self) -> bool:
@@ -84,16 +96,25 @@ class Handle:
         max_deliveries: int | None = None,
         timeout_seconds: float | None = None,
         on: str = "success",
+        protocol: str = "http",
+        action: str | None = None,
+        priority: int | None = None,
+        **options: object,
     ) -> str:
         """Have `target` called later, if the request comes to a good end; return the message's id.
 
         Everything is checked now; nothing is written yet.
 
-        :param target: a path of this application, an absolute URL, {"url": …}, or {"controller": …, "action": …}.
-        :param params: a mapping (a form, or format="json"), str, bytes or None.
+        :param target: a path of this application, an absolute URL, {"url": …}, {"controller": …, "action": …}, or
+            {"endpoint": …} with the values of its route.
+        :param params: what `format` or `protocol` can write: a mapping, str, bytes, None and more.
         :param delivery: "repeated" (at least once), "once" (at most once) or "best_effort" (one try).
         :param deliver_at: Unix seconds, or a datetime with a time zone; not together with `delay_seconds`.
         :param on: "success", "failure" (only if the request fails) or "always".
+        :param protocol: "http", "xmlrpc", "soap", "jsonrpc", or one that an installed package brings.
+        :param action: what is called at the target: the method of XML-RPC and JSON-RPC, the operation of SOAP.
+        :param priority: told to the target as Ap4r-Priority.
+        :param options: what belongs to the protocol: `wsdl`, `version` … (docs/calling.md).
         :raises MessageError: TargetRefused, OptionRefused, PayloadNotEncodable or PayloadTooLarge, with the reason.
         :raises HandleClosed: the request has its verdict already.
         """
@@ -113,39 +134,59 @@ class Handle:
             expires_seconds=expires_seconds,
             max_deliveries=max_deliveries,
             timeout_seconds=timeout_seconds,
+            protocol=protocol,
+            action=action,
+            priority=priority,
+            options=options,
+            routes=self._routes,
             limits=self._limits,
             trace_id=self._trace(headers),
         )
+        thread = threading.get_ident()
         with self._lock:
-            self._open_outbox().add(Entry(message, waits_for), threading.get_ident())
+            outbox = self._open_outbox()
+            outlet = outbox.outlet_of(thread)
+            if outlet is not None and waits_for is not On.SUCCESS:
+                raise OptionRefused(
+                    "on", on, "within transaction(conn) or join(conn) a message follows that transaction alone"
+                )
+            written_now = outlet is not None and outlet.writes_at_once and outbox.is_direct(thread)
+            if not written_now:
+                outbox.add(Entry(message, waits_for), thread)
+        if written_now:
+            outlet.write([message])
         return message.id
 
     @contextmanager
-    def transaction(self, conn: object = None) -> Iterator[None]:
-        """Make a group: its messages enter the outbox together on a clean exit, and none after an exception.
+    def message(self, target: TargetLike, params: object = None, **options: Any) -> Iterator[MessageBuilder]:
+        """Give a builder, and ask for what it was told when the block ends cleanly; nothing after an exception.
 
-        From there they follow the request's verdict. A block inside a block joins it. A block takes in what is
-        said by the thread (or greenlet) that opened it.
-
-        :raises OptionRefused: a connection was given; that is not available in this version.
-        :raises HandleClosed: the request has its verdict already, at the block's begin or at its end.
+        :param options: as of `async_to`.
+        :raises MessageError: at the block's end, as `async_to` does.
         """
-        if conn is not None:
-            raise OptionRefused(
-                "conn", type(conn).__name__, "transaction(conn) is not available in this version; use transaction()"
-            )
-        with self._lock:
-            block = self._open_outbox().open_block(threading.get_ident())
-        clean = False
-        try:
-            yield
-            clean = True
-        finally:
-            with self._lock:
-                late = clean and self._closed and bool(block.entries)
-                self._ever_used().close_block(block, keep=clean and not late)
-        if late:
-            raise HandleClosed
+        builder = MessageBuilder(params, options)
+        yield builder
+        builder.message_id = self.async_to(target, builder.params, **builder.options)
+
+    def once(
+        self, conn: object = None, *, using: str | None = None, key: str | None = None, body: bytes | None = None
+    ) -> AbstractContextManager[Receipt]:
+        """Receive this request's message once: `with ap4r.once(conn) as delivery: if delivery.first: …`.
+
+        The block is one of `transaction(conn)`, and a record of the message commits or rolls back with it, and with
+        the messages said in it. It always runs; `first` is false when such a record was committed before.
+        `answer(status, body)` in the block stores what a repeat is answered by the middleware.
+
+        :param conn: as in `transaction`; the `connection=` of the middleware or session where it is None.
+        :param key: names what is no verified delivery, as the Idempotency-Key of a browser; `body` tells whether it
+            comes again with another content.
+        :raises NotADelivery: the request is no verified delivery, and no key was given.
+        :raises DeliveryBusy: another call of the message still runs; uncaught, it is answered 409.
+        :raises DeliveryDiffers: its id was used for another content; uncaught, it is answered 422.
+        """
+        from ap4r.outbox.once import receive
+
+        return receive(self, given_connection(conn, using, self._find_connection), self._limits.table_prefix, key, body)
 
     def commit(self) -> None:
         """Write now what waits for success, without waiting for the response; a stream flows on freely.
@@ -196,6 +237,15 @@ class Handle:
             given_before, self._closed = self._closed, True
         if given_before or self._outbox is None:
             return
+        try:
+            self._follow(verdict)
+        finally:
+            # For transactions whose end shows nowhere: by now they should have come to it.
+            for ring in self._late_bells:
+                ring()
+
+    def _follow(self, verdict: Verdict) -> None:
+        assert self._outbox is not None
         with self._writing:
             with self._lock:
                 too_early = verdict is Verdict.COMMIT and self._outbox.has_open_messages
@@ -215,16 +265,6 @@ class Handle:
                 raise
             with self._lock:
                 self._ever_used().settle(sealed)
-
-    def _open_outbox(self) -> Outbox:
-        if self._closed:
-            raise HandleClosed
-        return self._ever_used()
-
-    def _ever_used(self) -> Outbox:
-        if self._outbox is None:
-            self._outbox = Outbox(self._limits)
-        return self._outbox
 
     def _trace(self, headers: object) -> str:
         # One trace a request, unless the caller gives a message another.

@@ -6,7 +6,7 @@ Pure. The headers that ap4r writes itself are refused, so that a message cannot 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from ap4r.errors import OptionRefused, PayloadTooLarge
 
@@ -37,8 +37,10 @@ _OWN = frozenset({"idempotency-key"})
 _OWN_PREFIXES = ("ap4r-", "webhook-")
 
 
-def check_headers(given: Mapping[str, str] | None, content_type: str | None, limit: int) -> tuple[tuple[str, str], ...]:
-    """Validate a caller's headers; return them in their order, with the body's content type unless one was given.
+def check_headers(
+    given: Mapping[str, str] | None, added: Iterable[tuple[str, str]], limit: int
+) -> tuple[tuple[str, str], ...]:
+    """Validate a caller's headers; return them in their order, then those of `added` that were not given.
 
     :param limit: bytes that all names and values may have together, in UTF-8.
     :raises OptionRefused: naming the header; never its value, which may be a secret.
@@ -53,8 +55,7 @@ def check_headers(given: Mapping[str, str] | None, content_type: str | None, lim
     for name in names:
         if names.count(name) > 1:
             raise OptionRefused("headers", name, "this name was given more than once")
-    if content_type is not None and "content-type" not in names:
-        headers.append(("Content-Type", content_type))
+    headers += [(name, value) for name, value in added if name.lower() not in names]
     size = sum(len(name) + len(value.encode()) for name, value in headers)
     if size > limit:
         raise PayloadTooLarge("the headers of one message", size, limit, "max_header_bytes")

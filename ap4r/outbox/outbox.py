@@ -5,8 +5,10 @@ It takes no lock and writes nothing: the handle does both.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 from ap4r.errors import OptionRefused, PayloadTooLarge
 from ap4r.message import Message, Put, new_id
@@ -53,9 +55,13 @@ class Entry:
 
 @dataclass(slots=True, eq=False)
 class Block:
-    """The messages of one `transaction()` that is still open, and the thread that opened it."""
+    """The messages of one block that is still open, and the thread that opened it.
+
+    With an `outlet` they go to the application's own transaction, and the request's verdict is nothing to them.
+    """
 
     thread: int
+    outlet: Any = None
     entries: list[Entry] = field(default_factory=list)
 
 
@@ -100,25 +106,43 @@ class Outbox:
         blocks = self._blocks.get(thread)
         (blocks[-1].entries if blocks else self._entries).append(entry)
 
-    def open_block(self, thread: int) -> Block:
-        """Begin a group that enters the outbox together or not at all."""
-        block = Block(thread)
+    def outlet_of(self, thread: int) -> Any:
+        """Give where a message goes that `thread` says now, if it does not follow the verdict; else None."""
+        return _innermost_outlet(self._blocks.get(thread, ()))
+
+    def is_direct(self, thread: int) -> bool:
+        """Tell whether a message that `thread` says now is in no group, so that it can go where it goes at once."""
+        blocks = self._blocks.get(thread)
+        return not blocks or blocks[-1].outlet is not None
+
+    def open_block(self, thread: int, outlet: Any = None) -> Block:
+        """Begin a group that enters the outbox, or goes to an outlet, together or not at all."""
+        block = Block(thread, outlet)
         self._blocks.setdefault(thread, []).append(block)
         return block
 
-    def close_block(self, block: Block, *, keep: bool) -> None:
-        """End a group: its entries go to the block around it, else to the outbox; or nowhere."""
+    def close_block(self, block: Block, *, keep: bool) -> list[Message]:
+        """End a group: its entries go to the block around it, else to the outbox; or nowhere.
+
+        Returns what is to go to an outlet now: the group's own, or that of a `join` around it.
+        """
         blocks = self._blocks[block.thread]
         place = blocks.index(block)
+        around = blocks[place - 1] if place else None
+        due: list[Message] = []
         if not keep:
             self._forget(block.entries)
-        elif place:
-            blocks[place - 1].entries.extend(block.entries)
+        elif block.outlet is not None or (around is not None and getattr(around.outlet, "writes_at_once", False)):
+            self._forget(block.entries)
+            due = [entry.message for entry in block.entries]
+        elif around is not None:
+            around.entries.extend(block.entries)
         else:
             self._entries.extend(block.entries)
         del blocks[place]
         if not blocks:
             del self._blocks[block.thread]
+        return due
 
     @property
     def is_empty(self) -> bool:
@@ -127,8 +151,17 @@ class Outbox:
 
     @property
     def has_open_messages(self) -> bool:
-        """Tell whether a block that is still open holds a message: its end must come before the verdict."""
-        return any(block.entries for blocks in self._blocks.values() for block in blocks)
+        """Tell whether a block that is still open holds a message: its end must come before the verdict.
+
+        What goes to an outlet does not count.
+        """
+        for blocks in self._blocks.values():
+            for block in blocks:
+                if block.outlet is not None:
+                    break
+                if block.entries:
+                    return True
+        return False
 
     def would_write(self, verdict: Verdict) -> bool:
         """Tell whether this verdict, given now, would write anything."""
@@ -176,3 +209,10 @@ class Outbox:
     def _forget(self, entries: list[Entry] | tuple[Entry, ...]) -> None:
         self._count -= len(entries)
         self._bytes -= sum(entry.message.size for entry in entries)
+
+
+def _innermost_outlet(blocks: Sequence[Block]) -> Any:
+    for block in reversed(blocks):
+        if block.outlet is not None:
+            return block.outlet
+    return None

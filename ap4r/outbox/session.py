@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from ap4r.outbox.handle import Handle
 from ap4r.outbox.outbox import Verdict
+from ap4r.outbox.routes import Routes
+from ap4r.outbox.scope import connection_finder
 from ap4r.outbox.writer import Sink, find_writer
 from ap4r.settings import load_settings
 
@@ -18,7 +20,12 @@ _log = logging.getLogger("ap4r.outbox")
 
 @contextmanager
 def session(
-    store: str | Sink | None = None, *, config: str | os.PathLike[str] | None = None, **settings: Any
+    store: str | Sink | None = None,
+    *,
+    config: str | os.PathLike[str] | None = None,
+    routes: Routes | None = None,
+    connection: Callable[[], object] | str | None = None,
+    **settings: Any,
 ) -> Iterator[Handle]:
     """Give a handle whose messages are stored when the block ends cleanly, and dropped after an exception.
 
@@ -26,6 +33,9 @@ def session(
     the block's own exception stays.
 
     :param store: a URL, or an object with `put`; None takes the settings' store.
+    :param routes: what targets by name are looked up in, such as `ap4r.middleware.find_routes(app)`.
+    :param connection: gives the application's connection for `transaction()` without an argument; as a name, a Django
+        alias.
     :param settings: single settings, as in ap4r.toml.
     :raises ConfigError: a setting is unknown or out of range.
     :raises StoreError: at the block's end: its messages are not stored, or with `outcome_unknown` perhaps are.
@@ -33,7 +43,8 @@ def session(
     url = store if isinstance(store, str) else None
     sink = None if store is None or isinstance(store, str) else store
     loaded = load_settings(config, store=url, **settings)
-    handle = Handle(find_writer(sink, loaded), loaded, loaded.store if sink is None else sink)
+    place = loaded.store if sink is None else sink
+    handle = Handle(find_writer(sink, loaded), loaded, place, routes=routes, connection=connection_finder(connection))
     try:
         yield handle
     except BaseException:

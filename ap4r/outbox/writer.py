@@ -14,7 +14,7 @@ from typing import Protocol
 
 from ap4r.message import Put
 from ap4r.outbox.doorbell import Doorbell
-from ap4r.settings import Settings
+from ap4r.settings import INTAKE_SCHEMES, Settings
 
 _log = logging.getLogger("ap4r.outbox")
 
@@ -62,11 +62,19 @@ def writer_to(settings: Settings) -> Writer:
     key = (os.getpid(), settings)
     writer = _writers.get(key)
     if writer is None:
-        from ap4r.storage.open import open_store
-
-        # Two threads may both come here; opening nothing yet, the store of the second is simply dropped.
-        writer = _writers.setdefault(key, Writer(open_store(settings.store, settings)))
+        # Two threads may both come here; opening nothing yet, the sink of the second is simply dropped.
+        writer = _writers.setdefault(key, Writer(_sink_of(settings)))
     return writer
+
+
+def _sink_of(settings: Settings) -> Sink:
+    if settings.store.startswith(INTAKE_SCHEMES):
+        from ap4r.outbox.intake_client import IntakeClient
+
+        return IntakeClient(settings.store, settings)
+    from ap4r.storage.open import open_store
+
+    return open_store(settings.store, settings)
 
 
 def find_writer(sink: Sink | None, settings: Settings) -> Callable[[], Writer]:

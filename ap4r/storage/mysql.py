@@ -13,7 +13,6 @@ from typing import Any
 
 from pymysql.connections import Connection as Driver  # type: ignore[import-untyped]
 from sqlalchemy import URL, Connection, Dialect, Table
-from sqlalchemy.dialects import mysql as mysql_dialect
 from sqlalchemy.exc import DBAPIError
 
 from ap4r.errors import StoreError, StoreUnavailable, StoreUnusable
@@ -28,6 +27,7 @@ from ap4r.storage.mysql_codes import (
     UNUSABLE,
     WRONG_SERVER,
 )
+from ap4r.storage.sql import spelling
 from ap4r.storage.sql.database import RolledBack
 from ap4r.storage.sql.deadlines import watched
 from ap4r.storage.sql.hosts import Host
@@ -38,7 +38,7 @@ _log = logging.getLogger("ap4r.storage")
 
 _MIGRATING_SECONDS = 60
 _ROWS_A_DELETE = 300
-_CLOCK = "TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))"
+_CLOCK = spelling.MYSQL_CLOCK
 _LIMITS = (
     "version", "max_allowed_packet", "innodb_flush_log_at_trx_commit", "innodb_log_file_size",
     "innodb_log_files_in_group", "innodb_redo_log_capacity", "sync_binlog", "log_bin", "wsrep_on",
@@ -87,10 +87,8 @@ class MysqlDatabase(ServerDatabase):
         return int(connection.exec_driver_sql(f"SELECT {_CLOCK}").scalar_one())
 
     def insert_new(self, table: Table) -> Any:
-        """Give an INSERT … ON DUPLICATE KEY UPDATE that updates nothing; IGNORE would swallow other errors too."""
-        insert = mysql_dialect.insert(table)
-        key = next(iter(table.primary_key)).name
-        return insert.on_duplicate_key_update({key: table.c[key]})
+        """Give an INSERT … ON DUPLICATE KEY UPDATE that updates nothing."""
+        return spelling.mysql_insert_new(table)
 
     def delete(self, connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
         """Delete rows by primary key in one statement.

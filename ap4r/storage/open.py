@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from ap4r.errors import ConfigError, without_credentials
-from ap4r.settings import Settings
+from ap4r.settings import INTAKE_SCHEMES, Settings
 from ap4r.storage.sql.database import Database
 from ap4r.storage.sql.hosts import parse_url
 from ap4r.storage.sql.store import SqlStore
@@ -44,6 +44,7 @@ def store_rules(settings: Settings) -> StoreRules:
         create_tables=settings.create_tables,
         table_prefix=settings.table_prefix,
         put_memory_seconds=settings.put_memory_seconds,
+        intake_memory_seconds=settings.intake_memory_seconds,
         deadline_seconds=settings.store_deadline_seconds,
         delivery=settings.delivery_rules,
     )
@@ -94,6 +95,12 @@ def _database(url: str, settings: Settings) -> Database:
         except ImportError as error:
             raise ConfigError("store", f"{error}; install ap4r[postgresql]") from error
         return PostgresqlDatabase(*parse_url(url), deadline_seconds, row_bytes)
+    if url.startswith(INTAKE_SCHEMES):
+        raise ConfigError(
+            "store",
+            f"{without_credentials(url)} is the intake of a dispatcher, which applications put messages through; what "
+            "delivers or looks after messages needs the database itself, as sqlite:///ap4r.db",
+        )
     raise ConfigError(
         "store",
         f"{without_credentials(url)} is no store of this version; write {_SQLITE}PATH, as sqlite:///ap4r.db, "

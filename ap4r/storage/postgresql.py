@@ -11,11 +11,11 @@ from typing import Any
 
 import psycopg
 from sqlalchemy import URL, Connection, Dialect, Table
-from sqlalchemy.dialects import postgresql as postgresql_dialect
 from sqlalchemy.exc import DBAPIError
 
 from ap4r.errors import StoreError, StoreUnavailable, StoreUnusable
 from ap4r.storage import versions
+from ap4r.storage.sql import spelling
 from ap4r.storage.sql.database import RolledBack
 from ap4r.storage.sql.hosts import Host
 from ap4r.storage.sql.schema import Schema
@@ -25,7 +25,7 @@ _log = logging.getLogger("ap4r.storage")
 
 _MIGRATING_SECONDS = 60
 _LEAST_CONNECT_SECONDS = 2  #: libpq knows no shorter one
-_CLOCK = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
+_CLOCK = spelling.POSTGRESQL_CLOCK
 #: No statement of a transaction is better off without an index, row by row and in its order, whatever the planner
 #: makes of figures that are out of date; nor is one long enough to be compiled.
 _PLANS = "; ".join(
@@ -101,7 +101,7 @@ class PostgresqlDatabase(ServerDatabase):
 
     def insert_new(self, table: Table) -> Any:
         """Give an INSERT … ON CONFLICT DO NOTHING."""
-        return postgresql_dialect.insert(table).on_conflict_do_nothing()
+        return spelling.postgresql_insert_new(table)
 
     def delete(self, connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
         """Delete rows by primary key in one statement, the keys as arrays."""

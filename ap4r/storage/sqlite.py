@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any, cast
 
 from sqlalchemy import Connection, Engine, Table, bindparam, create_engine
-from sqlalchemy.dialects import sqlite as sqlite_dialect
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool
 
 from ap4r.errors import StoreError, StoreUnavailable
 from ap4r.storage import sqlite_errors, versions
+from ap4r.storage.sql import spelling
 from ap4r.storage.sql.schema import Schema
 from ap4r.storage.sql.transaction import MICROSECONDS
 
@@ -119,7 +119,7 @@ class SqliteDatabase:
 
     def insert_new(self, table: Table) -> Any:
         """Give an INSERT OR IGNORE."""
-        return sqlite_dialect.insert(table).on_conflict_do_nothing()
+        return spelling.sqlite_insert_new(table)
 
     def delete(self, connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
         """Delete rows one by one: there is no way to go."""

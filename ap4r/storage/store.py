@@ -132,6 +132,7 @@ class StoreRules:
     create_tables: bool = True
     table_prefix: str = "ap4r_"
     put_memory_seconds: float = 900.0
+    intake_memory_seconds: float = 86_400.0
     deadline_seconds: float = 5.0
     delivery: DeliveryRules = field(default_factory=DeliveryRules)
 
@@ -161,7 +162,17 @@ class Store(Protocol):
         changes nothing, even if all of its messages have been delivered since. A message whose id is stored
         already is left as it is.
 
+        Of a put with `each` every message's id is remembered, for `intake_memory_seconds`, and such a message is left
+        out where it comes again.
+
+        :raises MessageConflict: it comes again with other content; nothing was stored.
         :raises StoreUnavailable: with `outcome_unknown` when the messages may have been stored.
+        """
+
+    def put_together(self, puts: Sequence[Put]) -> list[Exception | None]:
+        """Store several puts in one commit where that is possible, each by itself where not.
+
+        Gives for each what `put` would have raised, None where it is stored.
         """
 
     def register(self, owner: str, name: str, version: str, bell: str, *, now: float | None = None) -> None:
@@ -220,7 +231,10 @@ class Store(Protocol):
         """Give the figures a person asks for."""
 
     def prune(self, *, limit: int = 500, now: float | None = None) -> int:
-        """Forget up to `limit` put ids, unused lanes and silent dispatchers whose time is over; returns how many."""
+        """Forget up to `limit` put ids, records of the inbox, unused lanes and silent dispatchers whose time is over.
+
+        Returns how many.
+        """
 
     def close(self) -> None:
         """Let go of every connection. A later call opens anew."""

@@ -1,9 +1,10 @@
-"""The table of docs/settings.md, made from the settings. Run as a program it writes the table anew."""
+"""The table of docs/settings.md, made from the settings. Run as a program it writes both documents anew."""
 
 from __future__ import annotations
 
 import dataclasses
 
+from ap4r.dispatcher.openapi import document
 from ap4r.settings import Settings
 from tests.meta.tree import ROOT
 
@@ -34,10 +35,11 @@ def _shown(default: object) -> str:
 
 
 def main() -> None:
-    """Write the table into the document."""
+    """Write the table into the document, and the OpenAPI document beside it."""
     text = DOCUMENT.read_text(encoding="utf-8")
     head, rest = text.split(BEGIN)
     DOCUMENT.write_text(head + BEGIN + settings_table() + END + rest.split(END)[1], encoding="utf-8")
+    (DOCUMENT.parent / "openapi.json").write_bytes(document())
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import pytest
 from twisted.internet.task import Clock
 
 from ap4r import events
+from ap4r.dispatcher import openapi
 from ap4r.dispatcher.health import due
 from ap4r.dispatcher.service import Dispatcher
 from ap4r.exchange import Reason
@@ -135,3 +136,8 @@ def test_every_table_is_documented():
     text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8").split("## Tables")[1].split("\n## ")[0]
     told = re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)
     assert sorted(told) == sorted(Schema("").metadata.tables)
+
+
+def test_the_openapi_document_is_what_is_served():
+    """docs/openapi.json is what /openapi.json answers (mend: make docs)."""
+    assert (ROOT / "docs" / "openapi.json").read_bytes() == openapi.document()

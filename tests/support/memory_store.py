@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from ap4r.errors import OwnerLost
+from ap4r.errors import MessageConflict, OwnerLost
 from ap4r.message import Delivery, Message, Put
 from ap4r.outcome import Dead, Delivered, Dropped, Failure, History, Outcome, PutBack, RetryLater, after_crash
 from ap4r.settings import Settings
@@ -103,7 +103,11 @@ class MemoryDatabase:
     def open(self, **settings: Any) -> MemoryStore:
         """Give a store on this database."""
         made = Settings(**settings)
-        rules = StoreRules(put_memory_seconds=made.put_memory_seconds, delivery=made.delivery_rules)
+        rules = StoreRules(
+            put_memory_seconds=made.put_memory_seconds,
+            intake_memory_seconds=made.intake_memory_seconds,
+            delivery=made.delivery_rules,
+        )
         return MemoryStore(self, rules)
 
 
@@ -132,12 +136,40 @@ class MemoryStore:
         with self._call("put", now) as at:
             put_id = _canonical(put.id)
             ids = [_canonical(message.id) for message in put.messages]
+            if put.each:
+                self._put_each(put, at)
+                return
             if put_id in self.database.puts:
                 return
             self.database.puts[put_id] = at
             for message_id, message in zip(ids, put.messages, strict=True):
                 if message_id not in self.database.records:
                     self._add(message_id, message, at)
+
+    def put_together(self, puts: Sequence[Put]) -> list[Exception | None]:
+        """Store several puts, telling what became of each."""
+        answers: list[Exception | None] = []
+        for put in puts:
+            try:
+                self.put(put)
+                answers.append(None)
+            except Exception as error:  # noqa: BLE001
+                answers.append(error)
+        return answers
+
+    def _put_each(self, put: Put, at: float) -> None:
+        remembered, fresh = self.database.puts, {}
+        for message in put.messages:
+            message_id, mark = _canonical(message.id), message.fingerprint.hex()
+            if message_id not in remembered and message_id not in fresh:
+                fresh[message_id] = (message, mark)
+            elif mark not in remembered and (message_id not in fresh or fresh[message_id][1] != mark):
+                raise MessageConflict(message.id)
+        ahead = self.rules.intake_memory_seconds - self.rules.put_memory_seconds
+        for message_id, (message, mark) in fresh.items():
+            remembered[message_id] = remembered[mark] = at + ahead
+            if message_id not in self.database.records:
+                self._add(message_id, message, at)
 
     def register(self, owner: str, name: str, version: str, bell: str, *, now: float | None = None) -> None:
         """Make a dispatcher known."""

@@ -14,8 +14,14 @@ from ap4r import errors
 from ap4r.errors import (
     Ap4rError,
     ConfigError,
+    ConnectionUnfit,
+    DeliveryBusy,
+    DeliveryDiffers,
+    DeliveryRefused,
     HandleClosed,
+    MessageConflict,
     MessageError,
+    NotADelivery,
     OptionRefused,
     OwnerLost,
     PayloadNotEncodable,
@@ -25,6 +31,7 @@ from ap4r.errors import (
     StoreUnavailable,
     StoreUnusable,
     TargetRefused,
+    TransactionLost,
     TransactionOpen,
     shortened,
     without_credentials,
@@ -36,8 +43,14 @@ EXAMPLES = [
     OptionRefused("delay_seconds", -1, "a delay is not negative"),
     PayloadTooLarge("the body", 2_000_000, 1_048_576, "max_body_bytes"),
     PayloadNotEncodable("params x", {1}, "json"),
+    MessageConflict("018f5b0e-0000-7000-8000-000000000001"),
     HandleClosed(),
     TransactionOpen(),
+    ConnectionUnfit("a psycopg connection", "it is closed"),
+    TransactionLost("a psycopg connection", "it was committed"),
+    NotADelivery(),
+    DeliveryBusy("0199-1"),
+    DeliveryDiffers("0199-1"),
     StoreUnavailable("sqlite:///a.db", "locked", outcome_unknown=True),
     StoreUnusable("sqlite:///a.db", "not a database"),
     SchemaMismatch("sqlite:///a.db", "1.0", "1.1", "ap4r migrate"),
@@ -61,7 +74,7 @@ def test_an_error_survives_pickling_with_its_facts(error):
 def test_every_error_is_an_example_here():
     """An error that is added is tried out too."""
     defined = {kind for _, kind in inspect.getmembers(errors, inspect.isclass) if issubclass(kind, Ap4rError)}
-    assert defined - {type(error) for error in EXAMPLES} == {Ap4rError, MessageError, StoreError}
+    assert defined - {type(error) for error in EXAMPLES} == {Ap4rError, DeliveryRefused, MessageError, StoreError}
 
 
 def test_callers_mistakes_are_value_errors():

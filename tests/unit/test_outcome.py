@@ -117,6 +117,24 @@ def test_the_handler_may_refuse_every_repeat(status, word, is_final):
         assert (outcome.reason, outcome.called, outcome.counts) == (Reason.REFUSED, True, status not in (429, 503))
 
 
+def test_a_call_that_still_runs_elsewhere_costs_only_age():
+    """Our own 409 is no failure, however often it comes, and its Retry-After is obeyed by that message alone."""
+    answer = Answer(409, {"ap4r-busy": "1", "retry-after": "7"}, b"busy", 0.5)
+    failure = Failure(Reason.BUSY, 409, "busy", 0.5)
+    for failures in (0, 4, 19):
+        outcome = _judged(answer, _history(failures=failures, attempt=1, max_deliveries=20))
+        assert outcome == RetryLater(failure, wait_seconds=7.0, counts=False)
+    assert _judged(answer, _history(BEST_EFFORT)) == Dropped(failure)
+
+
+@pytest.mark.parametrize(("status", "marker"), [(409, ""), (409, "0"), (409, "yes"), (500, "1"), (404, "1")])
+def test_an_application_s_own_conflict_is_a_failure(status, marker):
+    """Only a 409 with our marker is ours."""
+    outcome = _judged(Answer(status, {"ap4r-busy": marker}), _history())
+    assert isinstance(outcome, RetryLater)
+    assert (outcome.failure.reason, outcome.counts) == (Reason.STATUS, True)
+
+
 def test_a_success_with_ap4r_retry_is_a_success():
     """The header asks for no repeat, and there is none of a success."""
     assert _judged(Answer(200, {"ap4r-retry": "no"}), _history()) == Delivered(200)
@@ -322,6 +340,8 @@ def test_retry_after_is_obeyed_within_bounds(value, wait_seconds):
         (Answer(404, {"retry-after": "0"}), 0.0),
         (Answer(300, {"retry-after": "7"}), 7.0),
         (Answer(299, {"retry-after": "7"}), None),
+        (Answer(409, {"retry-after": "7"}), 7.0),
+        (Answer(409, {"retry-after": "7", "ap4r-busy": "1"}), None),
         (Answer(202, {"retry-after": "7"}), None),
         (Answer(500), None),
         (Answer(500, {"retry-after": "soon"}), None),

@@ -40,7 +40,7 @@ def _refused(source, name, value):
         SOURCES[source](name, value)
     assert refused.value.setting == name
     assert source.format(name.upper()) in str(refused.value)
-    assert len(str(refused.value)) < 700
+    assert len(str(refused.value)) < 1_000
     return refused.value.problem
 
 
@@ -57,6 +57,9 @@ def test_the_defaults_are_the_promised_ones():
         "connect_timeout_seconds": 5,
         "store_deadline_seconds": 5,
         "put_memory_seconds": 900,
+        "intake_memory_seconds": 86_400,
+        "intake_rate": 10_000,
+        "intake_body_seconds": 30,
         "grace_seconds": 25,
         "concurrency": 64,
         "max_messages": 1_000,
@@ -403,7 +406,7 @@ def test_any_values_make_settings_or_a_config_error(table, environ, overrides):
     try:
         settings = parse_settings(table, environ, overrides, "/srv/shop")
     except ConfigError as error:
-        assert error.setting in FIELDS
+        assert error.setting.partition(".")[0] in FIELDS
     else:
         for name in NUMBERS:
             assert FIELDS[name].metadata["least"] <= getattr(settings, name) <= MOST

@@ -92,10 +92,40 @@ class GroupCommit:
         else:
             line.leave(entry)
             if not entry.done:
-                problem = f"others wrote for longer than {self._deadline_seconds:g} s"
-                raise StoreUnavailable(self._store, problem, outcome_unknown=entry.taken)
+                raise self._waited_in_vain(entry)
         if entry.error is not None:
             raise entry.error
+
+    def submit_together(self, puts: Sequence[Put]) -> list[Exception | None]:
+        """Return when every one of `puts` is stored or is known not to be; give what the writing of each raised."""
+        give_up_at = time.monotonic() + self._deadline_seconds
+        line = self._lines.setdefault(os.getpid(), _Line())
+        entries = [_Entry(put) for put in puts]
+        for entry in entries:
+            line.join(entry)
+        if line.turn.acquire(timeout=self._deadline_seconds):
+            try:
+                for entry in entries:
+                    if not entry.done:
+                        self._write_first(line, entry, give_up_at)
+            finally:
+                line.turn.release()
+        else:
+            for entry in entries:
+                line.leave(entry)
+                if not entry.done:
+                    entry.error = self._waited_in_vain(entry)
+        return [entry.error for entry in entries]
+
+    def _write_first(self, line: _Line, entry: _Entry, give_up_at: float) -> None:
+        try:
+            self._write_group(line.take(entry), give_up_at)
+        except Exception as error:  # noqa: BLE001 - it is handed to whoever asked for this put
+            entry.error, entry.done = error, True
+
+    def _waited_in_vain(self, entry: _Entry) -> StoreUnavailable:
+        problem = f"others wrote for longer than {self._deadline_seconds:g} s"
+        return StoreUnavailable(self._store, problem, outcome_unknown=entry.taken)
 
     def _write_group(self, group: list[_Entry], give_up_at: float) -> None:
         try:

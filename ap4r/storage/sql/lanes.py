@@ -8,9 +8,9 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, func, literal, select
+from sqlalchemy import Select, bindparam, func, literal, select
 
 from ap4r.errors import StoreUnavailable
 
@@ -105,6 +105,33 @@ class Lanes:
         tx.delete(self._table, [{"id": lane} for lane in ids])
         tx.after_commit.append(partial(self._forget, ids))
 
+    def used_since(self, tx: Transaction, names: Sequence[LaneName], since: int) -> dict[LaneName, int]:
+        """Give the numbers of those lanes that were used since an instant. Locks nothing."""
+        return self._found(tx, names, self._find.where(self._table.c.used_at > since))
+
+    def kept(self, tx: Transaction, names: Sequence[LaneName]) -> dict[LaneName, int]:
+        """Give the numbers of lanes, making those that are new, and keep all until the end, by locks that are shared.
+
+        :raises StoreUnavailable: they came and went meanwhile.
+        """
+        # Rows are locked by number: looking for a name that is not there would lock the gap for all who make one.
+        shared: dict[str, Any] = {"read": True, "key_share": True}
+        found = self._found(tx, names)
+        numbers = select(self._table.c.id).where(self._table.c.id.in_(sorted(found.values())))
+        held = set(tx.connection.execute(numbers.with_for_update(**shared)).scalars()) if found else set()
+        found = {name: lane for name, lane in found.items() if lane in held}
+        missing = [name for name in names if name not in found]
+        if missing:
+            self._make(tx, missing)
+            found |= self._found(tx, missing)
+            unseen = [name for name in missing if name not in found]
+            if unseen:
+                # Made by others since this transaction took its snapshot, past which only a lock lets look.
+                found |= self._found(tx, unseen, self._find.with_for_update(**shared))
+        if len(found) < len(names):
+            raise StoreUnavailable(tx.store, "its lanes changed meanwhile; try again")
+        return found
+
     def _learn(self, ids: Mapping[LaneName, int], used_at: int) -> None:
         for name, lane in ids.items():
             self._ids[name] = (lane, used_at)
@@ -125,17 +152,23 @@ class Lanes:
             found = self._found(tx, names)
         missing = [name for name in names if name not in found]
         if missing:
-            self._check_room(tx, len(missing))
-            rows = [{"queue": queue, "origin": origin, "used_at": tx.now_at} for queue, origin in missing]
-            tx.connection.execute(tx.insert_new(self._table), rows)
+            self._make(tx, missing)
             found |= self._found(tx, missing)
         return found
 
-    def _found(self, tx: Transaction, names: Sequence[LaneName]) -> dict[LaneName, int]:
+    def _make(self, tx: Transaction, names: Sequence[LaneName]) -> None:
+        self._check_room(tx, len(names))
+        rows = [{"queue": queue, "origin": origin, "used_at": tx.now_at} for queue, origin in names]
+        tx.connection.execute(tx.insert_new(self._table), rows)
+
+    def _found(
+        self, tx: Transaction, names: Sequence[LaneName], find: Select[Any] | None = None
+    ) -> dict[LaneName, int]:
+        statement = self._find if find is None else find
         wanted, found = set(names), {}
         for start in range(0, len(names), 500):
             queues = [queue for queue, _ in names[start : start + 500]]
-            for lane, queue, origin in tx.connection.execute(self._find, {"b_queues": queues}):
+            for lane, queue, origin in tx.connection.execute(statement, {"b_queues": queues}):
                 if (queue, origin) in wanted:
                     found[queue, origin] = lane
         return found

@@ -7,11 +7,13 @@ from typing import Any
 
 from sqlalchemy import select
 
+from ap4r.errors import MessageConflict
 from ap4r.message import Message, Put
 from ap4r.storage.sql.plans import by_primary_key
 from ap4r.storage.sql.rows import id_bytes, message_row
 from ap4r.storage.sql.schema import Schema
-from ap4r.storage.sql.transaction import Transaction
+from ap4r.storage.sql.transaction import Transaction, to_microseconds
+from ap4r.storage.store import StoreRules
 
 _IDS_A_QUERY = 500
 
@@ -19,23 +21,25 @@ _IDS_A_QUERY = 500
 class Puts:
     """Writes puts, several in one transaction where several came together."""
 
-    def __init__(self, schema: Schema) -> None:
+    def __init__(self, schema: Schema, rules: StoreRules) -> None:
+        # What is dated so much ahead is pruned so much later.
+        self._ahead = to_microseconds(rules.intake_memory_seconds - rules.put_memory_seconds)
         self._insert_messages = schema.messages.insert()
         self._puts, self._ready, self._scheduled = schema.puts, schema.ready, schema.scheduled
 
-    def write(self, tx: Transaction, puts: Sequence[Put], *, careful: bool = False) -> None:
+    def write(self, tx: Transaction, puts: Sequence[Put], *, careful: bool = False, first: bool = False) -> None:
         """Store the messages of every put that is not remembered.
 
+        :param first: these puts are written for the first time, so nothing has to be looked up.
         :param careful: also look whether a message's id is stored already or comes twice, after a first try met one.
         """
-        fresh = self._remember(tx, puts)
-        messages = [message for put in fresh for message in put.messages]
+        messages = self._fresh(tx, puts, first)
         if careful:
             stored = _existing(tx, tx.schema.messages, [id_bytes(message.id) for message in messages])
-            first: dict[bytes, Message] = {}
+            by_id: dict[bytes, Message] = {}
             for message in messages:
-                first.setdefault(id_bytes(message.id), message)
-            messages = [message for stored_id, message in first.items() if stored_id not in stored]
+                by_id.setdefault(id_bytes(message.id), message)
+            messages = [message for stored_id, message in by_id.items() if stored_id not in stored]
         if not messages:
             return
         lanes = tx.lanes.ids_of(tx, (message.lane for message in messages))
@@ -51,12 +55,35 @@ class Puts:
         tx.insert(self._ready, ready)
         tx.insert(self._scheduled, scheduled)
 
-    def _remember(self, tx: Transaction, puts: Sequence[Put]) -> list[Put]:
-        by_id = {id_bytes(put.id): put for put in puts}
-        known = _existing(tx, tx.schema.puts, list(by_id))
-        fresh = [put for stored_id, put in by_id.items() if stored_id not in known]
-        tx.insert(self._puts, [{"id": id_bytes(put.id), "stored_at": tx.now_at} for put in fresh])
-        return fresh
+    def _fresh(self, tx: Transaction, puts: Sequence[Put], first: bool) -> list[Message]:
+        """Give the messages that did not come before, and remember that they came.
+
+        :raises MessageConflict: one of a put with `each` came before with other content.
+        """
+        by_id = {id_bytes(put.id): put for put in puts if not put.each}
+        each = [(id_bytes(message.id), message) for put in puts if put.each for message in put.messages]
+        known: set[bytes] = set()
+        if not first:
+            known = _existing(tx, tx.schema.puts, [*by_id, *(message_id for message_id, _ in each)])
+        told = [(message_id, message, message.fingerprint) for message_id, message in each]
+        # Beside the id its fingerprint is remembered, so that a repeat is told from another message.
+        asked = [fingerprint for message_id, _, fingerprint in told if message_id in known]
+        known |= _existing(tx, tx.schema.puts, asked)
+        new: list[tuple[bytes, int]] = []
+        messages: list[Message] = []
+        for put_id, put in by_id.items():
+            if put_id not in known:
+                new.append((put_id, tx.now_at))
+                messages += put.messages
+        for message_id, message, fingerprint in told:
+            if message_id not in known:
+                new += [(message_id, tx.now_at + self._ahead), (fingerprint, tx.now_at + self._ahead)]
+                messages.append(message)
+                known |= {message_id, fingerprint}
+            elif fingerprint not in known:
+                raise MessageConflict(message.id)
+        tx.insert(self._puts, [{"id": remembered, "stored_at": at} for remembered, at in new])
+        return messages
 
 
 def _existing(tx: Transaction, table: Any, ids: list[bytes]) -> set[bytes]:

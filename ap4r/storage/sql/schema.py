@@ -27,10 +27,11 @@ from sqlalchemy.dialects import mysql
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 #: The first number changes when older code must not run on the tables, the second when it may.
-VERSION = "1.1"
+VERSION = "1.2"
 
 DETAIL_BYTES = 4 * 1024  #: what is kept of a failure's text, with a dead letter and with an attempt
 _ID = LargeBinary(16).with_variant(mysql.BINARY(16), "mysql", "mariadb")
+_DIGEST = LargeBinary(32).with_variant(mysql.BINARY(32), "mysql", "mariadb")
 _BLOB = LargeBinary().with_variant(mysql.LONGBLOB(), "mysql", "mariadb")
 
 
@@ -173,6 +174,20 @@ class Schema:
             Column("stored_at", BigInteger, nullable=False),
             Index(f"{prefix}puts_stored_at", "stored_at"),
             **narrow,
+        )
+
+        self.inbox = self._table(
+            "inbox",
+            Column("id", _DIGEST, primary_key=True),  # of sender, the sender's id, and path
+            Column("content", _DIGEST, nullable=False),  # of what came, to tell another message under the same id
+            Column("recorded_at", BigInteger, nullable=False),
+            Column("expires_at", BigInteger, nullable=False),
+            Column("status", Integer),  # of the stored answer, NULL without one
+            Column("headers", _BLOB),  # JSON: a list of [name, value]
+            Column("body", _BLOB),
+            Index(f"{prefix}inbox_expires_at", "expires_at"),
+            mysql_engine="InnoDB",
+            mariadb_engine="InnoDB",
         )
 
     @property

@@ -13,12 +13,14 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from ap4r.errors import StoreUnavailable, StoreUnusable
 from ap4r.message import Put
+from ap4r.storage.inbox import Stored
 from ap4r.storage.sql.claims import Claims
 from ap4r.storage.sql.database import Database, RolledBack
 from ap4r.storage.sql.dead_letters import DeadLetters
 from ap4r.storage.sql.dispatchers import Dispatchers
 from ap4r.storage.sql.figures import Figures
 from ap4r.storage.sql.group import GroupCommit
+from ap4r.storage.sql.inbox import recall
 from ap4r.storage.sql.lanes import Lanes
 from ap4r.storage.sql.outcomes import Outcomes
 from ap4r.storage.sql.pruning import Pruning
@@ -65,7 +67,7 @@ class SqlStore:
         self._rules = rules
         schema = self._schema = Schema(rules.table_prefix)
         outcomes, self._dispatchers = Outcomes(schema), Dispatchers(schema)
-        self._puts, self._claims = Puts(schema), Claims(schema, self._dispatchers)
+        self._puts, self._claims = Puts(schema, rules), Claims(schema, self._dispatchers)
         self._settlements = Settlements(schema, outcomes)
         self._rescues = Rescues(schema, self._dispatchers, outcomes, rules.delivery)
         self._dead_letters, self._figures = DeadLetters(schema), Figures(schema)
@@ -112,6 +114,10 @@ class SqlStore:
             self._group.submit(put)
         else:
             self._write_puts([put], self._rules.deadline_seconds, now)
+
+    def put_together(self, puts: Sequence[Put]) -> list[Exception | None]:
+        """Store several puts in one commit where that is possible, each by itself where not."""
+        return self._group.submit_together(puts)
 
     def register(self, owner: str, name: str, version: str, bell: str, *, now: float | None = None) -> None:
         """Make a dispatcher known."""
@@ -165,6 +171,10 @@ class SqlStore:
     def status(self, *, now: float | None = None) -> StoreStatus:
         """Give the figures a person asks for."""
         return self._read(self._figures.read, now)
+
+    def recall(self, key: bytes, until: float) -> Stored | None:
+        """Give what the inbox has of a received message, and keep it at least `until`; None where it has nothing."""
+        return self._read(lambda tx: recall(tx, key, until), None)
 
     def prune(self, *, limit: int = 500, now: float | None = None) -> int:
         """Forget up to `limit` rows whose time is over."""

@@ -8,7 +8,8 @@ import sys
 import pytest
 
 import ap4r
-from ap4r.outbox.doorbell import Doorbell, send_datagram
+from ap4r.outbox.bell_address import hears, resolve, send_datagram
+from ap4r.outbox.doorbell import Doorbell
 from ap4r.settings import load_settings
 from ap4r.storage.open import open_store
 from tests.support.processes import HOST, Processes
@@ -74,3 +75,53 @@ def test_a_script_that_ends_at_once_has_rung(ear, tmp_path):
         ended = processes.run(sys.executable, "-W", "error", "-c", script)
     assert (ended.returncode, ended.stderr) == (0, "")
     assert ear.recv(100) == b"ap4r"
+
+
+class TestPaths:
+    @pytest.fixture
+    def ear_at(self, tmp_path):
+        """A UNIX socket that hears bells."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as bound:
+            bound.bind(str(tmp_path / "bell"))
+            bound.settimeout(10)
+            yield bound
+
+    def test_a_bell_goes_to_a_path(self, ear_at):
+        """A dispatcher on this host may listen on a UNIX socket."""
+        send_datagram(f"unix:{ear_at.getsockname()}")
+        assert ear_at.recv(100) == b"ap4r"
+
+    def test_a_path_that_is_full_is_no_error(self, ear_at):
+        """Where as many bells wait as there is room for, one more is not waited for."""
+        for _ in range(5_000):
+            send_datagram(f"unix:{ear_at.getsockname()}")
+
+    def test_another_one_is_rung_where_one_is_gone(self, ear_at):
+        """A path that leads nowhere from here, or a dispatcher that is gone, costs nothing but the next."""
+        sink = MemorySink()
+        sink.addresses = ["unix:/nowhere/bell", f"unix:{ear_at.getsockname()}"]
+        bell = Doorbell(sink, spawn=lambda look: look(), choose=lambda left: left[0])
+        bell.ring()
+        assert ear_at.recv(100) == b"ap4r"
+
+
+def test_a_name_is_looked_up_beside_the_request(ear):
+    """A bell's address may have a host name, which is resolved where the addresses are read."""
+    if ear.family == socket.AF_INET6:
+        pytest.skip("localhost is 127.0.0.1 first")
+    sink = MemorySink()
+    sink.addresses = [f"udp://localhost:{ear.getsockname()[1]}", "udp://no.such.name.invalid:1"]
+    assert resolve(sink.addresses[:1]) in ((address_of(ear),), (f"udp://[::1]:{ear.getsockname()[1]}",))
+    Doorbell(sink, spawn=lambda look: look(), resolve=lambda names: resolve(names[:1])).ring()
+    assert ear.recv(100) == b"ap4r"
+
+
+def test_who_hears_is_told(ear, tmp_path):
+    """An address at which somebody listens is told from one at which nobody does."""
+    assert hears(address_of(ear))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as gone:
+        gone.bind((HOST, 0))
+        address = address_of(gone)
+    assert not hears(address)
+    assert not hears(f"unix:{tmp_path}/nobody")
+    assert not hears("nonsense")

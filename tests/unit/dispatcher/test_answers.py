@@ -27,6 +27,8 @@ FAILURES = [
     ("429", http(429), Reason.SLOW_DOWN, 429, False),
     ("429 seconds", http(429, b"", "Retry-After: 120"), Reason.SLOW_DOWN, 429, False),
     ("429 date", http(429, b"", f"Retry-After: {formatdate(NOW + 120, usegmt=True)}"), Reason.SLOW_DOWN, 429, False),
+    ("409", http(409), Reason.STATUS, 409, True),
+    ("our 409", http(409, b"", "Retry-After: 1", "Ap4r-Busy: 1"), Reason.BUSY, 409, False),
     ("500", http(500), Reason.STATUS, 500, True),
     ("503", http(503), Reason.SLOW_DOWN, 503, False),
     ("never", [100.0], Reason.TIMEOUT, None, True),

@@ -71,3 +71,27 @@ def test_stop_may_be_repeated():
     bell = Bell(lambda: None)
     bell.stop()
     bell.stop()
+
+
+class TestPaths:
+    def test_a_path(self):
+        """`unix:/path` is where writers of this host ring; its mode may be given."""
+        assert parse_bell("unix:/run/ap4r/bell.sock") == BellAddress(path="/run/ap4r/bell.sock", mode=0o660)
+        assert parse_bell("unix:/b:mode=600").mode == 0o600
+
+    @pytest.mark.parametrize(
+        "text", ["unix:", "unix:relative", "unix:/" + "x" * 200, "unix:/b:mode=9", "unix:/b:mode=", "unix:/b:x=1"]
+    )
+    def test_what_is_no_path_is_refused(self, text):
+        """The error names the setting."""
+        with pytest.raises(ConfigError, match="bell"):
+            parse_bell(text)
+
+
+def test_addresses_of_version_6():
+    """An IPv6 address stands in brackets, in the setting and in what writers read."""
+    address = parse_bell("udp:0:interface=[::1]")
+    assert (address.interface, address.advertise) == ("::1", "::1")
+    assert parse_bell("udp:7439:interface=0.0.0.0:advertise=jobs.example.com").advertise == "jobs.example.com"
+    with pytest.raises(ConfigError, match="advertise"):
+        parse_bell("udp:0:interface=[::]")

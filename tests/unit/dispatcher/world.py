@@ -238,6 +238,7 @@ class World:
             self.stores.append(MemoryStore(MemoryDatabase(self.now), self.store.rules, f"memory {number}"))
             crews[self.stores[-1].name] = Inline(self.clock)
         self.crews = list(crews.values())
+        self.readers = Inline(self.clock)
         self.events: list[Event] = []
         self.owners = 0
         self.asleep_seconds = 0.0
@@ -247,6 +248,7 @@ class World:
             self.clock, self.stores, self.settings, told, caps=self.caps,
             surroundings=Surroundings(
                 make_workers=lambda store: crews[store.name], endpoints=self.targets, random=lambda: 0.5, now=self.now,
+                readers=self.readers,
                 boottime=lambda: self.clock.seconds() + self.asleep_seconds, make_owner=self._make_owner,
             ),
         )  # fmt: skip

@@ -139,7 +139,7 @@ def test_a_method_that_is_none_is_refused(method):
         ("queue", " mail"),
         ("queue", "x" * 129),
         ("queue", 5),
-        ("format", "xml"),
+        ("format", "xlm"),
     ],
 )
 def test_an_option_that_means_nothing_is_refused_by_name(option, value):

@@ -6,7 +6,15 @@ import threading
 
 import pytest
 
-from ap4r.errors import HandleClosed, MessageError, OptionRefused, PayloadTooLarge, StoreUnavailable, TransactionOpen
+from ap4r.errors import (
+    ConnectionUnfit,
+    HandleClosed,
+    MessageError,
+    OptionRefused,
+    PayloadTooLarge,
+    StoreUnavailable,
+    TransactionOpen,
+)
 from ap4r.outbox.handle import Handle
 from ap4r.outbox.outbox import Verdict
 from ap4r.outbox.writer import Writer
@@ -197,10 +205,14 @@ def test_an_empty_block_holds_nothing_up(handle, sink):
     assert sink.paths == ["/success"]
 
 
-def test_a_transaction_on_a_connection_is_not_there_yet(handle):
-    """The error says so, before anything is done."""
-    with pytest.raises(OptionRefused, match="not available in this version"), handle.transaction(object()):
+def test_what_is_no_connection_is_refused(handle):
+    """The error names what may be given, before anything is done."""
+    with pytest.raises(ConnectionUnfit, match="give a SQLAlchemy Session"), handle.transaction(object()):
         raise AssertionError("the block must not run")
+    with pytest.raises(ConnectionUnfit, match="give a SQLAlchemy Session"):
+        handle.join(object())
+    with pytest.raises(OptionRefused, match="give the connection"):
+        handle.join()
 
 
 def test_commit_writes_now_and_failure_notices_wait(handle, sink):

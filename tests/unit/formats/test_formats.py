@@ -139,10 +139,10 @@ def test_text_that_is_no_json_is_refused(text):
         encode_params('{"a": 1}'.encode("utf-16"), "json")
 
 
-@pytest.mark.parametrize("format", ["", "FORM", "xml", None, 1, ["form"], {}], ids=repr)
+@pytest.mark.parametrize("format", ["", "FORM", "xlm", None, 1, ["form"], {}], ids=repr)
 def test_an_unknown_format_is_refused(format):
-    """A format is one of four words, and the refusal lists them."""
-    with pytest.raises(OptionRefused, match="form, json, text, raw"):
+    """A format is one of seven words, and the refusal lists them."""
+    with pytest.raises(OptionRefused, match="form, json, text, xml, yaml, multipart, raw"):
         encode_params({}, format)
 
 
@@ -163,33 +163,31 @@ def _deep(levels):
 
 
 REFUSED_BY_BOTH = [
-    ({"a": {"b": {1, 2}}}, "params a[b]", "set"),
-    ({"a": (number for number in [1])}, "params a", "generator"),
-    ({"a": {"x": 1}.keys()}, "params a", "dict_keys"),
-    ({"a": b"x"}, "params a", "bytes"),
-    ({"a": object()}, "params a", "object"),
-    ({"a": _Plain.ONE}, "params a", "_Plain"),
-    ({"a": 1j}, "params a", "complex"),
-    ({"a": float("nan")}, "params a", "float"),
-    ({"a": {"b": float("-inf")}}, "params a[b]", "float"),
-    ({"a": decimal.Decimal("NaN")}, "params a", "Decimal"),
-    ({"a": decimal.Decimal("sNaN")}, "params a", "Decimal"),
-    ({"a": 10**5_000}, "params a", "int"),
-    ({"a": -(10**5_000)}, "params a", "int"),
-    ({"a": {10**5_000: 1}}, "params a", "int"),
-    ({"a": "x\ud800"}, "params a", "str"),
+    ({"a": {"b": {1, 2}}}, 'params["a"]["b"]', "set"),
+    ({"a": (number for number in [1])}, 'params["a"]', "generator"),
+    ({"a": {"x": 1}.keys()}, 'params["a"]', "dict_keys"),
+    ({"a": object()}, 'params["a"]', "object"),
+    ({"a": 1j}, 'params["a"]', "complex"),
+    ({"a": float("nan")}, 'params["a"]', "float"),
+    ({"a": {"b": float("-inf")}}, 'params["a"]["b"]', "float"),
+    ({"a": decimal.Decimal("NaN")}, 'params["a"]', "Decimal"),
+    ({"a": decimal.Decimal("sNaN")}, 'params["a"]', "Decimal"),
+    ({"a": 10**5_000}, 'params["a"]', "int"),
+    ({"a": -(10**5_000)}, 'params["a"]', "int"),
+    ({"a": {10**5_000: 1}}, "the key", "int"),
+    ({"a": "x\ud800"}, 'params["a"]', "str"),
     ({"a\udfff": 1}, "the key 'a\\udfff' of params", "str"),
-    ({"a": {None: 1}}, "the key None of params a", "NoneType"),
+    ({"a": {None: 1}}, 'the key None of params["a"]', "NoneType"),
     ({True: 1}, "the key True of params", "bool"),
     ({1.5: 1}, "the key 1.5 of params", "float"),
     ({(1, 2): 1}, "the key (1, 2) of params", "tuple"),
     ({b"a": 1}, "the key b'a' of params", "bytes"),
     ({1: "x", "1": "y"}, "the key '1' of params", "str"),
-    ({"a": {_Number.FOUR: 1, "4": 2}}, "the key '4' of params a", "str"),
-    ({"a": MultiDict([("b", "1")])}, "params a", "MultiDict"),
-    (_cycle(dict), "params x[a][a]", "dict"),
-    (_deep(MAX_DEPTH + 1), "params a[a][a]", "int"),
-    (_deep(50_000), "params a[a][a]", "dict"),
+    ({"a": {_Number.FOUR: 1, "4": 2}}, "the key '4' of params[\"a\"]", "str"),
+    ({"a": MultiDict([("b", "1")])}, 'params["a"]', "MultiDict"),
+    (_cycle(dict), 'params["x"]["a"]["a"]', "dict"),
+    (_deep(MAX_DEPTH + 1), 'params["a"]["a"]["a"]', "int"),
+    (_deep(50_000), 'params["a"]["a"]["a"]', "dict"),
     ({1, 2}, "params", "set"),
     (object(), "params", "object"),
     ((number for number in [1]), "params", "generator"),
@@ -210,16 +208,16 @@ def test_what_cannot_be_written_is_refused_with_its_place(params, where, kind, f
 
 
 REFUSED_BY_FORM = [
-    ({"x": [[1, 2], [3]]}, "params x[]", "format='json'"),
-    ({"x": [{"a": 1}, {"b": 2}]}, "params x[]", "format='json'"),
-    ({"x": [{}]}, "params x[]", "format='json'"),
-    (_cycle(list), "params x[]", "format='json'"),
+    ({"x": [[1, 2], [3]]}, 'params["x"][0]', "format='json'"),
+    ({"x": [{"a": 1}, {"b": 2}]}, 'params["x"][1]', "format='json'"),
+    ({"x": [{}]}, 'params["x"][0]', "format='json'"),
+    ({"a": b"x"}, 'params["a"]', "multipart"),
     ({"": 1}, "the key '' of params", "brackets"),
-    ({"a": {"": 1}}, "the key '' of params a", "brackets"),
+    ({"a": {"": 1}}, "the key '' of params[\"a\"]", "brackets"),
     ({"a[b]": {"c": 1}}, "the key 'a[b]' of params", "brackets"),
     ({"a[]": [1]}, "the key 'a[]' of params", "brackets"),
-    ({"a": {"b]": 1}}, "the key 'b]' of params a", "brackets"),
-    ({"a": {"[": 1}}, "the key '[' of params a", "brackets"),
+    ({"a": {"b]": 1}}, "the key 'b]' of params[\"a\"]", "brackets"),
+    ({"a": {"[": 1}}, "the key '[' of params[\"a\"]", "brackets"),
     ([1, 2], "params", "give a mapping"),
     (5, "params", "give a mapping"),
 ]
@@ -241,7 +239,7 @@ def test_json_refuses_what_holds_several_values_a_name():
 
 
 @pytest.mark.parametrize(
-    ("params", "where"), [(_cycle(list), "params x[0][0]"), ({"a": [1, {"b": {1}}]}, "params a[1][b]")]
+    ("params", "where"), [(_cycle(list), 'params["x"][0][0]'), ({"a": [1, {"b": {1}}]}, 'params["a"][1]["b"]')]
 )
 def test_json_names_the_index_in_a_list(params, where):
     """The place of a bad value inside a list is told by its index."""

@@ -1,0 +1,156 @@
+"""How a request comes in at the listening address: refused as early as its headers tell, bounded in size and time.
+
+It knows nothing of messages. (Twisted alone takes any number of bytes, for as long as some come.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from http import HTTPStatus
+from io import BytesIO
+from typing import Any
+
+from twisted.internet.interfaces import IDelayedCall
+from twisted.web.server import Request, Site
+
+from ap4r.dispatcher.refusal import Refusal
+
+#: What is read beyond a refusal, so that its answer is not lost to a connection that is reset.
+_READ_AFTER_BYTES = 64 * 1024 * 1024
+_HELD_BYTES = 256 * 1024 * 1024  #: of all requests together
+_IDLE_SECONDS = 60
+
+
+class Arrivals:
+    """What every request of an address is held to.
+
+    :param refuse: gives why a request that has a body may not come in, from its headers.
+    """
+
+    def __init__(
+        self,
+        refuse: Callable[[Request], Refusal | None],
+        *,
+        most_bytes: Callable[[], int],
+        seconds: Callable[[], float],
+    ) -> None:
+        self.refuse = refuse
+        self.most_bytes = most_bytes
+        self.seconds = seconds
+        self.held_bytes = 0  # of the bodies that are here and not answered
+
+    def too_large(self) -> Refusal:
+        """Say that a body is too large."""
+        problem = f"the request has more than {self.most_bytes():,} bytes (setting max_request_bytes)"
+        return Refusal(413, "too_large", problem, "", "send fewer messages at once")
+
+    def too_slow(self) -> Refusal:
+        """Say that a body took too long."""
+        problem = f"the request was not here after {self.seconds():g} s (setting intake_body_seconds)"
+        return Refusal(408, "too_slow", problem, "", "send it again, faster; nothing was stored")
+
+
+class ArrivingRequest(Request):
+    """A request whose body is counted while it comes. `site.arrivals` says what it may be."""
+
+    def __init__(self, channel: Any, *args: Any, **options: Any) -> None:
+        super().__init__(channel, *args, **options)  # type: ignore[no-untyped-call]
+        self._arrivals: Arrivals = channel.site.arrivals
+        self._parts: list[bytes] = []
+        self._size = 0
+        self._refused = False
+        self._here = False
+        self.admitted = False  #: whether its headers were looked at and are good
+        self._timer: IDelayedCall | None = channel.callLater(self._arrivals.seconds(), self._late)
+        self.notifyFinish().addBoth(self._over)
+
+    @property
+    def body(self) -> bytes:
+        """The whole body."""
+        return b"".join(self._parts)
+
+    def gotLength(self, length: int | None) -> None:
+        """Refuse by the headers, before anything of the body was read."""
+        self.content = BytesIO()  # stays empty: nothing here reads forms, and no temporary files are wanted
+        if length == 0:
+            return
+        arrivals = self._arrivals
+        if length is not None and length > arrivals.most_bytes():
+            self._refuse(arrivals.too_large())
+        elif arrivals.held_bytes + (length or 0) > _HELD_BYTES:
+            advice = "send it again later; nothing was stored"
+            self._refuse(Refusal(503, "busy", "too much is being received", "", advice, 1.0))
+        else:
+            refusal = arrivals.refuse(self)
+            if refusal is not None:
+                self._refuse(refusal)
+            self.admitted = refusal is None
+
+    def handleContentChunk(self, data: bytes) -> None:
+        """Keep a part of the body."""
+        self._size += len(data)
+        if self._refused:
+            if self._size > _READ_AFTER_BYTES:
+                self.channel.forceAbortClient()
+        elif self._size > self._arrivals.most_bytes():
+            self._refuse(self._arrivals.too_large())
+        else:
+            self._arrivals.held_bytes += len(data)
+            self._parts.append(data)
+
+    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
+        """Begin to answer."""
+        self._cancel()
+        if self._refused:
+            self.channel.loseConnection()
+            return
+        self._here = True
+        super().requestReceived(command, path, version)  # type: ignore[no-untyped-call]
+
+    def connectionLost(self, reason: Any) -> None:
+        """Let go."""
+        self._over(None)
+        super().connectionLost(reason)  # type: ignore[no-untyped-call]
+
+    def _refuse(self, refusal: Refusal) -> None:
+        """Answer now, with the body still on its way, and take nothing more on this connection."""
+        self._refused = True
+        self._over(None)
+        self.requestHeaders.removeHeader(b"expect")
+        head = [b"HTTP/1.1 %d %s" % (refusal.status, HTTPStatus(refusal.status).phrase.encode())]
+        headers = {"Content-Type": "application/json", "Connection": "close", **refusal.headers}
+        head += [f"{name}: {value}".encode() for name, value in headers.items()]
+        head += [b"Content-Length: %d" % len(refusal.body), b"", refusal.body]
+        transport: Any = self.channel.transport
+        transport.write(b"\r\n".join(head))
+        self._timer = self.channel.callLater(self._arrivals.seconds(), self.channel.forceAbortClient)
+
+    def _late(self) -> None:
+        self._timer = None
+        if not self._here:
+            self._refuse(self._arrivals.too_slow())
+            self.channel.loseConnection()
+
+    def _over(self, _: object) -> None:
+        self._cancel()
+        self._arrivals.held_bytes -= sum(map(len, self._parts))
+        self._parts.clear()
+
+    def _cancel(self) -> None:
+        timer, self._timer = self._timer, None
+        if timer is not None and timer.active():
+            timer.cancel()
+
+
+class ArrivingSite(Site):
+    """A site of such requests."""
+
+    noisy = False
+    displayTracebacks = False
+
+    def __init__(self, root: Any, arrivals: Arrivals) -> None:
+        super().__init__(root, requestFactory=ArrivingRequest, timeout=_IDLE_SECONDS)  # type: ignore[no-untyped-call]
+        self.arrivals = arrivals
+
+    def log(self, request: Any) -> None:
+        """Write no line for each request."""

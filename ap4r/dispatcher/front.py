@@ -1,0 +1,90 @@
+"""The listening address put together: /healthz, and beside it the intake with all that it is made of."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.web.resource import Resource
+from twisted.web.server import Site
+
+from ap4r.dispatcher.admission import Admission, parse_listen
+from ap4r.dispatcher.arrival import Arrivals, ArrivingSite
+from ap4r.dispatcher.door import Door, Messages, Nowhere, OpenApi, Queues
+from ap4r.dispatcher.gather import Gathered
+from ap4r.dispatcher.intake import Intake
+from ap4r.dispatcher.openapi import document
+from ap4r.dispatcher.outage import Outage
+from ap4r.dispatcher.store_thread import StoreThread, ThreadWorkers
+from ap4r.events import Events
+from ap4r.outbox.doorbell import Doorbell
+from ap4r.outbox.tokens import read_tokens
+from ap4r.settings import Settings
+from ap4r.storage.store import Store
+from ap4r.target import Target
+
+
+class Front:
+    """The intake of one dispatcher process.
+
+    :param store: where messages are put, opened for the intake alone: it is closed when the last put was answered.
+    """
+
+    def __init__(self, reactor: Any, store: Store, settings: Settings, events: Events) -> None:
+        """Take the settings.
+
+        :raises ConfigError: others can reach the intake and there is no token, or a token cannot be read.
+        """
+        self.port = 0
+        self._reactor = reactor
+        self._listening = parse_listen(settings.listen)
+        self._store = StoreThread(
+            store, reactor, ThreadWorkers(reactor, 1, "ap4r-intake"), Outage(store.name, reactor, events),
+            deadline_seconds=settings.store_deadline_seconds,
+        )  # fmt: skip
+        self._gathered = Gathered(self._store, reactor, Doorbell(store).ring)
+        self._door = Door(self._gathered, reactor)
+        self._take_over(settings)
+
+    def site(self, healthz: Resource) -> Site:
+        """Give what answers at the listening address."""
+        root = Nowhere()  # type: ignore[no-untyped-call]
+        for path, resource in {
+            b"healthz": healthz,
+            b"messages": Messages(self._door),
+            b"queues": Queues(self._door),
+            b"openapi.json": OpenApi(document()),
+        }.items():
+            root.putChild(path, resource)
+        arrivals = Arrivals(
+            self._door.refuse,
+            most_bytes=lambda: self._intake.most_bytes,
+            seconds=lambda: self._settings.intake_body_seconds,
+        )
+        return ArrivingSite(root, arrivals)
+
+    def start(self) -> None:
+        """Be ready to store."""
+        self._store.start()
+
+    def reload(self, settings: Settings) -> None:
+        """Take over changed settings.
+
+        :raises ConfigError: a token cannot be read, or there is none any more; nothing has changed.
+        """
+        self._take_over(settings)
+
+    async def stop(self) -> None:
+        """Take nothing more, and return when what was taken is answered."""
+        self._door.stopping = True
+        await self._gathered.emptied()
+        self._store.stop()
+        self._store.store.close()
+
+    def _take_over(self, settings: Settings) -> None:
+        admission = Admission(self._listening, read_tokens(settings.intake_token), settings.intake_hosts)
+        intake = Intake(settings, lambda target: self._is_self(target))
+        self._settings, self._admission, self._intake = settings, admission, intake
+        self._door.take_over(admission, intake, settings.intake_rate)
+
+    def _is_self(self, target: Target) -> bool:
+        return self._admission.is_self(target, self.port)

@@ -1,0 +1,89 @@
+"""Puts on their way from the intake into the store: those that come together share one commit.
+
+It answers nobody; it tells when each put is stored, or why not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
+
+from ap4r.dispatcher.store_thread import StoreThread
+from ap4r.message import Put
+
+_PUTS_A_GROUP = 256
+_WAITING_MESSAGES = 20_000
+_WAITING_BYTES = 64 * 1024 * 1024
+
+
+class Gathered:
+    """Puts into one store, a group after another.
+
+    :param stored: called after every commit that has stored something.
+    """
+
+    def __init__(self, store: StoreThread, clock: IReactorTime, stored: Callable[[], None]) -> None:
+        self._store = store
+        self._clock = clock
+        self._stored = stored
+        self._waiting: list[tuple[Put, Deferred[None]]] = []
+        self._writing = False
+        self._messages = self._bytes = 0
+        self._empty: Deferred[None] | None = None
+
+    @property
+    def is_full(self) -> bool:
+        """Whether so much waits that no more may come."""
+        return self._messages >= _WAITING_MESSAGES or self._bytes >= _WAITING_BYTES
+
+    def emptied(self) -> Deferred[None]:
+        """Give what fires when nothing is on its way any more."""
+        if not self._writing:
+            return succeed(None)
+        self._empty = self._empty or Deferred()
+        return self._empty
+
+    def add(self, put: Put) -> Deferred[None]:
+        """Store a put; fires when it is durable, fails with what the store says."""
+        answer: Deferred[None] = Deferred()
+        self._waiting.append((put, answer))
+        self._count(put, 1)
+        if not self._writing:
+            self._writing = True
+            # What else this turn of the reactor brings belongs to the same commit.
+            self._clock.callLater(0, self._write)
+        return answer
+
+    def _write(self) -> None:
+        group, self._waiting = self._waiting[:_PUTS_A_GROUP], self._waiting[_PUTS_A_GROUP:]
+        written = self._store.run("put", partial(self._store.store.put_together, [put for put, _ in group]))
+        written.addCallbacks(partial(self._ended, group), partial(self._failed, group))
+
+    def _failed(self, group: list[tuple[Put, Deferred[None]]], failure: Failure) -> None:
+        error = failure.value
+        assert isinstance(error, Exception)
+        self._ended(group, [error] * len(group))
+
+    def _ended(self, group: list[tuple[Put, Deferred[None]]], errors: list[Exception | None]) -> None:
+        if None in errors:
+            self._stored()
+        self._writing = bool(self._waiting)
+        if self._writing:
+            self._write()
+        for (put, answer), error in zip(group, errors, strict=True):
+            self._count(put, -1)
+            if error is None:
+                answer.callback(None)
+            else:
+                answer.errback(error)
+        if not self._writing and self._empty is not None:
+            empty, self._empty = self._empty, None
+            empty.callback(None)
+
+    def _count(self, put: Put, sign: int) -> None:
+        self._messages += sign * len(put.messages)
+        self._bytes += sign * sum(message.size for message in put.messages)

@@ -1,0 +1,70 @@
+"""One message in the words of its protocol: written after its description where it needs one, its answer read.
+
+HTTP has nothing to add, and costs nothing here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from twisted.internet.defer import Deferred
+
+from ap4r.dispatcher.descriptions import Descriptions
+from ap4r.errors import OptionRefused
+from ap4r.message import Message
+from ap4r.outcome import Answer, Fault, Reading, Reason
+from ap4r.protocols.protocol import CallProtocol, Described
+from ap4r.protocols.reading import read_answer
+from ap4r.protocols.registry import find_protocol
+from ap4r.storage.store import Lease
+
+
+class Wording:
+    """What is sent for a lease. `sent` is the lease with its message as it is sent."""
+
+    __slots__ = ("_protocol", "_writing", "sent")
+
+    def __init__(self, lease: Lease) -> None:
+        self.sent = lease
+        self._protocol: CallProtocol | None = None
+        self._writing: Deferred[None] | None = None
+
+    def begin(
+        self, descriptions: Descriptions, within_seconds: float, done: Callable[[Fault | None, bool], None]
+    ) -> None:
+        """Write the message; `done` is told why it cannot be sent, or None, and whether that took time."""
+        message = self.sent.message
+        if message.protocol == "http":
+            done(None, False)
+            return
+        try:
+            protocol = self._protocol = find_protocol(message.protocol)
+        except OptionRefused as error:
+            done(Fault(Reason.BAD_TARGET, False, str(error)), False)
+            return
+        source = protocol.description_of(message) if isinstance(protocol, Described) else None
+        if source is None or not isinstance(protocol, Described):
+            done(None, False)
+            return
+
+        def written(result: Message | Fault) -> None:
+            self._writing = None
+            if isinstance(result, Message):
+                self.sent = replace(self.sent, message=result)
+            done(result if isinstance(result, Fault) else None, True)
+
+        writing = descriptions.prepare(protocol, source, message, within_seconds, written)
+        if not writing.called:
+            self._writing = writing
+
+    def cut(self) -> None:
+        """Stop writing, if that is what goes on."""
+        if self._writing is not None:
+            self._writing.cancel()
+
+    @property
+    def reader(self) -> Callable[[Answer], Reading | None] | None:
+        """Give what reads the answer; None when its status says it all."""
+        protocol, message = self._protocol, self.sent.message
+        return None if protocol is None else lambda answer: read_answer(protocol, message, answer)

@@ -1,0 +1,103 @@
+"""Forms (application/x-www-form-urlencoded), nested with brackets as AP4R, Rails and PHP read them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import quote_plus
+
+from ap4r.errors import PayloadNotEncodable
+from ap4r.formats.place import Place
+from ap4r.formats.plain import plain, text_of
+
+CONTENT_TYPE = "application/x-www-form-urlencoded"
+
+
+def form_of(params: object) -> tuple[bytes, str]:
+    """Write a mapping, a dataclass or an attrs object as a form; return it with its content type.
+
+    :raises PayloadNotEncodable: as `encode_form` does, or `params` has no names.
+    """
+    return "&".join(
+        f"{_quote(name)}={_quote(value)}" for name, value in pairs_of(params, "form")
+    ).encode(), CONTENT_TYPE
+
+
+def encode_form(params: Mapping[Any, object]) -> str:
+    """Write a mapping as a form, nested the way AP4R, Rails and PHP read it: `a[b]=1&tags[]=x&tags[]=y`.
+
+    None is written as an empty value, True and False as true and false; an empty mapping or list leaves no trace.
+    A list of mappings is written as Rails does, `items[][id]=1&items[][id]=2`, where it can be read back. What would
+    be read back as something else is refused: lists of lists, brackets in nested keys.
+    A mapping with several values a name (werkzeug's MultiDict, Django's QueryDict) is written flat, as it was read.
+
+    :raises PayloadNotEncodable: naming the place of the value that cannot be written.
+    """
+    return form_of(params)[0].decode("ascii")
+
+
+def pairs_of(params: object, format: str, keep: tuple[type, ...] = ()) -> Iterator[tuple[str, Any]]:
+    """Give names and values in their order: values are text, or of a type in `keep`.
+
+    :raises PayloadNotEncodable: naming the place of the value that cannot be written.
+    """
+    place = Place()
+    lists = getattr(params, "lists", None) if isinstance(params, Mapping) else None
+    if lists is not None:
+        for key, values in lists():
+            name = text_of(key, place.key(key), format)
+            for index, value in enumerate(values):
+                yield name, _leaf(plain(value, format, keep=keep, place=place / name / index), keep)
+        return
+    tree = plain(params, format, keep=keep)
+    if not isinstance(tree, dict):
+        advice = "give a mapping" + (", or another format" if format == "form" else "")
+        raise PayloadNotEncodable("params", params, format, advice)
+    yield from _pairs(tree, "", place, format, keep)
+
+
+def _pairs(value: object, name: str, place: Place, format: str, keep: tuple[type, ...]) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            nests = isinstance(inner, (dict, list))
+            if not key or ((name or nests) and ("[" in key or "]" in key)):
+                advice = "an empty one, or one with brackets, would be read back as something else"
+                raise PayloadNotEncodable(place.key(key), key, format, advice)
+            yield from _pairs(inner, f"{name}[{key}]" if name else key, place / key, format, keep)
+    elif isinstance(value, list):
+        if any(isinstance(inner, dict) for inner in value):
+            _check_records(value, place, format)
+        for index, inner in enumerate(value):
+            if isinstance(inner, list):
+                advice = "a list in a form holds no other list; use format='json'"
+                raise PayloadNotEncodable(str(place / index), inner, format, advice)
+            yield from _pairs(inner, f"{name}[]", place / index, format, keep)
+    else:
+        yield name, _leaf(value, keep)
+
+
+def _check_records(records: list[Any], place: Place, format: str) -> None:
+    """Refuse a list of mappings in which a reader (Rack, and so Rails) could not see where the next one begins.
+
+    It begins where a key comes again: so all must begin with the same key, and that with a plain value.
+    """
+    firsts = []
+    for index, record in enumerate(records):
+        first = next(iter(record.items()), None) if isinstance(record, dict) else None
+        firsts.append(None if first is None or isinstance(first[1], (dict, list)) else first[0])
+        if firsts[-1] is None or firsts[-1] != firsts[0]:
+            advice = "the mappings of a list must all begin with the same key and a plain value; or use format='json'"
+            raise PayloadNotEncodable(str(place / index), record, format, advice)
+
+
+def _leaf(value: object, keep: tuple[type, ...]) -> Any:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return value if isinstance(value, str) or (keep and isinstance(value, keep)) else repr(value)
+
+
+def _quote(text: str) -> str:
+    # AP4R wrote brackets as they are, and every server reads them so.
+    return quote_plus(text, safe="[]*-._")

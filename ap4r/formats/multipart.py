@@ -1,0 +1,102 @@
+"""Forms with files (multipart/form-data, RFC 7578)."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from ap4r.errors import PayloadNotEncodable
+from ap4r.formats.form import pairs_of
+from ap4r.formats.place import Place
+
+# What parsers read each in their own way, in a name between quotes: quotes, backslashes, and the escapes of browsers.
+_UNSAFE = re.compile(r'["\\\x00-\x1f\x7f\ud800-\udfff]|%22|%0[ad]', re.IGNORECASE)
+_MEDIA_TYPE = re.compile(r"[\w!#$&^.+-]+/[\w!#$&^.+-]+(?:\s*;[ -~]*)?", re.ASCII)
+RAW = "application/octet-stream"
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file in a multipart form: its bytes, the name that the receiver sees, and its media type."""
+
+    data: bytes
+    filename: str = "file"
+    content_type: str = RAW
+
+
+def encode_multipart(params: object) -> tuple[bytes, str]:
+    """Write a mapping as multipart/form-data; return it with its content type, which names the boundary.
+
+    Names are nested as in a form. A file is a `File`; bytes, which are a file named like their key; or an open
+    binary file (anything with `read()`), which is read now.
+
+    :raises PayloadNotEncodable: naming the place of the value that cannot be written.
+    """
+    parts = [_part(name, value) for name, value in pairs_of(_read(params, Place()), "multipart", keep=(File,))]
+    boundary = _boundary(parts)
+    body = b"".join(b"--%s\r\n%s\r\n" % (boundary, part) for part in parts) + b"--%s--\r\n" % boundary
+    return body, f"multipart/form-data; boundary={boundary.decode()}"
+
+
+def _read(value: object, place: Place, name: str = "file") -> Any:
+    """Give the value with everything that is a file as a `File`."""
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return File(bytes(value), os.path.basename(name) or "file")
+    if isinstance(value, dict) and place.depth < 100:
+        return {key: _read(inner, place / str(key), str(key)) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)) and place.depth < 100:
+        return [_read(inner, place / index, name) for index, inner in enumerate(value)]
+    if not callable(getattr(value, "read", None)):
+        return value
+    data = value.read()  # type: ignore[attr-defined]
+    if not isinstance(data, bytes):
+        raise PayloadNotEncodable(str(place), value, "multipart", "a file must be opened in binary mode")
+    filename = getattr(value, "filename", None) or getattr(value, "name", None)
+    kind = getattr(value, "content_type", None)
+    return File(
+        data,
+        os.path.basename(filename) if isinstance(filename, str) and filename else name,
+        kind if isinstance(kind, str) and kind else RAW,
+    )
+
+
+def _part(name: str, value: str | File) -> bytes:
+    head = f'Content-Disposition: form-data; name="{_checked(name, "the name", name)}"'
+    if isinstance(value, str):
+        return f"{head}\r\n\r\n{value}".encode()
+    data: object = value.data
+    if not isinstance(data, (bytes, bytearray, memoryview)):
+        raise PayloadNotEncodable(f"the data of the file {name}"[:200], data, "multipart", "give bytes")
+    filename = _checked(value.filename, "the filename", name)
+    kind: object = value.content_type
+    if not isinstance(kind, str) or not _MEDIA_TYPE.fullmatch(kind):
+        advice = "give a media type such as image/png"
+        raise PayloadNotEncodable(f"the content_type of the file {name}"[:200], kind, "multipart", advice)
+    head += f'; filename="{filename}"\r\nContent-Type: {kind}'
+    return head.encode() + b"\r\n\r\n" + bytes(data)
+
+
+def _checked(name: object, what: str, part: str) -> str:
+    if not isinstance(name, str) or not name or _UNSAFE.search(name):
+        advice = 'it has ", \\, a control character or %22, which servers read each in its own way; use another'
+        raise PayloadNotEncodable(f"{what} of the part {part!r}"[:200], name, "multipart", advice)
+    return name
+
+
+def _boundary(parts: list[bytes]) -> bytes:
+    """Make a boundary that stands in no part; the same parts have the same one."""
+    for candidate in _candidates(parts):
+        if not any(candidate in part for part in parts):
+            return candidate
+    raise AssertionError("unreachable: candidates do not end")
+
+
+def _candidates(parts: list[bytes]) -> Iterator[bytes]:
+    digest = hashlib.sha256(b"\r\n".join(parts))
+    while True:
+        yield b"ap4r-" + digest.hexdigest()[:32].encode()
+        digest.update(b"again")

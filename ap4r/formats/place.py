@@ -1,0 +1,37 @@
+"""Where in `params` a value stands, as the caller would write it: `params["a"][3]`."""
+
+from __future__ import annotations
+
+from ap4r.errors import shortened
+
+_MOST_CHARACTERS = 200
+
+
+class Place:
+    """The way to a value: a place, and the key or index that leads on from it."""
+
+    __slots__ = ("_above", "_key", "depth")
+
+    def __init__(self, above: Place | None = None, key: str | int = "") -> None:
+        self._above = above
+        self._key = key
+        self.depth: int = 0 if above is None else above.depth + 1
+
+    def __truediv__(self, key: str | int) -> Place:
+        """Give the place of what stands under `key`."""
+        return Place(self, key)
+
+    def __str__(self) -> str:
+        steps: list[str] = []
+        place = self
+        while place._above is not None:
+            key = place._key
+            steps.append(f"[{key}]" if isinstance(key, int) else f'["{shortened(key, 80)[1:-1]}"]')
+            place = place._above
+        text = "params" + "".join(reversed(steps))
+        # Its beginning says which argument, its end which value.
+        return text if len(text) <= _MOST_CHARACTERS else f"{text[:120]}…{text[-79:]}"
+
+    def key(self, key: object) -> str:
+        """Name a key of the mapping that stands here."""
+        return f"the key {shortened(key, 80)} of {self}"

@@ -1,0 +1,137 @@
+"""Bring a value down to what every format knows: dict with str keys, list, and leaves of exact types.
+
+A dataclass or an attrs object becomes a dict of its fields, an enum its value. What a format has no type for is
+spelled: instants, dates and times as in ISO 8601, Decimal and UUID as text, bytes as base64.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import datetime
+import decimal
+import enum
+import math
+import uuid
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ap4r.errors import PayloadNotEncodable
+from ap4r.formats.place import Place
+
+MAX_DEPTH = 64  #: PHP reads no more levels of a form
+
+
+def plain(value: object, format: str, *, keep: tuple[type, ...] = (), place: Place | None = None) -> Any:
+    """Give a copy of a value that holds only dict, list, str, int, float, bool, None and the types in `keep`.
+
+    Without `keep` the other types that can be written are spelled as text.
+
+    :raises PayloadNotEncodable: naming the place of what cannot be written.
+    """
+    return _plain(value, Place() if place is None else place, format, keep)
+
+
+def _plain(value: object, place: Place, format: str, keep: tuple[type, ...]) -> Any:
+    if place.depth > MAX_DEPTH:
+        advice = f"it is nested deeper than {MAX_DEPTH}, or holds itself"
+        raise PayloadNotEncodable(str(place), value, format, advice)
+    if value is None or isinstance(value, bool) or (keep and isinstance(value, keep)):
+        return value
+    if isinstance(value, (bytearray, memoryview)) and bytes in keep:
+        return bytes(value)
+    if isinstance(value, Mapping):
+        return {key: _plain(inner, place / key, format, keep) for key, inner in items_of(value, place, format)}
+    if isinstance(value, (list, tuple)):
+        return [_plain(inner, place / index, format, keep) for index, inner in enumerate(value)]
+    if isinstance(value, enum.Enum) and not isinstance(value, (str, int, float)):
+        return _plain(value.value, place, format, keep)
+    fields = _fields_of(value)
+    if fields is not None:
+        return {name: _plain(getattr(value, name), place / name, format, keep) for name in fields}
+    return _leaf(value, place, format)
+
+
+def _fields_of(value: object) -> list[str] | None:
+    if isinstance(value, type):
+        return None
+    if dataclasses.is_dataclass(value):
+        return [field.name for field in dataclasses.fields(value)]
+    attributes = getattr(type(value), "__attrs_attrs__", None)
+    return None if attributes is None else [attribute.name for attribute in attributes]
+
+
+def _leaf(value: object, place: Place, format: str) -> str | int | float:
+    # A subclass is written as the value that it is: an enum's name, or whatever its __str__ says, means nothing there.
+    if isinstance(value, str):
+        return text_of(value, place, format)
+    if isinstance(value, int):
+        return _integer(value, place, format)
+    if isinstance(value, float):
+        if math.isfinite(value):
+            return float.__pos__(value)
+        raise PayloadNotEncodable(str(place), value, format, f"{value!r} is no number there")
+    if isinstance(value, (datetime.datetime, datetime.date, datetime.time)):
+        return value.isoformat()
+    if isinstance(value, uuid.UUID):
+        return str(value)
+    if isinstance(value, decimal.Decimal):
+        if value.is_finite():
+            return str(value)
+        raise PayloadNotEncodable(str(place), value, format, f"{value!r} is no number there")
+    if isinstance(value, (bytes, bytearray, memoryview)) and format not in ("form", "multipart"):
+        return base64.b64encode(value).decode("ascii")
+    raise PayloadNotEncodable(str(place), value, format, _advice_for(value, format))
+
+
+def _advice_for(value: object, format: str) -> str:
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return "a form has text only; send files with format='multipart', or base64.b64encode(data).decode()"
+    if isinstance(value, (set, frozenset)) or hasattr(value, "__next__"):
+        return "it has no order that lasts; give a list"
+    if isinstance(value, datetime.timedelta):
+        return "give its total_seconds()"
+    return "convert it to a plain value first"
+
+
+def _integer(value: int, place: Place | str, format: str) -> int:
+    try:
+        int.__repr__(value)
+    except ValueError as error:
+        raise PayloadNotEncodable(str(place), value, format, "it has too many digits; send it as text") from error
+    return int.__int__(value)
+
+
+def items_of(mapping: Mapping[Any, object], place: Place, format: str) -> Iterator[tuple[str, object]]:
+    """Give the items with their keys as text: a str or an int, never two that are written alike.
+
+    :raises PayloadNotEncodable: naming the key.
+    """
+    if hasattr(mapping, "lists"):
+        raise PayloadNotEncodable(str(place), mapping, format, "it may hold several values a name; give a plain dict")
+    seen = set()
+    for key, inner in mapping.items():
+        if isinstance(key, str):
+            written = text_of(key, place.key(key), format)
+        elif isinstance(key, int) and not isinstance(key, bool):
+            written = str(_integer(key, place.key("…"), format))
+        else:
+            raise PayloadNotEncodable(place.key(key), key, format, "a key is a string or a whole number")
+        if written in seen:
+            raise PayloadNotEncodable(place.key(key), key, format, "another key is written in the same way")
+        seen.add(written)
+        yield written, inner
+
+
+def text_of(text: str, place: Place | str, format: str) -> str:
+    """Give a str, or a subclass's value, that UTF-8 can write.
+
+    :raises PayloadNotEncodable: it has a lone surrogate.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise PayloadNotEncodable(
+            str(place), text, format, "it has a lone surrogate, which no encoding knows"
+        ) from error
+    return str.__str__(text)

@@ -1,0 +1,149 @@
+"""XML: a document as it is, an ElementTree, or a mapping in the way of Rails' `Hash#to_xml`."""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import decimal
+import re
+import sys
+from collections.abc import Iterator
+from typing import Any
+from xml.etree import ElementTree
+from xml.sax.saxutils import escape
+
+from defusedxml import ElementTree as SafeTree
+from defusedxml.common import DefusedXmlException
+
+from ap4r.errors import PayloadNotEncodable
+from ap4r.formats.place import Place
+from ap4r.formats.plain import plain, text_of
+
+CONTENT_TYPE = "application/xml"
+DECLARATION = '<?xml version="1.0" encoding="utf-8"?>\n'
+#: What XML 1.0 has no place for (its section 2.2), not even escaped.
+_NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+#: Names without a colon, in ASCII and letters: what every reader takes for an element.
+_NAME = re.compile(r"[^\W\d][\w.-]*")
+_ENCODING = re.compile(r"""<\?xml\s[^>]*?encoding\s*=\s*["']([^"']*)["']""")
+#: What an XML writer can give a type of its own.
+TYPED = (datetime.datetime, datetime.date, decimal.Decimal, bytes)
+
+
+def encode_xml(params: object) -> tuple[bytes, str]:
+    """Write a value as an XML document; return it with its content type.
+
+    A str or bytes must be XML already. An Element or ElementTree (lxml's too) is written as it is. A mapping becomes
+    `<hash>` with a `type` for all that is not text, as Rails writes and reads it; the items of a list are `<item>`.
+
+    :raises PayloadNotEncodable: naming the place of the value that cannot be written.
+    """
+    if isinstance(params, str):
+        text = text_of(params, Place(), "xml")
+        told = _ENCODING.match(text)
+        if told and told[1].lower() not in ("utf-8", "utf8", "us-ascii"):
+            advice = f"it says that its encoding is {told[1]}, and a str is sent as UTF-8; give bytes"
+            raise PayloadNotEncodable("params", params, "xml", advice)
+        return _checked(text.encode(), params), CONTENT_TYPE
+    if isinstance(params, (bytes, bytearray, memoryview)):
+        return _checked(bytes(params), params), CONTENT_TYPE
+    if is_element(params):
+        return _checked(DECLARATION.encode() + element_bytes(params), params), CONTENT_TYPE
+    tree = plain(params, "xml", keep=TYPED)
+    if not isinstance(tree, dict):
+        raise PayloadNotEncodable("params", params, "xml", "give a mapping, a str of XML or an Element")
+    return (DECLARATION + "".join(_written("hash", tree, Place()))).encode(), CONTENT_TYPE
+
+
+def is_element(value: object) -> bool:
+    """Tell whether a value is an Element or an ElementTree, of the standard library or of lxml."""
+    return isinstance(value, (ElementTree.Element, ElementTree.ElementTree)) or (
+        type(value).__module__ == "lxml.etree" and type(value).__name__ in ("_Element", "_ElementTree")
+    )
+
+
+def element_bytes(value: Any) -> bytes:
+    """Write an element that `is_element` knows, in UTF-8 and without a declaration.
+
+    :raises PayloadNotEncodable: it is no sound tree.
+    """
+    try:
+        if type(value).__module__ == "lxml.etree":
+            return bytes(sys.modules["lxml.etree"].tostring(value, encoding="unicode", with_tail=False).encode())
+        root = value.getroot() if isinstance(value, ElementTree.ElementTree) else value
+        tail, root.tail = root.tail, None
+        try:
+            return ElementTree.tostring(root, encoding="unicode").encode()
+        finally:
+            root.tail = tail
+    except (TypeError, ValueError, AttributeError, RecursionError) as error:
+        raise PayloadNotEncodable("params", value, "xml", f"it is no sound tree ({error})") from error
+
+
+def xml_text(text: str, place: Place | str, format: str) -> str:
+    """Escape a text for an element's content.
+
+    :raises PayloadNotEncodable: it has a character that XML cannot have.
+    """
+    found = _NO_XML.search(text)
+    if found:
+        advice = f"XML has no place for the character {found[0]!r}; send such data as bytes, or as JSON"
+        raise PayloadNotEncodable(str(place), text, format, advice)
+    # Readers make a bare carriage return a line feed (XML 1.0, 2.11).
+    return escape(text, {"\r": "&#13;"})
+
+
+def xml_name(name: str, place: Place, format: str) -> str:
+    """Check that a key may be the name of an element.
+
+    :raises PayloadNotEncodable: it may not.
+    """
+    if not _NAME.fullmatch(name) or _NO_XML.search(name):
+        advice = "the name of an element is made of letters, digits, _, - and ., and begins with a letter or _"
+        raise PayloadNotEncodable(place.key(name), name, format, advice)
+    return name
+
+
+def _written(name: str, value: Any, place: Place) -> Iterator[str]:
+    if value is None:
+        yield f'<{name} nil="true"/>'
+    elif isinstance(value, dict):
+        yield f"<{name}>"
+        for key, inner in value.items():
+            yield from _written(xml_name(key, place, "xml"), inner, place / key)
+        yield f"</{name}>"
+    elif isinstance(value, list):
+        yield f'<{name} type="array">'
+        for index, inner in enumerate(value):
+            yield from _written("item", inner, place / index)
+        yield f"</{name}>"
+    else:
+        kind, text = _typed(value, place)
+        told = f' type="{kind}"' if kind else ""
+        yield f"<{name}{told}>{xml_text(text, place, 'xml')}</{name}>"
+
+
+def _typed(value: Any, place: Place) -> tuple[str, str]:
+    if isinstance(value, str):
+        # Without its type an empty element would be nothing at all to Rails.
+        return ("", value) if value.strip() else ("string", value)
+    if isinstance(value, bool):
+        return "boolean", "true" if value else "false"
+    if isinstance(value, (int, float)):
+        return "integer" if isinstance(value, int) else "float", repr(value)
+    if isinstance(value, bytes):
+        return "base64Binary", base64.b64encode(value).decode("ascii")
+    if isinstance(value, decimal.Decimal):
+        if not value.is_finite():
+            raise PayloadNotEncodable(str(place), value, "xml", f"{value!r} is no number there")
+        return "decimal", str(value)
+    return "dateTime" if isinstance(value, datetime.datetime) else "date", value.isoformat()
+
+
+def _checked(document: bytes, given: object) -> bytes:
+    try:
+        SafeTree.fromstring(document)
+    except (ElementTree.ParseError, DefusedXmlException, ValueError, LookupError, RecursionError) as error:
+        advice = f"it is no XML ({error}); a str, bytes or tree must be one well-formed document without entities"
+        raise PayloadNotEncodable("params", given, "xml", advice[:300]) from error
+    return document

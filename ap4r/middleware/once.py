@@ -1,0 +1,223 @@
+"""What the middleware does so that a repeat has no second effect: it answers repeats before the application runs, and
+answers in the application's place where `once()` has not let a request in.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from http import HTTPStatus
+from typing import Any, Protocol
+
+from ap4r.delivery import Delivery
+from ap4r.errors import ConfigError, DeliveryBusy, DeliveryRefused, StoreError
+from ap4r.middleware.internal import InternalPaths
+from ap4r.middleware.verification import full_path
+from ap4r.storage.inbox import Stored, StoredAnswer, expiry, key_of
+
+BUSY_RETRY_SECONDS = 1
+_BUSY_HEADER = "Ap4r-Busy"
+
+_log = logging.getLogger("ap4r.middleware")
+
+ServerStart = Callable[..., Callable[[bytes], object]]
+Application = Callable[[dict[str, Any], ServerStart], Iterable[bytes]]
+
+
+class Inbox(Protocol):
+    """Where records are looked up: a store on the application's own database."""
+
+    def recall(self, key: bytes, until: float) -> Stored | None:
+        """Give what there is of a message, and keep it at least `until` (Unix seconds)."""
+
+
+class Receiving(Protocol):
+    """The handle of a request, which `once()` tells why it was not let in."""
+
+    refusal: DeliveryRefused | None
+
+
+class Repeats:
+    """Answers repeats to paths whose handlers receive once.
+
+    :raises ConfigError: a path is none, or there are paths and no inbox to look into.
+    """
+
+    def __init__(self, paths: Iterable[str], inbox: object) -> None:
+        self._paths = InternalPaths(paths, "once")
+        if self._paths and not callable(getattr(inbox, "recall", None)):
+            raise ConfigError("once", "its paths are looked up where the handlers' records are; give inbox=URL")
+        self.inbox = inbox
+        self._recall: Callable[[bytes, float], Stored | None] = getattr(inbox, "recall", _nothing)
+
+    def __bool__(self) -> bool:
+        return bool(self._paths)
+
+    def answer(self, environ: dict[str, Any], delivery: Delivery, now: float) -> StoredAnswer | None:
+        """Give the answer to a repeat; None where the application is to run.
+
+        :param now: Unix seconds.
+        """
+        if not self._paths.contains(full_path(environ)):
+            return None
+        key = key_of(delivery.sender, delivery.id, delivery.path)
+        try:
+            found = self._recall(key, expiry(delivery.expires_at, now))
+        except StoreError as error:
+            # The application asks again, in its own transaction: looking first only spares it the work.
+            _log.warning("the inbox could not be looked into, so the application is asked: %s", error)
+            return None
+        if found is None:
+            return None
+        if found.content != delivery.body_sha256:
+            return DIFFERS
+        return found.answer or DONE
+
+
+#: What a repeat is answered whose handler stored no answer.
+DONE = StoredAnswer(204)
+DIFFERS = StoredAnswer(
+    422,
+    (("Content-Type", "text/plain; charset=utf-8"), ("Ap4r-Retry", "no")),
+    b"ap4r: a message with this id and another content was received before.\n",
+)
+BUSY = StoredAnswer(
+    409,
+    (
+        ("Content-Type", "text/plain; charset=utf-8"),
+        ("Retry-After", str(BUSY_RETRY_SECONDS)),
+        (_BUSY_HEADER, "1"),
+        ("Cache-Control", "no-store"),
+    ),
+    b"ap4r: another call of this message is being worked on.\n",
+)
+
+
+def give(
+    answer: StoredAnswer, environ: dict[str, Any], start_response: ServerStart, exc_info: Any = None
+) -> list[bytes]:
+    """Answer a request in the application's place (PEP 3333)."""
+    headers = list(answer.headers)
+    if answer.status not in (204, 304):
+        headers.append(("Content-Length", str(len(answer.body))))
+    arguments = () if exc_info is None else (exc_info,)
+    start_response(f"{answer.status} {_phrase(answer.status)}", headers, *arguments)
+    return [] if environ.get("REQUEST_METHOD") == "HEAD" or not answer.body else [answer.body]
+
+
+class Guarded:
+    """An application whose failure is answered 409 or 422 where `once()` has not let the request in.
+
+    A framework makes a 500 of an exception: that one is replaced, whatever less the application answers by itself is
+    not.
+    """
+
+    __slots__ = ("_answered", "_app", "_environ", "_receiving", "_start", "_started")
+
+    def __init__(self, app: Application, receiving: Receiving) -> None:
+        self._app = app
+        self._receiving = receiving
+        self._started = False
+        self._answered: list[bytes] | None = None
+
+    def __call__(self, environ: dict[str, Any], start_response: ServerStart) -> Iterable[bytes]:
+        """Call the application (PEP 3333)."""
+        self._environ, self._start = environ, start_response
+        file_wrapper = environ.get("wsgi.file_wrapper")
+        try:
+            result = self._app(environ, self._start_response)
+        except Exception:
+            if self._receiving.refusal is None:
+                raise
+            return self._refuse(sys.exc_info())
+        if self._answered is not None:
+            _close(result)
+            return self._answered
+        is_file = isinstance(file_wrapper, type) and isinstance(result, file_wrapper)
+        # What has not begun by now begins when it is asked for its first chunk, and may be refused only then.
+        return result if self._started or is_file or hasattr(type(result), "__len__") else _Late(self, result)
+
+    def late(self, error: Exception) -> list[bytes] | None:
+        """Give what to answer in the place of an exception of a body that had not begun; None to raise it."""
+        if self._receiving.refusal is None:
+            return None
+        return self._refuse((type(error), error, error.__traceback__))
+
+    @property
+    def answered(self) -> list[bytes] | None:
+        """What stands in the place of the application's own body, if anything."""
+        return self._answered
+
+    def _start_response(self, status: str, headers: Any, exc_info: Any = None) -> Callable[[bytes], object]:
+        self._started = True
+        if self._receiving.refusal is not None and status[:1] == "5":
+            self._refuse(exc_info)
+            return _ignore
+        arguments = () if exc_info is None else (exc_info,)
+        return self._start(status, headers, *arguments)
+
+    def _refuse(self, exc_info: Any) -> list[bytes]:
+        answer = BUSY if isinstance(self._receiving.refusal, DeliveryBusy) else DIFFERS
+        self._answered = give(answer, self._environ, self._start, exc_info)
+        return self._answered
+
+
+class _Late:
+    """The body of an application that begins when it is iterated."""
+
+    __slots__ = ("_body", "_guarded", "_iterator", "_result")
+
+    def __init__(self, guarded: Guarded, result: Iterable[bytes]) -> None:
+        self._guarded = guarded
+        self._result = result
+        self._iterator: Iterator[bytes] | None = None
+        self._body: Iterator[bytes] | None = None
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        if self._body is not None:
+            return next(self._body)
+        try:
+            if self._iterator is None:
+                self._iterator = iter(self._result)
+            chunk = next(self._iterator)
+        except StopIteration:
+            if self._guarded.answered is None:
+                raise
+            chunk = b""
+        except Exception as error:
+            if self._guarded.late(error) is None:
+                raise
+            chunk = b""
+        if self._guarded.answered is not None:
+            self._body = iter(self._guarded.answered)
+            return next(self._body)
+        return chunk
+
+    def close(self) -> None:
+        """Close the application's iterable."""
+        _close(self._result)
+
+
+def _close(result: object) -> None:
+    close = getattr(result, "close", None)
+    if close is not None:
+        close()
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "Unknown"
+
+
+def _nothing(key: bytes, until: float) -> Stored | None:
+    return None
+
+
+def _ignore(data: bytes) -> None:
+    pass

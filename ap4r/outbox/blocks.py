@@ -1,0 +1,142 @@
+"""The blocks of a handle: groups that follow the verdict, and the application's own transactions, which do not."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING
+
+from ap4r.errors import HandleClosed, OptionRefused
+from ap4r.message import Message
+from ap4r.outbox.outbox import Block, Outbox
+from ap4r.outbox.scope import Given, Group, Scope, application_connection, given_connection
+from ap4r.settings import Settings
+
+if TYPE_CHECKING:
+    from ap4r.outbox.outlet import Joined
+
+
+class Blocks:
+    """An outbox, and the blocks that its threads open on it."""
+
+    __slots__ = ("_closed", "_find_connection", "_late_bells", "_limits", "_lock", "_outbox")
+
+    def __init__(self, limits: Settings, connection: Callable[[], object] | None) -> None:
+        self._limits = limits
+        self._find_connection = connection
+        self._outbox: Outbox | None = None
+        self._lock = threading.Lock()
+        self._closed = False
+        self._late_bells: list[Callable[[], None]] = []
+
+    def transaction(
+        self, conn: object = None, *, using: str | None = None, strict: bool = False
+    ) -> AbstractContextManager[Scope]:
+        """Make a group whose messages are stored together on a clean exit, and not at all after an exception.
+
+        With a connection of the application's (or the middleware's `connection=`) this is store and forward: a
+        transaction on that connection, which the block commits on a clean exit and rolls back on an exception, and
+        the messages in it, stored with the application's data. What the response says later is nothing to them. Where
+        a transaction is open already, the block is a savepoint in it and ends nothing: see the scope's `owns_commit`.
+
+        Without one, the messages enter the outbox together and then follow the request's verdict.
+
+        A block inside a block joins it. A block takes in what is said by the thread (or greenlet) that opened it.
+
+        :param conn: a SQLAlchemy Session, scoped_session or Connection; a connection of sqlite3, psycopg, PyMySQL or
+            mysqlclient.
+        :param using: the alias of a Django database, in its place.
+        :param strict: refuse a transaction that is open already.
+        :raises ConnectionUnfit: the connection cannot carry messages; says why.
+        :raises SchemaMismatch: its database has no tables of ap4r, or of another version; nothing was written.
+        :raises TransactionLost: at the block's end: the transaction was ended within it. Nothing is stored.
+        :raises StoreUnavailable: at the block's end: all is rolled back, or with `outcome_unknown` perhaps stored.
+        :raises HandleClosed: the request has its verdict already, at the block's begin or at a group's end.
+        """
+        given = given_connection(conn, using, self._find_connection)
+        return self._group() if given is None else self._on_connection(given, strict)
+
+    def join(self, conn: object = None, *, using: str | None = None) -> Joined:
+        """Take part in a transaction of the application's that somebody else ends; end nothing.
+
+        From now on each message is written over `conn` as it is said, and commits or rolls back with that
+        transaction: until the end of the `with` block if it is used as one, else until the request's.
+
+        :raises ConnectionUnfit: there is no transaction to join, or the connection cannot carry messages; says why.
+            From `async_to` too, once that transaction has ended.
+        :raises SchemaMismatch: its database has no tables of ap4r, or of another version; nothing was written.
+        :raises HandleClosed: the request has its verdict already.
+        """
+        from ap4r.outbox.outlet import Joined
+
+        given = given_connection(conn, using, self._find_connection)
+        if given is None:
+            raise OptionRefused("conn", conn, "give the connection whose transaction is to be joined")
+        with self._lock:
+            self._open_outbox()
+        joined = Joined(application_connection(given), self._limits.table_prefix, self._late_bells.append)
+        with self._lock:
+            block = self._open_outbox().open_block(threading.get_ident(), joined)
+
+        def leave() -> None:
+            joined.leave = _nothing
+            with self._lock:
+                self._ever_used().close_block(block, keep=False)
+
+        joined.leave = leave
+        return joined
+
+    @contextmanager
+    def _group(self) -> Iterator[Scope]:
+        with self._lock:
+            block = self._open_outbox().open_block(threading.get_ident())
+        clean, due = False, []
+        try:
+            yield Group()
+            clean = True
+        finally:
+            with self._lock:
+                outlet = self._ever_used().outlet_of(block.thread)
+                late = clean and self._closed and bool(block.entries) and outlet is None
+                due = self._ever_used().close_block(block, keep=clean and not late)
+        if late:
+            raise HandleClosed
+        if due:
+            outlet.write(due)
+
+    @contextmanager
+    def _on_connection(self, given: Given, strict: bool) -> Iterator[Scope]:
+        from ap4r.outbox.outlet import OwnTransaction
+
+        with self._lock:
+            self._open_outbox()
+        foreign, prefix = application_connection(given), self._limits.table_prefix
+        outlet = OwnTransaction(foreign, prefix, self._late_bells.append, strict=strict)
+        with self._lock:
+            block = self._ever_used().open_block(threading.get_ident(), outlet)
+        try:
+            yield outlet
+        except BaseException:
+            self._close(block)
+            outlet.abandon()
+            raise
+        outlet.finish(self._close(block))
+
+    def _close(self, block: Block) -> list[Message]:
+        with self._lock:
+            return self._ever_used().close_block(block, keep=True)
+
+    def _open_outbox(self) -> Outbox:
+        if self._closed:
+            raise HandleClosed
+        return self._ever_used()
+
+    def _ever_used(self) -> Outbox:
+        if self._outbox is None:
+            self._outbox = Outbox(self._limits)
+        return self._outbox
+
+
+def _nothing() -> None:
+    pass

@@ -1,0 +1,77 @@
+"""A message said piece by piece, in the words of AP4R: body, header, http_header, format.
+
+It checks what it is told at once where it can, and stores nothing: the handle does, when its block has ended cleanly.
+"""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import Any
+
+from ap4r.errors import OptionRefused
+
+#: What AP4R called the same.
+_AP4R_WORDS = {"dispatch_mode": "protocol", "queue_name": "queue", "target_method": "method"}
+_OPTIONS = (
+    "action", "deliver_at", "delay_seconds", "delivery", "expires_seconds", "max_deliveries", "method", "on",
+    "priority", "protocol", "queue", "timeout_seconds",
+)  # fmt: skip
+
+
+class MessageBuilder:
+    """What `with ap4r.message(target) as m:` gives. `message_id` is set when the block has ended cleanly."""
+
+    def __init__(self, params: object, options: dict[str, Any]) -> None:
+        self.params = params
+        self.options = dict(options)
+        self.message_id: str | None = None
+
+    def body(self, key: str, value: object) -> None:
+        """Add a key to the params; said again, the later value stands.
+
+        :raises OptionRefused: the params are no mapping.
+        """
+        if self.params is None:
+            self.params = {}
+        elif not isinstance(self.params, dict):
+            raise OptionRefused("body", key, f"the params are a {type(self.params).__name__}, which has no keys")
+        else:
+            # Never the caller's own mapping.
+            self.params = dict(self.params)
+        self.params[key] = value
+
+    def body_as(self, params: object, format: str | None = None) -> None:
+        """Give the params as a whole: a text, XML, a list. With `format`, say its format too."""
+        self.params = params
+        if format is not None:
+            self.format(format)
+
+    def header(self, name: str, value: object) -> None:
+        """Say how it is delivered: an option of `async_to`, or AP4R's own word for it.
+
+        :raises OptionRefused: there is no such option.
+        """
+        option = _AP4R_WORDS.get(name, name)
+        if option not in _OPTIONS:
+            nearest = get_close_matches(str(name), _OPTIONS, n=1)
+            hint = f"did you mean {nearest[0]}? " if nearest else ""
+            advice = f"{hint}one of {', '.join(_OPTIONS)}; a header of the request is said with http_header()"
+            raise OptionRefused("header", name, advice)
+        if name == "dispatch_mode" and isinstance(value, str):
+            value = value.lower()
+        self.options[option] = value
+
+    def option(self, name: str, value: object) -> None:
+        """Say what belongs to the protocol, such as `wsdl`."""
+        self.options[name] = value
+
+    def http_header(self, name: str, value: str) -> None:
+        """Add a header of the request; said again, the later value stands."""
+        headers = dict(self.options.get("headers") or {})
+        for known in [known for known in headers if known.lower() == name.lower()]:
+            del headers[known]
+        self.options["headers"] = {**headers, name: value}
+
+    def format(self, format: str) -> None:
+        """Say how the params are written: "form", "json", "text", "xml", "yaml", "multipart" or "raw"."""
+        self.options["format"] = format

@@ -1,0 +1,168 @@
+"""Where messages go that do not follow the request's verdict: over the application's connection, with its own data.
+
+`OwnTransaction` holds them to the end of its block; `Joined` writes each at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from types import TracebackType
+
+from sqlalchemy.exc import DBAPIError
+
+from ap4r.errors import ConnectionUnfit, StoreUnavailable
+from ap4r.message import Message, Put, new_id
+from ap4r.outbox.known_bells import KnownBells, bells_of
+from ap4r.storage.foreign.block import Block
+from ap4r.storage.foreign.connection import ForeignConnection
+from ap4r.storage.foreign.dbapi import SqlSavepoint
+from ap4r.storage.foreign.tables import Tables, failure_of, tables_of
+
+#: Takes what is to be rung when the request or session ends.
+RingLater = Callable[[Callable[[], None]], None]
+
+
+class _Written:
+    """Writes over one connection and has the doorbell rung after the commit."""
+
+    def __init__(self, foreign: ForeignConnection, prefix: str, ring_later: RingLater) -> None:
+        self._foreign = foreign
+        self._prefix = prefix
+        self._ring_later = ring_later
+        self._tables: Tables = tables_of(prefix)
+        self._bells: KnownBells | None = None
+
+    def _write(self, messages: Sequence[Message]) -> None:
+        foreign = self._foreign
+        self._tables.write(foreign, Put(new_id(), tuple(messages)))
+        self._bells = bells_of(foreign.database, self._prefix)
+        if self._bells is not None and self._bells.is_due:
+            self._bells.learn(self._tables.bells(foreign))
+
+    def _ring_when_committed(self) -> None:
+        if self._bells is not None and not self._foreign.after_commit(self._bells.ring):
+            self._ring_later(self._bells.ring)
+
+
+class OwnTransaction(_Written):
+    """A block of `transaction(conn)`. Its messages are written at its end, so that their rows are locked briefly."""
+
+    writes_at_once = False
+
+    def __init__(self, foreign: ForeignConnection, prefix: str, ring_later: RingLater, *, strict: bool) -> None:
+        """Begin, or set a savepoint.
+
+        :raises ConnectionUnfit: the connection cannot be used; says why.
+        :raises SchemaMismatch: the tables are missing or of another version.
+        """
+        super().__init__(foreign, prefix, ring_later)
+        self._block = Block(foreign, self._tables, strict=strict)
+        try:
+            self._block.enter()
+        except DBAPIError as error:
+            raise failure_of(error, foreign.what) from error
+
+    @property
+    def owns_commit(self) -> bool:
+        """Tell whether the block's end commits."""
+        return self._block.owns_commit
+
+    def finish(self, messages: Sequence[Message]) -> None:
+        """Write the messages, look whether all is as it should be, and commit if the block owns it.
+
+        :raises StoreUnavailable: nothing is stored, or with `outcome_unknown` (an answer to COMMIT) perhaps all.
+        :raises TransactionLost: the transaction was ended within the block.
+        """
+        try:
+            if messages:
+                self._flush_and_write(messages)
+            if not self.owns_commit:
+                self._ring_when_committed()
+        except BaseException:
+            self._block.abandon()
+            raise
+        try:
+            self._block.finish(may_be_lost=not messages)
+        except Exception as error:
+            if messages and self.owns_commit and self._foreign.is_lost_after(error):
+                problem = "the answer to COMMIT was lost"
+                raise StoreUnavailable(self._foreign.what, problem, outcome_unknown=True) from error
+            raise
+        if self.owns_commit and self._bells is not None:
+            self._bells.ring()
+
+    def _flush_and_write(self, messages: Sequence[Message]) -> None:
+        if self._foreign.has_failed:
+            raise ConnectionUnfit(self._foreign.what, "its transaction has failed within the block")
+        # What the application's own statements raise is the application's to understand, and so is left as it is.
+        self._foreign.flush()
+        self._block.verify()
+        try:
+            self._write(messages)
+        except DBAPIError as error:
+            raise failure_of(error, self._foreign.what) from error
+
+    def abandon(self) -> None:
+        """Undo what was done in the block."""
+        self._block.abandon()
+
+
+class Joined(_Written):
+    """The application's transaction, joined until its end or the end of the `with` block, whichever comes first.
+
+    It ends nothing. Use it as `with handle.join(conn):`, or call it without `with` for the rest of the request.
+    """
+
+    writes_at_once = True
+    owns_commit = False
+
+    def __init__(self, foreign: ForeignConnection, prefix: str, ring_later: RingLater) -> None:
+        """Look whether there is a transaction to join, and check the tables.
+
+        :raises ConnectionUnfit: the connection cannot be used, or each statement would commit by itself.
+        :raises SchemaMismatch: the tables are missing or of another version.
+        """
+        super().__init__(foreign, prefix, ring_later)
+        self.leave: Callable[[], None] = _nothing
+        try:
+            foreign.check()
+            foreign.join()
+            self._tables.check(foreign)
+        except DBAPIError as error:
+            raise failure_of(error, foreign.what) from error
+
+    def write(self, messages: Sequence[Message]) -> None:
+        """Write messages into the application's transaction, now; all of them or none.
+
+        :raises ConnectionUnfit: that transaction has ended or failed.
+        :raises StoreUnavailable: they are not written; the transaction is as it was before.
+        """
+        foreign = self._foreign
+        if not messages:
+            return
+        foreign.check()
+        if not foreign.is_within_transaction:
+            raise ConnectionUnfit(foreign.what, "the transaction that was joined has ended; call join() again")
+        try:
+            point = SqlSavepoint(foreign.connection())
+            try:
+                self._write(messages)
+            except BaseException:
+                point.rollback()
+                raise
+            point.release()
+        except DBAPIError as error:
+            raise failure_of(error, foreign.what) from error
+        self._ring_when_committed()
+
+    def __enter__(self) -> Joined:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.leave()
+
+
+def _nothing() -> None:
+    pass

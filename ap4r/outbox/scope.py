@@ -1,0 +1,62 @@
+"""What `transaction()` gives its block, and where its connection comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from ap4r.errors import ConnectionUnfit
+
+if TYPE_CHECKING:
+    from ap4r.storage.foreign.connection import ForeignConnection
+
+
+class Scope(Protocol):
+    """What a block is."""
+
+    @property
+    def owns_commit(self) -> bool:
+        """Tell whether the block's end commits the application's transaction."""
+
+
+class Group:
+    """A block without a connection: it ends no transaction."""
+
+    owns_commit = False
+
+
+class Given(NamedTuple):
+    """What the application gave as its connection."""
+
+    conn: object
+    using: str | None
+
+
+def given_connection(conn: object, using: str | None, find: Callable[[], object] | None) -> Given | None:
+    """Give what was given, else what the middleware was told to find; None where there is neither.
+
+    :raises ConnectionUnfit: what was to find it gave nothing.
+    """
+    if conn is not None or using is not None:
+        return Given(conn, using)
+    if find is None:
+        return None
+    found = find()
+    if found is None:
+        raise ConnectionUnfit("connection=", "it gave None in the place of the application's connection")
+    return Given(found, None)
+
+
+def application_connection(given: Given) -> ForeignConnection:
+    """Recognise it. Only here SQLAlchemy is imported, by those who use it.
+
+    :raises ConnectionUnfit: it is no connection that can carry messages.
+    """
+    from ap4r.storage.foreign.recognise import recognise
+
+    return recognise(given.conn, given.using)
+
+
+def connection_finder(connection: Callable[[], object] | str | None) -> Callable[[], object] | None:
+    """Give what finds the connection: the callable itself; a name is a Django alias."""
+    return (lambda: connection) if isinstance(connection, str) else connection

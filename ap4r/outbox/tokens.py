@@ -1,0 +1,48 @@
+"""The tokens of the intake, as the setting `intake_token` gives them or says where they are.
+
+Read where they are used, so that settings hold no more than a reference.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ap4r.errors import ConfigError
+
+_LEAST_CHARACTERS = 16
+
+
+def read_tokens(given: Sequence[str], environ: Mapping[str, str] | None = None) -> tuple[str, ...]:
+    """Give the tokens; a reference `env:NAME` or `file:PATH` may stand for several, with blanks or lines between.
+
+    :raises ConfigError: a reference leads nowhere, or a token is too short; its text is never told.
+    """
+    tokens: list[str] = []
+    for text in given:
+        for token in _found(text, os.environ if environ is None else environ).split():
+            if len(token) < _LEAST_CHARACTERS or not token.isascii():
+                raise ConfigError(
+                    "intake_token",
+                    f"a token has at least {_LEAST_CHARACTERS} characters, all of them ASCII; make one with: "
+                    "python3 -c 'import secrets; print(secrets.token_urlsafe(32))'",
+                )
+            tokens.append(token)
+    if given and not tokens:
+        raise ConfigError("intake_token", "what it refers to is empty")
+    return tuple(dict.fromkeys(tokens))
+
+
+def _found(text: str, environ: Mapping[str, str]) -> str:
+    kind, colon, where = text.partition(":")
+    if colon and kind == "env":
+        if where not in environ:
+            raise ConfigError("intake_token", f"there is no variable {where}")
+        return environ[where]
+    if colon and kind == "file":
+        try:
+            return Path(where).read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            raise ConfigError("intake_token", f"{where} cannot be read: {error}") from error
+    return text

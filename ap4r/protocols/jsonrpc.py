@@ -1,0 +1,63 @@
+"""JSON-RPC 2.0 (https://www.jsonrpc.org/specification)."""
+
+from __future__ import annotations
+
+import json
+
+from ap4r.exchange import Answer, Reading, Reason
+from ap4r.formats.json import json_bytes
+from ap4r.formats.plain import plain
+from ap4r.message import Message
+from ap4r.protocols.protocol import Call, Encoded, check_action, check_options, not_a_list_or_mapping
+
+#: The specification's section 5.1: what the caller did wrong. -32603 and all others are the server's.
+CLIENT_CODES = frozenset({-32700, -32600, -32601, -32602})
+
+
+class JsonRpc:
+    """Calls a method of a JSON-RPC server."""
+
+    def encode(self, call: Call) -> Encoded:
+        """Write a request object: a mapping is named params, a list positional ones. Its id is the message's.
+
+        :raises MessageError: the params cannot be written, or an option means nothing here.
+        """
+        check_options(call, "jsonrpc", ())
+        request: dict[str, object] = {
+            "jsonrpc": "2.0",
+            "method": check_action(call, "jsonrpc", what="the name of the method"),
+        }
+        if call.params is not None:
+            params = plain(call.params, "jsonrpc")
+            if not isinstance(params, (dict, list)):
+                advice = "params are a mapping (by name) or a list (by position)"
+                raise not_a_list_or_mapping(call.params, "jsonrpc", advice)
+            request["params"] = params
+        request["id"] = call.message_id
+        return Encoded(
+            target=call.target,
+            headers=(("Content-Type", "application/json"), ("Accept", "application/json")),
+            body=json_bytes(request),
+        )
+
+    def judge(self, answer: Answer, message: Message) -> Reading | None:
+        """Read a response object: a result is success, an error failure whose code and text are kept."""
+        well = 200 <= answer.status < 300
+        try:
+            response = json.loads(answer.body)
+        except (ValueError, RecursionError):
+            return Reading(Reason.BAD_RESPONSE, "the answer is no JSON") if well else None
+        error = response.get("error") if isinstance(response, dict) else None
+        if isinstance(error, dict):
+            code = error.get("code")
+            is_client = isinstance(code, int) and code in CLIENT_CODES
+            data = f" {json.dumps(error['data'], ensure_ascii=False)}" if error.get("data") is not None else ""
+            detail = f"error {code}: {error.get('message')}{data}"
+            return Reading(Reason.CLIENT_FAULT if is_client else Reason.FAULT, detail)
+        if not well:
+            return None
+        if not isinstance(response, dict) or response.get("jsonrpc") != "2.0" or "result" not in response:
+            return Reading(Reason.BAD_RESPONSE, "the answer is no JSON-RPC 2.0 response with a result")
+        if response.get("id") != message.id:
+            return Reading(Reason.BAD_RESPONSE, "the answer has the id of another request")
+        return Reading()

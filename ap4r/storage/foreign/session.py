@@ -1,0 +1,121 @@
+"""SQLAlchemy's Session, from 2.0 up: of one thread's scoped_session, of Flask-SQLAlchemy, or by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from weakref import WeakKeyDictionary
+
+from sqlalchemy import Connection, event
+from sqlalchemy.exc import UnboundExecutionError
+from sqlalchemy.orm import Session, SessionTransactionOrigin
+
+from ap4r.errors import ConnectionUnfit
+from ap4r.storage.foreign.sqlalchemy import Nested, OnSqlalchemy
+
+
+class SessionConnection(OnSqlalchemy):
+    """A `ForeignConnection` on a SQLAlchemy Session."""
+
+    what = "a SQLAlchemy Session"
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        try:
+            bind = session.get_bind()
+        except UnboundExecutionError as error:
+            raise ConnectionUnfit(
+                self.what, "it has several databases or none; give the Connection of the one that is meant"
+            ) from error
+        self._bind = bind
+        super().__init__(bind.engine, session)
+
+    @property
+    def has_failed(self) -> bool:
+        """Ask SQLAlchemy, and the driver."""
+        session = self._session
+        if not session.is_active:
+            return True
+        if not session.in_transaction():
+            return False
+        driver = self._driver()
+        return driver is not None and driver.has_failed
+
+    @property
+    def is_open(self) -> bool:
+        """Tell whether somebody has said `begin`: on the session, or on the Connection that it is bound to."""
+        session, root = self._session, self._session.get_transaction()
+        if session.in_nested_transaction() or (root and root.origin is not SessionTransactionOrigin.AUTOBEGIN):
+            return True
+        if not isinstance(self._bind, Connection):
+            return False
+        if root is None:
+            return self._bind.in_transaction()
+        # Whether the session will commit what it does there; it does not where the Connection was in a transaction.
+        taken = getattr(root, "_connections", {}).get(self._bind)
+        return self._bind.in_transaction() if taken is None else not taken[2]
+
+    @property
+    def is_within_transaction(self) -> bool:
+        """Ask SQLAlchemy."""
+        return self._session.in_transaction()
+
+    def check(self) -> None:
+        """Refuse what has failed."""
+        if self.has_failed:
+            raise ConnectionUnfit(self.what, "its transaction has failed; call its rollback() first")
+
+    def connection(self) -> Connection:
+        """Give the Connection that the session works on."""
+        return self._session.connection()
+
+    def begin(self) -> None:
+        """Begin, or take over what was begun by itself."""
+        self._open()
+
+    def join(self) -> None:
+        """Begin as the next statement would."""
+        self._open()
+
+    def flush(self) -> None:
+        """Write what the session holds back."""
+        self._session.flush()
+
+    def commit(self) -> None:
+        """Commit."""
+        self._session.commit()
+
+    def rollback(self) -> None:
+        """Roll back."""
+        self._session.rollback()
+
+    def savepoint(self) -> Nested:
+        """Begin a transaction within the open one."""
+        return Nested(self._session.begin_nested())
+
+    def after_commit(self, callback: Callable[[], None]) -> bool:
+        """Hand it to the session's events."""
+        session = self._session
+        if session not in _waiting:
+            event.listen(session, "after_commit", _committed)
+            event.listen(session, "after_rollback", _rolled_back)
+        _waiting.setdefault(session, []).append(callback)
+        return True
+
+
+#: What is to be called, by session. The listeners stay: taking one away while it is called is not allowed.
+_waiting: WeakKeyDictionary[Session, list[Callable[[], None]]] = WeakKeyDictionary()
+
+
+def _committed(session: Session) -> None:
+    # The release of a savepoint comes here too.
+    if session.in_nested_transaction():
+        return
+    callbacks = _waiting.get(session, [])
+    due, callbacks[:] = list(callbacks), []
+    for callback in due:
+        callback()
+
+
+def _rolled_back(session: Session) -> None:
+    if not session.in_nested_transaction():
+        _waiting.get(session, []).clear()

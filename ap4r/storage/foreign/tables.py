@@ -1,0 +1,161 @@
+"""The tables of ap4r in the application's own database: checked once, then written to within its transactions."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Table, func, select, text
+from sqlalchemy.exc import DBAPIError
+
+from ap4r.errors import SchemaMismatch, StoreUnavailable, StoreUnusable
+from ap4r.message import Put
+from ap4r.storage.foreign.connection import ForeignConnection
+from ap4r.storage.foreign.lanes import BorrowedLanes
+from ap4r.storage.sql import spelling
+from ap4r.storage.sql.dispatchers import Dispatchers
+from ap4r.storage.sql.puts import Puts
+from ap4r.storage.sql.rows import id_bytes
+from ap4r.storage.sql.schema import Schema
+from ap4r.storage.sql.transaction import Transaction
+from ap4r.storage.store import StoreRules
+from ap4r.storage.versions import check_version
+
+_USUAL_PREFIX = "ap4r_"
+_IDS_A_QUERY = 500
+_THERE = {
+    "sqlite": "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = :name",
+    "mysql": "SELECT 1 FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = :name",
+    "postgresql": "SELECT 1 WHERE to_regclass(quote_ident(:name)) IS NOT NULL",
+}
+_ENGINES = "SELECT table_name, engine FROM information_schema.tables WHERE table_schema = DATABASE()"
+#: Databases and prefixes whose tables were found right. Only what is right is remembered.
+_known: set[tuple[Hashable, str]] = set()
+
+
+class _Spelling:
+    """The part of a `Database` that statements need, for a connection that nobody opened here."""
+
+    conflicts_at_commit = False
+
+    def __init__(self, name: str, dialect: str) -> None:
+        self.name = name
+        self._dialect = dialect
+        self.clock_sql = {"mysql": spelling.MYSQL_CLOCK, "postgresql": spelling.POSTGRESQL_CLOCK}.get(dialect)
+
+    def now_at(self, connection: Connection) -> int:
+        """Read the database's clock, in microseconds."""
+        if self.clock_sql is None:
+            return spelling.host_clock()
+        return int(connection.execute(text(f"SELECT {self.clock_sql.replace(':', chr(92) + ':')}")).scalar_one())
+
+    def insert_new(self, table: Table) -> Any:
+        """Give an INSERT that leaves an existing row alone and does not fail."""
+        match self._dialect:
+            case "mysql":
+                return spelling.mysql_insert_new(table)
+            case "postgresql":
+                return spelling.postgresql_insert_new(table)
+        return spelling.sqlite_insert_new(table)
+
+    def insert(self, connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Insert rows in the way that every driver knows."""
+        connection.execute(table.insert(), [dict(row) for row in rows])
+
+
+class Tables:
+    """The tables under one prefix, in whichever database a connection leads to."""
+
+    def __init__(self, prefix: str) -> None:
+        self.schema = Schema(prefix)
+        self._puts = Puts(self.schema, StoreRules(table_prefix=prefix))
+        self._dispatchers = Dispatchers(self.schema)
+
+    def check(self, foreign: ForeignConnection) -> None:
+        """Look whether the tables are there and of this version; once for each database.
+
+        Within the transaction that is open. Nothing is written, and a transaction that was well stays so.
+
+        :raises SchemaMismatch: they are missing or of another version; names the command that mends it.
+        :raises StoreUnusable: they are of an engine without transactions.
+        """
+        database = foreign.database
+        if database is not None and (database, self.schema.prefix) in _known:
+            return
+        connection = foreign.connection()
+        try:
+            check_version(_found_version(connection, foreign.dialect, self.schema), foreign.name)
+        except SchemaMismatch as error:
+            prefix = self.schema.prefix
+            setting = "" if prefix == _USUAL_PREFIX else f"AP4R_TABLE_PREFIX={prefix} "
+            raise SchemaMismatch(error.store, error.found, error.expected, setting + error.command) from None
+        if foreign.dialect == "mysql":
+            self._refuse_other_engines(connection, foreign.name)
+        if database is not None:
+            _known.add((database, self.schema.prefix))
+
+    def transaction(self, foreign: ForeignConnection) -> Transaction:
+        """Give what operations on the tables need, within the application's transaction."""
+        name, connection = foreign.name, foreign.connection()
+        database: Any = _Spelling(name, foreign.dialect)
+        return Transaction(name, connection, self.schema, database, BorrowedLanes(self.schema))
+
+    def write(self, foreign: ForeignConnection, put: Put) -> None:
+        """Write a put for the first time, and look whether its rows are there.
+
+        :raises DBAPIError: the driver's; some rows may be written, so roll back to where it began.
+        :raises StoreUnavailable: there are too many lanes, or the rows are not there.
+        """
+        tx = self.transaction(foreign)
+        self._puts.write(tx, [put], first=True)
+        found = self._count(tx, [id_bytes(message.id) for message in put.messages])
+        if found != len(put.messages):
+            raise StoreUnavailable(foreign.name, f"of {len(put.messages)} messages written, {found} are there")
+
+    def bells(self, foreign: ForeignConnection) -> list[str]:
+        """Give the doorbells of the dispatchers that were seen lately."""
+        found: Iterable[Any] = self._dispatchers.bells(self.transaction(foreign))
+        return [bell.decode() if isinstance(bell, bytes) else bell for bell in found]
+
+    def _count(self, tx: Transaction, ids: Sequence[bytes]) -> int:
+        table, found = self.schema.messages, 0
+        for start in range(0, len(ids), _IDS_A_QUERY):
+            some = ids[start : start + _IDS_A_QUERY]
+            statement = select(func.count()).select_from(table).where(table.c.id.in_(some))
+            found += int(tx.connection.execute(statement).scalar_one())
+        return found
+
+    def _refuse_other_engines(self, connection: Connection, name: str) -> None:
+        ours = {*self.schema.metadata.tables}
+        rows = [tuple(_text(value) for value in row) for row in connection.execute(text(_ENGINES))]
+        wrong = sorted(table for table, engine in rows if table in ours and engine.lower() != "innodb")
+        if wrong:
+            raise StoreUnusable(
+                name, f"{', '.join(wrong)}: an engine without transactions; ALTER TABLE … ENGINE=InnoDB"
+            )
+
+
+@functools.cache
+def tables_of(prefix: str) -> Tables:
+    """Give this process's tables of a prefix."""
+    return Tables(prefix)
+
+
+def failure_of(error: DBAPIError, name: str) -> StoreUnavailable:
+    """Say what an error of our own statement means. The driver's is the `__cause__` once it is raised from it."""
+    problem = str(error.orig or error).strip().partition("\n")[0]
+    return StoreUnavailable(name, problem)
+
+
+def _found_version(connection: Connection, dialect: str, schema: Schema) -> str | None:
+    table = schema.version_table
+    if connection.execute(text(_THERE[dialect]), {"name": table}).first() is None:
+        return None
+    quoted = connection.dialect.identifier_preparer.quote(table)
+    version = connection.execute(text(f"SELECT version_num FROM {quoted}")).scalar()
+    return None if version is None else _text(version)
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)

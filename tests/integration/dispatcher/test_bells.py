@@ -1,0 +1,65 @@
+"""The doorbell of a real dispatcher, and what is done without it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import stat
+import time
+
+import pytest
+
+from tests.support import storefile
+from tests.support.probe import wait_until
+
+
+def test_a_path_is_rung(stand, target):
+    """A dispatcher with a UNIX socket is rung there; its group may, and the socket goes with it."""
+    path = stand.processes.folder / "bell"
+    process = stand.dispatcher("--bell", f"unix:{path}")
+    assert stat.S_IMODE(os.stat(path).st_mode) == 0o660
+    stand.send("/warm-up")
+    wait_until(lambda: len(target.requests) == 1, "the first is delivered")
+    began = time.monotonic()
+    for number in range(5):
+        stand.send("/x")
+        wait_until(lambda number=number: len(target.requests) == number + 2, "it is delivered")
+    assert time.monotonic() - began < 4.0, "no bell was heard"
+    process.send(signal.SIGTERM)
+    assert process.wait(20) == 0
+    assert not path.exists()
+
+
+def test_a_path_that_was_left_over_is_taken(stand):
+    """What a killed dispatcher left behind keeps no other from starting; one that lives does."""
+    path = stand.processes.folder / "bell"
+    first = stand.dispatcher("--bell", f"unix:{path}")
+    second = stand.dispatcher("--bell", f"unix:{path}", name="second", wait=False)
+    assert second.wait(20) == 1
+    assert "bell" in second.output
+    first.kill()
+    assert path.exists()
+    stand.dispatcher("--bell", f"unix:{path}", name="third")
+
+
+@pytest.mark.parametrize("bell", ["none", "udp"])
+def test_a_lost_bell_costs_at_most_the_poll(stand, target, bell):
+    """A message whose bell nobody heard is found by the next look, within 5 s."""
+    stand.dispatcher("--bell", "none" if bell == "none" else "udp:0:interface=127.0.0.1")
+    if bell == "udp":
+        storefile.move_bells(stand.store, "udp://127.0.0.1:9")
+    stand.send("/x")
+    stored_at = time.monotonic()
+    wait_until(lambda: target.requests, "it is delivered", timeout_seconds=20)
+    assert target.requests[0].at - stored_at < 7.0
+
+
+def test_doctor_says_that_nobody_hears(stand):
+    """Where no doorbell can be reached the doctor says that latency is the poll."""
+    stand.dispatcher("--bell", "udp:0:interface=127.0.0.1")
+    assert "doorbell" not in stand.processes.ap4r("doctor", AP4R_STORE=stand.url).stdout
+    storefile.move_bells(stand.store, "unix:/nowhere/bell")
+    done = stand.processes.ap4r("doctor", AP4R_STORE=stand.url)
+    assert done.returncode == 1
+    assert "no doorbell can be reached" in done.stdout
+    assert "5 s" in done.stdout

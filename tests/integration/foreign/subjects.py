@@ -1,0 +1,362 @@
+"""The application's connections, of every kind, with one way to use them all as an application would."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import sqlite3
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from sqlalchemy import create_engine, make_url, text
+from sqlalchemy.orm import Session, scoped_session, sessionmaker
+from sqlalchemy.pool import NullPool
+
+_numbers = itertools.count()
+
+
+class Subject:
+    """One connection of an application. `given` is what `transaction()` and `join()` take."""
+
+    given: dict[str, Any]
+
+    def __init__(self, url: str) -> None:
+        self.url = make_url(url)
+        self._scopes = contextlib.ExitStack()
+
+    def run(self, statement: str) -> None:
+        """Execute a statement as the application does."""
+        raise NotImplementedError
+
+    def order(self, number: int) -> None:
+        """Write a row of the application's own."""
+        self.run(f"INSERT INTO orders VALUES ({number})")
+
+    def begin(self) -> None:
+        """Begin a transaction that the application will end."""
+        raise NotImplementedError
+
+    def commit(self) -> None:
+        """End it."""
+        raise NotImplementedError
+
+    def rollback(self) -> None:
+        """End it the other way."""
+        raise NotImplementedError
+
+    @contextlib.contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """Make a transaction within the open one, as the application does; undone by an exception."""
+        self.run("SAVEPOINT theirs")
+        try:
+            yield
+        except BaseException:
+            self.run("ROLLBACK TO SAVEPOINT theirs")
+            raise
+        finally:
+            self.run("RELEASE SAVEPOINT theirs")
+
+    def close(self) -> None:
+        """Close it."""
+        raise NotImplementedError
+
+
+class Dbapi(Subject):
+    """A driver's connection."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.raw = self.connect()
+        self.given = {"conn": self.raw}
+
+    def connect(self) -> Any:
+        """Connect."""
+        raise NotImplementedError
+
+    def run(self, statement: str) -> None:
+        """Execute."""
+        cursor = self.raw.cursor()
+        cursor.execute(statement)
+        cursor.close()
+
+    def begin(self) -> None:
+        """Begin with the first statement."""
+        self.run("BEGIN")
+
+    def commit(self) -> None:
+        """Commit."""
+        self.raw.commit()
+
+    def rollback(self) -> None:
+        """Roll back."""
+        self.raw.rollback()
+
+    def close(self) -> None:
+        """Close."""
+        self.raw.close()
+
+
+class Sqlite3(Dbapi):
+    """As sqlite3 is by default, but with rows of another class."""
+
+    def connect(self) -> Any:
+        """Connect."""
+        connection = sqlite3.connect(self.url.database, timeout=2)
+        connection.row_factory = sqlite3.Row
+        return connection
+
+
+class Sqlite3Autocommit(Dbapi):
+    """With isolation_level=None."""
+
+    def connect(self) -> Any:
+        """Connect."""
+        return sqlite3.connect(self.url.database, timeout=2, isolation_level=None)
+
+
+class Psycopg(Dbapi):
+    """As psycopg is by default, but with rows of another class."""
+
+    def connect(self) -> Any:
+        """Connect."""
+        psycopg = pytest.importorskip("psycopg")
+        return psycopg.connect(_libpq(self.url), row_factory=psycopg.rows.dict_row)
+
+    def begin(self) -> None:
+        """Begin with the first statement."""
+        self.run("SELECT 1")
+
+
+class PsycopgAutocommit(Dbapi):
+    """With autocommit."""
+
+    def connect(self) -> Any:
+        """Connect."""
+        psycopg = pytest.importorskip("psycopg")
+        return psycopg.connect(_libpq(self.url), autocommit=True)
+
+
+class PyMySQL(Dbapi):
+    """As PyMySQL is by default, but with rows of another class."""
+
+    autocommit = False
+
+    def connect(self) -> Any:
+        """Connect."""
+        import pymysql
+
+        return pymysql.connect(
+            **_mysql(self.url), autocommit=self.autocommit, cursorclass=pymysql.cursors.DictCursor, charset="utf8mb4"
+        )
+
+
+class PyMySQLAutocommit(PyMySQL):
+    """With autocommit."""
+
+    autocommit = True
+
+
+class MySQLdb(Dbapi):
+    """As mysqlclient is by default, but with rows of another class."""
+
+    autocommit = False
+
+    def connect(self) -> Any:
+        """Connect."""
+        module = pytest.importorskip("MySQLdb", reason="mysqlclient is not installed", exc_type=ImportError)
+        from MySQLdb.cursors import DictCursor
+
+        connection = module.connect(**_mysql(self.url), cursorclass=DictCursor, charset="utf8mb4")
+        connection.autocommit(self.autocommit)
+        return connection
+
+
+class MySQLdbAutocommit(MySQLdb):
+    """With autocommit."""
+
+    autocommit = True
+
+
+class CoreConnection(Subject):
+    """A SQLAlchemy Connection."""
+
+    def __init__(self, url: str, **options: Any) -> None:
+        super().__init__(url)
+        self.engine = create_engine(url, poolclass=NullPool, **options)
+        self.connection = self.engine.connect()
+        self.given = {"conn": self.connection}
+
+    def run(self, statement: str) -> None:
+        """Execute."""
+        self.connection.execute(text(statement))
+
+    def begin(self) -> None:
+        """Begin, and hold the transaction."""
+        self.transaction = self.connection.begin()
+
+    def commit(self) -> None:
+        """Commit what was begun, by whomever."""
+        self.connection.commit()
+
+    def rollback(self) -> None:
+        """Roll back."""
+        self.connection.rollback()
+
+    @contextlib.contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """As SQLAlchemy does."""
+        with self.connection.begin_nested():
+            yield
+
+    def close(self) -> None:
+        """Close."""
+        self.connection.close()
+
+
+class SaSession(Subject):
+    """A SQLAlchemy Session."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.engine = create_engine(url, poolclass=NullPool)
+        self.session: Any = Session(self.engine)
+        self.given = {"conn": self.session}
+
+    def run(self, statement: str) -> None:
+        """Execute."""
+        self.session.execute(text(statement))
+
+    def begin(self) -> None:
+        """Begin explicitly."""
+        self.session.begin()
+
+    def commit(self) -> None:
+        """Commit."""
+        self.session.commit()
+
+    def rollback(self) -> None:
+        """Roll back."""
+        self.session.rollback()
+
+    @contextlib.contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """As SQLAlchemy does."""
+        with self.session.begin_nested():
+            yield
+
+    def close(self) -> None:
+        """Close."""
+        self.session.close()
+
+
+class ScopedSession(SaSession):
+    """A scoped_session."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self.session = scoped_session(sessionmaker(self.engine))
+        self.given = {"conn": self.session}
+
+    def close(self) -> None:
+        """Close."""
+        self.session.remove()
+
+
+class Django(Subject):
+    """An alias of Django's."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        pytest.importorskip("django", reason="Django is not installed")
+        import django
+        from django.conf import settings
+
+        if not settings.configured:
+            settings.configure(DEBUG=False, ALLOWED_HOSTS=["*"], ROOT_URLCONF=__name__, SECRET_KEY="of a test")
+            django.setup()
+        from django.db import connections, transaction
+
+        self.alias = f"test{next(_numbers)}"
+        connections.databases[self.alias] = connections.configure_settings(
+            {"default": {"ENGINE": "django.db.backends.dummy"}, self.alias: self._settings()}
+        )[self.alias]
+        self.wrapper = connections[self.alias]
+        self.transaction = transaction
+        self.given = {"using": self.alias}
+
+    def _settings(self) -> dict[str, Any]:
+        if self.url.get_backend_name() == "sqlite":
+            return {"ENGINE": "django.db.backends.sqlite3", "NAME": self.url.database, "OPTIONS": {"timeout": 2}}
+        engine = "mysql" if self.url.get_backend_name() == "mysql" else "postgresql"
+        if engine == "mysql":
+            pytest.importorskip("MySQLdb", reason="mysqlclient is not installed", exc_type=ImportError)
+        return {
+            "ENGINE": f"django.db.backends.{engine}",
+            "NAME": self.url.database,
+            "USER": self.url.username,
+            "PASSWORD": self.url.password,
+            "HOST": self.url.host,
+            "PORT": str(self.url.port),
+        }
+
+    def run(self, statement: str) -> None:
+        """Execute."""
+        with self.wrapper.cursor() as cursor:
+            cursor.execute(statement)
+
+    def begin(self) -> None:
+        """Enter an atomic block."""
+        self.atomic = self.transaction.atomic(self.alias)
+        self.atomic.__enter__()
+
+    def commit(self) -> None:
+        """Leave it."""
+        self.atomic.__exit__(None, None, None)
+
+    def rollback(self) -> None:
+        """Leave it with an exception."""
+        self.atomic.__exit__(KeyError, KeyError(), None)
+
+    @contextlib.contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """As Django does."""
+        with self.transaction.atomic(self.alias):
+            yield
+
+    def close(self) -> None:
+        """Close."""
+        self.wrapper.close()
+
+
+#: By name: the database, and what opens a connection to it.
+SUBJECTS: dict[str, tuple[str, Callable[[str], Subject]]] = {
+    "sqlite3": ("sqlite", Sqlite3),
+    "sqlite3-autocommit": ("sqlite", Sqlite3Autocommit),
+    "psycopg": ("postgresql", Psycopg),
+    "psycopg-autocommit": ("postgresql", PsycopgAutocommit),
+    "pymysql": ("mariadb", PyMySQL),
+    "pymysql-autocommit": ("mariadb", PyMySQLAutocommit),
+    "mysqlclient": ("mariadb", MySQLdb),
+    "mysqlclient-autocommit": ("mariadb", MySQLdbAutocommit),
+    "scoped-sqlite": ("sqlite", ScopedSession),
+}
+for _database in ("sqlite", "mariadb", "postgresql"):
+    SUBJECTS[f"session-{_database}"] = (_database, SaSession)
+    SUBJECTS[f"connection-{_database}"] = (_database, CoreConnection)
+    SUBJECTS[f"django-{_database}"] = (_database, Django)
+AUTOCOMMIT = [name for name in SUBJECTS if name.endswith("-autocommit")]
+
+
+def _libpq(url: Any) -> str:
+    return f"host={url.host} port={url.port} user={url.username} password={url.password} dbname={url.database}"
+
+
+def _mysql(url: Any) -> dict[str, Any]:
+    return {
+        "host": url.host,
+        "port": url.port,
+        "user": url.username,
+        "password": url.password,
+        "database": url.database,
+    }

@@ -1,0 +1,243 @@
+"""Receiving once: a redelivered message has no second effect, whatever the database and the connection."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+from sqlalchemy import text
+
+import ap4r
+from ap4r.errors import ConfigError, NotADelivery
+from ap4r.settings import Settings
+from ap4r.storage.open import open_store
+from tests.integration.inbox.till import Receiver, call, delivery
+from tests.support.signed import environ_of, secret_text
+
+DAY = 86_400.0
+ONCE = ["/async/*"]
+
+
+class TestRepeats:
+    def test_a_repeat_has_no_second_effect(self, till):
+        """The first call has the effect; each repeat runs the block and is told that it is none."""
+        receiver = Receiver(till)
+        assert [receiver.receive(delivery())[2] for _ in range(3)] == [b"first", b"again", b"again"]
+        assert (till.effects, till.records) == ([1], 1)
+
+    def test_listed_paths_are_answered_before_the_application(self, till):
+        """A repeat to a path in `once` is answered 204 and the application is not run."""
+        receiver = Receiver(till, once=ONCE)
+        assert receiver.receive(delivery())[::2] == (200, b"first")
+        assert receiver.receive(delivery()) == (204, {}, b"")
+        assert (receiver.calls, till.effects) == (1, [1])
+
+    def test_the_stored_answer(self, till):
+        """A repeat gets the answer that the first call stored: status, headers and body."""
+        receiver = Receiver(till, once=ONCE)
+        receiver.within = lambda handle, conn, one: one.answer(201, b"\x00made\xff", {"X-Made": "yes"})
+        assert receiver.receive(delivery())[::2] == (200, b"first")
+        for _ in range(2):
+            status, headers, body = receiver.receive(delivery())
+            assert (status, headers["x-made"], body) == (201, "yes", b"\x00made\xff")
+            assert headers["content-length"] == "6"
+        assert (receiver.calls, till.effects) == (1, [1])
+
+    def test_other_messages(self, till):
+        """Another id, path or sender is another message; with one of a Standard Webhooks sender too."""
+        receiver = Receiver(till, once=ONCE, senders={"stripe": [secret_text(2)]})
+        other_path = "http://10.0.0.5:8000/async/refund"
+        for request in [delivery(1), delivery(2), delivery(1, url=other_path), delivery(1, party=2)]:
+            assert receiver.receive(request)[0] == 200
+            assert receiver.receive(request)[0] == 204
+        assert (till.effects, till.records) == ([1] * 4, 4)
+
+    @pytest.mark.parametrize("once", [[], ONCE], ids=["in the block", "before the application"])
+    def test_the_same_id_with_another_body(self, till, once):
+        """An id that was used for another content is refused, and nothing of it is done."""
+        receiver = Receiver(till, once=once)
+        receiver.receive(delivery())
+        status, headers, _ = receiver.receive(delivery(body=b"id=13"))
+        assert (status, headers["ap4r-retry"]) == (422, "no")
+        assert receiver.receive(delivery())[0] in (200, 204)
+        assert till.effects == [1]
+
+
+class TestFailures:
+    def test_rolled_back_is_a_first_again(self, till):
+        """When the block raises, neither effect nor record is there, and the repeat has the effect."""
+        receiver = Receiver(till, once=ONCE)
+
+        def fail(handle, conn, one):
+            one.answer(201, b"never")
+            raise ZeroDivisionError
+
+        receiver.within = fail
+        assert receiver.receive(delivery())[0] == 500
+        assert (till.effects, till.records) == ([], 0)
+        receiver.within = lambda handle, conn, one: None
+        assert receiver.receive(delivery())[::2] == (200, b"first")
+        assert till.effects == [1]
+
+    def test_a_failure_after_the_commit_is_no_second_effect(self, till):
+        """When the response fails behind the block the record stands: the repeat is answered, not run."""
+        receiver = Receiver(till, once=ONCE)
+
+        def fail():
+            raise ZeroDivisionError
+
+        receiver.after = fail
+        assert receiver.receive(delivery())[0] == 500
+        assert receiver.receive(delivery())[0] == 204
+        assert till.effects == [1]
+
+    def test_messages_in_the_block_are_of_its_transaction(self, till):
+        """Receive, do and send on: a message said in the block is stored with the record, or not at all."""
+        receiver = Receiver(till, once=ONCE)
+
+        def say(handle, conn, one):
+            handle.async_to("/next", {"id": 1})
+            with handle.transaction(conn):
+                handle.async_to("/next", {"id": 2})
+
+        def say_and_fail(handle, conn, one):
+            say(handle, conn, one)
+            raise ZeroDivisionError
+
+        receiver.within = say_and_fail
+        assert receiver.receive(delivery())[0] == 500
+        assert till.messages == 0
+        receiver.within = say
+
+        def fail():
+            raise ZeroDivisionError
+
+        receiver.after = fail  # the response fails, and the messages stand all the same
+        assert receiver.receive(delivery())[0] == 500
+        assert receiver.receive(delivery())[0] == 204
+        assert (till.messages, till.effects) == (2, [1])
+
+    def test_within_a_transaction_of_the_application(self, till):
+        """Inside a transaction that somebody else ends the record follows that one."""
+        for ends, effects in (("rollback", []), ("commit", [1])):
+            receiver = Receiver(till)
+            conn = till.open()
+            if till.kind == "psycopg autocommit":
+                conn.execute("BEGIN")
+
+            def application(environ, start_response, conn=conn, ends=ends):
+                handle = environ["ap4r"]
+                with handle.transaction(conn), handle.once(conn) as one:
+                    till.effect(conn)
+                    assert one.first
+                    if ends == "rollback":
+                        raise ZeroDivisionError
+                start_response("200 OK", [])
+                return [b""]
+
+            receiver.application._app = application
+            assert receiver.receive(delivery())[0] == (200 if ends == "commit" else 500)
+            if till.kind == "psycopg autocommit":
+                conn.execute(ends)
+            conn.close()
+            assert (till.effects, till.records) == (effects, len(effects))
+
+
+class TestInProgress:
+    def test_a_call_that_still_runs_is_told_409(self, till):
+        """While one call is in its block, another is answered 409, marked and with Retry-After, in bounded time."""
+        receiver, inside, go_on = Receiver(till, once=ONCE), threading.Event(), threading.Event()
+        receiver.within = lambda handle, conn, one: (inside.set(), go_on.wait(20))
+        said = []
+        first = threading.Thread(target=lambda: said.append(receiver.receive(delivery())))
+        first.start()
+        assert inside.wait(20)
+        begun_at = time.monotonic()
+        status, headers, _ = receiver.receive(delivery())
+        waited_seconds = time.monotonic() - begun_at
+        go_on.set()
+        first.join()
+        assert (status, headers["ap4r-busy"]) == (409, "1")
+        assert int(headers["retry-after"]) >= 1
+        assert waited_seconds < 4.0
+        assert said[0][::2] == (200, b"first")
+        assert receiver.receive(delivery())[0] == 204
+        assert till.effects == [1]
+
+    def test_many_at_once_have_one_effect(self, till):
+        """Of many calls of one message at the same moment, one has the effect; the others are told 204 or 409."""
+        receiver = Receiver(till, once=ONCE)
+        for number in range(3):
+            barrier, said = threading.Barrier(8), []
+
+            def receive(number=number, barrier=barrier, said=said):
+                barrier.wait()
+                status, _, body = receiver.receive(delivery(number))
+                said.append((status, body if status == 200 else b""))
+
+            crowd = [threading.Thread(target=receive) for _ in range(8)]
+            for one in crowd:
+                one.start()
+            for one in crowd:
+                one.join()
+            assert said.count((200, b"first")) == 1
+            assert {status for status, _ in said} <= {200, 204, 409}, said
+        assert till.effects == [1, 1, 1]
+
+
+class TestForgetting:
+    def test_a_record_lives_until_no_repeat_can_come(self, plain):
+        """Ap4r-Expires and an hour decide: the store's pruning forgets the record then, and not before."""
+        receiver = Receiver(plain)
+        receiver.receive(delivery())
+        with plain.engine.connect() as connection:
+            expires_at = connection.execute(text("SELECT expires_at FROM ap4r_inbox")).scalar_one() / 1e6
+        assert 3 * DAY + 3_000 < expires_at - time.time() < 3 * DAY + 3_700
+        store = open_store(plain.url, Settings(store=plain.url))
+        try:
+            store.prune(now=expires_at - 1)
+            assert plain.records == 1
+            store.prune(now=expires_at + 1)
+            assert plain.records == 0
+        finally:
+            store.close()
+
+    def test_the_receiving_side_prunes_too(self, plain, monkeypatch):
+        """Where no dispatcher prunes the database, a commit now and then is followed by forgetting what is over."""
+        from ap4r.outbox import once
+
+        monkeypatch.setattr(once, "_tidying", once._Tidying())
+        with plain.engine.begin() as connection:
+            for number in range(3):
+                connection.execute(
+                    text("INSERT INTO ap4r_inbox (id, content, recorded_at, expires_at) VALUES (:id, :id, 0, 1)"),
+                    {"id": bytes([number]) * 32},
+                )
+        receiver = Receiver(plain)
+        receiver.receive(delivery())
+        assert (plain.records, plain.effects) == (1, [1])
+
+
+class TestKeys:
+    def test_a_request_that_is_no_delivery_is_refused(self, plain):
+        """Whoever is not verified can neither suppress a message nor have one recorded, whatever id he sends."""
+        receiver = Receiver(plain)
+        forged = environ_of(delivery(party=9))
+        with pytest.raises(NotADelivery, match="ap4r init"):
+            call(receiver.application, forged)
+        assert (plain.effects, plain.records) == ([], 0)
+
+    def test_an_application_may_name_a_request_itself(self, plain):
+        """With a key of its own `once` works for any request, and never meets a delivery's record."""
+        with ap4r.session(plain.url, bell="none") as handle:
+            for expected in (True, False):
+                conn = plain.open()
+                with handle.once(conn, key="order-12", body=b"a") as one:
+                    assert one.first is expected
+                conn.close()
+
+    def test_listed_paths_need_a_secret(self, plain):
+        """`once` paths without any secret are refused at the start, naming the command that makes one."""
+        with pytest.raises(ConfigError, match="ap4r init"):
+            Receiver(plain, once=ONCE, secrets=None)

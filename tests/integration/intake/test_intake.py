@@ -1,0 +1,263 @@
+"""The intake of a real dispatcher, asked by curl's like: what is taken is delivered once, the rest is told why not."""
+
+from __future__ import annotations
+
+import base64
+import http.client
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.support import storefile
+from tests.support.probe import wait_until
+from tests.support.processes import HOST, free_port, program
+
+LATER = {"delay_seconds": 3600}
+TOKEN = "a-token-of-sixteen-characters"
+
+
+def calls(target):
+    """Give what was called: method, path and body."""
+    return sorted((request.method, request.path, request.body) for request in target.requests)
+
+
+class TestPuts:
+    def test_one_message_is_delivered(self, taker, target):
+        """A message that was answered with 202 and its id is called."""
+        status, answer = taker.put({"target": "/search", "params": {"q": "a b"}})
+        wait_until(lambda: target.requests, "the message is delivered")
+        [request] = target.requests
+        assert (status, request.id, request.body) == (202, answer["id"], b"q=a+b")
+
+    def test_many_messages_are_delivered(self, taker, target):
+        """An array is answered with the ids in their order."""
+        status, answer = taker.put([{"target": "/x", "text": str(number)} for number in range(20)])
+        wait_until(lambda: len(target.requests) == 20, "all are delivered")
+        by_id = {request.id: request.body for request in target.requests}
+        assert status == 202
+        assert [by_id[each] for each in answer["ids"]] == [str(number).encode() for number in range(20)]
+
+    def test_all_or_nothing(self, taker, stand):
+        """One message that means nothing keeps the others out too."""
+        status, answer = taker.put([{"target": "/x", **LATER}, {"target": "x"}])
+        assert (status, answer["where"]) == (422, "[1].target")
+        assert storefile.count(stand.store, "scheduled") == 0
+
+    def test_ap4rs_own_way(self, taker, stand, target):
+        """A raw body with the header X-AP4R is called as it came, and the answer is the id and nothing else."""
+        options = f"dispatch_mode=HTTP, target_method=PUT, target_url={stand.door}/async_shop/execute/?a=1"
+        status, answer = taker.post("/queues/queue.test", b"hoge\0", X_AP4R=options, Content_Type="text/x-own")
+        wait_until(lambda: target.requests, "the message is delivered")
+        [request] = target.requests
+        assert (status, request.id, request.method, request.body) == (200, answer, "PUT", b"hoge\0")
+        assert request.headers["content-type"] == "text/x-own"
+        assert request.headers["ap4r-queue"] == "queue.test"
+
+    def test_a_repeat_changes_nothing(self, taker, target):
+        """The same id again is answered alike and delivered once, at once and after the delivery."""
+        one = {"id": str(uuid.uuid4()), "target": "/x", "text": "a"}
+        assert [taker.put(one) for _ in range(3)] == [(202, {"id": one["id"]})] * 3
+        wait_until(lambda: target.requests, "the message is delivered")
+        assert taker.put(one) == (202, {"id": one["id"]})
+        options = "dispatch_mode=HTTP, target_url=/y"
+        answers = {taker.post("/queues/q", b"b", X_AP4R=options, Idempotency_Key="order 7") for _ in range(3)}
+        assert len(answers) == 1
+        wait_until(lambda: len(target.requests) >= 2, "both are delivered")
+        assert [body for _, _, body in calls(target)] == [b"a", b"b"]
+
+    def test_the_same_id_with_other_content_is_refused(self, taker, stand):
+        """The first one counts, and the second is told so."""
+        one = {"id": str(uuid.uuid4()), "target": "/x", "text": "a", **LATER}
+        assert taker.put(one)[0] == 202
+        status, answer = taker.put({**one, "text": "b"})
+        assert (status, answer["error"], answer["where"]) == (422, "id_used_before", "id")
+        assert storefile.count(stand.store, "scheduled") == 1
+
+    def test_many_at_once(self, taker, stand):
+        """Puts of many connections are each stored once."""
+        with ThreadPoolExecutor(16) as threads:
+            answers = list(
+                threads.map(lambda number: taker.put({"target": "/x", "text": str(number), **LATER}), range(200))
+            )
+        assert {status for status, _ in answers} == {202}
+        assert len({answer["id"] for _, answer in answers}) == 200 == storefile.count(stand.store, "scheduled")
+
+    def test_what_was_answered_survives_a_kill(self, taker, stand):
+        """A dispatcher that is killed right after its answers has kept what it said it has."""
+        answered = []
+        for _ in range(20):
+            answered.append(taker.put({"target": "/x", **LATER})[0])
+        taker.process.kill()
+        assert answered == [202] * 20
+        assert storefile.count(stand.store, "scheduled") == 20
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        ("path", "headers", "status"),
+        [
+            ("/messages", {"Content_Type": "text/plain"}, 415),
+            ("/messages", {"Content_Type": "application/x-www-form-urlencoded"}, 415),
+            ("/messages", {}, 415),
+            ("/messages", {"Content_Type": "application/json", "Origin": "http://localhost:3000"}, 403),
+            ("/messages", {"Content_Type": "application/json", "Host": "evil.example"}, 403),
+            ("/queues/q", {"Content_Type": "text/plain"}, 415),
+            ("/queues/q", {"X_AP4R": "target_url=/x", "Origin": "null"}, 403),
+            ("/queues/q", {"X_AP4R": "target_url=/x", "Host": "evil.example:7438"}, 403),
+            ("/queues/q", {"X_AP4R": "target_url=x"}, 422),
+            ("/queues/", {"X_AP4R": "target_url=/x"}, 404),
+            ("/messages/more", {"Content_Type": "application/json"}, 404),
+            ("/nowhere", {}, 404),
+        ],
+    )
+    def test_each_is_told_in_json(self, taker, path, headers, status):
+        """Whatever is refused is told as JSON, with what to do."""
+        given, answer = taker.post(path, b'{"target": "/x"}', **headers)
+        assert given == status
+        assert answer["message"] and answer["advice"]
+
+    def test_sizes(self, taker):
+        """A request that says that it is too large is refused before it is read, a chunked one while it is."""
+        status, answer = taker.post("/messages", b"x" * (26 * 2**20), Content_Type="application/json")
+        assert (status, answer["error"]) == (413, "too_large")
+        connection = http.client.HTTPConnection(HOST, taker.port, timeout=20)
+        parts = (b"x" * 2**20 for _ in range(30))
+        headers = {"Content-Type": "application/json"}
+        connection.request("POST", "/messages", parts, headers, encode_chunked=True)
+        answer = connection.getresponse()
+        assert (answer.status, bool(answer.read())) == (413, True)
+        connection.close()
+
+    def test_the_largest_request_is_taken(self, taker, stand):
+        """16 MiB of messages come in, in base64."""
+        body = base64.b64encode(os.urandom(2**20 - 100)).decode()
+        assert taker.put([{"target": "/x", "base64": body, **LATER} for _ in range(15)])[0] == 202
+        assert storefile.count(stand.store, "scheduled") == 15
+
+    def test_the_dispatcher_itself_is_no_target(self, taker):
+        """A message to the intake would go round in circles."""
+        for name in ("127.0.0.1", "localhost", "[::1]"):
+            status, answer = taker.put({"target": f"http://{name}:{taker.port}/messages"})
+            assert (status, answer["where"]) == (422, "target")
+
+    def test_rates(self, start_taker):
+        """More than intake_rate is told when to come again."""
+        taker = start_taker(AP4R_INTAKE_RATE="2")
+        answers = [taker.put({"target": "/x", **LATER}) for _ in range(4)]
+        assert [status for status, _ in answers][:2] == [202, 202]
+        assert 429 in [status for status, _ in answers]
+
+    def test_a_slow_request_is_ended(self, start_taker):
+        """A body that trickles in is answered with 408 and its connection is closed."""
+        taker = start_taker(AP4R_INTAKE_BODY_SECONDS="0.5")
+        with socket.create_connection((HOST, taker.port), timeout=10) as slow:
+            slow.sendall(b"POST /messages HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{")
+            read = b""
+            while part := slow.recv(4096):
+                read += part
+        assert read.startswith(b"HTTP/1.1 408 ")
+        assert taker.put({"target": "/x", **LATER})[0] == 202
+
+    def test_tokens(self, start_taker, stand, monkeypatch):
+        """With tokens one of them must be shown; they are read again at SIGHUP."""
+        file = stand.processes.folder / "token"
+        file.write_text(f"{TOKEN}\nthe-second-of-the-two-tokens\n")
+        taker = start_taker(AP4R_INTAKE_TOKEN=f"file:{file}")
+        one = {"target": "/x", **LATER}
+        assert taker.put(one)[0] == 401
+        assert taker.put(one, Authorization="Bearer wrong-wrong-wrong-wrong")[0] == 401
+        assert taker.put(one, Authorization=f"Bearer {TOKEN}")[0] == 202
+        assert taker.put(one, Authorization="Bearer the-second-of-the-two-tokens")[0] == 202
+        assert TOKEN not in taker.process.output
+        file.write_text("the-second-of-the-two-tokens")
+        taker.process.send(signal.SIGHUP)
+        wait_until(lambda: taker.put(one, Authorization=f"Bearer {TOKEN}")[0] == 401, "the old token is no good")
+        assert taker.put(one, Authorization="Bearer the-second-of-the-two-tokens")[0] == 202
+
+    def test_others_are_not_let_in_without_a_token(self, processes):
+        """Where others can come the start is refused, naming the setting; without an intake it is not."""
+        port = free_port()
+        process = processes.twistd_ap4r("--listen", f"tcp:{port}")
+        assert process.wait(20) == 1
+        assert "intake_token" in process.output
+        process = processes.twistd_ap4r("--listen", f"tcp:{port}", AP4R_INTAKE="false", name="closed")
+        processes.wait_until_listening(process, port)
+
+    def test_a_store_that_is_away_is_told(self, start_taker, stand):
+        """Without a store the answer is 503 with a time to come again, and nothing was stored."""
+        taker = start_taker(AP4R_STORE_DEADLINE_SECONDS="1")
+        assert taker.put({"target": "/x", **LATER})[0] == 202
+        with storefile.locked(stand.store):
+            status, answer = taker.put({"target": "/x", **LATER})
+        assert (status, answer["outcome_unknown"]) == (503, False)
+        assert storefile.count(stand.store, "scheduled") == 1
+
+
+def test_a_unix_socket(stand):
+    """The intake listens on a UNIX socket that only its group may use."""
+    path = stand.processes.folder / "s"
+    process = stand.processes.twistd_ap4r("--store", stand.url, "--listen", f"unix:{path}")
+    process.wait_for_output(f"intake at http+unix://{path}")
+    assert path.stat().st_mode & 0o777 == 0o660
+    command = ["curl", "-sS", "--unix-socket", str(path), "http://localhost/messages", "--json", '{"target": "/x"}']
+    if shutil.which("curl") is None:
+        pytest.skip("curl is not installed")
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
+    assert set(json.loads(done.stdout)) == {"id"}
+
+
+def test_the_health_page_needs_no_name(taker):
+    """/healthz answers whoever asks, whatever it calls us: it tells nothing that changes anything."""
+    connection = http.client.HTTPConnection(HOST, taker.port, timeout=20)
+    try:
+        connection.request("GET", "/healthz", headers={"Host": "10.0.0.7:7438"})
+        answer = connection.getresponse()
+        assert "stores" in json.loads(answer.read()), answer.status
+    finally:
+        connection.close()
+
+
+def test_a_stop_answers_what_was_taken(taker, stand):
+    """At SIGTERM every put that is answered with success is stored, and later ones are told to go elsewhere."""
+    statuses = []
+
+    def put(_):
+        try:
+            statuses.append(taker.put({"target": "/x", **LATER})[0])
+        except (OSError, http.client.HTTPException):
+            statuses.append(0)
+
+    with ThreadPoolExecutor(8) as threads:
+        futures = [threads.submit(put, number) for number in range(100)]
+        time.sleep(0.05)
+        taker.process.send(signal.SIGTERM)
+        for future in futures:
+            future.result()
+    assert taker.process.wait(20) == 0
+    assert set(statuses) <= {202, 503, 0}
+    assert storefile.count(stand.store, "scheduled") >= statuses.count(202)
+
+
+@pytest.mark.timeout(120)
+def test_schemathesis_finds_nothing(start_taker, stand):
+    """What the OpenAPI document says is true of the intake, tried with generated requests, good and bad."""
+    taker = start_taker(AP4R_INTAKE_RATE="1000000")
+    # Its own list of what refuses bad data has no 413, which is what too many messages are answered with.
+    config = stand.processes.folder / "schemathesis.toml"
+    config.write_text("[checks.negative_data_rejection]\nexpected-statuses = [400, 404, 405, 413, 415, 422]\n")
+    done = stand.processes.run(
+        program("schemathesis"), "--config-file", str(config), "run", f"{taker.url}/openapi.json",
+        "--max-examples", "15",
+        "--phases", "examples,coverage,fuzzing", "--exclude-checks", "positive_data_acceptance", "--no-color",
+        "--suppress-health-check", "all", "--generation-database", "none", "--request-timeout", "20",
+        timeout_seconds=100,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]

@@ -1,0 +1,63 @@
+"""The bank's ledger in a process that dies right behind its commit, before anybody has its answer.
+
+It dies when it has booked what each of the first `LEDGER_DEATHS` messages asks for. `forgetful` takes what the inbox
+does out of it: then a test of the bank must fail.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ap4r.middleware import once as repeats
+from ap4r.outbox.handle import Handle
+from ap4r.outbox.once import Receipt
+
+Application = Callable[..., Iterable[bytes]]
+
+
+def remembering() -> Application:
+    """Give the ledger as it is."""
+    return _frail()
+
+
+def forgetful() -> Application:
+    """Give a ledger to which every delivery is the first."""
+
+    @contextmanager
+    def once(handle: Handle, conn: object = None, *, using: str | None = None) -> Iterator[Receipt]:
+        with handle.transaction(conn, using=using):
+            yield Receipt(True, None)
+
+    Handle.once = once  # type: ignore[assignment,method-assign]
+    repeats.Repeats.answer = lambda *_: None  # type: ignore[method-assign]
+    return _frail()
+
+
+def _frail() -> Application:
+    import ledger
+
+    deaths, most = Path("deaths"), int(os.environ["LEDGER_DEATHS"])
+    deaths.mkdir(exist_ok=True)
+
+    def application(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        status = ""
+
+        def start(told: str, *arguments: Any) -> Any:
+            nonlocal status
+            status = told
+            return start_response(told, *arguments)
+
+        answer = list(ledger.application(environ, start))
+        if status.startswith("201") and len(os.listdir(deaths)) < most:
+            place = deaths / environ["HTTP_AP4R_MESSAGE_ID"]
+            if not place.exists():
+                place.touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+        return answer
+
+    return application

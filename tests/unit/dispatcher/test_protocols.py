@@ -1,0 +1,172 @@
+"""The dispatcher and the protocols: faults, WSDLs that come or don't, and nobody else held up by them."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from ap4r.dispatcher.descriptions import KEPT_SECONDS
+from ap4r.events import TargetHeld
+from ap4r.message import Delivery
+from ap4r.outbox.describe import describe_message
+from ap4r.outcome import Reason
+from ap4r.settings import Settings
+from tests.unit.dispatcher.world import World, http
+
+FAULT = (
+    b"<methodResponse><fault><value><struct><member><name>faultCode</name><value><int>%d</int></value></member>"
+    b"<member><name>faultString</name><value>no</value></member></struct></value></fault></methodResponse>"
+)
+ENVELOPE = "http://schemas.xmlsoap.org/soap/envelope/"
+DONE = f'<s:Envelope xmlns:s="{ENVELOPE}"><s:Body/></s:Envelope>'.encode()
+WSDL = """<w:definitions xmlns:w="http://schemas.xmlsoap.org/wsdl/" xmlns:s="http://schemas.xmlsoap.org/wsdl/soap/"
+ xmlns:x="http://www.w3.org/2001/XMLSchema" xmlns:t="urn:t" targetNamespace="urn:t">
+ <w:types><x:schema targetNamespace="urn:t" elementFormDefault="qualified">{more}
+  <x:element name="Go"><x:complexType><x:sequence><x:element name="id" type="x:int"/></x:sequence></x:complexType>
+  </x:element></x:schema></w:types>
+ <w:message name="In"><w:part name="parameters" element="t:Go"/></w:message>
+ <w:portType name="P"><w:operation name="Go"><w:input message="t:In"/></w:operation></w:portType>
+ <w:binding name="B" type="t:P"><s:binding transport="http://schemas.xmlsoap.org/soap/http"/>
+  <w:operation name="Go"><s:operation soapAction="urn:go"/><w:input><s:body use="literal"/></w:input></w:operation>
+ </w:binding>
+ <w:service name="S"><w:port name="P" binding="t:B"><s:address location="http://elsewhere/"/></w:port></w:service>
+</w:definitions>"""
+
+
+def message(path="/call", params=None, **options):
+    """Describe a message; its options are the protocol's."""
+    own = {name: options.pop(name) for name in ("protocol", "action", "delivery") if name in options}
+    return describe_message(path, params, **own, options=options, limits=Settings())
+
+
+def soap(path="/call", params=None, wsdl="/wsdl", **options):
+    """Describe a message that waits for a WSDL."""
+    return message(path, {"id": 5} if params is None else params, protocol="soap", action="Go", wsdl=wsdl, **options)
+
+
+def world() -> World:
+    """A world whose application serves a WSDL and is called by SOAP."""
+    made = World(
+        dataclasses.replace(Settings(bell="none", listen="none"), max_deliveries=3, max_deliveries_client_error=2)
+    )
+    made.targets.scripts["/wsdl"] = http(200, WSDL.format(more="").encode())
+    made.targets.scripts["/call"] = http(200, DONE)
+    return made.start()
+
+
+def test_a_fault_is_a_failure_though_its_status_is_200():
+    """Its code and text are kept; the caller's fault dies sooner than the server's."""
+    for code, reason, calls in ((4, Reason.FAULT, 3), (-32601, Reason.CLIENT_FAULT, 2)):
+        here = world()
+        here.targets.scripts["/call"] = http(200, FAULT % code)
+        sent = message(params=[1], protocol="xmlrpc", action="a")
+        here.put(sent)
+        here.pass_time(60, step=0.05)
+        record = here.database.records[sent.id]
+        assert (record.state, here.targets.paths()) == ("dead", ["/call"] * calls)
+        [letter] = here.store.dead()
+        assert (letter.reason, letter.detail) == (reason, f"fault {code}: no")
+
+
+def test_the_original_success_rule_is_for_http_only():
+    """A protocol knows itself what success is; nobody has to say "true"."""
+    here = World(Settings(bell="none", listen="none", success="ap4r")).start()
+    here.targets.scripts["/call"] = http(200, b"<methodResponse><params/></methodResponse>")
+    sent = message(params=[1], protocol="xmlrpc", action="a")
+    here.put(sent)
+    here.pass_time(0.1)
+    assert here.state_of(sent) is None
+
+
+def test_a_wsdl_is_fetched_once_and_kept_for_a_while():
+    """The envelope is the WSDL's, the call goes to the target; a WSDL that is gone later does no harm."""
+    here = world()
+    for _ in range(3):
+        here.put(soap())
+        here.pass_time(0.5)
+    assert here.targets.paths() == ["/wsdl", "/call", "/call", "/call"]
+    call = here.targets.received[1]
+    assert b"<ns0:id>5</ns0:id>" in call.body
+    assert call.headers["soapaction"] == '"urn:go"'
+    assert call.headers["content-type"] == "text/xml; charset=utf-8"
+    here.targets.scripts["/wsdl"] = http(404)
+    here.pass_time(KEPT_SECONDS, step=1.0)
+    here.put(soap())
+    here.pass_time(0.5)
+    assert here.targets.paths()[4:] == ["/wsdl", "/call"]
+    assert here.database.records == {}
+
+
+def test_messages_at_once_share_one_fetch():
+    """However many wait for the same WSDL."""
+    here = world()
+    here.put(*(soap() for _ in range(10)))
+    here.pass_time(0.5)
+    assert here.targets.paths() == ["/wsdl", *["/call"] * 10]
+
+
+@pytest.mark.parametrize("wsdl", ["/gone", "/html", "/bomb", "/file", "/many"])
+def test_a_wsdl_that_is_of_no_use_holds_up_nobody_else(wsdl):
+    """The message waits for itself and counts no failure, even with `once`; its server is not held."""
+    here = world()
+    scripts = here.targets.scripts
+    scripts["/gone"] = http(404)
+    scripts["/html"] = http(200, b"<html><br></html>")
+    scripts["/bomb"] = http(200, b'<!DOCTYPE a [<!ENTITY a "aa"><!ENTITY b "&a;&a;">]>' + WSDL.format(more="").encode())
+    scripts["/file"] = http(200, WSDL.format(more='<x:include schemaLocation="file:///etc/passwd"/>').encode())
+    scripts["/many"] = lambda got: http(200, WSDL.format(more='<x:include schemaLocation="/many?a"/>').encode())
+    waiting, once, other = soap(wsdl=wsdl), soap(wsdl=wsdl, delivery="once"), message("/other")
+    here.put(waiting, once, other)
+    here.pass_time(30, step=0.05)
+    assert here.told(TargetHeld) == []
+    assert "/other" in here.targets.paths()
+    assert "/call" not in here.targets.paths()
+    for sent in (waiting, once):
+        record = here.database.records[sent.id]
+        assert record.state in ("scheduled", "ready", "leased")
+        assert record.failures == 0
+    if wsdl == "/gone":
+        scripts["/gone"] = http(200, WSDL.format(more="").encode())
+        here.pass_time(400, step=0.1)
+        assert here.targets.paths().count("/call") == 2
+        assert here.database.records == {}
+
+
+def test_what_does_not_fit_its_wsdl_is_dead_at_once():
+    """No repeat can mend it; it was never called."""
+    here = world()
+    for params in ({"id": 5, "more": 1}, {"other": 1}, [1, 2, 3]):
+        sent = soap(params=params)
+        here.put(sent)
+        here.pass_time(0.5)
+        letter = next(letter for letter in here.store.dead() if letter.message.id == sent.id)
+        assert (letter.reason, letter.called) == (Reason.NOT_ENCODABLE, False)
+        assert "does not fit the WSDL" in letter.detail
+    assert here.targets.paths() == ["/wsdl"]
+
+
+def test_a_protocol_that_is_not_installed_here_makes_a_dead_letter():
+    """It names the protocol."""
+    here = world()
+    sent = dataclasses.replace(message(), protocol="shout", delivery=Delivery.REPEATED)
+    here.put(sent)
+    here.pass_time(0.5)
+    [letter] = here.store.dead()
+    assert (letter.reason, letter.called) == (Reason.BAD_TARGET, False)
+    assert "shout" in letter.detail
+
+
+def test_a_stop_gives_back_what_waits_for_its_wsdl():
+    """Uncalled, with its attempt."""
+    here = world()
+    here.targets.scripts["/wsdl"] = []
+    sent = soap()
+    here.put(sent)
+    here.pass_time(0.5)
+    assert here.state_of(sent) == "leased"
+    here.dispatcher.stopService()
+    here.dispatcher.hurry()
+    here.pass_time(1)
+    record = here.database.records[sent.id]
+    assert (record.state, record.attempt) == ("ready", 0)

@@ -1,0 +1,290 @@
+"""Encoding and judging, protocol by protocol, without any server."""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import json
+import xmlrpc.client
+from dataclasses import replace
+from importlib.metadata import EntryPoint
+from xml.etree import ElementTree
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ap4r.errors import MessageError, OptionRefused, PayloadNotEncodable
+from ap4r.exchange import Answer, Reading, Reason
+from ap4r.formats.place import Place
+from ap4r.message import Message
+from ap4r.outbox.describe import describe_message
+from ap4r.protocols import registry, typed
+from ap4r.protocols.reading import read_answer
+from ap4r.protocols.registry import find_protocol
+from ap4r.settings import Settings
+
+ROOM = Settings(max_body_bytes=10**7)
+SOAP11, SOAP12 = "http://schemas.xmlsoap.org/soap/envelope/", "http://www.w3.org/2003/05/soap-envelope"
+
+
+def made(params=None, **options):
+    """Describe a message to /x; options that async_to has no argument for are the protocol's."""
+    own = {
+        name: options.pop(name)
+        for name in list(options)
+        if name in ("protocol", "action", "method", "format", "headers")
+    }
+    return describe_message("/x", params, **own, options=options, limits=ROOM)
+
+
+def judged(message: Message, body: bytes | str, status: int = 200) -> Reading | None:
+    """Let the message's protocol read an answer."""
+    answer = Answer(status, {}, body.encode() if isinstance(body, str) else body)
+    return read_answer(find_protocol(message.protocol), message, answer)
+
+
+XML_TEXT = st.text(
+    st.characters(
+        codec="utf-8", exclude_categories=["Cc", "Cs"], exclude_characters="\ufffe\uffff", include_characters="\r\n\t"
+    ),
+    max_size=15,
+)
+XMLRPC = st.recursive(
+    st.booleans() | st.integers(-(2**31), 2**31 - 1) | st.floats(allow_nan=False, allow_infinity=False) | XML_TEXT
+    | st.binary(max_size=15) | st.datetimes().map(lambda instant: instant.replace(microsecond=0)),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(XML_TEXT, inner, max_size=3),
+    max_leaves=10,
+)  # fmt: skip
+
+
+@given(st.lists(XMLRPC, max_size=3))
+def test_xmlrpc_is_read_back_by_the_standard_library(params):
+    """Every type that XML-RPC has, nested."""
+    message = made(params, protocol="xmlrpc", action="shop.take")
+    got, method = xmlrpc.client.loads(message.body, use_builtin_types=True)
+    assert (list(got), method) == (params, "shop.take")
+    assert message.method == "POST"
+
+
+@given(st.recursive(st.none() | st.integers() | st.text(st.characters(codec="utf-8")), lambda inner: st.lists(inner) | st.dictionaries(st.text(st.characters(codec="utf-8")), inner), max_leaves=8))  # fmt: skip  # noqa: E501
+def test_jsonrpc_is_a_request_object(params):
+    """By position and by name; its id is the message's."""
+    for given_params in ([params], {"a": params}):
+        message = made(given_params, protocol="jsonrpc", action="m")
+        wanted = {"jsonrpc": "2.0", "method": "m", "params": given_params, "id": message.id}
+        assert json.loads(message.body) == wanted
+
+
+TYPED = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(st.characters(codec="utf-8")) | st.binary() | st.dates()
+    | st.times()
+    | st.datetimes(timezones=st.none() | st.just(datetime.UTC)) | st.decimals(allow_nan=False, allow_infinity=False),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.from_regex(r"\w{1,5}", fullmatch=True), inner),
+    max_leaves=10,
+)  # fmt: skip
+
+
+@given(TYPED)
+def test_params_that_wait_for_a_wsdl_keep_their_types(params):
+    """A date stays a date, a Decimal its digits, bytes bytes."""
+    read = typed.read(typed.write(typed.tagged(params, Place())))
+    assert read == params
+    assert repr(read) == repr(params).replace(", fold=1", "")
+
+
+def test_a_soap_envelope_is_plain():
+    """Elements by key, lists as many of one name, nil, the action's namespace, and the action in the headers."""
+    params = {
+        "id": 12,
+        "tags": ["a", "é<"],
+        "at": datetime.date(2026, 1, 2),
+        "in": {"ok": True},
+        "no": None,
+        "b": b"\0",
+    }
+    message = made(params, protocol="soap", action="ReIndex", namespace="urn:shop")
+    assert message.headers == (("Content-Type", "text/xml; charset=utf-8"), ("SOAPAction", '"ReIndex"'))
+    body = ElementTree.fromstring(message.body).find(f"{{{SOAP11}}}Body")
+    [action] = body
+    assert action.tag == "{urn:shop}ReIndex"
+    assert [(child.tag.partition("}")[2], child.text) for child in action] == [
+        ("id", "12"), ("tags", "a"), ("tags", "é<"), ("at", "2026-01-02"), ("in", None), ("no", None), ("b", "AA=="),
+    ]  # fmt: skip
+    newer = made({}, protocol="soap", action="ReIndex", version="1.2", soap_action='urn:"x')
+    assert newer.headers == (("Content-Type", 'application/soap+xml; charset=utf-8; action="urn:\\"x"'),)
+    assert ElementTree.fromstring(newer.body).tag == f"{{{SOAP12}}}Envelope"
+    own = made(ElementTree.fromstring("<q>é</q>"), protocol="soap", action="ReIndex")
+    assert ElementTree.fromstring(own.body)[0][0].text == "é"
+
+
+@pytest.mark.parametrize(
+    ("params", "options", "told"),
+    [
+        ([1], {"protocol": "xmlrpc"}, "needs action="),
+        ([1], {"protocol": "xmlrpc", "action": ""}, "needs action="),
+        ([1], {"protocol": "xmlrpc", "action": "a", "method": "GET"}, "given as action="),
+        ([1], {"protocol": "xmlrpc", "action": "a", "format": "json"}, "its own format"),
+        ([1], {"protocol": "xmlrpc", "action": "a", "wsdl": "/x"}, "no such option"),
+        ([1], {"protocol": "xmlrpc", "action": "a", "allow_none": 1}, "True or False"),
+        ([{"a": [None]}], {"protocol": "xmlrpc", "action": "a"}, r'params\[0\]\["a"\]\[0\].*allow_none'),
+        ([2**31], {"protocol": "xmlrpc", "action": "a"}, r"params\[0\].*32 bits"),
+        (["\x00"], {"protocol": "xmlrpc", "action": "a"}, r"params\[0\].*no place"),
+        (5, {"protocol": "jsonrpc", "action": "a"}, "by name"),
+        ({"a": {1}}, {"protocol": "jsonrpc", "action": "a"}, r'params\["a"\]'),
+        ({"a": [[1]]}, {"protocol": "soap", "action": "a"}, r'params\["a"\]\[0\]'),
+        ({"a b": 1}, {"protocol": "soap", "action": "a"}, "name of an element"),
+        ({}, {"protocol": "soap", "action": "a b"}, "name of an element"),
+        ([1], {"protocol": "soap", "action": "a"}, "wsdl="),
+        ({}, {"protocol": "soap", "action": "a", "version": "2"}, "'1.1' or '1.2'"),
+        ({}, {"protocol": "soap", "action": "a", "service": "x"}, "with wsdl= only"),
+        ({}, {"protocol": "soap", "action": "a", "wsdl": "/x", "namespace": "x"}, "told by the WSDL"),
+        ({}, {"protocol": "soap", "action": "a", "wsdl": "ftp://x/"}, "http"),
+        ({}, {"protocol": "soap", "action": "a", "wsdl": 5}, "the URL of a WSDL"),
+        ({"$date": "x"}, {"protocol": "soap", "action": "a", "wsdl": "/x"}, r"begins with \$"),
+        ({}, {"action": "a"}, "only other protocols"),
+        ({}, {"dely_seconds": 5}, "async_to has no such option"),
+        ({}, {"protocol": "soup"}, "did you mean soap"),
+        ({}, {"protocol": None}, "http, jsonrpc, soap, xmlrpc"),
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_what_cannot_be_called_is_refused_in_the_callers_line(params, options, told):
+    """With the place and with what to do."""
+    with pytest.raises(MessageError, match=told):
+        made(params, **options)
+
+
+def test_an_instant_goes_to_xmlrpc_in_utc():
+    """XML-RPC has no time zones; an early year keeps its zeros; nil is sent where it is asked for."""
+    zone = datetime.timezone(datetime.timedelta(hours=2))
+    params = [datetime.datetime(2026, 1, 2, 1, tzinfo=zone), datetime.datetime(1, 1, 1), None]  # noqa: DTZ001
+    body = made(params, protocol="xmlrpc", action="a", allow_none=True).body
+    assert b"20260101T23:00:00" in body
+    assert b"00010101T00:00:00" in body
+    assert b"<nil/>" in body
+
+
+FAULT11 = (
+    '<s:Envelope xmlns:s="{ns}"><s:Header><x/></s:Header><s:Body><s:Fault><faultcode>{code}</faultcode>'
+    "<faultstring>nö</faultstring><detail><a>b</a></detail></s:Fault></s:Body></s:Envelope>"
+)
+FAULT12 = (
+    '<s:Envelope xmlns:s="{ns}"><s:Body><s:Fault><s:Code><s:Value>{code}</s:Value><s:Subcode><s:Value>m:Sub</s:Value>'
+    '</s:Subcode></s:Code><s:Reason><s:Text xml:lang="en">nö</s:Text></s:Reason></s:Fault></s:Body></s:Envelope>'
+)
+DONE11 = f'<s:Envelope xmlns:s="{SOAP11}"><s:Body><Fault>none</Fault></s:Body></s:Envelope>'
+XMLRPC_FAULT = (
+    "<methodResponse><fault><value><struct><member><name>faultCode</name><value><int>{code}</int></value></member>"
+    "<member><name>faultString</name><value>nö</value></member></struct></value></fault></methodResponse>"
+)
+XMLRPC_DONE = "<methodResponse><params><param><value>x</value></param></params></methodResponse>"
+RPC_ERROR = '{{"jsonrpc":"2.0","id":null,"error":{{"code":{code},"message":"nö"}}}}'
+OK, BAD = Reading(), Reason.BAD_RESPONSE
+BOMB = '<!DOCTYPE a [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;&a;&a;">]><a>&b;</a>'
+OUTSIDE = '<!DOCTYPE a [<!ENTITY a SYSTEM "file:///etc/passwd">]><methodResponse><params>&a;</params></methodResponse>'
+DEEP = "<methodResponse>" + "<a>" * 100_000
+
+
+@pytest.mark.parametrize(
+    ("protocol", "status", "body", "wanted"),
+    [
+        ("xmlrpc", 200, XMLRPC_DONE, OK),
+        ("xmlrpc", 200, xmlrpc.client.dumps((["x"] * 100_000,), methodresponse=True), OK),
+        ("xmlrpc", 200, XMLRPC_FAULT.format(code=4), Reading(Reason.FAULT, "fault 4: nö")),
+        ("xmlrpc", 500, XMLRPC_FAULT.format(code=4), Reading(Reason.FAULT, "fault 4: nö")),
+        ("xmlrpc", 200, XMLRPC_FAULT.format(code=-32601), Reading(Reason.CLIENT_FAULT, "fault -32601: nö")),
+        ("xmlrpc", 200, xmlrpc.client.dumps(xmlrpc.client.Fault(4, "nö")), Reading(Reason.FAULT, "fault 4: nö")),
+        ("xmlrpc", 200, XMLRPC_DONE[:-1], BAD),
+        ("xmlrpc", 200, "<html/>", BAD),
+        ("xmlrpc", 200, "", BAD),
+        ("xmlrpc", 200, BOMB, BAD),
+        ("xmlrpc", 200, OUTSIDE, BAD),
+        ("xmlrpc", 200, DEEP, BAD),
+        ("xmlrpc", 200, "<methodResponse>" + "<a/>" * 20_000, BAD),
+        ("xmlrpc", 404, "<html/>", None),
+        ("xmlrpc", 500, "oops", None),
+        ("soap", 200, DONE11, OK),
+        ("soap", 202, "", OK),
+        ("soap", 200, f'<s:Envelope xmlns:s="{SOAP12}"><s:Body/></s:Envelope>', OK),
+        ("soap", 500, FAULT11.format(ns=SOAP11, code="s:Server.Busy"), Reason.FAULT),
+        ("soap", 500, FAULT11.format(ns=SOAP11, code="s:S.B"), Reading(Reason.FAULT, "fault S.B: nö (b)")),
+        ("soap", 200, FAULT11.format(ns=SOAP11, code="s:Client"), Reading(Reason.CLIENT_FAULT, "fault Client: nö (b)")),
+        ("soap", 500, FAULT11.format(ns=SOAP11, code="s:MustUnderstand"), Reason.CLIENT_FAULT),
+        ("soap", 500, FAULT12.format(ns=SOAP12, code="s:Receiver"), Reading(Reason.FAULT, "fault Receiver Sub: nö")),
+        ("soap", 400, FAULT12.format(ns=SOAP12, code="s:Sender"), Reading(Reason.CLIENT_FAULT, "fault Sender Sub: nö")),
+        ("soap", 200, "<html/>", BAD),
+        ("soap", 200, DONE11[:-1], BAD),
+        ("soap", 200, BOMB, BAD),
+        ("soap", 503, "busy", None),
+        ("jsonrpc", 200, RPC_ERROR.format(code=-32000), Reading(Reason.FAULT, "error -32000: nö")),
+        ("jsonrpc", 200, RPC_ERROR.format(code=-32603), Reason.FAULT),
+        ("jsonrpc", 200, RPC_ERROR.format(code=-32600), Reason.CLIENT_FAULT),
+        ("jsonrpc", 400, RPC_ERROR.format(code=-32601), Reason.CLIENT_FAULT),
+        ("jsonrpc", 200, RPC_ERROR.format(code=-32602), Reason.CLIENT_FAULT),
+        ("jsonrpc", 200, '{"jsonrpc":"2.0","id":"other","result":1}', BAD),
+        ("jsonrpc", 200, '{"result":1}', BAD),
+        ("jsonrpc", 200, "[]", BAD),
+        ("jsonrpc", 200, "", BAD),
+        ("jsonrpc", 200, "[" * 200_000, BAD),
+        ("jsonrpc", 500, "oops", None),
+        ("jsonrpc", 200, b"\xff\xfe", BAD),
+    ],
+)  # fmt: skip
+def test_an_answer_is_read(protocol, status, body, wanted):
+    """Done, a fault with its code and text, a body that says nothing, or left to the status."""
+    reading = judged(made({}, protocol=protocol, action="a"), body, status)
+    assert (reading.reason if isinstance(wanted, Reason) else reading) == wanted
+
+
+def test_a_jsonrpc_result_is_success():
+    """With the id of the request, whatever the result is."""
+    message = made({}, protocol="jsonrpc", action="a")
+    assert judged(message, json.dumps({"jsonrpc": "2.0", "id": message.id, "result": None})) == Reading()
+
+
+@given(st.binary(max_size=200), st.sampled_from(["xmlrpc", "soap", "jsonrpc"]), st.sampled_from([200, 400, 500]))
+def test_no_answer_breaks_a_protocol(body, protocol, status):
+    """Whatever comes, it is a reading or the status's business."""
+    reading = judged(made({}, protocol=protocol, action="a"), body, status)
+    assert reading is None or isinstance(reading, Reading)
+
+
+class Shout:
+    """A protocol of somebody else."""
+
+    def encode(self, call):
+        from ap4r.protocols.protocol import Encoded
+
+        return Encoded(target=call.target, body=str(call.params).upper().encode())
+
+    def judge(self, answer, message):
+        return {b"heard": Reading(), b"what": "no reading"}.get(answer.body) or 1 / 0
+
+
+def test_others_may_add_protocols(monkeypatch):
+    """An entry point names one; what it makes of answers cannot hurt anybody."""
+    point = EntryPoint("shout", f"{__name__}:Shout", registry.GROUP)
+    broken = EntryPoint("broken", f"{__name__}:NoSuch", registry.GROUP)
+    wrong = EntryPoint("wrong", f"{__name__}:XMLRPC_DONE", registry.GROUP)
+    monkeypatch.setattr(registry, "entry_points", lambda group: [point, broken, wrong])
+    registry._loaded.cache_clear()
+    try:
+        message = made("hey", protocol="shout")
+        assert (message.body, message.protocol) == (b"HEY", "shout")
+        assert judged(message, "heard") == Reading()
+        for answer in ("what", "boom"):
+            assert judged(message, answer).reason is Reason.BAD_RESPONSE
+        for name in ("broken", "wrong"):
+            with pytest.raises(OptionRefused, match=name):
+                made(protocol=name)
+        assert registry.known_protocols() == ["http", "jsonrpc", "soap", "xmlrpc", "broken", "shout", "wrong"]
+    finally:
+        registry._loaded.cache_clear()
+
+
+def test_a_decimal_that_is_no_number_has_no_place_in_soap():
+    """The place is told."""
+    with pytest.raises(PayloadNotEncodable, match=r'params\["a"\]'):
+        made({"a": decimal.Decimal("NaN")}, protocol="soap", action="a", wsdl="/x")
+    assert replace(made(), body=b"x").protocol == "http"
