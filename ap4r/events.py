@@ -142,11 +142,22 @@ class TurnedAway:
 
 @dataclass(frozen=True, slots=True)
 class ServerLeftOut:
-    """A server of an upstream did not accept a connection and is left out for `seconds`."""
+    """A server of an upstream accepts no connection, gives no good answer or fails its check; left out for `seconds`.
+
+    After a failed check that is until the next, at least.
+    """
 
     upstream: str
     server: str
     seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ServerTakenBack:
+    """A server of an upstream passes its check again; its share grows from now on."""
+
+    upstream: str
+    server: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +220,7 @@ Event = (
     | TargetReleased
     | TurnedAway
     | ServerLeftOut
+    | ServerTakenBack
     | DispatcherDied
     | OwnerWasLost
     | StoreFailed

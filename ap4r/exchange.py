@@ -33,6 +33,7 @@ class Reason(StrEnum):
     BAD_RESPONSE = "bad_response"
     NO_SERVER = "no_server"
     BAD_TARGET = "bad_target"
+    REFUSED_ADDRESS = "refused_address"
     NOT_ENCODABLE = "not_encodable"
     NO_DESCRIPTION = "no_description"
     CRASH = "crash"

@@ -105,7 +105,7 @@ class DeliveryRules:
 
 
 #: Before a call: what no further attempt can mend.
-_HOPELESS = frozenset({Reason.BAD_TARGET, Reason.NOT_ENCODABLE})
+_HOPELESS = frozenset({Reason.BAD_TARGET, Reason.REFUSED_ADDRESS, Reason.NOT_ENCODABLE})
 #: Answers that blame the target's load or state of deploy, not the message; the rest of 4xx has a smaller cap.
 _PATIENT_CLIENT_ERRORS = frozenset({408, 409, 425, 429})
 _GONE = frozenset({410, 489})

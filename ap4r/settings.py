@@ -16,7 +16,9 @@ from typing import Any
 
 from ap4r.backoff import Backoff
 from ap4r.errors import ConfigError, shortened
+from ap4r.networks import parse_host_patterns, parse_networks
 from ap4r.outcome import DeliveryRules
+from ap4r.rewriting import RewriteRule, parse_rewrites
 from ap4r.setting import MOST as MOST
 from ap4r.setting import checked, from_text, setting
 from ap4r.signing import Secret
@@ -49,18 +51,31 @@ class Settings:
     stores: tuple[str, ...] = setting(
         (), "all that a dispatcher drains; `store` is always one of them, by default the first"
     )
-    app_urls: tuple[str, ...] = setting(("http://127.0.0.1:8000",), "the servers of the upstream `app`, used in turn")
+    app_urls: tuple[str, ...] = setting(("http://127.0.0.1:8000",), "the servers of the upstream `app`")
     secrets: tuple[Secret, ...] = setting(
         (), "what deliveries to `app` are signed with; all sign, and any verifies", parse=parse_secrets
     )
     upstreams: tuple[UpstreamSettings, ...] = setting(
-        (), "tables: `host`, `scheme`, `servers` and `secrets` of `app`", parse=parse_upstreams, table=True
+        (), "tables: `servers` and how they are called, of `app` and of others", parse=parse_upstreams, table=True
+    )
+    rewrite: tuple[RewriteRule, ...] = setting(
+        (), "a list of tables: which targets are changed before the call", parse=parse_rewrites, table=True
     )
     hosts: tuple[HostSettings, ...] = setting(
         (), "tables: the `secrets` of other hosts, for absolute URLs", parse=parse_hosts, table=True
     )
     senders: tuple[SenderSettings, ...] = setting(
         (), "tables: the `secrets` of others who send Standard Webhooks here", parse=parse_senders, table=True
+    )
+    allow_hosts: tuple[str, ...] = setting(
+        (), "where set, absolute URLs go only to these hosts (and allow_networks)", parse=parse_host_patterns
+    )
+    deny_hosts: tuple[str, ...] = setting((), "hosts that no absolute URL goes to", parse=parse_host_patterns)
+    allow_networks: tuple[str, ...] = setting(
+        (), "where set, absolute URLs go only to these networks (and allow_hosts)", parse=parse_networks
+    )
+    deny_networks: tuple[str, ...] = setting(
+        (), "networks that no absolute URL goes to, beside the link-local and metadata ones", parse=parse_networks
     )
     create_tables: bool = setting(True, "make the tables in an empty store on first use")
     table_prefix: str = setting("ap4r_", "what every table's name begins with")
@@ -177,6 +192,7 @@ def parse_settings(
             values[name] = checked(name, where, known[name], value)
         if name == "upstreams":
             values |= _spelt_short(where, values[name], [other for other, place, _ in given if place == where])
+    values["upstreams"] = tuple(one.in_folder(folder) for one in values["upstreams"])
     # Written to is always what somebody drains.
     told = not values["stores"] or any(name == "store" for name, _, _ in given)
     # First what was said of one store: --store sets both.
@@ -191,7 +207,7 @@ def parse_settings(
 def _spelt_short(where: str, upstreams: tuple[UpstreamSettings, ...], beside: Collection[str]) -> dict[str, object]:
     """Give servers and secrets of [upstreams.app] as the settings app_urls and secrets, which they are."""
     short: dict[str, object] = {}
-    for app in upstreams:
+    for app in (one for one in upstreams if one.name == APP):
         for name, own, value in (("app_urls", "servers", app.servers), ("secrets", "secrets", app.secrets)):
             if value and name in beside:
                 raise ConfigError(name, f"in {where}: given here and as {own} of [upstreams.app]; leave one out")

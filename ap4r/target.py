@@ -32,6 +32,7 @@ _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _DOT_SEGMENT = re.compile(r"/(?:\.|%2e){1,2}(?:/|\Z)", re.IGNORECASE)
 _HOST_LABEL = re.compile(r"[a-z0-9_-]{1,63}\Z")
 _UPSTREAM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
+_ON_UPSTREAM = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*):/(?!/)")
 # Numbers, UUIDs and long hex name one thing of many, so they must not make a queue each.
 _VARIABLE_SEGMENT = re.compile(
     r"[+-]?\d+(?:\.\d+)?|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|[0-9a-f]{12,}", re.IGNORECASE
@@ -69,8 +70,9 @@ class Target:
 def parse_target(given: TargetLike) -> tuple[Target, str]:
     """Validate what a caller gave as a target; return it in canonical form with the queue name made from it.
 
-    Takes a path ("/search/reindex"), an absolute http or https URL, a Target, `{"controller": …, "action": …}`, or
-    `{"url": …}` with any of these. A fragment is left out: no client sends it.
+    Takes a path ("/search/reindex"), a path on another upstream ("web:/search/reindex"), an absolute http or https
+    URL, a Target, `{"controller": …, "action": …}`, or `{"url": …}` with any of these. A fragment is left out: no
+    client sends it. Whether the upstream exists is not known here.
 
     :raises TargetRefused: with the reason.
     """
@@ -162,7 +164,13 @@ def _parse_text(text: str, given: object) -> Target:
         text.encode()
     except UnicodeEncodeError as error:
         raise TargetRefused(given, "it cannot be encoded as UTF-8") from error
-    target = _parse_path(text, given) if text.startswith("/") else _parse_url(text, given)
+    named = _ON_UPSTREAM.match(text)
+    if text.startswith("/"):
+        target = _parse_path(text, given)
+    elif named and named[1].lower() not in _DEFAULT_PORTS:
+        target = replace(_parse_path(text[named.end() - 1 :], given), upstream=named[1])
+    else:
+        target = _parse_url(text, given)
     if len(target.url) > MAX_URL_BYTES:
         raise TargetRefused(given, f"{len(target.url):,} bytes are more than a URL may have ({MAX_URL_BYTES:,})")
     if _DOT_SEGMENT.search(target.url.partition("?")[0]):
@@ -181,7 +189,9 @@ def _parse_url(text: str, given: object) -> Target:
     scheme, separator, _ = text.partition("://")
     scheme = scheme.lower()
     if not separator or scheme not in _DEFAULT_PORTS:
-        raise TargetRefused(given, "give a path that begins with /, or a URL that begins with http:// or https://")
+        raise TargetRefused(
+            given, "give a path that begins with /, upstream:/path, or a URL that begins with http:// or https://"
+        )
     try:
         parts = urlsplit(text)
     except ValueError as error:

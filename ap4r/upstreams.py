@@ -5,19 +5,26 @@ A secret belongs to one of them, and signs or verifies for nobody else.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from os.path import abspath, join
 from typing import Any
 from urllib.parse import urlsplit
 
+from ap4r.credential import Credential, parse_credential
 from ap4r.errors import ConfigError, TargetRefused, shortened
-from ap4r.signing import SECRET_PREFIX, Secret
+from ap4r.signing import Secret
+from ap4r.tables import named_tables, only_known, text_of
 from ap4r.target import APP, parse_target
 
 #: The sender of what our own dispatcher delivers.
 OWN_SENDER = "ap4r"
 DEFAULT_PORTS = {"http": 80, "https": 443}
+UNIX = "unix:"  #: how a server begins that listens on a UNIX socket: unix:/run/app.sock
+LEAST_OUTSTANDING, ROUND_ROBIN, RANDOM_TWO = "least_outstanding", "round_robin", "random_two"
+MOST_WEIGHT = 1_000
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _REFERENCES = ("env:", "file:")
 
@@ -29,7 +36,8 @@ ReadSecret = Callable[[str], str]
 class UpstreamSettings:
     """A named set of interchangeable servers. `host` and `scheme` are what people call them by, where that differs.
 
-    `host` may have a port; empty, like `scheme`, leaves what the connection goes to.
+    `host` may have a port; empty, like `scheme`, leaves what the connection goes to. `weights` has the servers whose
+    weight is not 1. `ca`, `certificate` and `key` are files in PEM. `guarded` servers are checked as absolute URLs are.
     """
 
     name: str
@@ -37,6 +45,32 @@ class UpstreamSettings:
     host: str = ""
     scheme: str = ""
     secrets: tuple[Secret, ...] = ()
+    weights: tuple[tuple[str, float], ...] = ()
+    balance: str = LEAST_OUTSTANDING
+    check: str = ""
+    check_seconds: float = 5.0
+    ca: str = ""
+    certificate: str = ""
+    key: str = ""
+    server_name: str = ""
+    proxy: str = ""
+    proxy_auth: Credential | None = None
+    auth: Credential | None = None
+    guarded: bool = False
+
+    def in_folder(self, folder: str) -> UpstreamSettings:
+        """Give the same with its files absolute, relative ones counted from `folder`."""
+        files: dict[str, Any] = {
+            name: abspath(join(folder, getattr(self, name))) for name in _FILES if getattr(self, name)
+        }
+        return replace(self, **files) if files else self
+
+
+_KEYS = (
+    *("servers", "balance", "host", "scheme", "secrets", "check", "check_seconds"),
+    *("ca", "certificate", "key", "server_name", "proxy", "proxy_auth", "auth", "guarded"),
+)
+_FILES = ("ca", "certificate", "key")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,26 +95,64 @@ def parse_upstreams(name: str, where: str, value: object, read_secret: ReadSecre
 
     :raises ConfigError: naming the table and what is wrong.
     """
-    upstreams = []
-    for key, table in _tables(name, where, value).items():
-        full = f"{name}.{key}"
-        if key != APP:
-            raise ConfigError(full, f"in {where}: the only upstream of this version is {APP}")
-        _only(full, where, table, ("servers", "host", "scheme", "secrets"))
-        host = table.get("host", "")
-        scheme = table.get("scheme", "")
-        if "scheme" in table and scheme not in tuple(DEFAULT_PORTS):
-            raise ConfigError(f"{full}.scheme", f"in {where}: {shortened(scheme)} is not one of http, https")
-        upstreams.append(
-            UpstreamSettings(
-                name=key,
-                servers=_servers(f"{full}.servers", where, table.get("servers", ())),
-                host=_host_and_port(f"{full}.host", where, host) if "host" in table else "",
-                scheme=str(scheme),
-                secrets=parse_secrets(f"{full}.secrets", where, table.get("secrets", ()), read_secret),
-            )
-        )
-    return tuple(upstreams)
+    return tuple(
+        _upstream(f"{name}.{key}", where, key, table, read_secret)
+        for key, table in named_tables(name, where, value).items()
+    )
+
+
+def _upstream(full: str, where: str, name: str, table: Mapping[str, Any], read_secret: ReadSecret) -> UpstreamSettings:
+    if not _NAME.fullmatch(name) or name in DEFAULT_PORTS or name == UNIX[:-1]:
+        raise ConfigError(full, f"in {where}: an upstream's name is of a-z, 0-9, ., _ and -, and not http, https, unix")
+    only_known(full, where, table, _KEYS)
+    texts = {key: text_of(full, where, table, key) for key in ("scheme", "balance", "check", "server_name", *_FILES)}
+    for key, known in (("scheme", tuple(DEFAULT_PORTS)), ("balance", (LEAST_OUTSTANDING, ROUND_ROBIN, RANDOM_TWO))):
+        if key in table and texts[key] not in known:
+            raise ConfigError(f"{full}.{key}", f"in {where}: {shortened(texts[key])} is not one of {', '.join(known)}")
+    weights = _weights(f"{full}.servers", where, table.get("servers", ()))
+    if not weights and name != APP:
+        raise ConfigError(full, f"in {where}: without servers nothing could be called")
+    settings = UpstreamSettings(
+        name=name,
+        servers=tuple(weights),
+        weights=tuple((server, weight) for server, weight in weights.items() if weight != 1.0),
+        host=_host_and_port(f"{full}.host", where, table["host"]) if "host" in table else "",
+        secrets=parse_secrets(f"{full}.secrets", where, table.get("secrets", ()), read_secret),
+        proxy=server_url(f"{full}.proxy", text_of(full, where, table, "proxy")) if "proxy" in table else "",
+        proxy_auth=parse_credential(f"{full}.proxy_auth", where, table.get("proxy_auth", ""), read_secret),
+        auth=parse_credential(f"{full}.auth", where, table.get("auth", ""), read_secret),
+        guarded=table.get("guarded", False),
+        check_seconds=table.get("check_seconds", 5.0),
+        **{key: text for key, text in texts.items() if text},
+    )
+    problem = _problem(settings)
+    if problem:
+        raise ConfigError(full, f"in {where}: {problem}")
+    return settings
+
+
+def _problem(one: UpstreamSettings) -> str:
+    seconds: object = one.check_seconds
+    guarded: object = one.guarded
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0.1 <= seconds <= 3_600:
+        return "check_seconds is a number from 0.1 to 3600"
+    if not isinstance(guarded, bool):
+        return "guarded is neither true nor false"
+    if one.check:
+        try:
+            if parse_target(one.check)[0].upstream != APP:
+                return "check is a path"
+        except TargetRefused as error:
+            return f"check: {error.problem}"
+    if bool(one.certificate) != bool(one.key):
+        return "certificate and key belong together"
+    if one.proxy and (not one.proxy.startswith("http://") or urlsplit(one.proxy).path):
+        return "a proxy is given as http://host:port"
+    if one.proxy and any(server.startswith(UNIX) for server in one.servers):
+        return "no proxy leads to a UNIX socket"
+    if one.proxy_auth and not one.proxy:
+        return "proxy_auth without a proxy"
+    return ""
 
 
 def parse_hosts(name: str, where: str, value: object, read_secret: ReadSecret) -> tuple[HostSettings, ...]:
@@ -89,9 +161,9 @@ def parse_hosts(name: str, where: str, value: object, read_secret: ReadSecret) -
     :raises ConfigError: naming the table and what is wrong.
     """
     hosts = []
-    for key, table in _tables(name, where, value).items():
+    for key, table in named_tables(name, where, value).items():
         full = f"{name}.{key}"
-        _only(full, where, table, ("secrets",))
+        only_known(full, where, table, ("secrets",))
         parts = urlsplit("//" + _host_and_port(full, where, key))
         secrets = parse_secrets(f"{full}.secrets", where, table.get("secrets", ()), read_secret)
         hosts.append(HostSettings(host=parts.hostname or "", port=parts.port, secrets=secrets))
@@ -106,9 +178,9 @@ def parse_senders(name: str, where: str, value: object, read_secret: ReadSecret)
     if isinstance(value, Mapping):
         value = {key: {"secrets": of} if isinstance(of, (str, list, tuple)) else of for key, of in value.items()}
     senders = []
-    for key, table in _tables(name, where, value).items():
+    for key, table in named_tables(name, where, value).items():
         full = f"{name}.{key}"
-        _only(full, where, table, ("secrets",))
+        only_known(full, where, table, ("secrets",))
         if not _NAME.fullmatch(key) or key == OWN_SENDER:
             raise ConfigError(full, f"in {where}: a sender's name is of a-z, 0-9, ., _ and -, and not {OWN_SENDER}")
         secrets = parse_secrets(f"{full}.secrets", where, table.get("secrets", ()), read_secret)
@@ -163,39 +235,40 @@ def _read(text: str, read_secret: ReadSecret) -> list[Secret]:
     return [Secret.from_text(one) for one in texts]
 
 
-def _tables(name: str, where: str, value: object) -> Mapping[str, Mapping[str, Any]]:
-    if value == ():
-        return {}
-    if not isinstance(value, Mapping):
-        raise ConfigError(name, f"in {where}: it is a table of tables, [{name}.NAME]")
-    for key, table in value.items():
-        if isinstance(key, str) and SECRET_PREFIX in key:
-            raise ConfigError(name, f"in {where}: a table is named by a name, not by a secret")
-        if not isinstance(key, str) or not isinstance(table, Mapping):
-            raise ConfigError(name, f"in {where}: {shortened(key)} is not a table; write [{name}.{shortened(key)}]")
-    return value
-
-
-def _only(name: str, where: str, table: Mapping[str, Any], known: tuple[str, ...]) -> None:
-    for key in table:
-        if key not in known:
-            raise ConfigError(f"{name}.{shortened(key)}", f"in {where}: unknown; known are {', '.join(known)}")
-
-
-def _servers(name: str, where: str, value: object) -> tuple[str, ...]:
-    texts = [value] if isinstance(value, str) else value
-    if not isinstance(texts, (list, tuple)) or not all(isinstance(text, str) for text in texts):
-        raise ConfigError(name, f"in {where}: it is not a list of strings")
-    return tuple(server_url(name, text) for text in texts)
+def _weights(name: str, where: str, value: object) -> dict[str, float]:
+    """Read servers, each a URL or `{url = "…", weight = 2}`, into their weights."""
+    given = [value] if isinstance(value, (str, Mapping)) else value
+    if not isinstance(given, (list, tuple)):
+        raise ConfigError(name, f'in {where}: it is a list of URLs, or of {{url = "…", weight = 2}}')
+    weights: dict[str, float] = {}
+    for one in given:
+        table = one if isinstance(one, Mapping) else {"url": one}
+        only_known(name, where, table, ("url", "weight"))
+        url, weight = table.get("url"), table.get("weight", 1.0)
+        if not isinstance(url, str):
+            raise ConfigError(name, f'in {where}: it is a list of URLs as text, or of {{url = "…", weight = 2}}')
+        if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not math.isfinite(weight):
+            raise ConfigError(name, f"in {where}: the weight of {shortened(url)} is not a number")
+        if not 0.001 <= weight <= MOST_WEIGHT:
+            raise ConfigError(name, f"in {where}: the weight of {shortened(url)} is not from 0.001 to {MOST_WEIGHT:,}")
+        server = server_url(name, url)
+        if server in weights:
+            raise ConfigError(name, f"in {where}: {shortened(url)} is there twice; give it a weight")
+        weights[server] = float(weight)
+    return weights
 
 
 def server_url(name: str, url: str) -> str:
     """Give a server's URL in canonical form.
 
-    :raises ConfigError: it is no http or https URL of a server.
+    :raises ConfigError: it is no http or https URL of a server, nor a UNIX socket.
     """
+    if url.startswith(UNIX):
+        if not re.fullmatch(r"unix:/[^\x00-\x1f]{1,100}", url):
+            raise ConfigError(name, f"{shortened(url)} is not of the form unix:/run/app.sock")
+        return url
     if not url.lower().startswith(("http://", "https://")) or "?" in url or "#" in url:
-        raise ConfigError(name, f"{shortened(url)} is not of the form http://host:port")
+        raise ConfigError(name, f"{shortened(url)} is not of the form http://host:port or unix:/run/app.sock")
     try:
         return parse_target(url)[0].url.rstrip("/")
     except TargetRefused as error:

@@ -125,6 +125,8 @@ def probe_headers(settings: Settings, path: str, now: float) -> dict[str, str]:
 
 def _ask(url: str, path: str, headers: dict[str, str]) -> tuple[dict[str, str], bytes] | None:
     parts = urlsplit(url)
+    if not parts.hostname:
+        return None
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
     try:
         connection = kind(parts.hostname or "", parts.port, timeout=_TIMEOUT_SECONDS)

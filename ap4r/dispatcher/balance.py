@@ -1,78 +1,83 @@
-"""Which server of an upstream is called: each in turn, without those that refused. Pure: time is an argument."""
+"""The policies by which one of several servers is chosen. Pure functions: facts and chance are arguments.
+
+Each respects weights: of two idle servers, one of weight 2 gets two calls where one of weight 1 gets one.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
-from ap4r.dispatcher.limit import LONGEST_HOLD_SECONDS, growing_wait
-from ap4r.target import Target
+from ap4r.upstreams import LEAST_OUTSTANDING, RANDOM_TWO, ROUND_ROBIN
+
+#: Gives a number from 0 up to 1.
+Random = Callable[[], float]
 
 
 @dataclass(slots=True)
-class _LeftOut:
-    until: float
-    times: int
+class Candidate:
+    """What is known of a server that may be chosen. `credit` is what its turns have not given it yet."""
+
+    url: str
+    weight: float = 1.0
+    outstanding: int = 0
+    credit: float = 0.0
+
+    @property
+    def load(self) -> float:
+        """Calls in flight, measured by the weight."""
+        return self.outstanding / self.weight
 
 
-class Upstream:
-    """A named set of interchangeable servers."""
+def round_robin(candidates: Sequence[Candidate], random: Random) -> Candidate:
+    """Give each its turn, as often as its weight says, and spread evenly.
 
-    def __init__(self, name: str, servers: Sequence[str]) -> None:
-        self.name = name
-        self.servers = tuple(servers)
-        self._next = 0
-        self._left_out: dict[str, _LeftOut] = {}
-
-    def replace_servers(self, servers: Sequence[str]) -> None:
-        """Take another list of servers; what is known of those that stay is kept."""
-        self.servers = tuple(servers)
-        self._next = 0
-        self._left_out = {server: out for server, out in self._left_out.items() if server in self.servers}
-
-    def choose(self, now: float, tried: Collection[str] = (), *, anyway: bool = False) -> str | None:
-        """Give the next server in turn that is not left out and not in `tried`; None when there is none.
-
-        :param anyway: rather a server that is left out than none, the one whose time is over first. This is how
-            a probe finds out whether one of them has come back.
-        """
-        if len(self.servers) == 1 and not self._left_out and not tried:
-            return self.servers[0]
-        count = len(self.servers)
-        for step in range(count):
-            server = self.servers[(self._next + step) % count]
-            if server not in tried and not self._is_left_out(server, now):
-                self._next = (self._next + step + 1) % count
-                return server
-        rest = [server for server in self.servers if server not in tried]
-        if not anyway or not rest:
-            return None
-        return min(rest, key=lambda server: self._left_out[server].until)
-
-    def refused(self, server: str, now: float, random: float) -> float | None:
-        """Leave a server out that accepted no connection; the seconds if that is news, None if it was already."""
-        out = self._left_out.get(server)
-        if server not in self.servers or (out is not None and now < out.until):
-            return None
-        times = 1 if out is None else out.times + 1
-        seconds = growing_wait(times, LONGEST_HOLD_SECONDS, random)
-        self._left_out[server] = _LeftOut(now + seconds, times)
-        return seconds
-
-    def answered(self, server: str) -> None:
-        """Take a server back that was reached."""
-        if self._left_out:
-            self._left_out.pop(server, None)
-
-    def _is_left_out(self, server: str, now: float) -> bool:
-        out = self._left_out.get(server)
-        return out is not None and now < out.until
+    What a server is owed is kept in `credit`, so that its share is right over a few turns, not only over many.
+    """
+    whole = 0.0
+    for candidate in candidates:
+        candidate.credit += candidate.weight
+        whole += candidate.weight
+    chosen = max(candidates, key=_credit)
+    chosen.credit -= whole
+    return chosen
 
 
-def url_of(upstreams: Mapping[str, Upstream], target: Target, now: float) -> str | None:
-    """Give the whole URL of a target, its server chosen; None when no server is there for it."""
-    if target.upstream is None:
-        return target.url
-    upstream = upstreams.get(target.upstream)
-    server = None if upstream is None else upstream.choose(now, anyway=True)
-    return None if server is None else server + target.url
+def least_outstanding(candidates: Sequence[Candidate], random: Random) -> Candidate:
+    """Give the server with the fewest calls in flight by its weight; among equals, in turn.
+
+    A slow server's calls stay in flight longer, so it gets fewer without anybody measuring how slow it is.
+    """
+    least = min(candidate.outstanding / candidate.weight for candidate in candidates)
+    idlest = [candidate for candidate in candidates if candidate.outstanding / candidate.weight <= least]
+    return idlest[0] if len(idlest) == 1 else round_robin(idlest, random)
+
+
+def random_two(candidates: Sequence[Candidate], random: Random) -> Candidate:
+    """Draw two by their weights, and give the one with fewer calls in flight.
+
+    Several dispatchers that know nothing of each other do not all rush to the same server.
+    """
+    if len(candidates) == 1:
+        return candidates[0]
+    first = _draw(candidates, random)
+    second = _draw([candidate for candidate in candidates if candidate is not first], random)
+    return second if second.load < first.load else first
+
+
+POLICIES: dict[str, Callable[[Sequence[Candidate], Random], Candidate]] = {
+    LEAST_OUTSTANDING: least_outstanding,
+    ROUND_ROBIN: round_robin,
+    RANDOM_TWO: random_two,
+}
+
+
+def _credit(candidate: Candidate) -> float:
+    return candidate.credit
+
+
+def _draw(candidates: Sequence[Candidate], random: Random) -> Candidate:
+    sums = list(accumulate(candidate.weight for candidate in candidates))
+    point = random() * sums[-1]
+    return next((one for one, upto in zip(candidates, sums, strict=True) if point < upto), candidates[-1])

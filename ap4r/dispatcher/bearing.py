@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 from ap4r.settings import Settings
@@ -18,19 +18,23 @@ class Bearing:
     host: str = ""
     scheme: str = ""
     secrets: tuple[Secret, ...] = ()
+    authorization: bytes = field(default=b"", repr=False)
 
 
 PLAIN = Bearing()
 
 
 class Bearings:
-    """The bearing of every target. A secret signs for the upstream or host that it belongs to, and no other."""
+    """The bearing of every target. A secret signs for the upstream or host that it belongs to, and no other.
+
+    :raises ConfigError: a secret that the settings refer to is not there.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._upstreams = {
-            one.name: Bearing(one.host, one.scheme, one.secrets)
+            one.name: Bearing(one.host, one.scheme, one.secrets, one.auth.header() if one.auth else b"")
             for one in settings.upstreams
-            if one.host or one.scheme or one.secrets
+            if one.host or one.scheme or one.secrets or one.auth
         }
         self._hosts = settings.hosts
         self._of_origin = lru_cache(maxsize=4_096)(self._look)

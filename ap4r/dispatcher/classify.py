@@ -13,6 +13,7 @@ from twisted.web.client import RequestGenerationFailed, ResponseFailed
 from twisted.web.error import SchemeNotSupported
 from twisted.web.http import PotentialDataLoss
 
+from ap4r.dispatcher.guard import AddressRefused
 from ap4r.outcome import Answer, Fault, Reading, Reason
 
 _DETAIL_CHARACTERS = 200
@@ -93,6 +94,8 @@ def _reason_after_call(causes: list[BaseException]) -> Reason:
 
 def _reason_before_call(causes: list[BaseException]) -> Reason:
     for cause in causes:
+        if isinstance(cause, AddressRefused):
+            return Reason.REFUSED_ADDRESS
         if isinstance(cause, _NO_NAME):
             return Reason.NAME_NOT_FOUND
         if isinstance(cause, _TIMEOUTS):
@@ -114,6 +117,6 @@ def _detail(causes: list[BaseException], reason: Reason) -> str:
 
 def _said(cause: BaseException) -> str:
     text = str(cause)
-    if isinstance(cause, error.ConnectError) and text:
+    if isinstance(cause, (error.ConnectError, AddressRefused)) and text:
         return text
     return f"{type(cause).__name__}: {text}" if text else type(cause).__name__

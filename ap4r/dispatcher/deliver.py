@@ -6,7 +6,6 @@ It reads no store and waits for nothing; the transport tells it when an exchange
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from random import getrandbits
 from random import random as chance
 from time import time as wall_clock
@@ -16,41 +15,30 @@ from twisted.python.failure import Failure as Trouble
 
 from ap4r import events as happened
 from ap4r.dispatcher.advice import Advice
-from ap4r.dispatcher.balance import Upstream
-from ap4r.dispatcher.bearing import Bearings
+from ap4r.dispatcher.blame import blame
 from ap4r.dispatcher.descriptions import Descriptions
+from ap4r.dispatcher.holding import Holding
 from ap4r.dispatcher.lanes import Lanes
 from ap4r.dispatcher.limit import Admission, Limit
 from ap4r.dispatcher.request import build_request
+from ap4r.dispatcher.rewrite import RewriteFailed
+from ap4r.dispatcher.terms import Terms
 from ap4r.dispatcher.transport import Call, Transport
+from ap4r.dispatcher.upstream import Upstream
+from ap4r.dispatcher.way import Way
 from ap4r.dispatcher.wording import Wording
 from ap4r.message import Delivery
 from ap4r.outcome import (
-    NOT_CALLED,
     Answer,
-    DeliveryRules,
     Exchange,
-    Failure,
     Fault,
     PutBack,
     Reason,
     before_call,
     judge,
-    slow_down_seconds,
 )
 from ap4r.storage.store import Lease, Settlement
-
-#: Faults that tell nothing about their target.
-_UNPROVEN = frozenset({Reason.STOPPED, Reason.BAD_TARGET, Reason.NOT_ENCODABLE, Reason.NO_DESCRIPTION})
-
-
-@dataclass(slots=True)
-class Terms:
-    """The settings of delivering, replaced as a whole when they are read anew."""
-
-    rules: DeliveryRules
-    timeout_seconds: float
-    bearings: Bearings
+from ap4r.target import Target
 
 
 class Deliveries:
@@ -119,6 +107,13 @@ class Deliveries:
         lease = delivery.lease
         now = self.clock.seconds()
         history = lease.history(now - delivery.claimed_at)
+        message = lease.message
+        try:
+            delivery.aim(self.terms.rewriting.of(message.target, message.queue))
+        except RewriteFailed as error:
+            fault = Fault(Reason.BAD_TARGET, False, str(error))
+            self._settle(Settlement(lease, judge(fault, history, self.terms.rules, self.random(), self.now())))
+            return
         origin = delivery.origin
         self._lanes.learn(lease.lane, origin)
         outcome = before_call(history, self.terms.rules)
@@ -144,12 +139,14 @@ class Deliveries:
         lease = delivery.lease
         history = lease.history(delivery.begun_at - delivery.claimed_at)
         outcome = judge(exchange, history, self.terms.rules, self.random(), self.now())
-        self._hold_or_release(delivery, exchange)
+        held = Holding(self.limit, self.events, delivery.origin, probe=delivery.probe, alone=delivery.left_out_alone)
+        if held.judge(exchange, self.terms.rules, self.clock.seconds(), self.random, self.now()):
+            self._released()
         message = lease.message
         self.events.emit(
             happened.CallEnded(message.id, message.queue, message.target.url, lease.attempt, outcome, exchange.seconds)
         )
-        advice = self._advice.about(message, self.terms.bearings.of(message.target), exchange, self.clock.seconds())
+        advice = self._advice.about(message, self.terms.bearings.of(delivery.target), exchange, self.clock.seconds())
         if advice is not None and isinstance(exchange, Answer):
             self.events.emit(happened.TurnedAway(message.queue, message.target.url, exchange.status, advice))
         self._settle(Settlement(lease, outcome))
@@ -167,46 +164,34 @@ class Deliveries:
             history = lease.history(0.0)
             self._settle(Settlement(lease, judge(fault, history, self.terms.rules, self.random(), self.now())))
 
-    def _hold_or_release(self, delivery: _Delivery, exchange: Exchange) -> None:
-        origin, failure = delivery.origin, None
-        asked_seconds = slow_down_seconds(exchange, self.terms.rules, self.now())
-        if asked_seconds is not None:
-            failure = Failure(Reason.SLOW_DOWN, exchange.status, seconds=exchange.seconds)
-        elif isinstance(exchange, Fault) and not exchange.called and exchange.reason in NOT_CALLED:
-            failure = Failure(exchange.reason, exchange.status, exchange.detail, exchange.seconds)
-        if failure is not None:
-            seconds = self.limit.hold(
-                origin, self.clock.seconds(), self.random(), probe=delivery.probe, asked_seconds=asked_seconds or 0.0
-            )
-            if seconds is not None:
-                self.events.emit(happened.TargetHeld(origin, seconds, failure))
-        elif delivery.probe and isinstance(exchange, Fault) and exchange.reason in _UNPROVEN:
-            self.limit.unproved(origin)
-            self._released()
-        elif delivery.probe and self.limit.release(origin):
-            self.events.emit(happened.TargetReleased(origin))
-            self._released()
-
 
 class _Delivery:
     """One attempt: the calls to one server after the other until one takes it."""
 
     __slots__ = (
-        *("_call", "_deliveries", "_server", "_tried", "_wording"),
-        *("begun_at", "claimed_at", "lease", "origin", "probe"),
+        *("_call", "_deliveries", "_server", "_tried", "_upstream", "_wording"),
+        *("begun_at", "claimed_at", "lease", "left_out_alone", "origin", "probe", "target"),
     )
 
     def __init__(self, deliveries: Deliveries, lease: Lease, claimed_at: float) -> None:
         self._deliveries = deliveries
         self.lease = lease
         self.claimed_at = claimed_at
-        self.origin = lease.message.target.origin
+        self.target = lease.message.target
+        self.origin = self.target.origin
         self.begun_at = claimed_at
         self.probe = False
         self._tried: list[str] = []
         self._server = ""
+        self._upstream: Upstream | None = None
         self._call: Call | None = None
         self._wording = Wording(lease)
+        self.left_out_alone = False  # its server was left out for its answer, and others are there
+
+    def aim(self, target: Target) -> None:
+        if target is not self.target:
+            self.target = target
+            self.origin = target.origin
 
     def begin(self, now: float, *, probe: bool) -> None:
         self.begun_at = now
@@ -236,35 +221,37 @@ class _Delivery:
 
     def _call_next(self, refused: Fault | None) -> None:
         deliveries = self._deliveries
-        target = self.lease.message.target
+        target = self.target
         now = deliveries.clock.seconds()
-        url = target.url
+        url, way = target.url, None
         if target.upstream is not None:
             upstream = deliveries.upstreams.get(target.upstream)
             if upstream is None:
                 detail = f"no upstream is called {target.upstream}"
                 deliveries.ended(self, Fault(Reason.BAD_TARGET, False, detail))
                 return
-            server = upstream.choose(now, self._tried, anyway=self.probe)
+            server = upstream.choose(now, self._tried, random=deliveries.random, anyway=self.probe)
             if server is None:
                 deliveries.ended(self, refused or Fault(Reason.NO_SERVER, False, "every server is left out"))
                 return
-            self._server = server
-            url = server + url
-        self._send(url, now)
+            upstream.begun(server)
+            self._upstream, self._server = upstream, server
+            way = deliveries.terms.ways.of(upstream.name, server)
+            url = way.base + url
+        self._send(url, way, now)
 
-    def _send(self, url: str, now: float) -> None:
+    def _send(self, url: str, way: Way | None, now: float) -> None:
         deliveries, message = self._deliveries, self.lease.message
         terms = deliveries.terms
         history = self.lease.history(now - self.claimed_at)
         request = build_request(
             self._wording.sent, url, history, terms.rules, now=deliveries.now(), span_id=f"{getrandbits(64):016x}",
-            bearing=terms.bearings.of(message.target),
+            bearing=terms.bearings.of(self.target),
         )  # fmt: skip
         self._call = None
         call = deliveries.transport.begin(
             request, max(0.0, self._left_seconds(now)), self._ended, may_write=deliveries.may_write,
-            fresh=message.delivery is Delivery.ONCE, read=self._wording.reader,
+            fresh=message.delivery is Delivery.ONCE, read=self._wording.reader, way=way,
         )  # fmt: skip
         if self._call is None:
             self._call = call
@@ -276,25 +263,26 @@ class _Delivery:
 
     def _ended(self, exchange: Exchange) -> None:
         try:
-            if self._server and self._fails_over(exchange):
-                assert isinstance(exchange, Fault)
-                self._tried.append(self._server)
-                self._call_next(exchange)
-            else:
-                self._deliveries.ended(self, exchange)
+            upstream, self._upstream = self._upstream, None
+            if upstream is not None:
+                upstream.ended(self._server)
+                if self._fails_over(upstream, exchange):
+                    assert isinstance(exchange, Fault)
+                    self._tried.append(self._server)
+                    self._call_next(exchange)
+                    return
+            self._deliveries.ended(self, exchange)
         except Exception:  # noqa: BLE001 - whatever it is, the message must come to an end
             self._deliveries.failed_unexpectedly(self)
 
-    def _fails_over(self, exchange: Exchange) -> bool:
+    def _fails_over(self, upstream: Upstream, exchange: Exchange) -> bool:
         deliveries, now = self._deliveries, self._deliveries.clock.seconds()
-        upstream = deliveries.upstreams[str(self.lease.message.target.upstream)]
-        if not isinstance(exchange, Fault) or exchange.called:
-            upstream.answered(self._server)
-            return False
-        if exchange.reason not in NOT_CALLED:
-            return False
-        seconds = upstream.refused(self._server, now, deliveries.random())
-        if seconds is not None:
-            deliveries.events.emit(happened.ServerLeftOut(upstream.name, self._server, seconds))
+        found = blame(
+            upstream, self._server, exchange, deliveries.terms.rules,
+            now=now, unix_now=deliveries.now(), random=deliveries.random(), probe=self.probe,
+        )  # fmt: skip
+        self.left_out_alone = found.alone
+        if found.seconds is not None:
+            deliveries.events.emit(happened.ServerLeftOut(upstream.name, self._server, found.seconds))
         # Without time left the next server would be blamed for what this one took.
-        return self._left_seconds(now) > 0.0
+        return found.uncalled and self._left_seconds(now) > 0.0

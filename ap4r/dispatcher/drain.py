@@ -16,7 +16,6 @@ from twisted.internet.interfaces import IDelayedCall
 
 from ap4r import __version__
 from ap4r import events as happened
-from ap4r.dispatcher.balance import Upstream
 from ap4r.dispatcher.claim import Claims
 from ap4r.dispatcher.deliver import Deliveries
 from ap4r.dispatcher.descriptions import Descriptions
@@ -32,8 +31,10 @@ from ap4r.dispatcher.prune import Pruning
 from ap4r.dispatcher.settle import BATCH, Settlements
 from ap4r.dispatcher.share import Part, Share
 from ap4r.dispatcher.store_thread import StoreThread, ThreadWorkers
-from ap4r.dispatcher.surroundings import Surroundings, terms_of
+from ap4r.dispatcher.surroundings import Surroundings
+from ap4r.dispatcher.terms import Terms
 from ap4r.dispatcher.transport import Transport
+from ap4r.dispatcher.upstream import Upstream
 from ap4r.settings import Settings
 from ap4r.storage.store import Lease, Store
 
@@ -49,6 +50,7 @@ class Common:
     share: Share
     upstreams: Mapping[str, Upstream]
     transport: Transport
+    terms: Terms
     descriptions: Descriptions
 
 
@@ -84,7 +86,7 @@ class Drain:
             ask=self._ask, answered=self._answered,
         )  # fmt: skip
         self._deliveries = Deliveries(
-            reactor, common.transport, events, self._limit, self._lanes, common.upstreams, terms_of(settings),
+            reactor, common.transport, events, self._limit, self._lanes, common.upstreams, common.terms,
             common.descriptions,
             settle=self._settlements.add, freed=self._freed, released=self._share.released,
             may_call=self._may_begin, may_write=self._heartbeat.may_call, random=around.random, now=around.now,
@@ -121,9 +123,13 @@ class Drain:
         self._settlements.start()
         self._opening.start()
 
-    def reload(self, settings: Settings) -> None:
+    def wake(self) -> None:
+        """Look for what may be called by now."""
+        self._claims.wake()
+
+    def reload(self, terms: Terms) -> None:
         """Take over changed settings of delivering."""
-        self._deliveries.terms = terms_of(settings)
+        self._deliveries.terms = terms
         self._claims.wake()
 
     def facts(self) -> dict[str, Any]:

@@ -9,15 +9,18 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Any, cast
 
-from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint, wrapClientTLS
+from twisted.internet.endpoints import UNIXClientEndpoint, wrapClientTLS
 from twisted.internet.interfaces import IAddress, IHandshakeListener, IProtocol, IProtocolFactory, IStreamClientEndpoint
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from twisted.web.client import URI, BrowserLikePolicyForHTTPS
 from twisted.web.iweb import IAgentEndpointFactory, IPolicyForHTTPS
 from zope.interface import implementer
+
+from ap4r.dispatcher.guard import Guard, Own
+from ap4r.dispatcher.resolve import GuardedEndpoint, is_local
+from ap4r.dispatcher.tunnel import TunnelEndpoint
 
 MOST_ENDPOINTS = 1_024
 
@@ -27,9 +30,14 @@ class Endpoints:
     """Endpoints for URLs, at most `MOST_ENDPOINTS` of them kept."""
 
     def __init__(
-        self, reactor: Any, connect_timeout_seconds: float, https_policy: IPolicyForHTTPS | None = None
+        self,
+        reactor: Any,
+        connect_timeout_seconds: float,
+        https_policy: IPolicyForHTTPS | None = None,
+        guard: Guard | None = None,
     ) -> None:
         self._reactor = reactor
+        self._guard = guard or Guard(Own(is_local), None)
         self._https_policy = https_policy or BrowserLikePolicyForHTTPS()
         self._kept: OrderedDict[tuple[bytes, bytes, int], IStreamClientEndpoint] = OrderedDict()
         self.connect_timeout_seconds = connect_timeout_seconds
@@ -45,20 +53,57 @@ class Endpoints:
         return endpoint
 
     def _make(self, scheme: bytes, host: bytes, port: int) -> IStreamClientEndpoint:
-        name = host.decode("ascii")
-        # The transport has a deadline of its own over looking up, connecting and shaking hands.
-        timeout = max(1, round(self.connect_timeout_seconds + 1))
-        endpoint: IStreamClientEndpoint
-        if isIPAddress(name):
-            # An address needs no look-up, which would go through a thread.
-            endpoint = TCP4ClientEndpoint(self._reactor, name, port, timeout)
-        elif isIPv6Address(name):
-            endpoint = TCP6ClientEndpoint(self._reactor, name, port, timeout)
-        else:
-            endpoint = HostnameEndpoint(self._reactor, name, port, timeout)
+        endpoint = self._plain(host.decode("ascii"), port)
         if scheme != b"https":
             return endpoint
         return HandshakeEndpoint(wrapClientTLS(self._https_policy.creatorForNetloc(host, port), endpoint))
+
+    def _plain(self, host: str, port: int) -> IStreamClientEndpoint:
+        # The transport has a deadline of its own over looking up, connecting and shaking hands.
+        timeout_seconds = max(1, round(self.connect_timeout_seconds + 1))
+        return GuardedEndpoint(self._reactor, self._guard, host, port, timeout_seconds)
+
+
+class ProxyEndpoints(Endpoints):
+    """Endpoints behind an HTTP proxy: a tunnel for https, the proxy itself for http.
+
+    :param proxy: `http://host:port`.
+    :param authorization: the value of Proxy-Authorization, or empty.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        connect_timeout_seconds: float,
+        guard: Guard,
+        https_policy: IPolicyForHTTPS | None,
+        proxy: str,
+        authorization: bytes,
+    ) -> None:
+        super().__init__(reactor, connect_timeout_seconds, https_policy, guard)
+        self._proxy = URI.fromBytes(proxy.encode("ascii"))
+        self._authorization = authorization
+
+    def _make(self, scheme: bytes, host: bytes, port: int) -> IStreamClientEndpoint:
+        proxy = self._plain(self._proxy.host.decode("ascii"), self._proxy.port)
+        if scheme != b"https":
+            return proxy
+        name = b"[%s]" % host if b":" in host else host
+        tunnel = TunnelEndpoint(proxy, b"%s:%d" % (name, port), self._authorization)
+        return HandshakeEndpoint(wrapClientTLS(self._https_policy.creatorForNetloc(host, port), tunnel))
+
+
+@implementer(IAgentEndpointFactory)
+class UnixEndpoints:
+    """The endpoint of a UNIX socket, whatever the URL says."""
+
+    def __init__(self, reactor: Any, path: str, connect_timeout_seconds: float) -> None:
+        timeout_seconds = max(1, round(connect_timeout_seconds + 1))
+        self._endpoint = UNIXClientEndpoint(reactor, path, timeout_seconds)
+
+    def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
+        """Give the endpoint (IAgentEndpointFactory)."""
+        return self._endpoint
 
 
 @implementer(IStreamClientEndpoint)

@@ -133,8 +133,13 @@ def _turned_away(event: happened.TurnedAway) -> Line:
 
 
 def _left_out(event: happened.ServerLeftOut) -> Line:
-    text = f"server {event.server} of {event.upstream} accepts no connection; left out for {event.seconds:.1f} s"
+    text = f"server {event.server} of {event.upstream} is not to be called; left out for {event.seconds:.1f} s"
     return Line("warn", "left_out", text, {"upstream": event.upstream, "server": event.server})
+
+
+def _taken_back(event: happened.ServerTakenBack) -> Line:
+    text = f"server {event.server} of {event.upstream} passes its check again; its share grows"
+    return Line("info", "taken_back", text, {"upstream": event.upstream, "server": event.server})
 
 
 def _died(event: happened.DispatcherDied) -> Line:
@@ -194,6 +199,7 @@ _TELL: dict[type, Callable[[Any], Line | None]] = {
     happened.TargetReleased: _released,
     happened.TurnedAway: _turned_away,
     happened.ServerLeftOut: _left_out,
+    happened.ServerTakenBack: _taken_back,
     happened.DispatcherDied: _died,
     happened.OwnerWasLost: _owner_lost,
     happened.StoreFailed: _store_failed,

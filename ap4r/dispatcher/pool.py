@@ -19,7 +19,7 @@ KEPT_SECONDS = 1.5
 #: One that has been idle for longer may have been ended by its server without our having read that yet.
 _FRESH_SECONDS = 0.02
 
-Server = tuple[bytes, bytes, int]  #: scheme, host, port
+Server = tuple[object, bytes, bytes, int]  #: the way there, scheme, host, port
 
 
 class Pool:

@@ -107,6 +107,7 @@ class Process(Service):
         """Read the settings again and take over what can be; wrong ones change nothing."""
         try:
             settings = self._read_settings()
+            self._dispatcher.reload(settings)
             if self._front is not None:
                 self._front.reload(settings)
         except ConfigError as error:
@@ -115,7 +116,6 @@ class Process(Service):
         self._settings = settings
         if self._observer is not None:
             self._observer.level, self._observer.format = settings.log_level, settings.log_format
-        self._dispatcher.reload(settings)
         self._call_own()
 
     async def _stop(self) -> None:
@@ -139,10 +139,13 @@ class Process(Service):
         site = Site(Root(healthz)) if self._front is None else self._front.site(healthz)
         site.noisy = False
         self._port = listen(serverFromString, self._reactor, "listen", self._settings.listen, site)
-        url = url_of(self._port.getHost())
+        own = self._port.getHost()
+        if hasattr(own, "host"):
+            self._dispatcher.refuse_own(own.host, own.port)
+        url = url_of(own)
         self._events.emit(Serving("health", f"{url}/healthz"))
         if self._front is not None:
-            self._front.port = getattr(self._port.getHost(), "port", 0)
+            self._front.port = getattr(own, "port", 0)
             self._events.emit(Serving("intake", url))
 
     def _take_signals(self) -> None:

@@ -74,6 +74,8 @@ def build_request(
     headers[b"ap4r-expires"] = [b"%d" % math.ceil(now + last_repeat_seconds(history, rules))]
     if bearing.host or bearing.scheme:
         headers.update(_called_by(bearing.host, bearing.scheme))
+    if bearing.authorization:
+        headers.setdefault(b"authorization", [bearing.authorization])
     headers.setdefault(b"host", [host_of(url)])
     headers.setdefault(b"user-agent", [USER_AGENT])
     # draft-ietf-httpapi-idempotency-key-header: a structured-field string, so quoted.

@@ -11,20 +11,20 @@ from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, gatherResults
-from twisted.web.iweb import IAgentEndpointFactory
 
 from ap4r import __version__
 from ap4r import events as happened
-from ap4r.dispatcher.balance import Upstream, url_of
 from ap4r.dispatcher.bell import Bell, parse_bell
+from ap4r.dispatcher.check import Checks
 from ap4r.dispatcher.descriptions import Descriptions, fetch_with
 from ap4r.dispatcher.drain import Common, Drain
-from ap4r.dispatcher.endpoint import Endpoints
 from ap4r.dispatcher.limit import Limit
 from ap4r.dispatcher.share import Share
 from ap4r.dispatcher.store_thread import ThreadWorkers
-from ap4r.dispatcher.surroundings import FIXED, Surroundings, bounds_of
+from ap4r.dispatcher.surroundings import FIXED, Surroundings, bounds_of, terms_of
 from ap4r.dispatcher.transport import Transport
+from ap4r.dispatcher.upstream import Upstream, url_of
+from ap4r.dispatcher.way import Ways
 from ap4r.settings import Settings
 from ap4r.signing import fingerprints
 from ap4r.storage.store import Store
@@ -54,17 +54,22 @@ class Dispatcher(Service):
         self._events = events
         self._around = surroundings or Surroundings()
         self._limit = Limit(settings.concurrency, caps)
-        self._upstreams = {APP: Upstream(APP, settings.app_urls)}
+        self._ways = Ways(reactor, settings, self._around.endpoints)
+        self._upstreams: dict[str, Upstream] = {}
+        self._app_servers: tuple[str, ...] = ()
+        self._set_upstreams(settings)
         self._transport = Transport(
-            reactor, self._endpoints(), bounds_of(settings), connections=settings.concurrency
-        )  # fmt: skip
+            reactor, self._ways.others.endpoints, bounds_of(settings), connections=settings.concurrency
+        )
+        self._checks = Checks(reactor, self._transport, self._ways, self._upstreams, events, self._returned)
         self._descriptions = Descriptions(
             reactor, self._around.readers or ThreadWorkers(reactor, 1, "ap4r-descriptions"),
             fetch_with(self._transport), lambda target: url_of(self._upstreams, target, reactor.seconds()),
         )  # fmt: skip
         common = Common(
             reactor=reactor, events=events, around=self._around, limit=self._limit, share=Share(self._limit),
-            upstreams=self._upstreams, transport=self._transport, descriptions=self._descriptions,
+            upstreams=self._upstreams, transport=self._transport, terms=terms_of(settings, self._ways),
+            descriptions=self._descriptions,
         )  # fmt: skip
         self.drains = tuple(Drain(store, settings, common) for store in stores)
         self._bell = Bell(self._ring)
@@ -84,6 +89,7 @@ class Dispatcher(Service):
     def startService(self) -> None:
         """Begin to work on each store as soon as it can be reached."""
         super().startService()  # type: ignore[no-untyped-call]
+        self._checks.start(self._settings.upstreams)
         for drain in self.drains:
             drain.start()
 
@@ -99,23 +105,33 @@ class Dispatcher(Service):
 
     def serve_app_at(self, urls: tuple[str, ...]) -> None:
         """Call the upstream `app` at these servers from now on."""
+        self._app_servers = urls
         self._upstreams[APP].replace_servers(urls)
 
+    def refuse_own(self, host: str, port: int) -> None:
+        """Note where this process listens: nothing is delivered there."""
+        self._ways.own.listen(host, port)
+
     def reload(self, settings: Settings) -> None:
-        """Take over changed settings, as far as that is possible without a restart."""
+        """Take over changed settings, as far as that is possible without a restart.
+
+        :raises ConfigError: a file, a secret or a callable that they refer to is not there; nothing has changed then.
+        """
+        planned, terms = self._ways.planned(settings), terms_of(settings, self._ways)
+        self._ways.take(planned)
         old, self._settings = self._settings, settings
         changed = {spec.name for spec in fields(Settings) if getattr(old, spec.name) != getattr(settings, spec.name)}
         self._limit.concurrency = settings.concurrency
-        if "app_urls" in changed:
-            self.serve_app_at(settings.app_urls)
-        endpoints = self._endpoints() if "connect_timeout_seconds" in changed else self._transport.endpoints
-        self._transport.allow(settings.concurrency, endpoints, bounds_of(settings))
+        self._set_upstreams(settings)
+        self._transport.allow(settings.concurrency, self._ways.others.endpoints, bounds_of(settings))
+        if self.running:
+            self._checks.start(settings.upstreams)
         self._events.emit(happened.DispatcherReloaded(tuple(drain.store.store.name for drain in self.drains)))
         fixed = tuple(sorted(changed & FIXED))
         if fixed:
             self._events.emit(happened.RestartNeeded(fixed))
         for drain in self.drains:
-            drain.reload(settings)
+            drain.reload(terms)
 
     def facts(self) -> dict[str, Any]:
         """Tell how this dispatcher is, for /healthz: it is well when it is well with each of its stores."""
@@ -134,13 +150,27 @@ class Dispatcher(Service):
         for drain in self.drains:
             drain.ring()
 
-    def _endpoints(self) -> IAgentEndpointFactory:
-        return self._around.endpoints or Endpoints(self._reactor, self._settings.connect_timeout_seconds)
+    def _set_upstreams(self, settings: Settings) -> None:
+        for one in settings.upstreams:
+            servers = self._app_servers or one.servers if one.name == APP else one.servers
+            weights = dict(one.weights)
+            if one.name in self._upstreams:
+                self._upstreams[one.name].replace_servers(servers, weights, one.balance)
+            else:
+                self._upstreams[one.name] = Upstream(one.name, servers, weights, one.balance)
+        for name in set(self._upstreams) - {one.name for one in settings.upstreams}:
+            del self._upstreams[name]
+
+    def _returned(self, upstream: str) -> None:
+        self._limit.cut_short(upstream, self._reactor.seconds())
+        for drain in self.drains:
+            drain.wake()
 
     async def _stop(self) -> None:
         grace_seconds = self._settings.grace_seconds
         await gatherResults([Deferred.fromCoroutine(drain.stop(grace_seconds)) for drain in self.drains])
         self._bell.stop()
+        self._checks.stop()
         self._transport.close()
         self._descriptions.stop()
         # Only now: a thread that a store keeps waiting must not hold up the end of the others' calls.

@@ -10,10 +10,12 @@ from time import time as wall_clock
 from twisted.web.iweb import IAgentEndpointFactory
 
 from ap4r.dispatcher.bearing import Bearings
-from ap4r.dispatcher.deliver import Terms
 from ap4r.dispatcher.heartbeat import boottime
+from ap4r.dispatcher.rewrite import Rewriting
 from ap4r.dispatcher.store_thread import Workers
+from ap4r.dispatcher.terms import Terms
 from ap4r.dispatcher.transport import Bounds
+from ap4r.dispatcher.way import Ways
 from ap4r.message import new_id
 from ap4r.settings import Settings
 from ap4r.storage.store import Store
@@ -58,6 +60,11 @@ def bounds_of(settings: Settings) -> Bounds:
     )
 
 
-def terms_of(settings: Settings) -> Terms:
-    """Give the settings of delivering."""
-    return Terms(settings.delivery_rules, settings.timeout_seconds, Bearings(settings))
+def terms_of(settings: Settings, ways: Ways) -> Terms:
+    """Give the settings of delivering.
+
+    :raises ConfigError: a secret or a callable that they refer to is not there.
+    """
+    return Terms(
+        settings.delivery_rules, settings.timeout_seconds, Bearings(settings), Rewriting(settings.rewrite), ways
+    )

@@ -23,8 +23,9 @@ from zope.interface import implementer
 
 from ap4r.dispatcher.classify import answer_of, fault_of
 from ap4r.dispatcher.connection import Connection, ConnectionFactory
-from ap4r.dispatcher.pool import Pool, Server
+from ap4r.dispatcher.pool import Pool
 from ap4r.dispatcher.request import Request
+from ap4r.dispatcher.way import Way
 from ap4r.dispatcher.wire import NO_COOKIES, Body, Reader, SentHeaders, as_it_is, prepared_url
 from ap4r.exchange import BUSY_HEADER
 from ap4r.outcome import Answer, Exchange, Reading, Reason
@@ -58,6 +59,7 @@ class Transport:
     ) -> None:
         self.clock = clock
         self.endpoints = endpoints
+        self.way = Way(endpoints)  #: of requests that bring none
         self.bounds = bounds
         self.kept = Pool(clock, connections)
 
@@ -70,21 +72,24 @@ class Transport:
         may_write: Callable[[], bool],
         fresh: bool = False,
         read: AnswerReader | None = None,
+        way: Way | None = None,
     ) -> Call:
         """Begin an exchange; `done` is told its end exactly once, possibly before this returns.
 
         :param may_write: asked right before the first byte is written; false ends the exchange uncalled.
         :param fresh: over a connection of its own, which cannot be stale.
         :param read: shown the whole answer before its body is cut; what it reads becomes part of the answer.
+        :param way: to the request's server; None for that of absolute URLs.
         """
-        call = Call(self, done, may_write, fresh=fresh, read=read)
+        call = Call(self, done, may_write, fresh=fresh, read=read, way=way or self.way)
         call.start(request, timeout_seconds)
         return call
 
     def allow(self, connections: int, endpoints: IAgentEndpointFactory, bounds: Bounds) -> None:
         """Take other settings for exchanges from now on; connections stay."""
         self.kept.most = connections
-        self.endpoints = endpoints
+        if endpoints is not self.endpoints:
+            self.endpoints, self.way = endpoints, Way(endpoints)
         self.bounds = bounds
 
     def close(self) -> None:
@@ -98,7 +103,7 @@ class Call:
 
     __slots__ = (
         *("_begun_at", "_called", "_connect_deadline", "_connection", "_cut", "_deadline", "_done"),
-        *("_fresh", "_may_write", "_pending", "_read", "_response", "_status", "_transport"),
+        *("_fresh", "_may_write", "_pending", "_read", "_response", "_status", "_transport", "_way"),
     )
 
     def __init__(
@@ -109,11 +114,13 @@ class Call:
         *,
         fresh: bool,
         read: AnswerReader | None,
+        way: Way,
     ) -> None:
         self._transport = transport
         self._may_write = may_write
         self._fresh = fresh
         self._read = read
+        self._way = way
         self._done: Callable[[Exchange], None] | None = done
         self._begun_at = transport.clock.seconds()
         self._deadline: IDelayedCall | None = None
@@ -160,8 +167,10 @@ class Call:
 
     def request(self, method: bytes, uri: bytes, headers: Any = None, bodyProducer: Any = None) -> Deferred[IResponse]:
         """Send a request for treq (IAgent), given `SentHeaders` and a `Body`."""
-        uri_parts, server, line = _taken_apart(method, uri)
-        head = line + headers.head(uri_parts.netloc)
+        way = self._way
+        uri_parts, address, line = _taken_apart(method, uri, way.absolute)
+        server = (way, *address)
+        head = line + way.lines + headers.head(uri_parts.netloc)
         connection = None if self._fresh else self._transport.kept.take(server)
         if connection is not None:
             sent = self._send(connection, method, head, bodyProducer)
@@ -171,7 +180,7 @@ class Call:
                 transport.bounds.connect_timeout_seconds, self.cut, Reason.CONNECT_TIMEOUT
             )
             idle = _let_go if self._fresh else partial(transport.kept.keep, server)
-            connecting: Deferred[Any] = transport.endpoints.endpointForURI(uri_parts).connect(ConnectionFactory(idle))
+            connecting: Deferred[Any] = way.endpoints.endpointForURI(uri_parts).connect(ConnectionFactory(idle))
             sent = connecting.addCallback(self._send, method, head, bodyProducer)
         return sent
 
@@ -242,8 +251,8 @@ class Call:
 
 
 @lru_cache(maxsize=4_096)
-def _taken_apart(method: bytes, url: bytes) -> tuple[URI, Server, bytes]:
-    """Give a URL's parts, its server and the request line (RFC 9112, 3).
+def _taken_apart(method: bytes, url: bytes, absolute: bool) -> tuple[URI, tuple[bytes, bytes, int], bytes]:
+    """Give a URL's parts, its server and the request line (RFC 9112, 3), in absolute form for a proxy.
 
     What would blur where that line ends is refused before any connection is made for it.
 
@@ -254,7 +263,8 @@ def _taken_apart(method: bytes, url: bytes) -> tuple[URI, Server, bytes]:
     if not _VISIBLE.fullmatch(url):
         raise ValueError("a URL is made of visible ASCII characters")
     parts = URI.fromBytes(url)
-    return parts, (parts.scheme, parts.host, parts.port), b"%s %s HTTP/1.1\r\n" % (method, parts.originForm)
+    resource = url if absolute else parts.originForm
+    return parts, (parts.scheme, parts.host, parts.port), b"%s %s HTTP/1.1\r\n" % (method, resource)
 
 
 def _let_go(connection: Connection) -> None:

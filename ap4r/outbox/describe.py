@@ -12,6 +12,7 @@ from ap4r.errors import OptionRefused, PayloadTooLarge
 from ap4r.message import HTTP, Delivery, Message, new_id
 from ap4r.outbox.headers import TOKEN, check_headers
 from ap4r.outbox.routes import Routes, resolve_target
+from ap4r.outbox.upstream import check_upstream
 from ap4r.protocols.protocol import Call
 from ap4r.protocols.registry import find_protocol
 from ap4r.settings import Settings
@@ -60,6 +61,7 @@ def describe_message(
     :raises PayloadTooLarge: the body or the headers exceed their limit.
     """
     checked_target, derived_queue = resolve_target(target, routes)
+    check_upstream(checked_target, target, limits)
     message_id = new_id()
     encoded = find_protocol(protocol).encode(
         Call(

@@ -28,6 +28,10 @@ CANONICAL = [
     ("/a?b[]=1&c=[2]&d=../e", "app:/a?b%5B%5D=1&c=%5B2%5D&d=../e"),
     ("/a?http://h/", "app:/a?http://h/"),
     ("/@me:80/x;y=1", "app:/@me:80/x;y=1"),
+    # Another upstream's, by its name.
+    ("app:/x", "app:/x"),
+    ("web:/a/ä?x=1#y", "web:/a/%C3%A4?x=1"),
+    ("Blue-2.x_y:/", "Blue-2.x_y:/"),
     # A URL: scheme and host in small letters, no default port, always a path.
     ("http://localhost:8080/someServlet", "http://localhost:8080/someServlet"),
     ("HTTP://Example.COM", "http://example.com/"),
@@ -72,9 +76,11 @@ REFUSED = [
     ("javascript:alert(1)", "http:// or https://"),
     ("file:///etc/passwd", "http:// or https://"),
     ("http:/host/x", "http:// or https://"),
+    ("web://host/x", "http:// or https://"),
+    ("web:x", "http:// or https://"),
+    ("web:/../x", "segment"),
     ("http:host", "http:// or https://"),
     ("://host", "http:// or https://"),
-    ("app:/x", "http:// or https://"),
     ("//host/x", "begins with one /"),
     ("///x", "begins with one /"),
     ("/\\host/x", "backslash"),

@@ -8,9 +8,11 @@ import traceback
 
 import pytest
 
-from ap4r.errors import ConfigError, shortened
+from ap4r.errors import ConfigError, TargetRefused, shortened
+from ap4r.outbox.describe import describe_message
 from ap4r.settings import Settings, load_settings, parse_settings
 from ap4r.signing import Secret
+from ap4r.target import parse_target
 from ap4r.upstreams import HostSettings, secrets_of
 
 
@@ -181,8 +183,23 @@ def test_the_table_with_the_port_goes_first():
     [
         ({"upstreams": 1}, "table of tables"),
         ({"upstreams": {"app": 1}}, "not a table"),
-        ({"upstreams": {"search": {"servers": ["http://a"]}}}, "only upstream"),
-        ({"upstreams": {"app": {"hosts": "a"}}}, "known are servers, host"),
+        ({"upstreams": {"search": {"host": "a"}}}, "without servers"),
+        ({"upstreams": {"https": {"servers": "http://a"}}}, "not http, https"),
+        ({"upstreams": {"Web": {"servers": "http://a"}}}, "a-z"),
+        ({"upstreams": {"web": {"servers": [{"url": "http://a", "weight": 0}]}}}, "weight"),
+        ({"upstreams": {"web": {"servers": [{"url": "http://a", "weight": float("nan")}]}}}, "weight"),
+        ({"upstreams": {"web": {"servers": [{"url": "http://a", "wait": 1}]}}}, "known are url, weight"),
+        ({"upstreams": {"web": {"servers": ["http://a", "http://a/"]}}}, "twice"),
+        ({"upstreams": {"web": {"servers": "http://a", "balance": "fair"}}}, "least_outstanding, round_robin"),
+        ({"upstreams": {"web": {"servers": "http://a", "check": "healthz"}}}, "check"),
+        ({"upstreams": {"web": {"servers": "http://a", "check": "http://b/"}}}, "check is a path"),
+        ({"upstreams": {"web": {"servers": "http://a", "check_seconds": 0}}}, "check_seconds"),
+        ({"upstreams": {"web": {"servers": "http://a", "certificate": "a.pem"}}}, "belong together"),
+        ({"upstreams": {"web": {"servers": "http://a", "proxy": "https://p:3128"}}}, "http://host:port"),
+        ({"upstreams": {"web": {"servers": "unix:/run/a", "proxy": "http://p:3128"}}}, "UNIX socket"),
+        ({"upstreams": {"web": {"servers": "http://a", "proxy_auth": "basic:env:P"}}}, "without a proxy"),
+        ({"upstreams": {"web": {"servers": "http://a", "guarded": "yes"}}}, "neither true nor false"),
+        ({"upstreams": {"app": {"hosts": "a"}}}, "known are servers, balance, host"),
         ({"upstreams": {"app": {"host": "http://a"}}}, "not of the form"),
         ({"upstreams": {"app": {"host": "a/b"}}}, "not of the form"),
         ({"upstreams": {"app": {"host": ""}}}, "not of the form"),
@@ -190,9 +207,9 @@ def test_the_table_with_the_port_goes_first():
         ({"upstreams": {"app": {"host": "a\r\nX: y"}}}, "not of the form"),
         ({"upstreams": {"app": {"host": "a:99999"}}}, "port"),
         ({"upstreams": {"app": {"scheme": "ftp"}}}, "http, https"),
-        ({"upstreams": {"app": {"scheme": ["https"]}}}, "http, https"),
+        ({"upstreams": {"app": {"scheme": ["https"]}}}, "not a text"),
         ({"upstreams": {"app": {"servers": ["ftp://a"]}}}, "not of the form"),
-        ({"upstreams": {"app": {"servers": 7}}}, "list of strings"),
+        ({"upstreams": {"app": {"servers": 7}}}, "list of URLs"),
         ({"hosts": {"a b": {"secrets": []}}}, "not of the form"),
         ({"hosts": {"a": {"secret": []}}}, "known are secrets"),
         ({"hosts": {"a": {"secrets": {"a": "b"}}}}, "list of strings"),
@@ -230,3 +247,131 @@ def test_settings_made_by_hand_have_the_upstream_too():
         HostSettings(host="a", port=None, secrets=())
         in Settings(hosts=(HostSettings(host="a", port=None, secrets=()),)).hosts
     )
+
+
+def test_other_upstreams_are_not_the_application():
+    """Their servers, weights and secrets are their own; the application keeps what it has."""
+    web = {"servers": ["http://b:2", {"url": "HTTP://C:3/base/", "weight": 2}, "unix:/run/app.sock"], "secrets": [ONE]}
+    settings = _parse({"app_urls": "http://a:1", "upstreams": {"web": web}})
+    assert (settings.app_urls, settings.secrets) == (("http://a:1",), ())
+    one = settings.upstream("web")
+    assert one.servers == ("http://b:2", "http://c:3/base", "unix:/run/app.sock")
+    assert dict(one.weights) == {"http://c:3/base": 2.0}
+    assert (one.balance, one.secrets) == ("least_outstanding", _secrets(ONE))
+
+
+def test_files_count_from_the_folder_of_the_settings():
+    """Wherever the dispatcher is started."""
+    web = {"servers": "https://a", "ca": "ca.pem", "certificate": "/etc/own.pem", "key": "../own.key"}
+    one = _parse({"upstreams": {"web": web}}).upstream("web")
+    assert (one.ca, one.certificate, one.key) == ("/srv/shop/ca.pem", "/etc/own.pem", "/srv/own.key")
+
+
+@pytest.mark.parametrize(
+    "auth", ["basic:user:pass-word", "bearer:pass-word", "pass-word", "digest:env:X", "basic:env:"]
+)
+def test_credentials_are_given_by_reference_only(auth):
+    """What may be the secret itself is refused, and not repeated."""
+    with pytest.raises(ConfigError, match="reference") as refused:
+        _parse({"upstreams": {"web": {"servers": "https://a", "auth": auth}}})
+    assert "pass-word" not in str(refused.value)
+
+
+def test_a_credential_is_read_where_it_is_needed():
+    """A process that only writes messages does without it; it never shows itself."""
+    texts = {"env:B": "me:pass-word\n", "env:T": "tok-en", "env:bad": "two words"}
+    tables = {
+        key: {"servers": "https://a", "auth": auth}
+        for key, auth in (("b", "basic:env:B"), ("t", "bearer:env:T"), ("x", "bearer:env:bad"), ("y", "basic:env:T"))
+    }
+    settings = _parse({"upstreams": tables}, read_secret=texts.__getitem__)
+    assert settings.upstream("b").auth.header() == b"Basic bWU6cGFzcy13b3Jk"
+    assert settings.upstream("t").auth.header() == b"Bearer tok-en"
+    for name in ("x", "y"):
+        with pytest.raises(ConfigError) as refused:
+            settings.upstream(name).auth.header()
+        assert "two words" not in str(refused.value) and "tok-en" not in str(refused.value)
+    assert "pass-word" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("rule", "target", "queue", "becomes"),
+    [
+        (
+            {"match": {"host": "old.example"}, "replace": {"host": "new.example"}},
+            "http://old.example:81/x?y",
+            "q",
+            "http://new.example:81/x?y",
+        ),
+        (
+            {"match": {"host": "*.old.example"}, "replace": {"scheme": "https", "port": 8443}},
+            "http://a.old.example/x",
+            "q",
+            "https://a.old.example:8443/x",
+        ),
+        ({"match": {"path": "/api"}, "replace": {"path": "/v2"}}, "http://a/api/x?y=/api", "q", "http://a/v2/x?y=/api"),
+        ({"match": {"path": "/api"}, "replace": {"path": "/v2"}}, "http://a/apix", "q", None),
+        ({"match": {"path": "/api/"}, "replace": {"path": "/"}}, "/api/x?y", "q", "app:/x?y"),
+        ({"match": {"port": 80}, "replace": {"port": 8080}}, "http://a/", "q", "http://a:8080/"),
+        ({"match": {"scheme": "https"}, "replace": {"scheme": "http"}}, "https://a/", "q", "http://a/"),
+        ({"match": {"host": "a"}, "replace": {"upstream": "web"}}, "http://a:9/x?y", "q", "web:/x?y"),
+        ({"match": {"queue": "queue.search.*"}, "replace": {"upstream": "web"}}, "/x", "queue.search.a", "web:/x"),
+        ({"match": {"queue": "queue.search"}, "replace": {"upstream": "web"}}, "/x", "queue.search.a", None),
+        ({"match": {"upstream": "app"}, "replace": {"host": "b", "path": "/only"}}, "/x?y", "q", "http://b/only?y"),
+        ({"match": {"host": "app"}, "replace": {"host": "b"}}, "/x", "q", None),
+    ],
+)
+def test_a_rule_replaces_what_it_says(rule, target, queue, becomes):
+    """And matches what it says, on borders of segments and names."""
+    [parsed] = _parse({"rewrite": [rule]}).rewrite
+    given = parse_target(target)[0]
+    assert (str(parsed.replaced(given)) if parsed.matches(given, queue) else None) == becomes
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        {},
+        {"match": {"path": "/a"}},
+        {"replace": {}},
+        {"replace": {"host": "a"}, "call": "a:b"},
+        {"call": "os.system"},
+        {"replace": {"host": "a/b"}},
+        {"replace": {"host": "*.a"}},
+        {"replace": {"port": 0}},
+        {"replace": {"path": "x"}},
+        {"replace": {"path": "/a/../b"}},
+        {"replace": {"scheme": "ftp"}},
+        {"replace": {"queue": "a"}},
+        {"match": {"hosts": "a"}, "replace": {"host": "b"}},
+        {"replace": {"upstream": "web", "host": "b"}},
+        {"call": 7},
+        7,
+    ],
+)
+def test_a_rule_that_means_nothing_is_refused(rule):
+    """At the start, naming its table."""
+    with pytest.raises(ConfigError, match="rewrite"):
+        _parse({"rewrite": [rule]})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("deny_networks", "10.0.0.1/8"), ("allow_networks", ["x"]), ("deny_hosts", ["a:80"]), ("allow_hosts", ["a.*"])],
+)
+def test_lists_of_places_are_checked(name, value):
+    """A network with host bits, or a host with a port, would not mean what it seems to."""
+    with pytest.raises(ConfigError, match=name):
+        _parse({name: value})
+    assert _parse({}, {"AP4R_DENY_HOSTS": "B\u00fccher.example, *.x.example"}).deny_hosts == (
+        "xn--bcher-kva.example",
+        "*.x.example",
+    )
+
+
+def test_an_upstream_that_is_not_there_is_an_error_in_the_handler():
+    """It lists those that are; a dispatcher's intake knows better than the process that writes to it."""
+    settings = _parse({"upstreams": {"web": {"servers": "http://a"}}})
+    assert str(describe_message("web:/x", limits=settings).target) == "web:/x"
+    with pytest.raises(TargetRefused, match="known are app, web"):
+        describe_message("wbe:/x", limits=settings)

@@ -1,92 +1,46 @@
-"""balance: servers of an upstream in turn, without those that refused."""
+"""balance: three ways to choose one of several servers."""
 
 from __future__ import annotations
 
-from ap4r.dispatcher.balance import Upstream
+from collections import Counter
+from random import Random
 
-A, B, C = "http://a", "http://b", "http://c"
+import pytest
 
-
-def test_servers_are_used_in_turn():
-    """Each has the same share."""
-    upstream = Upstream("app", [A, B, C])
-    assert [upstream.choose(0.0) for _ in range(6)] == [A, B, C, A, B, C]
+from ap4r.dispatcher.balance import POLICIES, Candidate, least_outstanding, random_two, round_robin
 
 
-def test_a_single_server_is_always_it():
-    """Nothing to choose."""
-    assert [Upstream("app", [A]).choose(0.0) for _ in range(3)] == [A, A, A]
+@pytest.mark.parametrize("balance", POLICIES)
+def test_weights_are_respected_while_nothing_is_in_flight(balance):
+    """A server of weight 2 gets twice the calls of one of weight 1, whatever the policy."""
+    candidates = [Candidate("a", 2.0), Candidate("b", 1.0), Candidate("c", 1.0)]
+    random = Random(2).random
+    if balance == "random_two":
+        # It draws two of the three, so the weights tell whom it draws first.
+        candidates = [Candidate("a", 2.0), Candidate("b", 1.0)]
+    chosen = Counter(POLICIES[balance](candidates, random).url for _ in range(4_000))
+    total = sum(candidate.weight for candidate in candidates)
+    for candidate in candidates:
+        assert chosen[candidate.url] == pytest.approx(4_000 * candidate.weight / total, rel=0.1)
 
 
-def test_a_server_that_refused_is_left_out_for_a_while():
-    """1 s at first; then it has its turn again."""
-    upstream = Upstream("app", [A, B])
-    assert upstream.refused(A, 0.0, 0.0) == 1.0
-    assert [upstream.choose(0.5) for _ in range(3)] == [B, B, B]
-    assert A in {upstream.choose(1.0) for _ in range(2)}
+def test_turns_are_spread_evenly():
+    """A heavy server does not get its turns in a row."""
+    candidates = [Candidate("a", 2.0), Candidate("b", 1.0), Candidate("c", 1.0)]
+    assert "".join(round_robin(candidates, lambda: 0.5).url for _ in range(8)) == "abcaabca"
 
 
-def test_it_is_left_out_for_longer_each_time():
-    """1, 2, 4 … 30 s, and calls that fail together are one failure."""
-    upstream = Upstream("app", [A, B])
-    now, waits = 0.0, []
-    for _ in range(7):
-        waits.append(upstream.refused(A, now, 0.0))
-        assert upstream.refused(A, now, 0.0) is None
-        now += waits[-1]
-    assert waits == [1, 2, 4, 8, 16, 30, 30]
+def test_the_fewest_in_flight_by_weight():
+    """Three calls on a server of weight 4 are fewer than one on a server of weight 1."""
+    candidates = [Candidate("a", 1.0, 1), Candidate("b", 4.0, 3), Candidate("c", 1.0, 2)]
+    assert least_outstanding(candidates, lambda: 0.5).url == "b"
 
 
-def test_an_answer_takes_it_back():
-    """A server that was reached is as good as the others, and its next failure is its first."""
-    upstream = Upstream("app", [A, B])
-    upstream.refused(A, 0.0, 0.0)
-    upstream.answered(A)
-    assert {upstream.choose(0.0) for _ in range(2)} == {A, B}
-    assert upstream.refused(A, 0.0, 0.0) == 1.0
-
-
-def test_a_call_tries_each_server_once():
-    """What was tried is not given again, and in the end there is none."""
-    upstream = Upstream("app", [A, B, C])
-    tried: list[str] = []
-    while (server := upstream.choose(0.0, tried)) is not None:
-        tried.append(server)
-    assert sorted(tried) == [A, B, C]
-
-
-def test_all_left_out_means_none():
-    """An ordinary call is not made then."""
-    upstream = Upstream("app", [A, B])
-    upstream.refused(A, 0.0, 0.0)
-    upstream.refused(B, 0.0, 0.0)
-    assert upstream.choose(0.5) is None
-
-
-def test_a_probe_tries_them_all_the_same():
-    """First the one whose time is over first, then the others, each once."""
-    upstream = Upstream("app", [A, B])
-    upstream.refused(B, 0.0, 0.0)
-    upstream.refused(A, 0.2, 0.0)
-    assert upstream.choose(0.5, anyway=True) == B
-    assert upstream.choose(0.5, [B], anyway=True) == A
-    assert upstream.choose(0.5, [A, B], anyway=True) is None
-
-
-def test_a_single_server_that_is_left_out():
-    """One server is none when it is left out, but for a probe."""
-    upstream = Upstream("app", [A])
-    upstream.refused(A, 0.0, 0.0)
-    assert upstream.choose(0.5) is None
-    assert upstream.choose(0.5, anyway=True) == A
-
-
-def test_servers_can_be_replaced():
-    """What is known of those that stay is kept, what goes is forgotten."""
-    upstream = Upstream("app", [A, B])
-    upstream.refused(A, 0.0, 0.0)
-    upstream.refused(B, 0.0, 0.0)
-    upstream.replace_servers([B, C])
-    assert [upstream.choose(0.5) for _ in range(2)] == [C, C]
-    assert upstream.refused(A, 0.5, 0.0) is None
-    assert upstream.choose(2.0, [C]) == B
+def test_of_two_drawn_the_idler_one():
+    """The busiest of all is chosen only when nobody else is there."""
+    candidates = [Candidate("a", 1.0, 0), Candidate("b", 1.0, 1), Candidate("c", 1.0, 9)]
+    random = Random(3).random
+    chosen = Counter(random_two(candidates, random).url for _ in range(1_000))
+    assert chosen["c"] == 0
+    assert chosen["a"] > chosen["b"] > 0
+    assert random_two(candidates[2:], lambda: 0.5).url == "c"

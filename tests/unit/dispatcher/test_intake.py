@@ -20,10 +20,12 @@ from ap4r.outbox.describe import describe_message
 from ap4r.outbox.wire_form import fields_of
 from ap4r.settings import Settings
 from ap4r.target import Target
+from ap4r.upstreams import UpstreamSettings
 from tests.support.factories import message
 
 ID = "018f5b0e-0000-7000-8000-000000000001"
-INTAKE = Intake(Settings(), lambda target: target.url == "http://127.0.0.1:7438/self")
+BILLING = UpstreamSettings(name="billing", servers=("http://billing.example",))
+INTAKE = Intake(Settings(upstreams=(BILLING,)), lambda target: target.url == "http://127.0.0.1:7438/self")
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
 NAMES = st.text() | st.sampled_from(sorted(FIELDS))
 JSON = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(NAMES, inner))

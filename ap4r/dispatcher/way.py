@@ -1,0 +1,123 @@
+"""The way to each server: which endpoints lead there, what its requests' URLs begin with, what a proxy is shown.
+
+Ways live as long as their settings stay the same, so connections that are kept stay good over a reload.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from twisted.web.iweb import IAgentEndpointFactory
+
+from ap4r.dispatcher.endpoint import Endpoints, ProxyEndpoints, UnixEndpoints
+from ap4r.dispatcher.guard import Guard, Own, Rules
+from ap4r.dispatcher.identity import Identity, Policy
+from ap4r.dispatcher.resolve import is_local
+from ap4r.settings import Settings
+from ap4r.upstreams import UNIX
+
+
+class Way:
+    """How requests reach a server. Two are the same only if they are one: kept connections belong to a way.
+
+    :param base: what the URL of a request begins with; empty where the URL is whole already.
+    :param absolute: whether a request for http names the whole URL, as a proxy wants it (RFC 9112, 3.2.2).
+    :param headers: of http requests, for a proxy; as lines.
+    """
+
+    __slots__ = ("absolute", "base", "endpoints", "lines")
+
+    def __init__(
+        self, endpoints: IAgentEndpointFactory, base: str = "", *, absolute: bool = False, lines: bytes = b""
+    ) -> None:
+        self.endpoints = endpoints
+        self.base = base
+        self.absolute = absolute
+        self.lines = lines
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """What a way depends on."""
+
+    server: str
+    identity: Identity
+    proxy: str
+    proxy_authorization: bytes
+    rules: Rules | None
+    connect_timeout_seconds: float
+
+
+class Ways:
+    """The ways of all upstreams, and the guarded one of absolute URLs (`others`).
+
+    :param instead: the only endpoints there are, in tests.
+    :raises ConfigError: a file or a secret that the settings refer to is not there.
+    """
+
+    def __init__(self, reactor: Any, settings: Settings, instead: IAgentEndpointFactory | None = None) -> None:
+        self._reactor = reactor
+        self._instead = instead
+        self.own = Own(is_local)
+        self._ways: dict[tuple[str, str], Way] = {}
+        self._made: dict[tuple[str, str], _Made] = {}
+        self.take(self.planned(settings))
+
+    def of(self, upstream: str, server: str) -> Way:
+        """Give the way to a server of an upstream."""
+        way = self._ways.get((upstream, server))
+        if way is None:
+            # A server that is not of the settings: the application in this process.
+            way = self._ways[upstream, server] = Way(self.others.endpoints, server)
+        return way
+
+    @property
+    def others(self) -> Way:
+        """The way of absolute URLs."""
+        return self._ways["", ""]
+
+    def planned(self, settings: Settings) -> dict[tuple[str, str], _Made]:
+        """Read what the settings refer to; nothing is changed yet.
+
+        :raises ConfigError: a file or a secret is not there.
+        """
+        rules = Rules(settings.allow_hosts, settings.deny_hosts, settings.allow_networks, settings.deny_networks)
+        seconds = settings.connect_timeout_seconds
+        planned = {("", ""): _Made("", Identity(), "", b"", rules, seconds)}
+        for one in settings.upstreams:
+            identity = Identity.of(one) if one.ca or one.certificate or one.server_name else Identity()
+            authorization = one.proxy_auth.header() if one.proxy_auth else b""
+            for server in one.servers:
+                of_server = _Made(server, identity, one.proxy, authorization, rules if one.guarded else None, seconds)
+                planned[one.name, server] = of_server
+        return planned
+
+    def take(self, planned: dict[tuple[str, str], _Made]) -> None:
+        """Go these ways from now on; those that stay the same are kept, with their connections."""
+        ways = {
+            key: self._ways[key] if self._made.get(key) == made else self._make(made) for key, made in planned.items()
+        }
+        self._ways, self._made = ways, planned
+
+    def _make(self, made: _Made) -> Way:
+        if made.server.startswith(UNIX):
+            return Way(
+                self._instead
+                or UnixEndpoints(self._reactor, made.server.removeprefix(UNIX), made.connect_timeout_seconds),
+                "http://localhost",
+            )
+        if self._instead is not None:
+            # Without lines and absolute form: nobody is there who would want them.
+            return Way(self._instead, made.server)
+        guard = Guard(self.own, made.rules)
+        policy = None if made.identity == Identity() else Policy(made.identity)
+        if made.proxy:
+            proxied = ProxyEndpoints(
+                self._reactor, made.connect_timeout_seconds, guard, policy, made.proxy, made.proxy_authorization
+            )
+            authorization = made.proxy_authorization
+            lines = b"Proxy-Authorization: %s\r\n" % authorization if authorization else b""
+            is_plain = made.server.startswith("http://")
+            return Way(proxied, made.server, absolute=is_plain, lines=lines if is_plain else b"")
+        return Way(Endpoints(self._reactor, made.connect_timeout_seconds, policy, guard), made.server)

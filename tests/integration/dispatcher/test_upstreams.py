@@ -1,0 +1,226 @@
+"""Upstreams as a real dispatcher calls them: UNIX sockets, TLS of one's own, proxies, credentials, rules, refusals."""
+
+from __future__ import annotations
+
+import base64
+import signal
+import socket
+import ssl
+import threading
+from contextlib import suppress
+
+import pytest
+
+from tests.support import storefile
+from tests.support.certificates import issue
+from tests.support.probe import wait_until
+from tests.support.processes import HOST, free_port
+
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+class Recorder:
+    """Answers 200 to each request, and keeps what came; with `tls` over TLS, with `tunnels` as a proxy."""
+
+    def __init__(self, path=None, tls=None, tunnels=False):
+        self.heads: list[str] = []
+        self.peers: list[object] = []
+        self._tls, self._tunnels = tls, tunnels
+        if path is None:
+            self.port = free_port()
+            self._listener = socket.create_server((HOST, self.port))
+        else:
+            self._listener = socket.socket(socket.AF_UNIX)
+            self._listener.bind(str(path))
+            self._listener.listen()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self):
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+    def _accept(self):
+        with suppress(OSError):
+            while True:
+                connection, _ = self._listener.accept()
+                threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection):
+        connection.settimeout(20)
+        with suppress(OSError), connection:
+            if self._tls is None:
+                self._answer(connection)
+                return
+            with self._tls.wrap_socket(connection, server_side=True) as secured:
+                self.peers.append(secured.getpeercert())
+                self._answer(secured)
+
+    def _answer(self, connection):
+        with suppress(OSError):
+            while data := connection.recv(65_536):
+                head = data.partition(b"\r\n\r\n")[0].decode()
+                self.heads.append(head)
+                if self._tunnels and head.startswith("CONNECT "):
+                    host, _, port = head.split()[1].rpartition(":")
+                    with socket.create_connection((host, int(port))) as server:
+                        connection.sendall(b"HTTP/1.1 200 Connected\r\n\r\n")
+                        threading.Thread(target=_copy, args=(server, connection), daemon=True).start()
+                        _copy(connection, server)
+                    return
+                connection.sendall(ANSWER)
+
+
+def _copy(source, sink):
+    with suppress(OSError):
+        while data := source.recv(65_536):
+            sink.sendall(data)
+
+
+@pytest.fixture
+def recorder():
+    """Make recorders; all are closed with the test."""
+    made = []
+
+    def make(**options):
+        made.append(Recorder(**options))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+def configured(stand, text, **environ):
+    """Start a dispatcher with a settings' file; give it and the file."""
+    config = stand.processes.folder / "ap4r.toml"
+    config.write_text(f'store = "{stand.url}"\nlisten = "none"\n{text}')
+    dispatcher = stand.processes.twistd_ap4r("--config", str(config), **environ)
+    wait_until(
+        lambda: storefile.owners(stand.store),
+        "it has registered",
+        timeout_seconds=20,
+        otherwise=lambda: dispatcher.tail,
+    )
+    return dispatcher, config
+
+
+def send(stand, config, *targets):
+    """Put messages as an application that has the same settings."""
+    import ap4r
+
+    with ap4r.session(config=config) as handle:
+        return [handle.async_to(target, {"a": "1"}) for target in targets]
+
+
+def test_a_unix_socket(stand, recorder, tmp_path):
+    """A server behind a socket file is called like another."""
+    server = recorder(path=tmp_path / "app.sock")
+    _, config = configured(
+        stand, f'[upstreams.web]\nservers = ["unix:{tmp_path}/app.sock"]\nhost = "shop.example.com"\n'
+    )
+    send(stand, config, "web:/work?x=1")
+    stand.wait_until_empty()
+    assert server.heads[0].startswith("POST /work?x=1 HTTP/1.1\r\n")
+    assert "\r\nHost: shop.example.com" in server.heads[0]
+
+
+@pytest.mark.parametrize("proxied", [False, True])
+def test_https_with_a_certificate_of_ones_own(stand, recorder, tmp_path, proxied):
+    """The authority of the settings is trusted, the client's certificate is shown, SNI names the server."""
+    served, own = issue(tmp_path / "server", "inner.example"), issue(tmp_path / "client", "dispatcher")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(served.certificate, served.key)
+    context.load_verify_locations(own.authority)
+    context.verify_mode = ssl.CERT_REQUIRED
+    names = []
+    context.sni_callback = lambda _, name, __: names.append(name)
+    server, proxy = recorder(tls=context), recorder(tunnels=True)
+    (tmp_path / "proxy-secret").write_text("me:pass\n")
+    more = f'proxy = "http://{HOST}:{proxy.port}"\nproxy_auth = "basic:file:proxy-secret"\n' if proxied else ""
+    dispatcher, config = configured(
+        stand,
+        f'[upstreams.web]\nservers = "https://{HOST}:{server.port}/base"\nserver_name = "inner.example"\n'
+        f'ca = "{served.authority}"\ncertificate = "{own.certificate}"\nkey = "{own.key}"\n{more}',
+    )
+    send(stand, config, "web:/work", "web:/work")
+    stand.wait_until_empty()
+    assert len(server.heads) == 2, dispatcher.tail
+    assert server.heads[0].startswith("POST /base/work HTTP/1.1\r\n")
+    assert set(names) == {"inner.example"}
+    assert all(server.peers)
+    assert [head.split("\r\n")[0] for head in proxy.heads[:1]] == (
+        [f"CONNECT {HOST}:{server.port} HTTP/1.1"] if proxied else []
+    )
+    if proxied:
+        secret = base64.b64encode(b"me:pass").decode()
+        assert f"Proxy-Authorization: Basic {secret}" in proxy.heads[0]
+        assert secret not in server.heads[0]
+
+
+def test_http_by_a_proxy_with_credentials(stand, recorder):
+    """The proxy is asked for the whole URL; the token comes from the environment and is nowhere else."""
+    proxy = recorder()
+    dispatcher, config = configured(
+        stand,
+        f'[upstreams.web]\nservers = "http://server.example:81"\nproxy = "http://{HOST}:{proxy.port}"\n'
+        'auth = "bearer:env:WEB_TOKEN"\n',
+        WEB_TOKEN="tok-12345",
+    )
+    send(stand, config, "web:/work")
+    stand.wait_until_empty()
+    [head] = proxy.heads
+    assert head.startswith("POST http://server.example:81/work HTTP/1.1\r\n")
+    assert "\r\nAuthorization: Bearer tok-12345" in head
+    assert "\r\nHost: server.example:81" in head
+    assert "tok-12345" not in dispatcher.output
+    assert b"tok-12345" not in b"".join(path.read_bytes() for path in stand.store.parent.glob("ap4r.db*"))
+
+
+def test_a_refused_address_is_a_dead_letter_at_once(stand):
+    """Without an attempt's worth of waiting, with its reason; the dispatcher's own address is one."""
+    port = free_port()
+    config = stand.processes.folder / "ap4r.toml"
+    config.write_text(
+        f'store = "{stand.url}"\nlisten = "tcp:{port}:interface={HOST}"\ndeny_networks = ["127.0.0.2"]\n'
+        'deny_hosts = ["localhost"]\n[[rewrite]]\nmatch = {path = "/metadata"}\nreplace = {host = "169.254.169.254"}\n'
+    )
+    stand.processes.twistd_ap4r("--config", str(config))
+    wait_until(lambda: storefile.owners(stand.store), "it has registered", timeout_seconds=20)
+    targets = [
+        "http://169.254.169.254/latest/meta-data/",
+        "http://[::ffff:169.254.169.254]/",
+        "http://127.0.0.2:9/",
+        "http://localhost:9/",
+        f"http://{HOST}:{port}/healthz",
+        "/metadata/x",
+    ]
+    sent = send(stand, config, *targets)
+    stand.wait_until_empty()
+    dead = stand.dead()
+    assert {dead[one]["reason"] for one in sent} == {"refused_address"}
+
+
+def test_rules_and_servers_change_at_sighup(stand, target):
+    """A rule that cannot be imported changes nothing; a good one is obeyed, a failing one fails its message alone."""
+    one, two = target.door("one"), target.door("two")
+    (stand.processes.folder / "routing.py").write_text(
+        'def to_web(url):\n    if "bad" in url:\n        raise KeyError("no place")\n    return "web:" + url\n'
+    )
+    base = f'app_urls = "{one}"\n[upstreams.web]\nservers = [{{url = "{two}", weight = 2}}]\n'
+    dispatcher, config = configured(stand, base)
+
+    def doors(*paths):
+        return [target.wait_for(1, message=message)[0].door for message in send(stand, config, *paths)]
+
+    assert doors("/a", "web:/a") == ["one", "two"]
+    before = config.read_text()
+    config.write_text(before + '[[rewrite]]\ncall = "routing:missing"\n')
+    dispatcher.send(signal.SIGHUP)
+    dispatcher.wait_for_output("routing:missing")
+    config.write_text(before + '[[rewrite]]\nmatch = {upstream = "app"}\ncall = "routing:to_web"\n')
+    dispatcher.send(signal.SIGHUP)
+    wait_until(lambda: doors("/a") == ["two"], "the rule is obeyed", otherwise=lambda: dispatcher.tail)
+    [bad] = send(stand, config, "/bad")
+    stand.wait_until_empty()
+    assert stand.dead()[bad]["reason"] == "bad_target"

@@ -1,0 +1,145 @@
+"""upstream: servers that are called, left out, and come back little by little."""
+
+from __future__ import annotations
+
+from collections import Counter
+from random import Random
+
+import pytest
+
+from ap4r.dispatcher.upstream import BAD_IN_A_ROW, RETURN_SECONDS, TRICKLE, Upstream
+
+A, B, C = "http://a", "http://b", "http://c"
+
+
+def test_servers_are_used_in_turn():
+    """Each has the same share."""
+    upstream = Upstream("app", [A, B, C])
+    assert [upstream.choose(0.0) for _ in range(6)] == [A, B, C, A, B, C]
+
+
+def test_a_single_server_is_always_it():
+    """Nothing to choose."""
+    assert [Upstream("app", [A]).choose(0.0) for _ in range(3)] == [A, A, A]
+
+
+def test_a_server_that_refused_is_left_out_for_a_while():
+    """1 s at first; then it gets a trickle, and its whole share only after a while."""
+    upstream = Upstream("app", [A, B])
+    assert upstream.refused(A, 0.0, 0.0) == 1.0
+    assert [upstream.choose(0.5) for _ in range(3)] == [B, B, B]
+    assert upstream.share(A, 0.5) == 0.0
+    assert upstream.share(A, 1.0) == pytest.approx(TRICKLE)
+    assert TRICKLE < upstream.share(A, 1.0 + RETURN_SECONDS / 2) < 1.0
+    assert upstream.share(A, 1.0 + RETURN_SECONDS) == 1.0
+
+
+@pytest.mark.parametrize("balance", ["least_outstanding", "round_robin", "random_two"])
+def test_a_share_grows_from_a_trickle_to_the_full_one(balance):
+    """Whatever the policy: about nothing at first, as much as the other in the end."""
+    upstream, random = Upstream("app", [A, B], balance=balance), Random(1).random
+    upstream.refused(A, -1.0, 0.0)
+    shares = []
+    for second in range(0, 14, 2):
+        chosen = Counter(upstream.choose(float(second), random=random) for _ in range(1_000))
+        shares.append(chosen[A])
+    assert shares[0] < 60
+    assert shares[0] < shares[2] < shares[4]
+    assert shares[-1] == pytest.approx(500, abs=60)
+
+
+def test_calls_in_a_row_without_an_answer_leave_a_server_out():
+    """One alone may be its message's fault; an answer in between begins the count anew."""
+    upstream = Upstream("app", [A, B])
+    for _ in range(BAD_IN_A_ROW - 1):
+        assert upstream.suspected(A, 0.0, 0.0) is None
+    upstream.answered(A, 0.0)
+    for _ in range(BAD_IN_A_ROW - 1):
+        assert upstream.suspected(A, 0.0, 0.0) is None
+    assert upstream.suspected(A, 0.0, 0.0) == 1.0
+
+
+def test_the_last_server_is_never_left_out_for_its_answers():
+    """Messages that time out everywhere do not close an upstream."""
+    upstream = Upstream("app", [A, B])
+    assert upstream.suspected(A, 0.0, 0.0, at_once=True, asked_seconds=7.0) == 7.0
+    assert upstream.suspected(B, 0.0, 0.0, at_once=True) is None
+    assert upstream.choose(0.5) == B
+
+
+def test_a_failed_check_leaves_a_server_out_until_one_passes():
+    """Not even a probe is sent to it; then its share grows."""
+    upstream = Upstream("app", [A])
+    assert upstream.checked(A, 0.0, passed=False)
+    assert not upstream.checked(A, 1.0, passed=False)
+    assert upstream.choose(60.0, anyway=True) is None
+    assert upstream.checked(A, 61.0, passed=True)
+    assert not upstream.checked(A, 62.0, passed=True)
+    assert upstream.choose(62.0) == A
+
+
+def test_it_is_left_out_for_longer_each_time():
+    """1, 2, 4 … 30 s, and calls that fail together are one failure."""
+    upstream = Upstream("app", [A, B])
+    now, waits = 0.0, []
+    for _ in range(7):
+        waits.append(upstream.refused(A, now, 0.0))
+        assert upstream.refused(A, now, 0.0) is None
+        now += waits[-1]
+    assert waits == [1, 2, 4, 8, 16, 30, 30]
+
+
+def test_an_answer_takes_it_back():
+    """A server that was reached comes back, and its next failure is its first."""
+    upstream = Upstream("app", [A, B])
+    upstream.refused(A, 0.0, 0.0)
+    upstream.refused(B, 0.0, 0.0)
+    upstream.answered(A, 0.5)
+    assert upstream.choose(0.5) == A
+    assert upstream.refused(A, 0.5, 0.0) == 1.0
+
+
+def test_a_call_tries_each_server_once():
+    """What was tried is not given again, and in the end there is none."""
+    upstream = Upstream("app", [A, B, C])
+    tried: list[str] = []
+    while (server := upstream.choose(0.0, tried)) is not None:
+        tried.append(server)
+    assert sorted(tried) == [A, B, C]
+
+
+def test_all_left_out_means_none():
+    """An ordinary call is not made then."""
+    upstream = Upstream("app", [A, B])
+    upstream.refused(A, 0.0, 0.0)
+    upstream.refused(B, 0.0, 0.0)
+    assert upstream.choose(0.5) is None
+
+
+def test_a_probe_tries_them_all_the_same():
+    """First the one whose time is over first, then the others, each once."""
+    upstream = Upstream("app", [A, B])
+    upstream.refused(B, 0.0, 0.0)
+    upstream.refused(A, 0.2, 0.0)
+    assert upstream.choose(0.5, anyway=True) == B
+    assert upstream.choose(0.5, [B], anyway=True) == A
+    assert upstream.choose(0.5, [A, B], anyway=True) is None
+
+
+def test_a_single_server_that_is_left_out():
+    """One server is none when it is left out, but for a probe."""
+    upstream = Upstream("app", [A])
+    upstream.refused(A, 0.0, 0.0)
+    assert upstream.choose(0.5) is None
+    assert upstream.choose(0.5, anyway=True) == A
+
+
+def test_servers_can_be_replaced():
+    """What is known of those that stay is kept, what goes is forgotten."""
+    upstream = Upstream("app", [A, B])
+    upstream.refused(A, 0.0, 0.0)
+    upstream.refused(B, 0.0, 0.0)
+    upstream.replace_servers([B, C])
+    assert [upstream.choose(0.5) for _ in range(2)] == [C, C]
+    assert upstream.refused(A, 0.5, 0.0) is None
+    assert upstream.choose(2.0, [C]) == B
