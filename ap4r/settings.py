@@ -19,7 +19,6 @@ from ap4r.errors import ConfigError, shortened
 from ap4r.networks import parse_host_patterns, parse_networks
 from ap4r.outcome import DeliveryRules
 from ap4r.rewriting import RewriteRule, parse_rewrites
-from ap4r.setting import MOST as MOST
 from ap4r.setting import checked, from_text, setting
 from ap4r.signing import Secret
 from ap4r.target import APP

@@ -66,6 +66,8 @@ def test_exactly_what_was_committed_arrives(processes, tmp_path, measured: Calla
             locks.write("locked", since=since)
         load.join()
         seconds = time.monotonic() - began_at
+        # A client that leaves is noticed later, and what follows its failure is stored then.
+        wait_until(lambda: _concluded(stand) >= {wish.name for wish, _ in load.asked}, "all requests have their end")
         stand.wait_until_empty(60)
         assert dispatcher.running
     # Closed, the target has written down everything that it has said.
@@ -73,6 +75,10 @@ def test_exactly_what_was_committed_arrives(processes, tmp_path, measured: Calla
     measured(f"{found}; {REQUESTS / seconds:.0f} requests/s, seed {seed}")
     _check(found, read_ledger(stand.ledger), load)
     assert storefile.bodies(stand.store) == 0, "bodies of settled messages are left behind"
+
+
+def _concluded(stand: Stand) -> set[str]:
+    return {line["request"] for line in read_ledger(stand.ledger) if line["kind"] == "outer"}
 
 
 def _check(found: Comparison, lines: list[Line], load: Load) -> None:

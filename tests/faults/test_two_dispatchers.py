@@ -16,7 +16,7 @@ from tests.support.ledger import compare, read_ledger
 from tests.support.load import Load, Wish, without_end
 from tests.support.ports import StuckPort
 from tests.support.probe import hold_for, let_pass, wait_until
-from tests.support.processes import Processes
+from tests.support.processes import Process, Processes
 from tests.support.stand import Stand
 from tests.support.target import ScriptedTarget
 
@@ -89,7 +89,7 @@ def test_a_paused_dispatcher_settles_and_calls_nothing_stale(
     stand.dispatcher(name="second", app_url=target.door("second"), **PATIENT)
     [second_owner] = set(storefile.owners(stand.store)) - {first_owner}
 
-    first.pause()
+    _pause(first, stand)
     stuck.open()
     for message in (settled_by_other, failed_by_other, held_by_other):
         target.wait_for(2, message=message, timeout_seconds=TAKEN_FOR_DEAD_SECONDS)
@@ -131,7 +131,7 @@ def test_a_paused_dispatcher_goes_on_under_a_new_name(stand: Stand, target: Scri
     target.wait_for(1, message=held)
     [owner] = storefile.owners(stand.store)
     second = stand.dispatcher(name="second", app_url=target.door("second"))
-    first.pause()
+    _pause(first, stand)
     target.wait_for(2, message=held, timeout_seconds=TAKEN_FOR_DEAD_SECONDS)
     second.kill()
     first.go_on()
@@ -139,6 +139,13 @@ def test_a_paused_dispatcher_goes_on_under_a_new_name(stand: Stand, target: Scri
     [fresh] = stand.send("/work")
     assert [request.door for request in target.wait_for(1, message=fresh)] == ["first"]
     assert target.wait_for(1, message=fresh)[0].attempt == 1
+
+
+def _pause(dispatcher: Process, stand: Stand) -> None:
+    """Stop one that does not hold the file's write lock, which would keep everybody out until it goes on."""
+    with storefile.locked(stand.store):
+        dispatcher.pause()
+        let_pass(0.1)
 
 
 @pytest.mark.slow
@@ -158,7 +165,7 @@ def test_pauses_at_random_moments(processes: Processes, measured: Callable[[str]
             let_pass(random.uniform(0.5, 2.0))
             dispatcher = dispatchers[number % 2]
             began_at = time.monotonic()
-            dispatcher.pause()
+            _pause(dispatcher, stand)
             let_pass(18.0)
             dispatcher.go_on()
             pauses.append((began_at, time.monotonic()))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import socket
 import subprocess
 import sys
 import time
@@ -216,7 +218,15 @@ def test_migrate_makes_the_tables_and_says_what_it_did(tmp_path, capsys):
     assert run(capsys, "migrate", "--check", "--store", url)[0] == 0
 
 
-def test_doctor_finds_what_is_missing(store, url, capsys):
+@pytest.fixture
+def bell():
+    """Give the address of a doorbell that can be rung."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listening:
+        listening.bind(("127.0.0.1", 0))
+        yield f"udp://127.0.0.1:{listening.getsockname()[1]}"
+
+
+def test_doctor_finds_what_is_missing(store, url, capsys, bell):
     """`doctor` names a missing dispatcher, a missing doorbell and dead letters; with all well it exits 0."""
     put(store)
     bury(store)
@@ -227,17 +237,17 @@ def test_doctor_finds_what_is_missing(store, url, capsys):
     store.replay([letter.message.id for letter in store.dead()])
     store.register("deaf", "host:7", "0.1", "")
     assert "no dispatcher has a doorbell" in run(capsys, "doctor", "--store", url)[1]
-    store.register("hears", "host:8", "0.1", "udp://127.0.0.1:9")
+    store.register("hears", "host:8", "0.1", bell)
     assert run(capsys, "doctor", "--store", url)[0] == 0
 
 
-def test_doctor_tells_of_a_held_target(store, url, capsys):
+def test_doctor_tells_of_a_held_target(store, url, capsys, bell):
     """Messages that wait although a dispatcher lives are named by their queue."""
     put(store, now=time.time() - 61)
-    store.register("hears", "host:8", "0.1", "udp://127.0.0.1:9")
+    store.register("hears", "host:8", "0.1", bell)
     code, out, _ = run(capsys, "doctor", "--store", url)
     assert code == 1
-    assert "queue.search.reindex have been due for 61 s" in out
+    assert re.search(r"queue\.search\.reindex have been due for 6\d s", out)
 
 
 def test_a_wrong_store_is_a_clear_error(capsys):

@@ -69,6 +69,7 @@ PLANS = {
     "prune": {
         "puts by puts_stored_at",
         "puts by PRIMARY",
+        "inbox by inbox_expires_at",
         "lanes by PRIMARY",
         "lanes read through",
         READY,

@@ -13,6 +13,8 @@ from sqlalchemy import create_engine, make_url, text
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 from sqlalchemy.pool import NullPool
 
+from tests.support.django_settings import configure
+
 _numbers = itertools.count()
 
 
@@ -268,13 +270,7 @@ class Django(Subject):
 
     def __init__(self, url: str) -> None:
         super().__init__(url)
-        pytest.importorskip("django", reason="Django is not installed")
-        import django
-        from django.conf import settings
-
-        if not settings.configured:
-            settings.configure(DEBUG=False, ALLOWED_HOSTS=["*"], ROOT_URLCONF=__name__, SECRET_KEY="of a test")
-            django.setup()
+        configure()
         from django.db import connections, transaction
 
         self.alias = f"test{next(_numbers)}"

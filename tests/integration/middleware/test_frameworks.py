@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+from contextlib import nullcontext
 from wsgiref.util import FileWrapper
 from wsgiref.validate import validator
 
 import pytest
 
 from ap4r.middleware import AP4RMiddleware
+from tests.support.django_settings import configure, routed_by
 from tests.support.sink import MemorySink, unavailable
 from tests.support.wire import exchange, make_environ
 
@@ -76,14 +78,7 @@ def cut():
 
 def django_application():
     """Make the views in Django."""
-    django = pytest.importorskip("django")
-    from django.conf import settings
-
-    if not settings.configured:
-        settings.configure(
-            ALLOWED_HOSTS=["*"], ROOT_URLCONF=__name__, SECRET_KEY="tests", LOGGING_CONFIG=None, DEBUG=False
-        )
-        django.setup()
+    configure()
     from django.core.handlers.wsgi import WSGIHandler
 
     return WSGIHandler()
@@ -128,7 +123,8 @@ def __getattr__(name):
 @pytest.fixture(params=[flask_application, django_application], ids=["flask", "django"])
 def framework(request):
     """An application of a framework."""
-    return request.param()
+    with routed_by(__name__) if request.param is django_application else nullcontext():
+        yield request.param()
 
 
 @pytest.mark.parametrize("path", list(EXPECTED))

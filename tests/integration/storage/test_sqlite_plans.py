@@ -91,6 +91,7 @@ KEYS = {
         "SEARCH ap4r_scheduled USING COVERING INDEX ap4r_scheduled_lane (lane=?)",
         "SEARCH ap4r_dead USING COVERING INDEX ap4r_dead_lane (lane=?)",
         "SEARCH ap4r_leased USING COVERING INDEX ap4r_leased_owner (owner=?)",
+        "SEARCH ap4r_inbox USING INDEX ap4r_inbox_expires_at (expires_at<?)",
     },
 }
 

@@ -11,10 +11,8 @@ from contextlib import closing
 from urllib.parse import parse_qsl
 from xml.etree import ElementTree
 
-import django
 import yaml
 from defusedxml.ElementTree import fromstring
-from django.conf import settings
 from django.core.files.uploadhandler import MemoryFileUploadHandler
 from django.http.multipartparser import MultiPartParser
 from hypothesis import example, given
@@ -23,6 +21,7 @@ from werkzeug.formparser import parse_form_data
 
 from ap4r.errors import PayloadNotEncodable
 from ap4r.formats import File, encode_form, encode_params
+from tests.support.django_settings import configure
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
 XML_TEXT = st.text(
@@ -165,9 +164,7 @@ def test_multipart_is_read_back_by_werkzeug(params):
 @given(st.dictionaries(PART_NAMES.map(str.strip).filter(bool), TEXT | FILES, max_size=5))
 def test_multipart_is_read_back_by_django(params):
     """Texts and files, with names and types; Django leaves out blanks around a name."""
-    if not settings.configured:
-        settings.configure()
-        django.setup()
+    configure()
     body, content_type = encode_params(params, "multipart")
     meta = {"CONTENT_LENGTH": str(len(body)), "CONTENT_TYPE": content_type}
     form, files = MultiPartParser(meta, io.BytesIO(body), [MemoryFileUploadHandler()], "utf-8").parse()

@@ -5,10 +5,8 @@ from __future__ import annotations
 import sys
 import types
 
-import django
 import flask
 import pytest
-from django.conf import settings
 from django.test.utils import override_settings
 from django.urls import clear_url_caches, include, path
 from werkzeug.middleware.proxy_fix import ProxyFix
@@ -17,6 +15,7 @@ from werkzeug.routing import Map, Rule, Subdomain
 from ap4r.errors import ConfigError, TargetRefused
 from ap4r.middleware import AP4RMiddleware, find_routes
 from ap4r.outbox.routes import resolve_target
+from tests.support.django_settings import configure
 from tests.support.sink import MemorySink
 
 MAP = Map(
@@ -136,9 +135,7 @@ def test_flask_is_found_through_the_middleware_around_it():
 @pytest.fixture
 def urls(monkeypatch):
     """A Django URL conf."""
-    if not settings.configured:
-        settings.configure()
-        django.setup()
+    configure()
     module = types.ModuleType("shop_urls")
     inner = ([path("mail/<slug:to>/", lambda request: None, name="mail")], "shop")
     module.urlpatterns = [
