@@ -5,7 +5,7 @@ PYTEST := $(BIN)/python -X dev -m pytest
 
 .DEFAULT_GOAL := setup
 .PHONY: setup setup-servers help demo run test check format unit contract integration faults faults-long bank stores galera \
-	bench bench-claims bench-memory docs clean
+	bench bench-claims bench-memory bench-peers docs clean
 
 setup: ## Set everything up, so that `.venv/bin/twistd ap4r` works (the default)
 	@.ci/prepare
@@ -68,10 +68,14 @@ bench-claims: setup-servers ## Measure a claim with 5,000,000 waiting beside one
 bench-memory: setup-servers ## Measure a dispatcher's memory before 3,000,000 messages beside one before none
 	@$(BIN)/python -m benchmarks.memory --most 20 $(ARGS)
 
+bench-peers: ## Measure what people use instead beside ours, on one sink, and print one table (ARGS= goes to it)
+	@.ci/prepare-peers
+	@$(BIN)/python -m benchmarks.peers $(ARGS)
+
 docs: setup ## Write the table of docs/settings.md anew from the settings
 	@$(BIN)/python -m tests.meta.settings_table
 
 clean: ## Remove everything that `make` has made
-	rm -rf .venv .venv.lock build dist *.egg-info .coverage .coverage.* .hypothesis .import_linter_cache \
+	rm -rf .venv .venv-peers .venv.lock build dist *.egg-info .coverage .coverage.* .hypothesis .import_linter_cache \
 	    .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

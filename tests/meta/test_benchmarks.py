@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import glob
+import json
 import shutil
 import subprocess
 import sys
+from xml.etree import ElementTree
 
 import pytest
 
@@ -55,3 +57,23 @@ def test_the_memory_of_a_dispatcher_does_not_grow_with_the_backlog():
     )  # fmt: skip
     assert done.returncode == 0, done.stdout
     assert "no backlog" in done.stdout
+
+
+@pytest.mark.timeout(180)
+def test_the_benchmark_of_the_peers_runs(tmp_path):
+    """`make bench-peers` still measures: ours, and of the others those that are installed; it names the rest."""
+    if shutil.which("nginx") is None and shutil.which("nginx", path="/usr/sbin:/usr/local/sbin") is None:
+        pytest.skip("nginx is not installed")
+    files = {kind: tmp_path / f"peers.{kind}" for kind in ("json", "plot", "markdown")}
+    small = ["--peers", "ap4r_1,taskiq", "--messages", "100", "--rounds", "1", "--seconds", "5"]
+    small += ["--latency-messages", "3", "--kill-seconds", "0.5", *(f"--{kind}={path}" for kind, path in files.items())]
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.peers", *small],
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=170, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    ours, other = json.loads(files["json"].read_text())
+    assert [len(ours[name]) for name in ("deliveries", "cpu", "enqueued", "rss", "latency")] == [1, 1, 1, 1, 3]
+    assert other["deliveries"] or f"skipped: {other['name']}: {other['skipped']}" in done.stdout
+    assert "| ap4r, SQLite, one process |" in files["markdown"].read_text()
+    assert "ap4r, SQLite, one process" in ElementTree.fromstring(files["plot"].read_text()).itertext()

@@ -52,7 +52,7 @@ def test_unit_tests_do_not_wait(path):
         assert words not in text
 
 
-@pytest.mark.parametrize("script", [".ci/run", ".ci/prepare"])
+@pytest.mark.parametrize("script", [".ci/run", ".ci/prepare", ".ci/prepare-peers"])
 def test_scripts_are_sound_bash(script):
     """The scripts parse, may be executed, and stop at the first failure."""
     path = ROOT / script

@@ -1,0 +1,57 @@
+"""arq, which is Redis only."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any
+
+from arq import create_pool
+from arq.connections import RedisSettings
+
+from benchmarks.peers.apost import open_session, post
+from benchmarks.peers.place import STORE
+
+NAME = "arq"
+STORE_KIND = "redis"
+SETUP = "100 jobs at once (its default is 10) in each of two processes, no results kept or logged; aiohttp."
+WORKERS = [["arq", "benchmarks.peers.arq.WorkerSettings"]] * 2
+
+
+async def deliver(ctx: dict[str, Any], url: str, number: int) -> None:
+    """Deliver one."""
+    await post(ctx["session"], url, number)
+
+
+async def open_connections(ctx: dict[str, Any]) -> None:
+    """Open the session that all calls of a worker share."""
+    ctx["session"] = open_session()
+
+
+async def close_connections(ctx: dict[str, Any]) -> None:
+    """Close it."""
+    await ctx["session"].close()
+
+
+class WorkerSettings:
+    """What `arq` reads."""
+
+    functions = [deliver]
+    on_startup = open_connections
+    on_shutdown = close_connections
+    redis_settings = RedisSettings.from_dsn(STORE)
+    max_jobs = 100
+    keep_result = 0
+    log_results = False
+
+
+def enqueue(calls: Iterable[tuple[str, int]]) -> None:
+    """Put them one after the other."""
+
+    async def put() -> None:
+        pool = await create_pool(WorkerSettings.redis_settings)
+        for url, number in calls:
+            await pool.enqueue_job("deliver", url, number)
+        await pool.aclose()
+
+    asyncio.run(put())
