@@ -5,7 +5,7 @@ PYTEST := $(BIN)/python -X dev -m pytest
 
 .DEFAULT_GOAL := setup
 .PHONY: setup setup-servers help demo run test check format unit contract integration faults faults-long bank stores galera \
-	bench bench-claims bench-memory bench-peers docs clean
+	bench bench-treq bench-claims bench-memory bench-peers docs clean
 
 setup: ## Set everything up, so that `.venv/bin/twistd ap4r` works (the default)
 	@.ci/prepare
@@ -59,7 +59,11 @@ stores: setup-servers ## Run the long form of the tests with databases: contenti
 galera: setup-servers ## Run the long form of the tests with a Galera cluster of three nodes
 	@$(PYTEST) tests/stores/test_galera.py -m "slow or not slow" $(ARGS)
 
-bench: setup-servers ## Measure messages a second and CPU per message, beside a bare loop of treq.post
+bench: setup-servers ## Measure everything of ours that has a goal, and print one table with the goals
+	@.ci/prepare wrk
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+bench-treq: setup-servers ## Measure deliveries a second and CPU per message beside a bare loop of treq.post
 	@$(BIN)/python -m benchmarks.deliver --least 0.7 $(ARGS)
 
 bench-claims: setup-servers ## Measure a claim with 5,000,000 waiting beside one with 5,000, on each database (takes long)

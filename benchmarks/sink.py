@@ -31,6 +31,7 @@ http {{
     client_max_body_size 16m;
     server {{
         listen 127.0.0.1:{port} backlog=4096;
+        {secure}
         location = /count {{ stub_status; }}
         location / {{ return 200 "true"; }}
     }}
@@ -43,6 +44,7 @@ class Sink:
     """A running sink."""
 
     url: str
+    secure_url: str = ""  #: https, where there is a certificate
 
     def requests(self) -> int:
         """Count the requests served so far; asking counts as one."""
@@ -53,25 +55,30 @@ class Sink:
 
 
 @contextmanager
-def nginx_sink() -> Iterator[Sink]:
+def nginx_sink(certificate: Path | None = None, key: Path | None = None) -> Iterator[Sink]:
     """Run nginx on a free port of loopback until the block ends.
 
+    :param certificate: of 127.0.0.1; with it and its key nginx speaks https at a second port.
     :raises SystemExit: nginx is not installed.
     """
     program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
     if program is None:
         raise SystemExit("this benchmark delivers to nginx; install it with: apt-get install nginx-light")
     with tempfile.TemporaryDirectory(prefix="ap4r-bench-") as folder:
-        with socket.socket() as probe:
+        with socket.socket() as probe, socket.socket() as other:
             probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
+            other.bind(("127.0.0.1", 0))
+            port, secure_port = probe.getsockname()[1], other.getsockname()[1]
+        secure = ""
+        if certificate is not None:
+            secure = f"listen 127.0.0.1:{secure_port} ssl; ssl_certificate {certificate}; ssl_certificate_key {key};"
         conf = Path(folder, "nginx.conf")
-        conf.write_text(_CONF.format(folder=folder, port=port))
+        conf.write_text(_CONF.format(folder=folder, port=port, secure=secure))
         process = subprocess.Popen(
             [program, "-p", folder, "-c", str(conf)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         try:
-            sink = Sink(f"http://127.0.0.1:{port}")
+            sink = Sink(f"http://127.0.0.1:{port}", f"https://127.0.0.1:{secure_port}" if secure else "")
             _wait_until_up(process, sink, Path(folder, "error.log"))
             yield sink
         finally:

@@ -11,6 +11,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from benchmarks.__main__ import BENCHMARKS
 from tests.meta.tree import ROOT
 
 SERVERS = {"mariadb": "/usr/sbin/mariadbd", "postgresql": "/usr/lib/postgresql/*/bin/postgres"}
@@ -77,3 +78,34 @@ def test_the_benchmark_of_the_peers_runs(tmp_path):
     assert other["deliveries"] or f"skipped: {other['name']}: {other['skipped']}" in done.stdout
     assert "| ap4r, SQLite, one process |" in files["markdown"].read_text()
     assert "ap4r, SQLite, one process" in ElementTree.fromstring(files["plot"].read_text()).itertext()
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("name", [name for name in BENCHMARKS if name not in ("latency", "intake")])
+def test_each_benchmark_of_ours_runs(name, tmp_path):
+    """Each benchmark with a goal still measures, alone: `python -m benchmarks.NAME` finds figures that are numbers."""
+    figures = _figures(f"benchmarks.{name}", tmp_path)
+    assert all(figure["value"] >= 0 for figure in figures)
+
+
+@pytest.mark.timeout(120)
+def test_all_benchmarks_of_ours_make_one_table(tmp_path):
+    """`make bench` prints the chosen figures beside their goals; those of the latency and of the intake among them."""
+    figures = _figures("benchmarks", tmp_path, "--only", "latency,intake,middleware")
+    goals = [figure["goal"] for figure in figures]
+    assert goals == [5, 20, 3_000, 5] or (shutil.which("wrk") is None and goals == [5, 20, 5])
+
+
+def _figures(module, folder, *options):
+    if shutil.which("nginx") is None and shutil.which("nginx", path="/usr/sbin:/usr/local/sbin") is None:
+        pytest.skip("nginx is not installed")
+    command = [sys.executable, "-m", module, *options, "--scale", "0.01", "--rounds", "1", "--json", folder / "found"]
+    done = subprocess.run(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=110, check=False
+    )
+    assert done.returncode == 0, done.stdout
+    figures = json.loads((folder / "found").read_text())
+    assert all(figure["what"] in done.stdout for figure in figures)
+    if not figures:
+        pytest.skip(next(line for line in done.stdout.splitlines() if "is skipped" in line))
+    return figures
