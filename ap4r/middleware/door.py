@@ -15,7 +15,7 @@ from ap4r.delivery import Delivery
 from ap4r.errors import ConfigError
 from ap4r.middleware.internal import InternalPaths
 from ap4r.middleware.raw_body import BodyRefused, take_body
-from ap4r.middleware.verification import SIGNATURE_KEYS, full_path, parties_of, reason_to_refuse, verify
+from ap4r.middleware.verification import SIGNATURE_KEYS, full_path, parties_of, path_parts, reason_to_refuse, verify
 from ap4r.settings import Settings
 from ap4r.upstreams import OWN_SENDER
 
@@ -80,13 +80,13 @@ class Door:
         """Tell whether a request claims to be a delivery, or is to an internal path."""
         if _WEBHOOK in environ or _WHOLE in environ:
             return True
-        return self._has_internal and self._internal.contains(full_path(environ))
+        return self._has_internal and self._internal.contains(*path_parts(environ))
 
     def admit(self, environ: dict[str, Any]) -> Delivery | Instead | None:
         """Verify a request that `concerns` the door: its delivery, what to answer instead, or None to let it in as
         nobody's delivery. The body of one that may be a delivery is read and replaced.
         """
-        is_internal = self._has_internal and self._internal.contains(full_path(environ))
+        is_internal = self._has_internal and self._internal.contains(*path_parts(environ))
         delivery, why = None, reason_to_refuse(environ, self._now())
         if not why:
             try:

@@ -17,11 +17,14 @@ from ap4r.errors import ConfigError, shortened
 _EVERYTHING = "/*"
 _INVISIBLE = re.compile(r"[\x00-\x20\x7f]+")
 _SLASHES = re.compile(r"/{2,}")
+_NO_PATH = re.compile(r"[?#]")
 _PARAMETERS = re.compile(r";[^/]*")
 # A whole URL as the target of a request, and what Twisted makes of one: it takes the first letter for a slash.
 _ABSOLUTE = re.compile(r"\A/?(?:[a-z][a-z0-9+.-]*:)?//[^/]*")
 #: How often a path may be percent-encoded over and over and still be understood; servers decode once.
 _DECODINGS = 3
+#: How many slashes an honest SCRIPT_NAME may have; reading a longer one in every way would take long.
+_MOUNTS = 8
 
 
 class InternalPaths:
@@ -31,7 +34,7 @@ class InternalPaths:
         """Read the patterns.
 
         :param setting: what they are called in errors.
-        :raises ConfigError: one is no path, or has a `*` elsewhere than at its end.
+        :raises ConfigError: one is no path, has a `*` elsewhere than at its end, or has what no request's path has.
         """
         if isinstance(patterns, str):
             raise ConfigError(setting, f"give a list of paths, [{patterns!r}]")
@@ -41,7 +44,13 @@ class InternalPaths:
         for pattern in patterns:
             if not isinstance(pattern, str) or not pattern.startswith("/") or "*" in pattern.removesuffix(_EVERYTHING):
                 raise ConfigError(setting, f"{shortened(pattern)} is not of the form /async/run or /async/*")
-            path = _plain(unquote(pattern.removesuffix(_EVERYTHING)))
+            decoded = unquote(pattern.removesuffix(_EVERYTHING))
+            if _NO_PATH.search(pattern) or "\\" in decoded or not {".", ".."}.isdisjoint(decoded.split("/")):
+                problem = (
+                    f"{shortened(pattern)} would match no request: a path has no ?, #, \\ and no segments . and .."
+                )
+                raise ConfigError(setting, problem)
+            path = _plain(decoded)
             if not pattern.endswith(_EVERYTHING):
                 self._exact.add(path)
             elif path == "/":
@@ -53,11 +62,17 @@ class InternalPaths:
     def __bool__(self) -> bool:
         return self._everything or bool(self._exact or self._below)
 
-    def _contains(self, path: str) -> bool:
-        """Tell whether SCRIPT_NAME + PATH_INFO, as PEP 3333 spells them, may be read as an internal path."""
-        if self._everything:
+    def _contains(self, path_info: str, script_name: str = "") -> bool:
+        """Tell whether a request, whose path PEP 3333 spells as these two, may be read as one to an internal path.
+
+        Servers let a client choose the SCRIPT_NAME (gunicorn by a header of that name), and frameworks route by
+        PATH_INFO. So the path counts behind every part of SCRIPT_NAME, and without it.
+        """
+        if self._everything or script_name.count("/") > _MOUNTS:
             return True
-        return any(self._matches(reading) for reading in readings(path))
+        starts = (match.start() for match in re.finditer("/", script_name))
+        paths = {script_name + path_info, path_info, *(script_name[start:] + path_info for start in starts)}
+        return any(self._matches(reading) for path in paths for reading in readings(path))
 
     def _matches(self, path: str) -> bool:
         return path in self._exact or any(path == one or path.startswith(one + "/") for one in self._below)

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from ap4r.delivery import Delivery
 from ap4r.errors import ConfigError, DeliveryBusy, DeliveryRefused, StoreError
 from ap4r.middleware.internal import InternalPaths
-from ap4r.middleware.verification import full_path
+from ap4r.middleware.verification import path_parts
 from ap4r.storage.inbox import Stored, StoredAnswer, expiry, key_of
 
 BUSY_RETRY_SECONDS = 1
@@ -59,7 +59,7 @@ class Repeats:
 
         :param now: Unix seconds.
         """
-        if not self._paths.contains(full_path(environ)):
+        if not self._paths.contains(*path_parts(environ)):
             return None
         key = key_of(delivery.sender, delivery.id, delivery.path)
         try:

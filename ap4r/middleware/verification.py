@@ -50,8 +50,13 @@ def verify(environ: Mapping[str, Any], body: bytes, parties: Parties) -> Deliver
 
 def full_path(environ: Mapping[str, Any]) -> str:
     """Give SCRIPT_NAME + PATH_INFO as PEP 3333 spells them: bytes as Latin-1."""
-    path: str = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
-    return path
+    path_info, script_name = path_parts(environ)
+    return script_name + path_info
+
+
+def path_parts(environ: Mapping[str, Any]) -> tuple[str, str]:
+    """Give PATH_INFO and SCRIPT_NAME, each as it is."""
+    return environ.get("PATH_INFO", ""), environ.get("SCRIPT_NAME", "")
 
 
 def path_of(environ: Mapping[str, Any]) -> str:

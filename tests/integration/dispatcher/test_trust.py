@@ -120,6 +120,17 @@ def _send(port, line):
             pass
 
 
+def test_a_header_named_script_name_opens_nothing(processes):
+    """gunicorn makes SCRIPT_NAME of a client's header and takes it from the path: the door stays closed."""
+    guarded = Guarded(processes, "gunicorn-sync", "plain")
+    for script_name, path in [("/x", "/x/async/work"), ("/pub", "/pubasync/work"), ("/x/y", "/x/y/async/work")]:
+        with socket.create_connection((HOST, guarded.port), timeout=10) as connection:
+            lines = [f"POST {path} HTTP/1.1", f"Host: {HOST}", f"SCRIPT_NAME: {script_name}", "Connection: close"]
+            connection.sendall("\r\n".join([*lines, "Content-Length: 0", "", ""]).encode())
+            assert b" 403 " in connection.recv(65_536).split(b"\r\n")[0]
+    assert guarded.calls == []
+
+
 def test_a_chunked_delivery_verifies(processes):
     """A sender that does not tell the length in advance is verified too, and the handler reads the whole body."""
     guarded = Guarded(processes, "gunicorn-sync", "plain")

@@ -46,6 +46,16 @@ def webhook(number=5, body=b"{}", path="/hooks", now=NOW, message_id="msg_1", **
     )  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("script_name", "path_info"), [("/x", "/async/work"), ("/pub", "async/work"), ("/x/async", "/work")]
+)
+def test_a_script_name_opens_no_internal_path(script_name, path_info):
+    """Servers take SCRIPT_NAME from a client's header, and frameworks route without it."""
+    environ = make_environ("POST", path_info, SCRIPT_NAME=script_name)
+    assert door("/async/*").concerns(environ)
+    assert admit(environ, "/async/*").status == "403 Forbidden"
+
+
 @pytest.mark.parametrize("number", [1, 2])
 @pytest.mark.parametrize("internal", [(), ("/async/*",)])
 def test_what_the_dispatcher_signed_is_a_delivery(number, internal):

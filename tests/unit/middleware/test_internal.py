@@ -79,6 +79,42 @@ def test_other_paths_are_not(path):
     assert not PATHS.contains(path)
 
 
+@pytest.mark.parametrize(
+    ("script_name", "path_info"),
+    [
+        ("/x", "/async/work"),
+        ("/pub", "async/work"),
+        ("/x/y", "/async"),
+        ("/async", "/work"),
+        ("/async", ""),
+        ("/evil/async", "/work"),
+        ("/evil//async", "/work"),
+        ("/jobs", "/run"),
+        ("/a/b/c/jobs", "/run"),
+        ("/jobs/x", "/../run"),
+        ("/x" * 9, "/public"),
+    ],
+)
+def test_no_script_name_hides_an_internal_path(script_name, path_info):
+    """A client may choose SCRIPT_NAME: the path counts behind every part of it, and without it."""
+    assert PATHS.contains(path_info, script_name)
+
+
+@pytest.mark.parametrize(("script_name", "path_info"), [("/shop", "/public"), ("/x", ""), ("/a/b", "/jobs/runner")])
+def test_a_mounted_application_stays_open(script_name, path_info):
+    """What is internal under no reading of the two is not."""
+    assert not PATHS.contains(path_info, script_name)
+
+
+@pytest.mark.parametrize(
+    "pattern", ["/async/run?x=1", "/async#x", "/a/../b", "/./a", "/a/%2e%2e/*", "/a/.", "/a\\b", "/a/./*"]
+)
+def test_a_pattern_that_no_request_matches_is_refused(pattern):
+    """A query, a fragment, a backslash or dot segments would leave open what was meant."""
+    with pytest.raises(ConfigError, match="would match no request"):
+        InternalPaths([pattern])
+
+
 @pytest.mark.parametrize("path", ["/", "", "*", "/anything", "http://x"])
 def test_everything_may_be_internal(path):
     """`/*` is the whole application."""

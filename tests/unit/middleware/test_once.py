@@ -43,6 +43,12 @@ class TestRepeats:
         assert repeats.answer(make_environ("POST", "/other"), DELIVERY, 100.0) is None
         assert len(records.asked) == 1
 
+    def test_a_script_name_hides_no_repeat(self):
+        """A path counts without SCRIPT_NAME too, by which frameworks do not route."""
+        environ = make_environ("POST", "/async/pay", SCRIPT_NAME="/x")
+        repeats = Repeats(["/async/*"], Records(Stored(b"c" * 32, 1.0)))
+        assert repeats.answer(environ, DELIVERY, 0.0) == DONE
+
     def test_a_repeat_is_answered(self):
         """With the stored answer, else 204."""
         assert Repeats(["/async/*"], Records(Stored(b"c" * 32, 1.0))).answer(ENVIRON, DELIVERY, 0.0) == DONE
