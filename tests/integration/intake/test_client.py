@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -11,11 +12,12 @@ import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 import ap4r
-from ap4r.errors import ConfigError, StoreUnavailable
+from ap4r.errors import ConfigError, StoreUnavailable, StoreUnusable
 from ap4r.message import Put, new_id
 from ap4r.outbox.intake_client import IntakeClient, IntakeRefused
 from ap4r.settings import Settings, load_settings
@@ -280,6 +282,123 @@ def test_a_unix_socket(stand, client):
     process.wait_for_output(f"intake at http+unix://{path}")
     client(f"http+unix://{path}").put(put_of())
     assert stored(stand) == 1
+
+
+class Scripted(ThreadingHTTPServer):
+    """A server that keeps connections and answers by a script, its last line for good; `posts` and `opened` count.
+
+    A line is a status, and Retry-After if it has one: 202 as an intake, 200 as an application would, 0 not at all.
+    """
+
+    daemon_threads = True
+
+    def __init__(self, *script):
+        super().__init__((HOST, 0), _ScriptedRequest)
+        self.script, self.posts, self.opened = list(script), [], 0
+        self.url = f"http://{HOST}:{self.server_port}"
+        self._thread = threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True)
+        self._thread.start()
+
+    def stop(self):
+        """Serve no more."""
+        self.shutdown()
+        self.server_close()
+        self._thread.join(5)
+
+
+class _ScriptedRequest(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def setup(self):
+        self.server.opened += 1
+        super().setup()
+
+    def do_POST(self):
+        told = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.posts.append(time.monotonic())
+        script = self.server.script
+        status, retry_after = script.pop(0) if len(script) > 1 else script[0]
+        if not status:
+            self.close_connection = True
+            return
+        answer = {"message": "busy", "advice": "send it again later; nothing was stored", "outcome_unknown": False}
+        if status == 202:
+            answer = {"ids": [fields["id"] for fields in told]}
+        body = json.dumps({} if status == 200 else answer).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        if retry_after:
+            self.send_header("Retry-After", str(retry_after))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def scripted():
+    """Give servers that answer by a script."""
+    servers = []
+
+    def make(*script):
+        servers.append(Scripted(*script))
+        return servers[-1]
+
+    yield make
+    for each in servers:
+        each.stop()
+
+
+def test_a_kept_connection_is_used_again(client, scripted):
+    """Ten puts are ten requests over one connection: nothing is sent twice."""
+    server = scripted((202, 0))
+    one = client(server.url)
+    for _ in range(10):
+        one.put(put_of())
+    assert (len(server.posts), server.opened) == (10, 1)
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_server_that_is_busy_after_a_lost_answer_is_asked_again(client, scripted, status):
+    """What may be stored is asked for until the deadline, after the pause that the server wishes."""
+    server = scripted((0, 0), (status, 1), (202, 0))
+    client(server.url).put(put_of())
+    assert len(server.posts) == 3
+    assert server.posts[2] - server.posts[1] >= 0.99
+
+
+def test_an_unknown_outcome_is_never_said_to_be_nothing(client, scripted):
+    """A busy server knows nothing of the answer that was lost, and its pause goes no further than the deadline."""
+    server = scripted((0, 0), (503, 60))
+    began = time.monotonic()
+    with pytest.raises(StoreUnavailable, match="busy") as refused:
+        client(server.url, store_deadline_seconds=1.5).put(put_of())
+    assert refused.value.outcome_unknown
+    assert "nothing was stored" not in str(refused.value)
+    assert len(server.posts) >= 2
+    assert time.monotonic() - began < 3.0
+
+
+def test_a_server_that_is_busy_at_once_is_told(client, scripted):
+    """Nothing was lost, so it is certain that nothing was stored, and nobody waits."""
+    server = scripted((503, 1))
+    with pytest.raises(StoreUnavailable, match="nothing was stored") as refused:
+        client(server.url).put(put_of())
+    assert not refused.value.outcome_unknown
+    assert len(server.posts) == 1
+
+
+def test_the_applications_url_is_no_intake(client, scripted, taker, stand):
+    """A success of somebody else acknowledges nothing; beside an intake it costs nothing."""
+    application = scripted((200, 0))
+    with pytest.raises(StoreUnusable, match="application's URL"):
+        client(application.url).put(put_of())
+    both = client(f"{application.url},{taker.url}")
+    both.put(put_of())
+    both.put(put_of())
+    assert stored(stand) == 2
 
 
 @pytest.mark.parametrize("command", ["status", "dead", "doctor", "migrate"])
