@@ -155,11 +155,11 @@ class ConnectionUnfit(Ap4rError):
 class TransactionLost(Ap4rError):
     """The application's transaction ended, or was undone, within a block that had messages for it.
 
-    None of the block's messages are stored, and what was left of the transaction is rolled back.
+    What its end has committed stays, messages and rows alike; what came after it is rolled back.
     """
 
     def __init__(self, connection: str, problem: str) -> None:
-        super().__init__(f"{connection}: {problem}; none of the block's messages are stored")
+        super().__init__(f"{connection}: {problem}; what came after it in the block is not stored, row or message")
         self.connection = connection
         self.problem = problem
 

@@ -8,7 +8,6 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING
 
 from ap4r.errors import HandleClosed, OptionRefused
-from ap4r.message import Message
 from ap4r.outbox.outbox import Block, Outbox
 from ap4r.outbox.scope import Given, Group, Scope, application_connection, given_connection
 from ap4r.settings import Settings
@@ -121,11 +120,15 @@ class Blocks:
             self._close(block)
             outlet.abandon()
             raise
-        outlet.finish(self._close(block))
+        try:
+            # Hooks of the application's library may say messages until the COMMIT: they go with it.
+            outlet.finish()
+        finally:
+            self._close(block)
 
-    def _close(self, block: Block) -> list[Message]:
+    def _close(self, block: Block) -> None:
         with self._lock:
-            return self._ever_used().close_block(block, keep=True)
+            self._ever_used().close_block(block, keep=True)
 
     def _open_outbox(self) -> Outbox:
         if self._closed:

@@ -150,11 +150,11 @@ class Handle(Blocks):
                 raise OptionRefused(
                     "on", on, "within transaction(conn) or join(conn) a message follows that transaction alone"
                 )
-            written_now = outlet is not None and outlet.writes_at_once and outbox.is_direct(thread)
-            if not written_now:
+            takes_now = outbox.outlet_for(message, thread)
+            if takes_now is None:
                 outbox.add(Entry(message, waits_for), thread)
-        if written_now:
-            outlet.write([message])
+        if takes_now is not None:
+            takes_now.write([message])
         return message.id
 
     @contextmanager

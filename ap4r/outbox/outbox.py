@@ -63,6 +63,8 @@ class Block:
     thread: int
     outlet: Any = None
     entries: list[Entry] = field(default_factory=list)
+    passed_count: int = 0
+    passed_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,27 @@ class Outbox:
 
         :raises PayloadTooLarge: the request holds too many messages or bytes; this one is not held.
         """
-        size = self._bytes + entry.message.size
+        self._count_in(entry.message)
+        blocks = self._blocks.get(thread)
+        (blocks[-1].entries if blocks else self._entries).append(entry)
+
+    def outlet_for(self, message: Message, thread: int) -> Any:
+        """Give the outlet that takes a message of `thread` at once, if there is one; it counts until its block ends.
+
+        :raises PayloadTooLarge: as `add`.
+        """
+        blocks = self._blocks.get(thread)
+        if not blocks or blocks[-1].outlet is None:
+            return None
+        block = blocks[-1]
+        if block.outlet.is_counted:
+            self._count_in(message)
+            block.passed_count += 1
+            block.passed_bytes += message.size
+        return block.outlet
+
+    def _count_in(self, message: Message) -> None:
+        size = self._bytes + message.size
         if self._count >= self._limits.max_messages:
             raise PayloadTooLarge(
                 "the messages of one request", self._count + 1, self._limits.max_messages, "max_messages"
@@ -103,17 +125,15 @@ class Outbox:
             )
         self._count += 1
         self._bytes = size
-        blocks = self._blocks.get(thread)
-        (blocks[-1].entries if blocks else self._entries).append(entry)
 
     def outlet_of(self, thread: int) -> Any:
-        """Give where a message goes that `thread` says now, if it does not follow the verdict; else None."""
-        return _innermost_outlet(self._blocks.get(thread, ()))
+        """Give where a message goes that `thread` says now, if it does not follow the verdict; else None.
 
-    def is_direct(self, thread: int) -> bool:
-        """Tell whether a message that `thread` says now is in no group, so that it can go where it goes at once."""
-        blocks = self._blocks.get(thread)
-        return not blocks or blocks[-1].outlet is not None
+        A block whose transaction has come to its end meanwhile takes nothing more.
+        """
+        while (block := _innermost(self._blocks.get(thread, ()))) is not None and block.outlet.is_over:
+            self.close_block(block, keep=True)
+        return None if block is None else block.outlet
 
     def open_block(self, thread: int, outlet: Any = None) -> Block:
         """Begin a group that enters the outbox, or goes to an outlet, together or not at all."""
@@ -122,23 +142,27 @@ class Outbox:
         return block
 
     def close_block(self, block: Block, *, keep: bool) -> list[Message]:
-        """End a group: its entries go to the block around it, else to the outbox; or nowhere.
+        """End a block: its entries go to the block around it, else to the outbox; or nowhere.
 
-        Returns what is to go to an outlet now: the group's own, or that of a `join` around it.
+        Returns what is to go now to the outlet of the block around it. Nothing is done where it has ended already.
         """
-        blocks = self._blocks[block.thread]
+        blocks = self._blocks.get(block.thread, [])
+        if block not in blocks:
+            return []
         place = blocks.index(block)
         around = blocks[place - 1] if place else None
         due: list[Message] = []
         if not keep:
             self._forget(block.entries)
-        elif block.outlet is not None or (around is not None and getattr(around.outlet, "writes_at_once", False)):
+        elif around is not None and around.outlet is not None:
             self._forget(block.entries)
             due = [entry.message for entry in block.entries]
         elif around is not None:
             around.entries.extend(block.entries)
         else:
             self._entries.extend(block.entries)
+        self._count -= block.passed_count
+        self._bytes -= block.passed_bytes
         del blocks[place]
         if not blocks:
             del self._blocks[block.thread]
@@ -211,8 +235,5 @@ class Outbox:
         self._bytes -= sum(entry.message.size for entry in entries)
 
 
-def _innermost_outlet(blocks: Sequence[Block]) -> Any:
-    for block in reversed(blocks):
-        if block.outlet is not None:
-            return block.outlet
-    return None
+def _innermost(blocks: Sequence[Block]) -> Block | None:
+    return next((block for block in reversed(blocks) if block.outlet is not None), None)

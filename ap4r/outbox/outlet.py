@@ -1,11 +1,12 @@
 """Where messages go that do not follow the request's verdict: over the application's connection, with its own data.
 
-`OwnTransaction` holds them to the end of its block; `Joined` writes each at once.
+`OwnTransaction` is a block that ends what it begins; `Joined` ends nothing. Both write a message as it is said.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from types import TracebackType
 
 from sqlalchemy.exc import DBAPIError
@@ -18,12 +19,16 @@ from ap4r.storage.foreign.connection import ForeignConnection
 from ap4r.storage.foreign.dbapi import SqlSavepoint
 from ap4r.storage.foreign.tables import Tables, failure_of, tables_of
 
+_FAILED = (
+    "its transaction has failed within the block: the error of a statement was caught, and the database accepts "
+    "nothing after it; let such an error leave the block, or make the statement in a savepoint"
+)
 #: Takes what is to be rung when the request or session ends.
 RingLater = Callable[[Callable[[], None]], None]
 
 
 class _Written:
-    """Writes over one connection and has the doorbell rung after the commit."""
+    """Writes over one connection as it is told, and has the doorbell rung after the commit."""
 
     def __init__(self, foreign: ForeignConnection, prefix: str, ring_later: RingLater) -> None:
         self._foreign = foreign
@@ -33,11 +38,23 @@ class _Written:
         self._bells: KnownBells | None = None
 
     def _write(self, messages: Sequence[Message]) -> None:
+        """Write messages into the open transaction, all of them or none."""
         foreign = self._foreign
-        self._tables.write(foreign, Put(new_id(), tuple(messages)))
-        self._bells = bells_of(foreign.database, self._prefix)
-        if self._bells is not None and self._bells.is_due:
-            self._bells.learn(self._tables.bells(foreign))
+        try:
+            point = SqlSavepoint(foreign.connection())
+            try:
+                self._tables.write(foreign, Put(new_id(), tuple(messages)))
+                self._bells = bells_of(foreign.database, self._prefix)
+                if self._bells is not None and self._bells.is_due:
+                    self._bells.learn(self._tables.bells(foreign))
+            except BaseException:
+                # Where the database has given the whole transaction up, its first error is the one to tell.
+                with suppress(DBAPIError):
+                    point.rollback()
+                raise
+            point.release()
+        except DBAPIError as error:
+            raise failure_of(error, foreign.what) from error
 
     def _ring_when_committed(self) -> None:
         if self._bells is not None and not self._foreign.after_commit(self._bells.ring):
@@ -45,9 +62,9 @@ class _Written:
 
 
 class OwnTransaction(_Written):
-    """A block of `transaction(conn)`. Its messages are written at its end, so that their rows are locked briefly."""
+    """A block of `transaction(conn)`. Each message is written as it is said, so that savepoints within carry theirs."""
 
-    writes_at_once = False
+    is_counted = True
 
     def __init__(self, foreign: ForeignConnection, prefix: str, ring_later: RingLater, *, strict: bool) -> None:
         """Begin, or set a savepoint.
@@ -56,6 +73,9 @@ class OwnTransaction(_Written):
         :raises SchemaMismatch: the tables are missing or of another version.
         """
         super().__init__(foreign, prefix, ring_later)
+        self._has_messages = False
+        self._is_ending = False
+        self._is_given_up = False
         self._block = Block(foreign, self._tables, strict=strict)
         try:
             self._block.enter()
@@ -67,43 +87,64 @@ class OwnTransaction(_Written):
         """Tell whether the block's end commits."""
         return self._block.owns_commit
 
-    def finish(self, messages: Sequence[Message]) -> None:
-        """Write the messages, look whether all is as it should be, and commit if the block owns it.
+    @property
+    def is_over(self) -> bool:
+        """Tell whether its transaction has ended at the block's end: what hooks say now comes too late."""
+        if self._is_given_up:
+            return True
+        return self._is_ending and self.owns_commit and not self._foreign.is_within_transaction
+
+    def write(self, messages: Sequence[Message]) -> None:
+        """Write messages into the block's transaction, now; all of them or none.
+
+        :raises ConnectionUnfit: it has failed, or the connection cannot be used any more.
+        :raises TransactionLost: it was ended within the block.
+        :raises StoreUnavailable: they are not written; the transaction is as it was before.
+        """
+        if not messages:
+            return
+        self._has_messages = True
+        self._foreign.check()
+        self._block.check_open()
+        self._write(messages)
+
+    def finish(self) -> None:
+        """Look whether all is as it should be, and commit if the block owns it.
 
         :raises StoreUnavailable: nothing is stored, or with `outcome_unknown` (an answer to COMMIT) perhaps all.
         :raises TransactionLost: the transaction was ended within the block.
         """
+        self._is_ending = True
         try:
-            if messages:
-                self._flush_and_write(messages)
+            if self._has_messages:
+                if self._foreign.has_failed:
+                    raise ConnectionUnfit(self._foreign.what, _FAILED)
+                # What the application's own statements raise is the application's to understand, and so is left as it
+                # is. Hooks that this calls may say messages.
+                self._foreign.flush()
+                self._block.verify()
             if not self.owns_commit:
                 self._ring_when_committed()
         except BaseException:
-            self._block.abandon()
+            self.abandon()
             raise
+        may_be_lost = not self._has_messages
         try:
-            self._block.finish(may_be_lost=not messages)
+            self._block.finish(may_be_lost=may_be_lost)
         except Exception as error:
-            if messages and self.owns_commit and self._foreign.is_lost_after(error):
+            if self._has_messages and self.owns_commit and self._foreign.is_lost_after(error):
                 problem = "the answer to COMMIT was lost"
                 raise StoreUnavailable(self._foreign.what, problem, outcome_unknown=True) from error
             raise
         if self.owns_commit and self._bells is not None:
             self._bells.ring()
-
-    def _flush_and_write(self, messages: Sequence[Message]) -> None:
-        if self._foreign.has_failed:
-            raise ConnectionUnfit(self._foreign.what, "its transaction has failed within the block")
-        # What the application's own statements raise is the application's to understand, and so is left as it is.
-        self._foreign.flush()
-        self._block.verify()
-        try:
-            self._write(messages)
-        except DBAPIError as error:
-            raise failure_of(error, self._foreign.what) from error
+        elif may_be_lost and self._has_messages:
+            # Said by a hook of the savepoint's release, too late to be told above.
+            self._ring_when_committed()
 
     def abandon(self) -> None:
         """Undo what was done in the block."""
+        self._is_given_up = True
         self._block.abandon()
 
 
@@ -113,7 +154,8 @@ class Joined(_Written):
     It ends nothing. Use it as `with handle.join(conn):`, or call it without `with` for the rest of the request.
     """
 
-    writes_at_once = True
+    is_counted = False
+    is_over = False
     owns_commit = False
 
     def __init__(self, foreign: ForeignConnection, prefix: str, ring_later: RingLater) -> None:
@@ -128,6 +170,7 @@ class Joined(_Written):
             foreign.check()
             foreign.join()
             self._tables.check(foreign)
+            self._tables.touch(foreign)
         except DBAPIError as error:
             raise failure_of(error, foreign.what) from error
 
@@ -143,16 +186,7 @@ class Joined(_Written):
         foreign.check()
         if not foreign.is_within_transaction:
             raise ConnectionUnfit(foreign.what, "the transaction that was joined has ended; call join() again")
-        try:
-            point = SqlSavepoint(foreign.connection())
-            try:
-                self._write(messages)
-            except BaseException:
-                point.rollback()
-                raise
-            point.release()
-        except DBAPIError as error:
-            raise failure_of(error, foreign.what) from error
+        self._write(messages)
         self._ring_when_committed()
 
     def __enter__(self) -> Joined:

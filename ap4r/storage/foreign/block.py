@@ -9,7 +9,7 @@ import logging
 import threading
 from typing import NamedTuple
 
-from ap4r.errors import ConnectionUnfit, StoreUnavailable, TransactionLost
+from ap4r.errors import Ap4rError, ConnectionUnfit, StoreUnavailable, TransactionLost
 from ap4r.storage.foreign.connection import ForeignConnection, Savepoint
 from ap4r.storage.foreign.dbapi import SqlSavepoint
 from ap4r.storage.foreign.tables import Tables
@@ -69,6 +69,7 @@ class Block:
             try:
                 self._tables.check(foreign)
                 self._guard = SqlSavepoint(foreign.connection())
+                self._tables.touch(foreign)
             except BaseException:
                 self._undo()
                 raise
@@ -76,10 +77,18 @@ class Block:
             _let_go(foreign)
             raise
 
-    def verify(self) -> None:
-        """Make sure that the transaction is the one that `enter` found or began. Nothing may be written before.
+    def check_open(self) -> None:
+        """Make sure that what is written now is part of a transaction.
 
-        :raises TransactionLost: it was ended or undone, and what is said now would commit by itself or with other data.
+        :raises TransactionLost: it was ended within the block, and what is written now would commit by itself.
+        """
+        if not self._foreign.is_within_transaction:
+            raise TransactionLost(self._foreign.what, _ENDED)
+
+    def verify(self) -> None:
+        """Make sure that the transaction is still the one that `enter` found or began.
+
+        :raises TransactionLost: it was ended or undone; what was said since would commit by itself or with other data.
         :raises StoreUnavailable: it ended with its connection, which was lost; nothing of it is stored.
         :raises ConnectionUnfit: this is not the thread that entered.
         """
@@ -118,6 +127,8 @@ class Block:
             return
         try:
             point.release()
+        except Ap4rError:
+            raise  # of a hook of the application's
         except Exception as error:
             raise self._why(error) from error
         self._savepoint = None

@@ -20,7 +20,6 @@ class _Mysql:
     is_owner_thread = True
     has_failed = False
     begins_by_itself = False
-    begin: str | None = "BEGIN"
     # Neither driver knows the database that it was told to USE.
     _places: ClassVar[WeakKeyDictionary[Any, Place]] = WeakKeyDictionary()
 
@@ -36,6 +35,11 @@ class _Mysql:
     def is_autocommit(self) -> bool:
         """Ask the driver, which is told by the server with each answer."""
         return bool(self.raw.get_autocommit())
+
+    @property
+    def begin(self) -> str | None:
+        """Say BEGIN only under autocommit: elsewhere it would end what a lone SAVEPOINT has begun, unseen."""
+        return "BEGIN" if self.is_autocommit else None
 
     def place(self) -> Place:
         """Ask the server, once for each connection.

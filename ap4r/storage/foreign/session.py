@@ -34,7 +34,7 @@ class SessionConnection(OnSqlalchemy):
         """Ask SQLAlchemy, and the driver."""
         session = self._session
         if not session.is_active:
-            return True
+            return not _is_committed(session)
         if not session.in_transaction():
             return False
         driver = self._driver()
@@ -57,10 +57,16 @@ class SessionConnection(OnSqlalchemy):
     @property
     def is_within_transaction(self) -> bool:
         """Ask SQLAlchemy."""
-        return self._session.in_transaction()
+        return self._session.in_transaction() and self._session.is_active
 
     def check(self) -> None:
-        """Refuse what has failed."""
+        """Refuse what has failed, or is in an event that takes no statement."""
+        if _is_committed(self._session):
+            raise ConnectionUnfit(
+                self.what,
+                "it tells of a commit or of a savepoint's release just now (after_commit), and takes no statement "
+                "there; say the message before",
+            )
         if self.has_failed:
             raise ConnectionUnfit(self.what, "its transaction has failed; call its rollback() first")
 
@@ -104,6 +110,12 @@ class SessionConnection(OnSqlalchemy):
 
 #: What is to be called, by session. The listeners stay: taking one away while it is called is not allowed.
 _waiting: WeakKeyDictionary[Session, list[Callable[[], None]]] = WeakKeyDictionary()
+
+
+def _is_committed(session: Session) -> bool:
+    """Tell whether the session is in its after_commit, where it takes no statement although nothing has failed."""
+    transaction = session.get_nested_transaction() or session.get_transaction()
+    return getattr(getattr(transaction, "_state", None), "name", "") == "COMMITTED"
 
 
 def _committed(session: Session) -> None:

@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from ap4r.errors import StoreUnavailable, StoreUnusable
 from ap4r.message import Put
 from ap4r.storage.foreign.connection import ForeignConnection
+from ap4r.storage.foreign.dbapi import SqlSavepoint
 from ap4r.storage.foreign.lanes import BorrowedLanes
 from ap4r.storage.sql import spelling
 from ap4r.storage.sql.dispatchers import Dispatchers
@@ -89,6 +90,13 @@ class Tables:
             self._refuse_other_engines(connection, foreign.name)
         if database is not None:
             _known.add((database, self.schema.prefix))
+
+    def touch(self, foreign: ForeignConnection) -> None:
+        """Have the server see a transaction where it begins one at the first table, and tells of none before."""
+        if not foreign.is_within_transaction:
+            foreign.execute(select(self.schema.messages.c.id).limit(0))
+            # PyMySQL learns it from what answers without rows only.
+            SqlSavepoint(foreign.connection()).release()
 
     def transaction(self, foreign: ForeignConnection) -> Transaction:
         """Give what operations on the tables need, within the application's transaction."""

@@ -6,9 +6,9 @@ import threading
 
 import pytest
 
-from ap4r.errors import Ap4rError, ConnectionUnfit, OptionRefused, SchemaMismatch, TransactionLost
+from ap4r.errors import Ap4rError, ConnectionUnfit, OptionRefused, PayloadTooLarge, SchemaMismatch, TransactionLost
 from ap4r.message import new_id
-from tests.integration.foreign.subjects import AUTOCOMMIT
+from tests.integration.foreign.subjects import AUTOCOMMIT, SUBJECTS
 
 
 def in_thread(work):
@@ -40,7 +40,6 @@ def test_a_clean_end_commits_both(case):
         assert case.shop.orders == [1]
         raise KeyError
     assert case.shop.deliver() == ["/later", "/mail"]
-    assert case.shop.rows("puts") == 1
     assert case.elsewhere.calls == 0
 
 
@@ -207,22 +206,106 @@ def test_messages_that_wait_for_something_else_are_refused(case):
 
 
 def test_a_transaction_that_the_application_ends_within_the_block_is_told(case):
-    """A commit within the block would leave a row without its message: nothing is stored, and it raises."""
+    """What was said before a commit is committed with its row, what comes after it is undone, and the end raises."""
     subject = case.subject
     if case.kind.startswith("django"):
         pytest.skip("Django itself refuses a commit within its block")
     with case.session() as handle:
         with pytest.raises(TransactionLost, match="within the block"), handle.transaction(**subject.given):
             subject.order(1)
-            handle.async_to("/mail")
+            handle.async_to("/with-1")
             subject.commit()
             subject.order(2)
+            if case.kind not in AUTOCOMMIT:
+                handle.async_to("/with-2")
         with handle.transaction(**subject.given):
             subject.order(3)
             handle.async_to("/next")
     # What the application committed itself stays; with autocommit that is each statement.
     assert case.shop.orders == ([1, 2, 3] if case.kind in AUTOCOMMIT else [1, 3])
+    assert case.shop.deliver() == ["/next", "/with-1"]
+
+
+@pytest.mark.parametrize("end", ["commit", "rollback"])
+def test_nothing_is_said_where_it_would_commit_by_itself(case, end):
+    """After the application's own end an autocommit connection takes no message, and the block still raises."""
+    subject = case.subject
+    if case.kind not in AUTOCOMMIT:
+        pytest.skip("elsewhere the next statement begins a transaction")
+    with case.session() as handle:
+        with pytest.raises(TransactionLost), handle.transaction(**subject.given):
+            getattr(subject, end)()
+            with pytest.raises(TransactionLost, match="within the block"):
+                handle.async_to("/mail")
+        with handle.transaction(**subject.given):
+            handle.async_to("/next")
     assert case.shop.deliver() == ["/next"]
+
+
+def test_an_undone_transaction_is_told(case):
+    """A rollback of the application's takes the block's messages, and what it did after that goes too."""
+    subject = case.subject
+    if case.kind.startswith("django") or case.kind in AUTOCOMMIT:
+        pytest.skip("Django refuses a rollback within its block; with autocommit each statement stays")
+    with (
+        case.session() as handle,
+        pytest.raises(TransactionLost, match="within the block"),
+        handle.transaction(**subject.given),
+    ):
+        subject.order(1)
+        handle.async_to("/mail")
+        subject.rollback()
+        subject.order(2)
+    assert (case.shop.orders, case.shop.deliver()) == ([], [])
+
+
+@pytest.mark.parametrize("outer", [False, True], ids=["owning", "within"])
+def test_a_savepoint_within_the_block_takes_its_messages_back(case, outer):
+    """What the application undoes is not delivered, the rest is, and the block's end does not take it for a loss."""
+    subject = case.subject
+    if outer:
+        subject.begin()
+    with case.session() as handle, handle.transaction(**subject.given) as scope:
+        assert scope.owns_commit is not outer
+        subject.order(1)
+        handle.async_to("/kept")
+        with pytest.raises(KeyError), subject.savepoint():
+            subject.order(2)
+            handle.async_to("/undone")
+            with handle.transaction():
+                handle.async_to("/undone-group")
+            raise KeyError
+        with subject.savepoint():
+            subject.order(3)
+            handle.async_to("/released")
+    if outer:
+        assert case.shop.orders == []
+        subject.commit()
+    assert case.shop.orders == [1, 3]
+    assert case.shop.deliver() == ["/kept", "/released"]
+
+
+def test_all_that_was_said_can_be_undone(case):
+    """A block whose only messages a savepoint has taken back commits the rest."""
+    subject = case.subject
+    with case.session() as handle, handle.transaction(**subject.given):
+        subject.order(1)
+        with pytest.raises(KeyError), subject.savepoint():
+            handle.async_to("/undone")
+            raise KeyError
+    assert (case.shop.orders, case.shop.deliver()) == ([1], [])
+
+
+def test_a_block_takes_no_more_than_a_request_may_say(case):
+    """The limit holds within a block, for that block; the next one begins anew."""
+    with case.session(max_messages=2) as handle:
+        for number in (1, 2):
+            with handle.transaction(**case.subject.given):
+                handle.async_to(f"/{number}/a")
+                handle.async_to(f"/{number}/b")
+                with pytest.raises(PayloadTooLarge, match="max_messages"):
+                    handle.async_to("/more")
+    assert case.shop.deliver() == ["/1/a", "/1/b", "/2/a", "/2/b"]
 
 
 def test_a_block_without_messages_bears_an_early_end(case):
@@ -357,13 +440,34 @@ def test_missing_tables_are_refused(case):
 
 def test_many_messages_in_several_queues(case):
     """More than a statement takes at once, ready and scheduled ones."""
-    with case.session(max_messages=2_000) as handle, handle.transaction(**case.subject.given):
+    with (
+        case.session(max_messages=2_000) as handle,
+        handle.transaction(**case.subject.given),
+        handle.transaction(),
+    ):
         for number in range(1_200):
             handle.async_to(f"/q{number % 7}/x", {"n": number}, delay_seconds=60.0 * (number % 2))
     assert case.shop.rows("messages") == 1_200
     assert case.shop.rows("ready") == case.shop.rows("scheduled") == 600
     assert case.shop.rows("lanes") == 7
     assert case.shop.rows("puts") == 1
+
+
+@pytest.mark.parametrize("case", [name for name in SUBJECTS if "psycopg" in name or "sqlite3" in name], indirect=True)
+def test_a_message_that_could_not_be_written_leaves_the_transaction_well(case, monkeypatch):
+    """Where the handler bears the error, the block's other rows and messages are committed."""
+    known = new_id()
+    with case.session() as handle, handle.transaction(**case.subject.given):
+        case.subject.order(1)
+        handle.async_to("/good")
+        with monkeypatch.context() as patched:
+            patched.setattr("ap4r.outbox.describe.new_id", lambda: known)
+            handle.async_to("/first")
+            with pytest.raises(Ap4rError):
+                handle.async_to("/second")
+        handle.async_to("/other")
+    assert case.shop.orders == [1]
+    assert case.shop.deliver() == ["/first", "/good", "/other"]
 
 
 def test_a_message_that_the_database_refuses_takes_the_block_with_it(case, monkeypatch):
