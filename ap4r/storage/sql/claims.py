@@ -16,6 +16,7 @@ from typing import Any
 
 from sqlalchemy import Row, bindparam, func, literal, or_, select
 
+from ap4r.storage.sql.compiled import Compiled
 from ap4r.storage.sql.dispatchers import Dispatchers
 from ap4r.storage.sql.fronts import FRONT, Fronts
 from ap4r.storage.sql.orphans import set_aside
@@ -59,7 +60,11 @@ class Claims:
             .with_for_update(skip_locked=True),
             ready,
         )
-        self._oldest = {None: oldest, True: oldest.where(is_in_share(ready)), False: oldest.where(~is_in_share(ready))}
+        self._oldest = {
+            None: Compiled(oldest),
+            True: Compiled(oldest.where(is_in_share(ready))),
+            False: Compiled(oldest.where(~is_in_share(ready))),
+        }
         self._first = (
             select(ready.c.id)
             .where(ready.c.lane == bindparam("wanted_lane"), ready.c.position >= bindparam("begin"))
@@ -151,7 +156,7 @@ class Claims:
         wanted = {"wanted_lane": lane, "begin": begin, "behind": behind, "most": most}
         if share is not None:
             wanted |= {"shares": share.shares, "own_share": share.own}
-        rows = list(tx.connection.execute(self._oldest[mine], wanted).all())
+        rows = list(self._oldest[mine].execute(tx.connection, wanted).all())
         if rows:
             self._fronts.took(lane, rows[-1].position, len(rows))
         return rows

@@ -8,7 +8,6 @@ from sqlalchemy import (
     BigInteger,
     CompoundSelect,
     String,
-    Update,
     bindparam,
     case,
     cast,
@@ -21,6 +20,7 @@ from sqlalchemy import (
 )
 
 from ap4r.errors import OwnerLost
+from ap4r.storage.sql.compiled import Compiled
 from ap4r.storage.sql.schema import Schema
 from ap4r.storage.sql.share import Share
 from ap4r.storage.sql.transaction import MICROSECONDS, Transaction, to_seconds
@@ -38,7 +38,7 @@ class Dispatchers:
     def __init__(self, schema: Schema) -> None:
         table, ready, scheduled, leased = schema.dispatchers, schema.ready, schema.scheduled, schema.leased
         self._table = table
-        self._beats: dict[str | None, Update] = {}
+        self._beats: dict[str | None, Compiled] = {}
         self._owners = select(table.c.owner).order_by(table.c.owner)
         self._looks: dict[str | None, CompoundSelect[Any]] = {}
         self._bells = select(table.c.bell).where(table.c.bell != "", table.c.seen_at > bindparam("since"))
@@ -65,7 +65,7 @@ class Dispatchers:
         :raises OwnerLost: there is no such dispatcher any more.
         """
         values = {"b_owner": owner} if tx.clock_sql is not None else {"b_owner": owner, "b_now_at": tx.now_at}
-        if tx.connection.execute(self._beat(tx.clock_sql), values).rowcount == 0:
+        if self._beat(tx.clock_sql).execute(tx.connection, values).rowcount == 0:
             raise OwnerLost(owner)
 
     def share(self, tx: Transaction, owner: str) -> Share:
@@ -103,13 +103,13 @@ class Dispatchers:
         next_due = None if next_due_at is None else max(0.0, to_seconds(next_due_at - tx.now_at))
         return Look(due or next_due == 0.0, next_due, tuple(beats))
 
-    def _beat(self, clock_sql: str | None) -> Update:
+    def _beat(self, clock_sql: str | None) -> Compiled:
         beat = self._beats.get(clock_sql)
         if beat is None:
             table = self._table
             seen_at: Any = bindparam("b_now_at") if clock_sql is None else literal_column(clock_sql)
-            beat = table.update().where(table.c.owner == bindparam("b_owner"))
-            beat = self._beats[clock_sql] = beat.values(beat=table.c.beat + 1, seen_at=seen_at)
+            own = table.update().where(table.c.owner == bindparam("b_owner"))
+            beat = self._beats[clock_sql] = Compiled(own.values(beat=table.c.beat + 1, seen_at=seen_at))
         return beat
 
     def _look(self, clock_sql: str | None) -> CompoundSelect[Any]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Row, bindparam, func, or_, select
 
+from ap4r.storage.sql.compiled import Compiled
 from ap4r.storage.sql.fronts import FRONT, Fronts
 from ap4r.storage.sql.plans import by_primary_key
 from ap4r.storage.sql.schema import Schema
@@ -37,7 +38,7 @@ class Promotion:
         )
         self._due = due
         self._due_in_share = due.where(or_(is_in_share(scheduled), scheduled.c.due_at < bindparam("overdue_at")))
-        self._next_due = select(func.min(scheduled.c.due_at)).where(scheduled.c.due_at >= bindparam("begin"))
+        self._next_due = Compiled(select(func.min(scheduled.c.due_at)).where(scheduled.c.due_at >= bindparam("begin")))
 
     def write(self, tx: Transaction, most: int, share: Share | None) -> float | None:
         """Move up to `most` due messages; give the seconds until the next falls due, None when there is none."""
@@ -72,5 +73,5 @@ class Promotion:
         return tx.connection.execute(self._due_in_share, wanted | own).all()
 
     def _look_for_one(self, tx: Transaction, lane: int, begin: int) -> int | None:
-        found: int | None = tx.connection.execute(self._next_due, {"begin": begin}).scalar()
+        found: int | None = self._next_due.execute(tx.connection, {"begin": begin}).scalar()
         return found

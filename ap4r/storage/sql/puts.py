@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Table, bindparam, select
 
 from ap4r.errors import MessageConflict
 from ap4r.message import Message, Put
+from ap4r.storage.sql.compiled import Compiled
 from ap4r.storage.sql.plans import by_primary_key
 from ap4r.storage.sql.rows import id_bytes, message_row
 from ap4r.storage.sql.schema import Schema
@@ -24,7 +24,8 @@ class Puts:
     def __init__(self, schema: Schema, rules: StoreRules) -> None:
         # What is dated so much ahead is pruned so much later.
         self._ahead = to_microseconds(rules.intake_memory_seconds - rules.put_memory_seconds)
-        self._insert_messages = schema.messages.insert()
+        self._insert_messages = Compiled(schema.messages.insert())
+        self._known, self._messages = _Ids(schema.puts), _Ids(schema.messages)
         self._puts, self._ready, self._scheduled = schema.puts, schema.ready, schema.scheduled
 
     def write(self, tx: Transaction, puts: Sequence[Put], *, careful: bool = False, first: bool = False) -> None:
@@ -35,7 +36,7 @@ class Puts:
         """
         messages = self._fresh(tx, puts, first)
         if careful:
-            stored = _existing(tx, tx.schema.messages, [id_bytes(message.id) for message in messages])
+            stored = self._messages.among(tx, [id_bytes(message.id) for message in messages])
             by_id: dict[bytes, Message] = {}
             for message in messages:
                 by_id.setdefault(id_bytes(message.id), message)
@@ -44,7 +45,7 @@ class Puts:
             return
         lanes = tx.lanes.ids_of(tx, (message.lane for message in messages))
         rows = [message_row(message, tx.now_at) for message in messages]
-        tx.connection.execute(self._insert_messages, rows)
+        self._insert_messages.execute_many(tx.connection, rows)
         ready, scheduled = [], []
         for message, row in zip(messages, rows, strict=True):
             state = {"id": row["id"], "lane": lanes[message.lane], "attempt": 0, "failures": 0, "crashes": 0}
@@ -64,11 +65,11 @@ class Puts:
         each = [(id_bytes(message.id), message) for put in puts if put.each for message in put.messages]
         known: set[bytes] = set()
         if not first:
-            known = _existing(tx, tx.schema.puts, [*by_id, *(message_id for message_id, _ in each)])
+            known = self._known.among(tx, [*by_id, *(message_id for message_id, _ in each)])
         told = [(message_id, message, message.fingerprint) for message_id, message in each]
         # Beside the id its fingerprint is remembered, so that a repeat is told from another message.
         asked = [fingerprint for message_id, _, fingerprint in told if message_id in known]
-        known |= _existing(tx, tx.schema.puts, asked)
+        known |= self._known.among(tx, asked)
         new: list[tuple[bytes, int]] = []
         messages: list[Message] = []
         for put_id, put in by_id.items():
@@ -86,10 +87,19 @@ class Puts:
         return messages
 
 
-def _existing(tx: Transaction, table: Any, ids: list[bytes]) -> set[bytes]:
-    found: set[bytes] = set()
-    for start in range(0, len(ids), _IDS_A_QUERY):
-        some = ids[start : start + _IDS_A_QUERY]
-        condition = table.c.id == some[0] if len(some) == 1 else table.c.id.in_(some)
-        found.update(tx.connection.execute(by_primary_key(select(table.c.id).where(condition), table)).scalars())
-    return found
+class _Ids:
+    """The ids in a table."""
+
+    def __init__(self, table: Table) -> None:
+        ids = by_primary_key(select(table.c.id), table)
+        self._one = Compiled(ids.where(table.c.id == bindparam("one")))
+        self._some = ids.where(table.c.id.in_(bindparam("some", expanding=True)))
+
+    def among(self, tx: Transaction, ids: Sequence[bytes]) -> set[bytes]:
+        """Give those of `ids` that are there."""
+        if len(ids) == 1:
+            return set(self._one.execute(tx.connection, {"one": ids[0]}).scalars())
+        found: set[bytes] = set()
+        for start in range(0, len(ids), _IDS_A_QUERY):
+            found.update(tx.connection.execute(self._some, {"some": ids[start : start + _IDS_A_QUERY]}).scalars())
+        return found
