@@ -20,11 +20,13 @@ from ap4r.dispatcher.gather import Gathered
 from ap4r.dispatcher.intake import Intake, Refused, id_of_key
 from ap4r.dispatcher.refusal import Refusal, refusal_of
 from ap4r.dispatcher.x_ap4r import read_options
-from ap4r.errors import Ap4rError, MessageError
+from ap4r.errors import Ap4rError, MessageError, shortened
 from ap4r.message import Message, Put
 from ap4r.outbox.traceparent import new_trace_id, read_trace_id
 
 _JSON = "application/json"
+#: Of two that differ, any choice would be wrong for one of those who read them.
+_ONCE = ("Host", "Authorization", "Content-Type", "Content-Encoding", "X-AP4R", "Idempotency-Key")
 _log = Logger(namespace="ap4r.intake")
 
 
@@ -51,7 +53,8 @@ class Door:
             advice = "call another dispatcher's intake, or this one later; nothing was stored"
             return Refusal(503, "stopping", "this dispatcher is stopping", "", advice, 2.0)
         host = header(request, "host") or ""
-        return self._admission.refuse(host, header(request, "origin"), header(request, "authorization"))
+        refusal = self._admission.refuse(host, header(request, "origin"), header(request, "authorization"))
+        return refusal or _unreadable(request)
 
     def take_json(self, request: ArrivingRequest) -> None:
         """Answer `POST /messages`."""
@@ -207,9 +210,21 @@ class Nowhere(Resource):
 
 
 def header(request: Request, name: str) -> str | None:
-    """Give the first header of that name as text."""
+    """Give the header of that name as text."""
     value: str | None = request.getHeader(name)
     return value
+
+
+def _unreadable(request: Request) -> Refusal | None:
+    """Give why a request cannot be read as one thing only, by its headers."""
+    for name in _ONCE:
+        if len(request.requestHeaders.getRawHeaders(name, [])) > 1:
+            return Refusal(400, "repeated_header", f"the header {name} stands there twice", name, "send it once")
+    coding = header(request, "content-encoding") or ""
+    if coding.strip().lower() not in ("", "identity"):
+        problem = f"bodies with Content-Encoding are not taken ({shortened(coding, 80)})"
+        return Refusal(415, "wrong_type", problem, "Content-Encoding", "send the body as it is")
+    return None
 
 
 def not_found(request: Request) -> int:

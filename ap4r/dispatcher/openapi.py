@@ -105,12 +105,12 @@ _ERROR: dict[str, Any] = {
 }
 
 _REFUSALS = {
-    "400": "The body is not JSON.",
+    "400": "The body is not JSON, or a header stands there twice.",
     "401": "The token is missing or unknown.",
     "403": "Host is no name of this intake, or a web page asks.",
     "408": "The request took too long to arrive.",
     "413": "Too many messages or bytes.",
-    "415": "Not application/json, or X-AP4R is missing.",
+    "415": "Not application/json, X-AP4R is missing, or there is a Content-Encoding.",
     "422": "A field means nothing, or an id was used for other content.",
     "429": "Too many messages a second from this caller. Retry-After says when.",
     "500": "A defect of ap4r.",

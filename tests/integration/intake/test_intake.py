@@ -51,6 +51,35 @@ class TestPuts:
         assert (status, answer["where"]) == (422, "[1].target")
         assert storefile.count(stand.store, "scheduled") == 0
 
+    @pytest.mark.parametrize("name", ["X-AP4R", "Idempotency-Key", "Host", "Content-Type"])
+    def test_a_header_that_stands_twice_is_refused(self, taker, stand, name):
+        """Neither the first nor the second wins: nothing is stored."""
+        headers = {
+            "Host": HOST,
+            "X-AP4R": "target_url=/x,activates=3600",
+            "Idempotency-Key": "a",
+            "Content-Type": "t/x",
+        }
+        connection = http.client.HTTPConnection(HOST, taker.port, timeout=20)
+        connection.putrequest("POST", "/queues/q", skip_host=True)
+        for each, value in [*headers.items(), (name, headers[name]), ("Content-Length", "1")]:
+            connection.putheader(each, value)
+        connection.endheaders(b"b")
+        answer = connection.getresponse()
+        told = json.loads(answer.read())
+        connection.close()
+        assert (answer.status, told["error"], told["where"]) == (400, "repeated_header", name)
+        assert storefile.count(stand.store, "scheduled") == 0
+
+    @pytest.mark.parametrize("coding", ["gzip", "br", "gzip, identity"])
+    def test_a_coded_body_is_refused(self, taker, coding):
+        """Bytes that would be taken for what they are not are refused at either address."""
+        status, answer = taker.put({"target": "/x", **LATER}, Content_Encoding=coding)
+        assert (status, answer["where"]) == (415, "Content-Encoding")
+        options = "target_url=/x,activates=3600"
+        assert taker.post("/queues/q", b"b", X_AP4R=options, Content_Encoding=coding)[0] == 415
+        assert taker.post("/queues/q", b"b", X_AP4R=options, Content_Encoding="identity")[0] == 200
+
     def test_ap4rs_own_way(self, taker, stand, target):
         """A raw body with the header X-AP4R is called as it came, and the answer is the id and nothing else."""
         options = f"dispatch_mode=HTTP, target_method=PUT, target_url={stand.door}/async_shop/execute/?a=1"
