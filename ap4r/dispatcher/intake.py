@@ -31,6 +31,7 @@ MAX_KEY_CHARACTERS = 255
 _BODIES = ("params", "json", "text", "base64")
 _CALL = ("protocol", "action", "options", "priority")
 _RULES = ("delivery", "delay_seconds", "expires_seconds", "max_deliveries", "timeout_seconds")
+_COUNTS = ("priority", "max_deliveries")
 #: What a message of the intake may have.
 FIELDS = frozenset(
     {"id", "target", "format", "queue", "method", "headers", "deliver_at", "trace_id", *_BODIES, *_CALL, *_RULES}
@@ -116,7 +117,7 @@ class Intake:
         if "target" not in fields:
             raise TargetRefused(None, "it is missing; give a path such as /search/reindex, or a URL")
         message_id = keyed if fields.get("id") is None else _uuid(fields["id"])
-        options = {name: fields[name] for name in (*_CALL, *_RULES) if fields.get(name) is not None}
+        options = {name: _whole(name, fields[name]) for name in (*_CALL, *_RULES) if fields.get(name) is not None}
         if not isinstance(options.get("options", {}), Mapping):
             raise OptionRefused("options", options["options"], "an object with what belongs to the protocol")
         params, format = _body(fields)
@@ -187,7 +188,8 @@ _DECODER = json.JSONDecoder(parse_constant=_no_number, object_pairs_hook=_object
 
 def _body(fields: Mapping[str, Any]) -> tuple[object, str]:
     """Give params and format as `describe_message` takes them."""
-    given = [name for name in _BODIES if name in fields]
+    # null is a value of JSON, and for the others as good as absent.
+    given = [name for name in _BODIES if fields.get(name) is not None or (name == "json" and name in fields)]
     if len(given) > 1:
         raise OptionRefused(given[1], fields[given[1]], f"give one of {', '.join(_BODIES)}")
     name = given[0] if given else "params"
@@ -216,6 +218,11 @@ def _target(given: Any) -> TargetLike:
         return Target(given["path"], given["upstream"])
     target: TargetLike = given
     return target
+
+
+def _whole(name: str, given: Any) -> Any:
+    # JSON has one kind of number: 3.0 is an integer to its schemas.
+    return int(given) if name in _COUNTS and isinstance(given, float) and given.is_integer() else given
 
 
 def _uuid(given: object) -> str:

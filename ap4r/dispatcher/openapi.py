@@ -15,7 +15,7 @@ _JSON_TYPE = "application/json"
 
 _MESSAGE: dict[str, Any] = {
     "type": "object",
-    "description": "A call to be made later. The fields are those of async_to.",
+    "description": "A call to be made later. Fields as of async_to; null is as good as absent, but for json.",
     "required": ["target"],
     "additionalProperties": False,
     "properties": {
@@ -48,13 +48,16 @@ _MESSAGE: dict[str, Any] = {
                 },
             ],
         },
-        "params": {"description": "The body: an object (a form, or JSON by `format`), or a string sent as it is."},
+        "params": {
+            "description": "The body: an object (a form, or JSON by `format`), or a string sent as it is. "
+            "At most 64 levels deep."
+        },
         "format": {
             **_TEXT,
             "enum": ["form", "json", "text", "xml", "yaml", "multipart", "raw"],
             "description": "How params are written; yaml where the dispatcher has PyYAML.",
         },
-        "json": {"description": "The body instead of params: any value, sent as JSON."},
+        "json": {"description": "The body instead of params: any value at most 64 levels deep, sent as JSON."},
         "text": {**_TEXT, "description": "The body instead of params: text in UTF-8."},
         "base64": {**_TEXT, "contentEncoding": "base64", "description": "The body instead of params: bytes."},
         "queue": {**_TEXT, "minLength": 1, "maxLength": 128, "description": "Where it waits; made from the target."},
@@ -84,6 +87,23 @@ _MESSAGE: dict[str, Any] = {
         "timeout_seconds": _SECONDS,
         "trace_id": {**_TEXT, "pattern": "^[0-9a-f]{32}$"},
     },
+}
+
+_NEVER_NULL = frozenset({"target", "params", "json"})  #: those two take any value as it is
+
+
+def _or_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """Let a schema take null too."""
+    if "oneOf" in schema:
+        return {**schema, "oneOf": [*schema["oneOf"], {"type": "null"}]}
+    nullable = {**schema, "type": [schema["type"], "null"]}
+    if "enum" in schema:
+        nullable["enum"] = [*schema["enum"], None]
+    return nullable
+
+
+_MESSAGE["properties"] = {
+    name: schema if name in _NEVER_NULL else _or_null(schema) for name, schema in _MESSAGE["properties"].items()
 }
 
 _ERROR: dict[str, Any] = {

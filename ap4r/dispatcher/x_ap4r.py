@@ -14,6 +14,7 @@ from ap4r.errors import OptionRefused
 #: A comma within a URL does not end it: what follows one that does is a name and =.
 _BETWEEN = re.compile(r",\s*(?=[A-Za-z_][A-Za-z0-9_-]*\s*=)")
 _HEADER = "http_header_"
+_DECIMAL = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,15})?")
 
 
 def read_options(text: str) -> dict[str, Any]:
@@ -57,10 +58,9 @@ def _http(name: str, value: str) -> None:
 
 
 def _number(name: str, value: str) -> float:
-    try:
-        return float(value)
-    except ValueError:
-        raise OptionRefused("X-AP4R", value, f"{name} is a number") from None
+    if not _DECIMAL.fullmatch(value):
+        raise OptionRefused("X-AP4R", value, f"{name} is a number in digits, as 60 or 0.5")
+    return float(value)
 
 
 def _count(name: str, value: str) -> int:

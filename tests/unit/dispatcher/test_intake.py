@@ -81,8 +81,32 @@ class TestMessages:
 
     def test_null_is_as_good_as_absent(self):
         """A field that is null has its default."""
-        [one] = read({"target": "/x", **dict.fromkeys(FIELDS - {"target", "json", "text", "base64"})})
+        [one] = read({"target": "/x", **dict.fromkeys(FIELDS - {"target", "json"})})
         assert replace(one, id=ID, trace_id=None) == replace(message("queue.x", url="/x"), id=ID)
+
+    @pytest.mark.parametrize("name", ["params", "text", "base64"])
+    def test_a_body_that_is_null_leaves_room_for_another(self, name):
+        """Only one that is there counts; json alone may be null."""
+        assert read({"target": "/x", name: None, "json": None})[0].body == b"null"
+        assert read({"target": "/x", name: None})[0].body == b""
+
+    @pytest.mark.parametrize("name", ["priority", "max_deliveries"])
+    def test_a_whole_number_may_have_a_point(self, name):
+        """JSON has one kind of number, and its schemas take 3.0 for an integer."""
+        whole, pointed = (read({"target": "/x", "id": ID, "trace_id": "a" * 32, name: value})[0] for value in (3, 3.0))
+        assert whole == pointed
+        assert refusal({"target": "/x", name: 3.5}).where == name
+
+    def test_whole_numbers_keep_their_digits(self):
+        """A number that no double can hold is sent as it came."""
+        assert read(b'{"target": "/x", "json": 12345678901234567890123}')[0].body == b"12345678901234567890123"
+
+    def test_an_upstream_must_be_known(self):
+        """What the settings do not have is refused where it is sent, with the names of those that there are."""
+        assert read({"target": {"upstream": "billing", "path": "/x"}})[0].target == Target("/x", "billing")
+        told = refusal({"target": {"upstream": "nope", "path": "/x"}})
+        assert (told.status, told.where) == (422, "target")
+        assert "billing" in told.message
 
     def test_an_instant_may_be_text(self):
         """deliver_at takes Unix seconds, or RFC 3339."""
@@ -243,6 +267,11 @@ class TestAp4rsHeader:
         "text",
         [
             *("", "target_url", "target_url=", "dispatch_mode=HTTP", "target_url=/x, dispatch_mode=SOAP"),
+            *(
+                f"target_url=/x, expires={number}"
+                for number in ("1_0", "\u0663", "1e3", "inf", "nan", "0x1", "+1", "9" * 400)
+            ),
+            *("target_url=/x, priority=1e400", "target_url=/x, max_deliveries=\uff11"),
             *("target_url=/x, a=b", "target_url=/x, priority=1.5", "target_url=/x, expires=soon"),
             *("target_url=/x, target_url=/y", "target_url=/x, max_deliveries=1.5"),
             *("target_url=/x, max_deliveries=inf", "target_url=/x, max_deliveries=nan"),
@@ -252,6 +281,14 @@ class TestAp4rsHeader:
         """An option that is unknown, wrong, or without a meaning here is refused by its name."""
         with pytest.raises(OptionRefused):
             read_options(text)
+
+
+def test_the_document_allows_null():
+    """Every field but the target may be null by the OpenAPI document, as it may be where it is read."""
+    for name, schema in describe()["components"]["schemas"]["Message"]["properties"].items():
+        allowed = "null" in schema.get("type", ()) or {"type": "null"} in schema.get("oneOf", ())
+        assert allowed is (name not in ("target", "params", "json")), name
+        assert None in schema.get("enum", [None]), name
 
 
 def test_the_document_has_every_field():
