@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ap4r.errors import HandleClosed, OptionRefused
 from ap4r.outbox.outbox import Block, Outbox
-from ap4r.outbox.scope import Given, Group, Scope, application_connection, given_connection
+from ap4r.outbox.scope import Given, Group, NotGiven, Scope, application_connection, given_connection
 from ap4r.settings import Settings
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class Blocks:
         self._late_bells: list[Callable[[], None]] = []
 
     def transaction(
-        self, conn: object = None, *, using: str | None = None, strict: bool = False
+        self, conn: object = NotGiven.CONN, *, using: str | None = None, strict: bool = False
     ) -> AbstractContextManager[Scope]:
         """Make a group whose messages are stored together on a clean exit, and not at all after an exception.
 
@@ -56,7 +56,7 @@ class Blocks:
         given = given_connection(conn, using, self._find_connection)
         return self._group() if given is None else self._on_connection(given, strict)
 
-    def join(self, conn: object = None, *, using: str | None = None) -> Joined:
+    def join(self, conn: object = NotGiven.CONN, *, using: str | None = None) -> Joined:
         """Take part in a transaction of the application's that somebody else ends; end nothing.
 
         From now on each message is written over `conn` as it is said, and commits or rolls back with that
@@ -71,7 +71,7 @@ class Blocks:
 
         given = given_connection(conn, using, self._find_connection)
         if given is None:
-            raise OptionRefused("conn", conn, "give the connection whose transaction is to be joined")
+            raise OptionRefused("conn", None, "give the connection whose transaction is to be joined")
         with self._lock:
             self._open_outbox()
         joined = Joined(application_connection(given), self._limits.table_prefix, self._late_bells.append)

@@ -18,7 +18,7 @@ from ap4r.outbox.builder import MessageBuilder
 from ap4r.outbox.describe import describe_message
 from ap4r.outbox.outbox import Entry, On, Sealed, Verdict, check_on
 from ap4r.outbox.routes import Routes
-from ap4r.outbox.scope import given_connection
+from ap4r.outbox.scope import NotGiven, given_connection
 from ap4r.outbox.traceparent import new_trace_id, read_trace_id
 from ap4r.outbox.writer import Writer
 from ap4r.settings import Settings
@@ -169,7 +169,12 @@ class Handle(Blocks):
         builder.message_id = self.async_to(target, builder.params, **builder.options)
 
     def once(
-        self, conn: object = None, *, using: str | None = None, key: str | None = None, body: bytes | None = None
+        self,
+        conn: object = NotGiven.CONN,
+        *,
+        using: str | None = None,
+        key: str | None = None,
+        body: bytes | None = None,
     ) -> AbstractContextManager[Receipt]:
         """Receive this request's message once: `with ap4r.once(conn) as delivery: if delivery.first: …`.
 
@@ -177,7 +182,7 @@ class Handle(Blocks):
         the messages said in it. It always runs; `first` is false when such a record was committed before.
         `answer(status, body)` in the block stores what a repeat is answered by the middleware.
 
-        :param conn: as in `transaction`; the `connection=` of the middleware or session where it is None.
+        :param conn: as in `transaction`; the `connection=` of the middleware or session where it is left out.
         :param key: names what is no verified delivery, as the Idempotency-Key of a browser; `body` tells whether it
             comes again with another content.
         :raises NotADelivery: the request is no verified delivery, and no key was given.

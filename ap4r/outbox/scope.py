@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from ap4r.errors import ConnectionUnfit
@@ -25,6 +26,12 @@ class Group:
     owns_commit = False
 
 
+class NotGiven(Enum):
+    """What stands for an argument that was left out, where None is a mistake."""
+
+    CONN = "the connection that was not given"
+
+
 class Given(NamedTuple):
     """What the application gave as its connection."""
 
@@ -35,10 +42,14 @@ class Given(NamedTuple):
 def given_connection(conn: object, using: str | None, find: Callable[[], object] | None) -> Given | None:
     """Give what was given, else what the middleware was told to find; None where there is neither.
 
-    :raises ConnectionUnfit: what was to find it gave nothing.
+    :raises ConnectionUnfit: None was given, or what was to find it gave nothing.
     """
-    if conn is not None or using is not None:
-        return Given(conn, using)
+    if using is not None:
+        return Given(None if conn is NotGiven.CONN else conn, using)
+    if conn is None:
+        raise ConnectionUnfit("conn", "it is None, no connection; leave it out if none is meant")
+    if conn is not NotGiven.CONN:
+        return Given(conn, None)
     if find is None:
         return None
     found = find()

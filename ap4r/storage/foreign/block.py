@@ -97,6 +97,7 @@ class Block:
         guard, self._guard = self._guard, None
         if guard is None:
             return
+        self._foreign.settle(self._savepoint)
         try:
             guard.release()
         except Exception as error:

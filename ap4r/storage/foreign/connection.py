@@ -108,6 +108,9 @@ class ForeignConnection(Protocol):
     def flush(self) -> None:
         """Have written what the application has said and its library still holds back."""
 
+    def settle(self, point: Savepoint | None) -> None:
+        """Release what the application has left open in the library since `point`, or since `begin` without one."""
+
     def commit(self) -> None:
         """End with COMMIT what `begin` began."""
 

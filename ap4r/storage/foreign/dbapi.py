@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, CursorResult, Executable
 
 from ap4r.errors import ConnectionUnfit
+from ap4r.storage.foreign.connection import Savepoint
 from ap4r.storage.foreign.driver import Driver
 from ap4r.storage.foreign.drivers import is_lost
 from ap4r.storage.foreign.lent import lent
@@ -129,6 +130,9 @@ class DbapiConnection:
 
     def flush(self) -> None:
         """Do nothing: no driver holds statements back."""
+
+    def settle(self, point: Savepoint | None) -> None:
+        """Do nothing: a savepoint that is left open ends with the one around it."""
 
     def commit(self) -> None:
         """Commit."""

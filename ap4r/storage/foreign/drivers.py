@@ -102,6 +102,8 @@ class Psycopg:
         """Say whether it is closed or in the middle of something."""
         if self.raw.closed or self._status == self._UNKNOWN:
             return "it is closed"
+        if self.raw.pgconn.pipeline_status:
+            return "it is in pipeline mode, where nobody knows what a statement has done; leave the pipeline first"
         return "another statement runs on it" if self._status == self._ACTIVE else None
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection, event
@@ -67,8 +68,15 @@ class SessionConnection(OnSqlalchemy):
                 "it tells of a commit or of a savepoint's release just now (after_commit), and takes no statement "
                 "there; say the message before",
             )
+        if not self._session.autobegin and not self._session.in_transaction():
+            raise ConnectionUnfit(self.what, "it was made with autobegin=False; call its begin() first")
         if self.has_failed:
             raise ConnectionUnfit(self.what, "its transaction has failed; call its rollback() first")
+
+    @property
+    def innermost(self) -> Any:
+        """Give the savepoint that was begun last on the session."""
+        return self._session.get_nested_transaction()
 
     def connection(self) -> Connection:
         """Give the Connection that the session works on."""

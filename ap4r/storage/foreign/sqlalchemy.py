@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, CursorResult, Engine, Executable
 
 from ap4r.errors import ConnectionUnfit
+from ap4r.storage.foreign.connection import Savepoint
 from ap4r.storage.foreign.driver import Driver, Place
 from ap4r.storage.foreign.drivers import driver_of, is_lost
 from ap4r.storage.foreign.open_transaction import open_transaction
@@ -21,20 +22,20 @@ class Nested:
     """A savepoint of SQLAlchemy's."""
 
     def __init__(self, nested: Any) -> None:
-        self._nested = nested
+        self.nested = nested
 
     @property
     def is_active(self) -> bool:
         """Ask SQLAlchemy."""
-        return bool(self._nested.is_active)
+        return bool(self.nested.is_active)
 
     def release(self) -> None:
         """Keep what was done since."""
-        self._nested.commit()
+        self.nested.commit()
 
     def rollback(self) -> None:
         """Undo what was done since."""
-        self._nested.rollback()
+        self.nested.rollback()
 
 
 class OnSqlalchemy(ABC):
@@ -77,6 +78,17 @@ class OnSqlalchemy(ABC):
     def is_lost_after(self, error: BaseException) -> bool:
         """Look at the error, and at the line."""
         return is_lost(None, error)
+
+    @property
+    @abstractmethod
+    def innermost(self) -> Any:
+        """Give SQLAlchemy's transaction of the savepoint that was begun last and is open; None without one."""
+
+    def settle(self, point: Savepoint | None) -> None:
+        """Release what the application's `begin_nested` has left open, as the commit would."""
+        upto = point.nested if isinstance(point, Nested) else None
+        while (nested := self.innermost) is not None and nested is not upto:
+            nested.commit()
 
     def _open(self) -> None:
         connection = self.connection()
@@ -142,6 +154,11 @@ class CoreConnection(OnSqlalchemy):
             raise ConnectionUnfit(self.what, "it is closed")
         if self.has_failed:
             raise ConnectionUnfit(self.what, "its transaction has failed; roll it back first")
+
+    @property
+    def innermost(self) -> Any:
+        """Give the savepoint that was begun last on the Connection."""
+        return self._connection.get_nested_transaction()
 
     def connection(self) -> Connection:
         """Give it."""
