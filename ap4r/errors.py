@@ -152,6 +152,14 @@ class ConnectionUnfit(Ap4rError):
         self.problem = problem
 
 
+class BlockUsed(Ap4rError):
+    """What `transaction()` or `once()` gave was used in a second `with`."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"this {name}() block was entered before; call {name}() anew for each `with`")
+        self.name = name
+
+
 class TransactionLost(Ap4rError):
     """The application's transaction ended, or was undone, within a block that had messages for it.
 
@@ -174,9 +182,10 @@ class StoreUnavailable(StoreError):
     `outcome_unknown` is true when the change may have been made all the same.
     """
 
-    def __init__(self, store: str, problem: str, *, outcome_unknown: bool = False) -> None:
+    def __init__(self, store: str, problem: str, *, outcome_unknown: bool = False, is_connection: bool = False) -> None:
         problem = _one_line(problem)
-        super().__init__(f"store {store}: {problem}" + (" (outcome unknown)" if outcome_unknown else ""))
+        place = store if is_connection else f"store {store}"
+        super().__init__(f"{place}: {problem}" + (" (outcome unknown)" if outcome_unknown else ""))
         self.store = store
         self.problem = problem
         self.outcome_unknown = outcome_unknown

@@ -18,6 +18,7 @@ from ap4r.storage.inbox import Stored, StoredAnswer, expiry, key_of
 
 BUSY_RETRY_SECONDS = 1
 _BUSY_HEADER = "Ap4r-Busy"
+_BETWEEN_WARNINGS_SECONDS = 10.0
 
 _log = logging.getLogger("ap4r.middleware")
 
@@ -49,6 +50,7 @@ class Repeats:
         if self._paths and not callable(getattr(inbox, "recall", None)):
             raise ConfigError("once", "its paths are looked up where the handlers' records are; give inbox=URL")
         self.inbox = inbox
+        self._warned_at = 0.0
         self._recall: Callable[[bytes, float], Stored | None] = getattr(inbox, "recall", _nothing)
 
     def __bool__(self) -> bool:
@@ -66,7 +68,9 @@ class Repeats:
             found = self._recall(key, expiry(delivery.expires_at, now))
         except StoreError as error:
             # The application asks again, in its own transaction: looking first only spares it the work.
-            _log.warning("the inbox could not be looked into, so the application is asked: %s", error)
+            if not 0 <= now - self._warned_at < _BETWEEN_WARNINGS_SECONDS:
+                self._warned_at = now
+                _log.warning("the inbox could not be looked into, so the application is asked: %s", error)
             return None
         if found is None:
             return None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ap4r.errors import HandleClosed, OptionRefused
 from ap4r.outbox.outbox import Block, Outbox
 from ap4r.outbox.scope import Given, Group, NotGiven, Scope, application_connection, given_connection
+from ap4r.outbox.single_use import SingleUse
 from ap4r.settings import Settings
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class Blocks:
         :raises HandleClosed: the request has its verdict already, at the block's begin or at a group's end.
         """
         given = given_connection(conn, using, self._find_connection)
-        return self._group() if given is None else self._on_connection(given, strict)
+        return SingleUse("transaction", self._group() if given is None else self._on_connection(given, strict))
 
     def join(self, conn: object = NotGiven.CONN, *, using: str | None = None) -> Joined:
         """Take part in a transaction of the application's that somebody else ends; end nothing.

@@ -19,6 +19,7 @@ from ap4r.outbox.describe import describe_message
 from ap4r.outbox.outbox import Entry, On, Sealed, Verdict, check_on
 from ap4r.outbox.routes import Routes
 from ap4r.outbox.scope import NotGiven, given_connection
+from ap4r.outbox.single_use import SingleUse
 from ap4r.outbox.traceparent import new_trace_id, read_trace_id
 from ap4r.outbox.writer import Writer
 from ap4r.settings import Settings
@@ -191,7 +192,8 @@ class Handle(Blocks):
         """
         from ap4r.outbox.once import receive
 
-        return receive(self, given_connection(conn, using, self._find_connection), self._limits.table_prefix, key, body)
+        given = given_connection(conn, using, self._find_connection)
+        return SingleUse("once", receive(self, given, self._limits.table_prefix, key, body))
 
     def commit(self) -> None:
         """Write now what waits for success, without waiting for the response; a stream flows on freely.

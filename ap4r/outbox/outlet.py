@@ -134,7 +134,7 @@ class OwnTransaction(_Written):
         except Exception as error:
             if self._has_messages and self.owns_commit and self._foreign.is_lost_after(error):
                 problem = "the answer to COMMIT was lost"
-                raise StoreUnavailable(self._foreign.what, problem, outcome_unknown=True) from error
+                raise StoreUnavailable(self._foreign.what, problem, outcome_unknown=True, is_connection=True) from error
             raise
         if self.owns_commit and self._bells is not None:
             self._bells.ring()
@@ -166,6 +166,7 @@ class Joined(_Written):
         """
         super().__init__(foreign, prefix, ring_later)
         self.leave: Callable[[], None] = _nothing
+        self._is_left = False
         try:
             foreign.check()
             foreign.join()
@@ -190,11 +191,14 @@ class Joined(_Written):
         self._ring_when_committed()
 
     def __enter__(self) -> Joined:
+        if self._is_left:
+            raise ConnectionUnfit(self._foreign.what, "this join() was left already; call join() for each `with`")
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._is_left = True
         self.leave()
 
 

@@ -15,7 +15,11 @@ from ap4r.storage.foreign.dbapi import SqlSavepoint
 from ap4r.storage.foreign.tables import Tables
 
 _log = logging.getLogger("ap4r.storage")
-_ENDED = "its transaction was ended or undone within the block"
+_ENDED = (
+    "its transaction was ended or undone within the block, by a commit() or rollback() of your own, `with conn:` or "
+    "executescript() of sqlite3, a CREATE or ALTER TABLE on MariaDB or MySQL, a deadlock whose error was caught, or a "
+    "lost server; leave the ending to the block, and let such an error out of it"
+)
 
 
 class _Holder(NamedTuple):
@@ -137,7 +141,8 @@ class Block:
     def _why(self, error: Exception) -> StoreUnavailable | TransactionLost:
         # A database that went away is no mistake of the application's, and the same may succeed later.
         if self._foreign.is_lost_after(error):
-            return StoreUnavailable(self._foreign.what, "the connection was lost within the block; nothing is stored")
+            problem = "the connection was lost within the block; nothing is stored"
+            return StoreUnavailable(self._foreign.what, problem, is_connection=True)
         return TransactionLost(self._foreign.what, _ENDED)
 
     def abandon(self) -> None:

@@ -66,7 +66,7 @@ class _Mysql:
         try:
             [row] = self._rows(statement)
         except self.raw.Error as error:
-            raise StoreUnavailable(self.what, str(error)) from error
+            raise StoreUnavailable(self.what, str(error), is_connection=True) from error
         return row
 
     def _rows(self, statement: str) -> list[tuple[Any, ...]]:

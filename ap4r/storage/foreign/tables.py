@@ -6,10 +6,10 @@ import functools
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Table, func, select, text
+from sqlalchemy import Connection, Table, func, make_url, select, text
 from sqlalchemy.exc import DBAPIError
 
-from ap4r.errors import StoreUnavailable, StoreUnusable
+from ap4r.errors import SchemaMismatch, StoreUnavailable, StoreUnusable
 from ap4r.message import Put
 from ap4r.storage.foreign.connection import ForeignConnection
 from ap4r.storage.foreign.dbapi import SqlSavepoint
@@ -21,7 +21,7 @@ from ap4r.storage.sql.rows import id_bytes
 from ap4r.storage.sql.schema import Schema
 from ap4r.storage.sql.transaction import Transaction
 from ap4r.storage.store import StoreRules
-from ap4r.storage.versions import check_version
+from ap4r.storage.versions import check_version, migrate_command
 
 _IDS_A_QUERY = 500
 _THERE = {
@@ -84,8 +84,14 @@ class Tables:
         if database is not None and (database, self.schema.prefix) in _known:
             return
         connection = foreign.connection()
-        found = _found_version(connection, foreign.dialect, self.schema)
-        check_version(found, foreign.name, self.schema.prefix)
+        found, prefix = _found_version(connection, foreign.dialect, self.schema), self.schema.prefix
+        try:
+            check_version(found, foreign.name, prefix)
+        except SchemaMismatch as error:
+            command = _command_without(foreign.name, prefix)
+            if command is None:
+                raise
+            raise SchemaMismatch(error.store, error.found, error.expected, command) from None
         if foreign.dialect == "mysql":
             self._refuse_other_engines(connection, foreign.name)
         if database is not None:
@@ -148,7 +154,7 @@ def tables_of(prefix: str) -> Tables:
 def failure_of(error: DBAPIError, name: str) -> StoreUnavailable:
     """Say what an error of our own statement means. The driver's is the `__cause__` once it is raised from it."""
     problem = str(error.orig or error).strip().partition("\n")[0]
-    return StoreUnavailable(name, problem)
+    return StoreUnavailable(name, problem, is_connection=True)
 
 
 def _found_version(connection: Connection, dialect: str, schema: Schema) -> str | None:
@@ -158,6 +164,18 @@ def _found_version(connection: Connection, dialect: str, schema: Schema) -> str 
     quoted = connection.dialect.identifier_preparer.quote(table)
     version = connection.execute(text(f"SELECT version_num FROM {quoted}")).scalar()
     return None if version is None else _text(version)
+
+
+def _command_without(name: str, prefix: str) -> str | None:
+    """Give the command where the connection's own URL would not do; None where it does."""
+    url = make_url(name)
+    if url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:"):
+        hint = "a database in memory is its connection's alone"
+        return f"{migrate_command('sqlite:///FILE', prefix)}, and connect to that file: {hint}"
+    if not url.database:
+        store = url.set(database="DATABASE").render_as_string()
+        return f"{migrate_command(store, prefix)}, and connect to that database: none is selected"
+    return None
 
 
 def _text(value: Any) -> str:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import sqlite3
+
 import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import NullPool
 
 import ap4r
-from ap4r.errors import ConnectionUnfit
-from tests.integration.foreign.subjects import PsycopgAutocommit
+from ap4r.errors import BlockUsed, ConnectionUnfit, SchemaMismatch, StoreUnavailable, TransactionLost
+from tests.integration.foreign.subjects import PsycopgAutocommit, PyMySQL
 from tests.support.sink import MemorySink
 
 
@@ -77,3 +79,45 @@ def test_a_savepoint_left_open_is_released(shop, handle, kind, outer):
             held.commit()
     engine.dispose()
     assert (shop.orders, shop.deliver()) == ([1], ["/mail"])
+
+
+@pytest.mark.parametrize("name", ["transaction", "once", "join", "group"])
+def test_a_block_is_for_one_with(make_shop, handle, name):
+    """Kept for a second time it is refused in words, and the first has done its work."""
+    conn = sqlite3.connect(make_shop("sqlite").url.removeprefix("sqlite:///"))
+    given = [] if name == "group" else [conn]
+    block = getattr(handle, name.replace("group", "transaction"))(*given, **({"key": "1"} if name == "once" else {}))
+    with block:
+        handle.async_to("/mail")
+    conn.commit()
+    with pytest.raises((BlockUsed, ConnectionUnfit), match="for each `with`"), block:
+        raise AssertionError("the block must not run")
+    conn.close()
+
+
+def test_a_database_that_no_command_can_name(make_shop, handle):
+    """The error names the kind of URL instead, and what to connect to."""
+    memory = sqlite3.connect(":memory:")
+    with pytest.raises(SchemaMismatch, match="sqlite:///FILE, and connect") as caught, handle.transaction(memory):
+        raise AssertionError("the block must not run")
+    assert "--store sqlite:///:memory:" not in str(caught.value)
+    memory.close()
+    subject = PyMySQL(make_shop("mariadb").url)
+    subject.url = subject.url._replace(database=None)
+    nowhere = subject.connect()
+    with pytest.raises(SchemaMismatch, match="/DATABASE, and connect"), handle.transaction(nowhere):
+        raise AssertionError("the block must not run")
+    nowhere.close()
+    subject.close()
+
+
+def test_what_is_lost_is_explained(make_shop, handle):
+    """The error names what ends a transaction without looking like it, and is no store's where a connection failed."""
+    conn = sqlite3.connect(make_shop("sqlite").url.removeprefix("sqlite:///"))
+    with pytest.raises(TransactionLost, match=r"`with conn:`.*deadlock.*leave the ending to the block"):  # noqa: SIM117
+        with handle.transaction(conn):
+            handle.async_to("/mail")
+            with conn:
+                conn.execute("INSERT INTO orders VALUES (1)")
+    conn.close()
+    assert str(StoreUnavailable("a psycopg connection", "away", is_connection=True)) == "a psycopg connection: away"
