@@ -50,7 +50,7 @@ class Repeats:
         if self._paths and not callable(getattr(inbox, "recall", None)):
             raise ConfigError("once", "its paths are looked up where the handlers' records are; give inbox=URL")
         self.inbox = inbox
-        self._warned_at = 0.0
+        self._warned_at = float("-inf")
         self._recall: Callable[[bytes, float], Stored | None] = getattr(inbox, "recall", _nothing)
 
     def __bool__(self) -> bool:
