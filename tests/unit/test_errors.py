@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from ap4r import errors
 from ap4r.errors import (
     Ap4rError,
+    BlockUsed,
     ConfigError,
     ConnectionUnfit,
     DeliveryBusy,
@@ -47,6 +48,7 @@ EXAMPLES = [
     HandleClosed(),
     TransactionOpen(),
     ConnectionUnfit("a psycopg connection", "it is closed"),
+    BlockUsed("transaction"),
     TransactionLost("a psycopg connection", "it was committed"),
     NotADelivery(),
     DeliveryBusy("0199-1"),
