@@ -10,6 +10,7 @@ from urllib.parse import quote, urlsplit
 from ap4r import __version__
 from ap4r.dispatcher.bearing import PLAIN, Bearing
 from ap4r.message import Message
+from ap4r.outbox.describe import PRIORITY
 from ap4r.outcome import DeliveryRules, History, last_repeat_seconds
 from ap4r.signing import (
     AP4R_SIGNATURE,
@@ -32,6 +33,8 @@ _PLAIN = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) != "%")
 _FRAMING = frozenset({b"content-length", b"transfer-encoding", b"connection", b"keep-alive", b"upgrade", b"te"})
 #: What only the dispatcher says. Gateways turn - into _ and back, so both spellings of a name arrive as one.
 _OURS = (b"ap4r-", b"webhook-")
+#: The one of these that the message brings: `async_to` writes it, and lets nobody else.
+_BROUGHT = PRIORITY.lower().encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,8 @@ def build_request(
     headers: dict[bytes, list[bytes]] = {}
     for name, value in message.headers:
         lower = name.lower().encode()
-        if lower not in _FRAMING and not lower.replace(b"_", b"-").startswith(_OURS):
+        is_ours = lower.replace(b"_", b"-").startswith(_OURS) and lower != _BROUGHT
+        if lower not in _FRAMING and not is_ours:
             headers.setdefault(lower, []).append(value.encode())
     identity = message.id.encode()
     headers[b"ap4r-message-id"] = [identity]
@@ -73,7 +77,7 @@ def build_request(
     headers[b"ap4r-attempt"] = [b"%d" % lease.attempt]
     headers[b"ap4r-expires"] = [b"%d" % math.ceil(now + last_repeat_seconds(history, rules))]
     if bearing.host or bearing.scheme:
-        headers.update(_called_by(bearing.host, bearing.scheme))
+        headers.update(called_by(bearing.host, bearing.scheme))
     if bearing.authorization:
         headers.setdefault(b"authorization", [bearing.authorization])
     headers.setdefault(b"host", [host_of(url)])
@@ -104,7 +108,7 @@ def _sign(
 
 
 @lru_cache(maxsize=64)
-def _called_by(host: str, scheme: str) -> dict[bytes, list[bytes]]:
+def called_by(host: str, scheme: str) -> dict[bytes, list[bytes]]:
     """Give the headers by which an application behind a proxy knows its own name (X-Forwarded-* and Host)."""
     called: dict[bytes, list[bytes]] = {}
     port = None

@@ -9,8 +9,9 @@ import pytest
 from ap4r import __version__
 from ap4r.dispatcher.bearing import PLAIN, Bearing, Bearings
 from ap4r.dispatcher.request import build_request
+from ap4r.outbox.describe import describe_message
 from ap4r.outcome import DeliveryRules
-from ap4r.settings import load_settings
+from ap4r.settings import Settings, load_settings
 from ap4r.storage.store import Lease
 from ap4r.target import Target
 from tests.support.factories import NOW, message
@@ -51,6 +52,20 @@ def test_what_every_delivery_says():
     assert header(request, "idempotency-key") == f'"{one.id}"'
     assert header(request, "user-agent") == f"ap4r/{__version__}"
     assert header(request, "host") == "10.0.0.5:8000"
+
+
+def test_the_priority_of_a_message_is_told():
+    """As `async_to` wrote it, and signed like the other headers of ours."""
+    one, two = (describe_message("/x", priority=number, limits=Settings()) for number in (-3, 4))
+    first, second = (
+        build(id=one.id, headers=described.headers, bearing=Bearing(secrets=(secret(1),))) for described in (one, two)
+    )
+    assert header(first, "ap4r-priority") == "-3"
+    assert header(second, "ap4r-priority") == "4"
+    assert header(first, "ap4r-signature") != header(second, "ap4r-signature")
+    assert b"ap4r-priority" not in build().headers
+    other = build(headers=(("Ap4r_Priority", "1"), ("Ap4r-Priority-2", "1")))
+    assert not [name for name in other.headers if b"priority" in name]
 
 
 def test_ap4r_expires_is_the_last_instant_of_repeats():
