@@ -5,7 +5,7 @@ PYTEST := $(BIN)/python -X dev -m pytest
 
 .DEFAULT_GOAL := setup
 .PHONY: setup setup-servers help demo run test check format unit contract integration faults faults-long bank stores galera \
-	bench bench-treq bench-claims bench-memory bench-peers docs clean
+	bench bench-treq bench-claims bench-memory bench-balance bench-peers docs clean
 
 setup: ## Set everything up, so that `.venv/bin/twistd ap4r` works (the default)
 	@.ci/prepare
@@ -14,7 +14,7 @@ setup-servers:
 	@.ci/prepare nginx mariadb galera postgresql mysqlclient
 
 help: ## Show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-13s %s\n", $$1, $$2 }'
 
 demo: setup ## Watch a web shop whose orders send mail, index and call a neighbour; ONCE=1 ends by itself and checks
 	@cd examples/shop && exec ../../$(BIN)/python -m demo $(if $(filter-out 0,$(ONCE)),--once)
@@ -71,6 +71,9 @@ bench-claims: setup-servers ## Measure a claim with 5,000,000 waiting beside one
 
 bench-memory: setup-servers ## Measure a dispatcher's memory before 3,000,000 messages beside one before none
 	@$(BIN)/python -m benchmarks.memory --most 20 $(ARGS)
+
+bench-balance: setup ## Measure who is called how often, and how late, of three servers, one stopped and one slow
+	@$(BIN)/python -m benchmarks.balance $(ARGS)
 
 bench-peers: ## Measure what people use instead beside ours, on one sink, and print one table (ARGS= goes to it)
 	@.ci/prepare-peers

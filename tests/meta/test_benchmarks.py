@@ -80,6 +80,28 @@ def test_the_benchmark_of_the_peers_runs(tmp_path):
     assert "ap4r, SQLite, one process" in ElementTree.fromstring(files["plot"].read_text()).itertext()
 
 
+@pytest.mark.timeout(180)
+def test_the_benchmark_of_balancing_runs(tmp_path):
+    """`make bench-balance` still measures: by every policy what runs delivers all, at no attempt's cost."""
+    files = {kind: tmp_path / f"balance.{kind}" for kind in ("json", "plot", "markdown")}
+    small = ["--rate", "100", "--seconds", "1", "--rounds", "1", *(f"--{kind}={path}" for kind, path in files.items())]
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.balance", *small],
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=170, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    found = json.loads(files["json"].read_text())
+    policies = ["least_outstanding", "random_two", "round_robin"]
+    assert [figures["policy"] for figures in found] == policies
+    for figures in found:
+        [quick], [slow], [stopped] = (figures["shares"][server] for server in ("quick", "slow", "stopped"))
+        assert (stopped, figures["again"]) == (0, 0)
+        assert quick + slow == pytest.approx(1)
+        assert min(quick, slow) > 0
+    assert files["markdown"].read_text().count("\n") == 2 + len(policies)
+    assert set(policies) < set(ElementTree.fromstring(files["plot"].read_text()).itertext())
+
+
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize("name", [name for name in BENCHMARKS if name not in ("latency", "intake")])
 def test_each_benchmark_of_ours_runs(name, tmp_path):
