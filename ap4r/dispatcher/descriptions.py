@@ -14,23 +14,22 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
-from ap4r.dispatcher.request import USER_AGENT, Request, host_of
+from ap4r.dispatcher.documents import Documents, Source, missing
 from ap4r.dispatcher.store_thread import Workers
-from ap4r.dispatcher.transport import Transport
-from ap4r.errors import Ap4rError, PayloadNotEncodable
-from ap4r.exchange import Answer, Exchange, Fault, Reason
+from ap4r.errors import PayloadNotEncodable
+from ap4r.exchange import Fault, Reason
 from ap4r.message import Message
 from ap4r.protocols.protocol import Described, DocumentMissing
-from ap4r.target import Target, parse_target
+from ap4r.target import Target
 
 KEPT_SECONDS = 300.0
-FETCH_SECONDS = 30.0
 MAX_KEPT = 100
+MAX_SERVERS = 3  #: of an upstream that are asked for one description
 MAX_DOCUMENTS = 64  #: that one description may consist of
 MAX_BYTES = 8 * 1024 * 1024  #: of these together
 
-#: Gives the whole body of a GET, or why there is none.
-Fetch = Callable[[str], "Deferred[bytes | Fault]"]
+#: The protocol, the description as the message names it, and the upstream that it is fetched from.
+_Key = tuple[type, str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,22 +39,15 @@ class _Kept:
 
 
 class Descriptions:
-    """Brings messages into the form in which they are sent.
+    """Brings messages into the form in which they are sent."""
 
-    :param fetch: gets a document; it guards where it may come from.
-    :param url_of: gives the URL of a target, its server chosen; None when there is none.
-    """
-
-    def __init__(
-        self, clock: IReactorTime, workers: Workers, fetch: Fetch, url_of: Callable[[Target], str | None]
-    ) -> None:
+    def __init__(self, clock: IReactorTime, workers: Workers, documents: Documents) -> None:
         self._clock = clock
         self._workers = workers
-        self._fetch = fetch
-        self._url_of = url_of
+        self._documents = documents
         self._started = False
-        self._kept: dict[tuple[type, str], _Kept] = {}
-        self._waiting: dict[tuple[type, str], list[Deferred[Any]]] = {}
+        self._kept: dict[_Key, _Kept] = {}
+        self._waiting: dict[_Key, list[Deferred[Any]]] = {}
 
     def stop(self) -> None:
         """Let the thread end."""
@@ -81,7 +73,8 @@ class Descriptions:
         return writing.addCallback(done)
 
     async def _write(self, protocol: Described, source: str, message: Message) -> Message | Fault:
-        compiled = await self._compiled(protocol, source)
+        owner = self._documents.owner(Target.from_text(source), message.target)
+        compiled = await self._compiled(protocol, source, owner)
         if isinstance(compiled, Fault):
             return compiled
         try:
@@ -90,25 +83,25 @@ class Descriptions:
             return Fault(Reason.NOT_ENCODABLE, False, str(error))
         return written
 
-    async def _compiled(self, protocol: Described, source: str) -> Any:
-        key = (type(protocol), source)
+    async def _compiled(self, protocol: Described, source: str, owner: str) -> Any:
+        key = (type(protocol), source, owner)
         kept = self._kept.get(key)
         if kept is not None and self._clock.seconds() < kept.until:
             return kept.compiled
         if key not in self._waiting:
             self._waiting[key] = []
             # Its own: whoever waits may give up, and the others wait on.
-            Deferred.fromCoroutine(self._compile(protocol, source)).addBoth(self._tell, key)
+            Deferred.fromCoroutine(self._compile(protocol, source, owner)).addBoth(self._tell, key)
         answer: Deferred[Any] = Deferred()
         if key not in self._waiting:
             kept = self._kept.get(key)
-            return Fault(Reason.NO_DESCRIPTION, False, "it was not kept") if kept is None else kept.compiled
+            return missing("it was not kept") if kept is None else kept.compiled
         self._waiting[key].append(answer)
         return await answer
 
-    def _tell(self, result: Any, key: tuple[type, str]) -> None:
+    def _tell(self, result: Any, key: _Key) -> None:
         if isinstance(result, Failure):
-            result = Fault(Reason.NO_DESCRIPTION, False, f"{key[1]}: {result.getErrorMessage()}")
+            result = missing(f"{key[1]}: {result.getErrorMessage()}")
         waiting = self._waiting.pop(key)
         kept = self._kept.get(key)
         if isinstance(result, Fault) and kept is not None:
@@ -121,37 +114,42 @@ class Descriptions:
             if not answer.called:
                 answer.callback(result)
 
-    async def _compile(self, protocol: Described, source: str) -> Any:
-        url = self._url_of(Target.from_text(source))
-        if url is None:
-            return Fault(Reason.NO_DESCRIPTION, False, f"{source}: no server is there for it")
+    async def _compile(self, protocol: Described, source: str, owner: str) -> Any:
+        document, tried = Target.from_text(source), list[str]()
+        fault = missing(f"{source}: no server is there for it")
+        while len(tried) < MAX_SERVERS:
+            found = self._documents.source(document, owner, tried)
+            if found is None:
+                break
+            compiled = await self._compile_at(protocol, found)
+            if not isinstance(compiled, Fault):
+                return compiled
+            fault = compiled
+            if not found.server:
+                break
+            tried.append(found.server)
+        return fault
+
+    async def _compile_at(self, protocol: Described, source: Source) -> Any:
+        url = source.url
         documents: dict[str, bytes] = {}
         while True:
             try:
                 return await self._in_thread(partial(protocol.compile, url, dict(documents)))
-            except DocumentMissing as missing:
-                wanted = missing.url
+            except DocumentMissing as absent:
+                wanted = absent.url
             except ImportError as error:
-                return Fault(Reason.NO_DESCRIPTION, False, f"{error}: pip install 'ap4r[soap]'")
+                return missing(f"{error}: pip install 'ap4r[soap]'")
             except Exception as error:  # noqa: BLE001 - whatever its reader says about a document of others
-                return Fault(Reason.NO_DESCRIPTION, False, f"{url} is of no use: {type(error).__name__}: {error}")
+                return missing(f"{url} is of no use: {type(error).__name__}: {error}")
             if wanted in documents or len(documents) >= MAX_DOCUMENTS:
-                return Fault(Reason.NO_DESCRIPTION, False, f"{url} refers to too many documents")
-            body = await self._got(wanted)
+                return missing(f"{url} refers to too many documents")
+            body = await source.fetch(wanted)
             if isinstance(body, Fault):
                 return body
             documents[wanted] = body
             if sum(map(len, documents.values())) > MAX_BYTES:
-                return Fault(Reason.NO_DESCRIPTION, False, f"{url} and what it refers to is too large")
-
-    async def _got(self, url: str) -> bytes | Fault:
-        try:
-            target, _ = parse_target(url)
-        except Ap4rError as error:
-            return Fault(Reason.NO_DESCRIPTION, False, str(error))
-        if target.upstream is not None:
-            return Fault(Reason.NO_DESCRIPTION, False, f"{url} is no http or https URL")
-        return await self._fetch(target.url)
+                return missing(f"{url} and what it refers to is too large")
 
     def _in_thread(self, call: Callable[[], Any]) -> Deferred[Any]:
         if not self._started:
@@ -167,36 +165,11 @@ class Descriptions:
         return answer
 
 
-def fetch_with(transport: Transport) -> Fetch:
-    """Give what gets documents with the client that makes the calls, so that the same places are refused."""
-
-    def fetch(url: str) -> Deferred[bytes | Fault]:
-        answer: Deferred[bytes | Fault] = Deferred()
-        bodies: list[bytes] = []
-
-        def ended(exchange: Exchange) -> None:
-            if isinstance(exchange, Fault):
-                answer.callback(Fault(Reason.NO_DESCRIPTION, False, f"{url}: {exchange.reason}: {exchange.detail}"))
-            elif not 200 <= exchange.status < 300:
-                answer.callback(Fault(Reason.NO_DESCRIPTION, False, f"{url} is answered {exchange.status}"))
-            else:
-                answer.callback(bodies[0])
-
-        def read(whole: Answer) -> None:
-            bodies.append(whole.body)
-
-        headers = {b"host": [host_of(url)], b"user-agent": [USER_AGENT], b"accept": [b"text/xml, application/xml, */*"]}
-        transport.begin(Request("GET", url, headers, b""), FETCH_SECONDS, ended, may_write=lambda: True, read=read)
-        return answer
-
-    return fetch
-
-
 def _too_late(source: str, result: object, seconds: float) -> Fault:
-    return Fault(Reason.NO_DESCRIPTION, False, f"{source} did not come in time")
+    return missing(f"{source} did not come in time")
 
 
 def _stopped(failure: Failure) -> Fault:
     if failure.check(CancelledError):
         return Fault(Reason.STOPPED, False)
-    return Fault(Reason.NO_DESCRIPTION, False, failure.getErrorMessage())
+    return missing(failure.getErrorMessage())

@@ -16,14 +16,15 @@ from ap4r import __version__
 from ap4r import events as happened
 from ap4r.dispatcher.bell import Bell, parse_bell
 from ap4r.dispatcher.check import Checks
-from ap4r.dispatcher.descriptions import Descriptions, fetch_with
+from ap4r.dispatcher.descriptions import Descriptions
+from ap4r.dispatcher.documents import Documents
 from ap4r.dispatcher.drain import Common, Drain
 from ap4r.dispatcher.limit import Limit
 from ap4r.dispatcher.share import Share
 from ap4r.dispatcher.store_thread import ThreadWorkers
 from ap4r.dispatcher.surroundings import FIXED, Surroundings, bounds_of, terms_of
 from ap4r.dispatcher.transport import Transport
-from ap4r.dispatcher.upstream import Upstream, url_of
+from ap4r.dispatcher.upstream import Upstream
 from ap4r.dispatcher.way import Ways
 from ap4r.settings import Settings
 from ap4r.signing import fingerprints
@@ -62,13 +63,13 @@ class Dispatcher(Service):
             reactor, self._ways.others.endpoints, bounds_of(settings), connections=settings.concurrency
         )
         self._checks = Checks(reactor, self._transport, self._ways, self._upstreams, events, self._returned)
-        self._descriptions = Descriptions(
-            reactor, self._around.readers or ThreadWorkers(reactor, 1, "ap4r-descriptions"),
-            fetch_with(self._transport), lambda target: url_of(self._upstreams, target, reactor.seconds()),
-        )  # fmt: skip
+        terms = terms_of(settings, self._ways)
+        self._documents = Documents(self._transport, self._ways, self._upstreams, terms.bearings, self._around.random)
+        readers = self._around.readers or ThreadWorkers(reactor, 1, "ap4r-descriptions")
+        self._descriptions = Descriptions(reactor, readers, self._documents)
         common = Common(
             reactor=reactor, events=events, around=self._around, limit=self._limit, share=Share(self._limit),
-            upstreams=self._upstreams, transport=self._transport, terms=terms_of(settings, self._ways),
+            upstreams=self._upstreams, transport=self._transport, terms=terms,
             descriptions=self._descriptions,
         )  # fmt: skip
         self.drains = tuple(Drain(store, settings, common) for store in stores)
@@ -119,6 +120,7 @@ class Dispatcher(Service):
         """
         planned, terms = self._ways.planned(settings), terms_of(settings, self._ways)
         self._ways.take(planned)
+        self._documents.bearings = terms.bearings
         old, self._settings = self._settings, settings
         changed = {spec.name for spec in fields(Settings) if getattr(old, spec.name) != getattr(settings, spec.name)}
         self._limit.concurrency = settings.concurrency

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 from ap4r.dispatcher.balance import POLICIES, Candidate, Random
 from ap4r.dispatcher.limit import LONGEST_HOLD_SECONDS, growing_wait
-from ap4r.target import Target
 from ap4r.upstreams import LEAST_OUTSTANDING
 
 #: A server that comes back gets a trickle at first, and its whole share after so long.
@@ -168,12 +167,3 @@ class Upstream:
     def _is_left_out(self, server: str, now: float) -> bool:
         out = self._left_out.get(server)
         return out is not None and now < out.until
-
-
-def url_of(upstreams: Mapping[str, Upstream], target: Target, now: float) -> str | None:
-    """Give the whole URL of a target, its server chosen; None when no server is there for it."""
-    if target.upstream is None:
-        return target.url
-    upstream = upstreams.get(target.upstream)
-    server = None if upstream is None else upstream.choose(now, anyway=True)
-    return None if server is None else server + target.url

@@ -13,10 +13,10 @@ from ap4r.message import HTTP, Delivery, Message, new_id
 from ap4r.outbox.headers import TOKEN, check_headers
 from ap4r.outbox.routes import Routes, resolve_target
 from ap4r.outbox.upstream import check_upstream
-from ap4r.protocols.protocol import Call
+from ap4r.protocols.protocol import Call, Described
 from ap4r.protocols.registry import find_protocol
 from ap4r.settings import Settings
-from ap4r.target import TargetLike, check_queue_name
+from ap4r.target import Target, TargetLike, check_queue_name
 
 _MAX_METHOD_LENGTH = 32
 # A hundred years: what a database can add to an instant without leaving its range.
@@ -63,7 +63,8 @@ def describe_message(
     checked_target, derived_queue = resolve_target(target, routes)
     check_upstream(checked_target, target, limits)
     message_id = new_id()
-    encoded = find_protocol(protocol).encode(
+    spoken = find_protocol(protocol)
+    encoded = spoken.encode(
         Call(
             message_id=message_id, target=checked_target, params=params, action=action, method=_method(method),
             format=format, options={} if options is None else options,
@@ -78,7 +79,7 @@ def describe_message(
     checked_expiry = _seconds("expires_seconds", expires_seconds)
     if checked_expiry is not None and checked_expiry <= checked_delay:
         raise OptionRefused("expires_seconds", expires_seconds, "it would expire before its delay_seconds are over")
-    return Message(
+    message = Message(
         id=message_id,
         queue=derived_queue if queue is None else check_queue_name(queue),
         target=encoded.target,
@@ -94,6 +95,10 @@ def describe_message(
         timeout_seconds=_seconds("timeout_seconds", timeout_seconds),
         trace_id=trace_id,
     )
+    source = spoken.description_of(message) if protocol != HTTP and isinstance(spoken, Described) else None
+    if source is not None:
+        check_upstream(Target.from_text(source), source, limits)
+    return message
 
 
 def _method(method: object) -> str:

@@ -159,7 +159,7 @@ def _spelled(value: str | bool | int | float | bytes) -> str:
 
 def _typed_call(call: Call, action: str, wsdl: object) -> Encoded:
     if not isinstance(wsdl, str):
-        raise OptionRefused("wsdl", wsdl, "the URL of a WSDL, or its path on the upstream `app`")
+        raise OptionRefused("wsdl", wsdl, "the URL of a WSDL, or its path on an upstream, as a target is given")
     params = call.params
     if params is not None and not isinstance(params, (str, bytes)):
         params = plain(params, "soap", keep=(datetime.datetime, datetime.date, datetime.time, decimal.Decimal, bytes))

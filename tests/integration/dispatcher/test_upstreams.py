@@ -4,77 +4,17 @@ from __future__ import annotations
 
 import base64
 import signal
-import socket
 import ssl
-import threading
-from contextlib import suppress
 
 import pytest
 
+import ap4r
 from tests.support import storefile
 from tests.support.certificates import issue
 from tests.support.probe import wait_until
 from tests.support.processes import HOST, free_port
-
-ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-
-
-class Recorder:
-    """Answers 200 to each request, and keeps what came; with `tls` over TLS, with `tunnels` as a proxy."""
-
-    def __init__(self, path=None, tls=None, tunnels=False):
-        self.heads: list[str] = []
-        self.peers: list[object] = []
-        self._tls, self._tunnels = tls, tunnels
-        if path is None:
-            self.port = free_port()
-            self._listener = socket.create_server((HOST, self.port))
-        else:
-            self._listener = socket.socket(socket.AF_UNIX)
-            self._listener.bind(str(path))
-            self._listener.listen()
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def close(self):
-        with suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-
-    def _accept(self):
-        with suppress(OSError):
-            while True:
-                connection, _ = self._listener.accept()
-                threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
-
-    def _serve(self, connection):
-        connection.settimeout(20)
-        with suppress(OSError), connection:
-            if self._tls is None:
-                self._answer(connection)
-                return
-            with self._tls.wrap_socket(connection, server_side=True) as secured:
-                self.peers.append(secured.getpeercert())
-                self._answer(secured)
-
-    def _answer(self, connection):
-        with suppress(OSError):
-            while data := connection.recv(65_536):
-                head = data.partition(b"\r\n\r\n")[0].decode()
-                self.heads.append(head)
-                if self._tunnels and head.startswith("CONNECT "):
-                    host, _, port = head.split()[1].rpartition(":")
-                    with socket.create_connection((host, int(port))) as server:
-                        connection.sendall(b"HTTP/1.1 200 Connected\r\n\r\n")
-                        threading.Thread(target=_copy, args=(server, connection), daemon=True).start()
-                        _copy(connection, server)
-                    return
-                connection.sendall(ANSWER)
-
-
-def _copy(source, sink):
-    with suppress(OSError):
-        while data := source.recv(65_536):
-            sink.sendall(data)
+from tests.support.recorder import Recorder
+from tests.support.wsdl import DONE, SCHEMA, WSDL
 
 
 @pytest.fixture
@@ -107,8 +47,6 @@ def configured(stand, text, **environ):
 
 def send(stand, config, *targets):
     """Put messages as an application that has the same settings."""
-    import ap4r
-
     with ap4r.session(config=config) as handle:
         return [handle.async_to(target, {"a": "1"}) for target in targets]
 
@@ -156,6 +94,38 @@ def test_https_with_a_certificate_of_ones_own(stand, recorder, tmp_path, proxied
         secret = base64.b64encode(b"me:pass").decode()
         assert f"Proxy-Authorization: Basic {secret}" in proxy.heads[0]
         assert secret not in server.heads[0]
+
+
+def test_a_wsdl_is_fetched_as_the_upstream_is_called(stand, recorder, tmp_path):
+    """With its authority, the client's certificate and its credentials; what the WSDL refers to elsewhere sees none."""
+    served, own = issue(tmp_path / "server", HOST), issue(tmp_path / "client", "dispatcher")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(served.certificate, served.key)
+    context.load_verify_locations(own.authority)
+    context.verify_mode = ssl.CERT_REQUIRED
+    other = recorder(bodies={"/other.xsd": SCHEMA})
+    wsdl = WSDL.format(
+        more=f'<x:include schemaLocation="own.xsd"/><x:include schemaLocation="http://{HOST}:{other.port}/other.xsd"/>'
+    ).encode()
+    server = recorder(tls=context, bodies={"/svc?wsdl": wsdl, "/own.xsd": SCHEMA, "/call": DONE})
+    dispatcher, config = configured(
+        stand,
+        f'[upstreams.web]\nservers = "https://{HOST}:{server.port}"\nauth = "basic:env:WEB"\n'
+        f'ca = "{served.authority}"\ncertificate = "{own.certificate}"\nkey = "{own.key}"\n',
+        WEB="me:pass",
+    )
+    with ap4r.session(config=config) as handle:
+        for wsdl in ("web:/svc?wsdl", f"https://{HOST}:{server.port}/svc?wsdl"):
+            handle.async_to("web:/call", {"id": 5}, protocol="soap", action="Go", wsdl=wsdl)
+    stand.wait_until_empty()
+    assert stand.dead() == {}, dispatcher.tail
+    called = sorted(head.split()[1] for head in server.heads)
+    assert called == ["/call", "/call", "/own.xsd", "/own.xsd", "/svc?wsdl", "/svc?wsdl"], dispatcher.tail
+    shown = "Authorization: Basic " + base64.b64encode(b"me:pass").decode()
+    assert all(shown in head for head in server.heads)
+    assert all(server.peers)
+    assert [head.split()[1] for head in other.heads] == ["/other.xsd"] * 2
+    assert not any("Authorization" in head for head in other.heads)
 
 
 def test_http_by_a_proxy_with_credentials(stand, recorder):

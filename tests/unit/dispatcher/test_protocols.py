@@ -12,26 +12,13 @@ from ap4r.message import Delivery
 from ap4r.outbox.describe import describe_message
 from ap4r.outcome import Reason
 from ap4r.settings import Settings
+from tests.support.wsdl import DONE, WSDL
 from tests.unit.dispatcher.world import World, http
 
 FAULT = (
     b"<methodResponse><fault><value><struct><member><name>faultCode</name><value><int>%d</int></value></member>"
     b"<member><name>faultString</name><value>no</value></member></struct></value></fault></methodResponse>"
 )
-ENVELOPE = "http://schemas.xmlsoap.org/soap/envelope/"
-DONE = f'<s:Envelope xmlns:s="{ENVELOPE}"><s:Body/></s:Envelope>'.encode()
-WSDL = """<w:definitions xmlns:w="http://schemas.xmlsoap.org/wsdl/" xmlns:s="http://schemas.xmlsoap.org/wsdl/soap/"
- xmlns:x="http://www.w3.org/2001/XMLSchema" xmlns:t="urn:t" targetNamespace="urn:t">
- <w:types><x:schema targetNamespace="urn:t" elementFormDefault="qualified">{more}
-  <x:element name="Go"><x:complexType><x:sequence><x:element name="id" type="x:int"/></x:sequence></x:complexType>
-  </x:element></x:schema></w:types>
- <w:message name="In"><w:part name="parameters" element="t:Go"/></w:message>
- <w:portType name="P"><w:operation name="Go"><w:input message="t:In"/></w:operation></w:portType>
- <w:binding name="B" type="t:P"><s:binding transport="http://schemas.xmlsoap.org/soap/http"/>
-  <w:operation name="Go"><s:operation soapAction="urn:go"/><w:input><s:body use="literal"/></w:input></w:operation>
- </w:binding>
- <w:service name="S"><w:port name="P" binding="t:B"><s:address location="http://elsewhere/"/></w:port></w:service>
-</w:definitions>"""
 
 
 def message(path="/call", params=None, **options):

@@ -1,0 +1,142 @@
+"""Where the documents of a description come from: an upstream's own by the way to it, others as absolute URLs go.
+
+What an upstream is shown (a certificate, Authorization, a proxy's secret) is shown to its own servers, and nobody else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from twisted.internet.defer import Deferred
+
+from ap4r.dispatcher.bearing import PLAIN, Bearing, Bearings
+from ap4r.dispatcher.request import USER_AGENT, Request, called_by, host_of
+from ap4r.dispatcher.transport import Transport
+from ap4r.dispatcher.upstream import Upstream
+from ap4r.dispatcher.way import Way, Ways
+from ap4r.errors import Ap4rError
+from ap4r.exchange import Answer, Exchange, Fault, Reason
+from ap4r.target import Target, parse_target
+
+FETCH_SECONDS = 30.0
+_ACCEPT = b"text/xml, application/xml, */*"
+
+#: Gives the whole body of a GET, or why there is none.
+Fetch = Callable[[str], "Deferred[bytes | Fault]"]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A description's first document, and what gets it and those that it refers to. `server` is the upstream's."""
+
+    url: str
+    fetch: Fetch
+    server: str = ""
+
+
+class Documents:
+    """Fetches documents with the client that makes the calls, so that the same places are refused.
+
+    :param bearings: how upstreams want to be called; replaced when the settings are read anew.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        ways: Ways,
+        upstreams: Mapping[str, Upstream],
+        bearings: Bearings,
+        random: Callable[[], float],
+    ) -> None:
+        self.bearings = bearings
+        self._random = random
+        self._transport = transport
+        self._ways = ways
+        self._upstreams = upstreams
+
+    def owner(self, document: Target, called: Target) -> str:
+        """Name the upstream that a document is fetched from, or nothing.
+
+        Where a message goes to an upstream, an absolute URL on that upstream's own origin belongs to it too.
+        """
+        if document.upstream is not None:
+            return document.upstream
+        name = called.upstream or ""
+        return name if document.origin in self._origins(name) else ""
+
+    def source(self, document: Target, owner: str, tried: Collection[str] = ()) -> Source | None:
+        """Give where a document is and how it is got; None when no server of its upstream is there.
+
+        :param owner: as told by `owner`.
+        :param tried: servers of the upstream that are not to be asked.
+        """
+        if not owner:
+            return Source(document.url, partial(self._fetch, {}, PLAIN))
+        upstream = self._upstreams.get(owner)
+        if upstream is None:
+            return None
+        server = upstream.choose(self._transport.clock.seconds(), tried, random=self._random, anyway=True)
+        if server is None:
+            return None
+        origins = self._origins(owner, server)
+        url = document.url if document.upstream is None else self._ways.of(owner, server).base + document.url
+        return Source(url, partial(self._fetch, origins, self.bearings.of(Target("/", owner))), server)
+
+    def _origins(self, name: str, first: str | None = None) -> dict[str, Way]:
+        """Give the ways to the origins that are an upstream's own: its servers', and the name that it goes by.
+
+        :param first: the server that is meant where several have one name.
+        """
+        upstream = self._upstreams.get(name)
+        servers = [*([first] if first else []), *(upstream.servers if upstream else ())]
+        ways = [self._ways.of(name, server) for server in servers]
+        origins: dict[str, Way] = {}
+        for way in ways:
+            origins.setdefault(Target(way.base).origin, way)
+        bearing = self.bearings.of(Target("/", name))
+        if bearing.host and ways:
+            scheme = bearing.scheme or ways[0].base.partition(":")[0]
+            origins.setdefault(parse_target(f"{scheme}://{bearing.host}")[0].origin, ways[0])
+        return origins
+
+    def _fetch(self, origins: Mapping[str, Way], bearing: Bearing, url: str) -> Deferred[bytes | Fault]:
+        answer: Deferred[bytes | Fault] = Deferred()
+        bodies: list[bytes] = []
+
+        def ended(exchange: Exchange) -> None:
+            if isinstance(exchange, Fault):
+                answer.callback(missing(f"{url}: {exchange.reason}: {exchange.detail}"))
+            elif not 200 <= exchange.status < 300:
+                answer.callback(missing(f"{url} is answered {exchange.status}"))
+            else:
+                answer.callback(bodies[0])
+
+        def read(whole: Answer) -> None:
+            bodies.append(whole.body)
+
+        try:
+            target, _ = parse_target(url)
+        except Ap4rError as error:
+            answer.callback(missing(str(error)))
+            return answer
+        if target.upstream is not None:
+            answer.callback(missing(f"{url} is no http or https URL"))
+            return answer
+        way, whole_url = origins.get(target.origin), target.url
+        headers = {b"user-agent": [USER_AGENT], b"accept": [_ACCEPT]}
+        if way is not None:
+            whole_url = Target(way.base).origin + target.url.removeprefix(target.origin)
+            headers.update(called_by(bearing.host, bearing.scheme))
+            if bearing.authorization:
+                headers[b"authorization"] = [bearing.authorization]
+        headers.setdefault(b"host", [host_of(whole_url)])
+        request = Request("GET", whole_url, headers, b"")
+        self._transport.begin(request, FETCH_SECONDS, ended, may_write=lambda: True, read=read, way=way)
+        return answer
+
+
+def missing(detail: str) -> Fault:
+    """Say why there is no description: it costs a message time, and no failure."""
+    return Fault(Reason.NO_DESCRIPTION, False, detail)
