@@ -150,6 +150,8 @@ def _problem(one: UpstreamSettings) -> str:
         return "a proxy is given as http://host:port"
     if one.proxy and any(server.startswith(UNIX) for server in one.servers):
         return "no proxy leads to a UNIX socket"
+    if one.proxy and one.guarded:
+        return "guarded means nothing behind a proxy, which looks the servers' names up itself"
     if one.proxy_auth and not one.proxy:
         return "proxy_auth without a proxy"
     return ""

@@ -23,8 +23,13 @@ REFUSED_NETWORKS: tuple[Network, ...] = tuple(
         *("100.100.100.200/32", "168.63.129.16/32", "192.0.0.192/32", "fd00:ec2::/32", "fd20:ce::254/128"),
     )
 )
-_NAT64 = (IPv6Network("64:ff9b::/96"), IPv6Network("64:ff9b:1::/48"))
-_COMPATIBLE = IPv6Network("::/96")
+#: Whose last 32 bits are an IPv4 address: NAT64 (RFC 6052), stateless translation (RFC 2765), IPv4-compatible.
+_ENDS_IN_IPV4 = (IPv6Network("64:ff9b::/96"), IPv6Network("::ffff:0:0:0/96"), IPv6Network("::/96"))
+#: NAT64 of a network's own (RFC 8215). Where the IPv4 address stands there depends on the length of the prefix that
+#: the network has chosen within (RFC 6052, 2.2): the bytes for 48, 56, 64 and 96 bits.
+_LOCAL_NAT64 = IPv6Network("64:ff9b:1::/48")
+_LOCAL_PLACES = ((6, 7, 9, 10), (7, 9, 10, 11), (9, 10, 11, 12), (12, 13, 14, 15))
+_THIS_NETWORK = IPv4Network("0.0.0.0/8")
 _ISATAP = (0x00005EFE, 0x02005EFE)
 
 
@@ -139,7 +144,7 @@ def literal_address(host: str) -> str | None:
 
 
 def meant_by(address: Address) -> Iterator[Address]:
-    """Give an address, and each that it stands for: RFC 4291 (2.5.5), 6052, 3056, 4380, 5214."""
+    """Give an address, and each that it stands for: RFC 4291 (2.5.5), 6052, 8215, 2765, 3056, 4380, 5214."""
     yield address
     if isinstance(address, IPv4Address):
         return
@@ -147,8 +152,12 @@ def meant_by(address: Address) -> Iterator[Address]:
     low = IPv4Address(number & 0xFFFF_FFFF)
     if address.ipv4_mapped is not None:
         yield address.ipv4_mapped
-    elif (address in _COMPATIBLE and number > 1) or any(address in network for network in _NAT64):
+    elif number > 1 and any(address in network for network in _ENDS_IN_IPV4):
         yield low
+    elif address in _LOCAL_NAT64:
+        places = (IPv4Address(bytes(address.packed[place] for place in places)) for places in _LOCAL_PLACES)
+        # The zeros behind an address are no address.
+        yield from (place for place in places if place not in _THIS_NETWORK)
     if address.sixtofour is not None:
         yield address.sixtofour
     if address.teredo is not None:
