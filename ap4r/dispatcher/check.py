@@ -11,11 +11,13 @@ from functools import partial
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from ap4r import events as happened
-from ap4r.dispatcher.request import Request
+from ap4r.dispatcher.bearing import Bearing
+from ap4r.dispatcher.request import USER_AGENT, Request, host_of, shown
 from ap4r.dispatcher.transport import Transport
 from ap4r.dispatcher.upstream import Upstream
 from ap4r.dispatcher.way import Ways
 from ap4r.outcome import Answer, Exchange
+from ap4r.target import Target
 from ap4r.upstreams import UpstreamSettings
 
 MOST_SECONDS = 5.0  #: that a check may take
@@ -24,6 +26,7 @@ MOST_SECONDS = 5.0  #: that a check may take
 class Checks:
     """Checks the servers of all upstreams that ask for it.
 
+    :param bearing_of: how an upstream wants to be called, checks too.
     :param returned: told the name of an upstream of which a server has come back.
     """
 
@@ -33,6 +36,7 @@ class Checks:
         transport: Transport,
         ways: Ways,
         upstreams: Mapping[str, Upstream],
+        bearing_of: Callable[[Target], Bearing],
         events: happened.Events,
         returned: Callable[[str], None],
     ) -> None:
@@ -41,6 +45,7 @@ class Checks:
         self._ways = ways
         self._upstreams = upstreams
         self._events = events
+        self._bearing_of = bearing_of
         self._returned = returned
         self._timers: dict[str, IDelayedCall] = {}
         self._settings: dict[str, UpstreamSettings] = {}
@@ -77,12 +82,10 @@ class Checks:
     def _ask(self, settings: UpstreamSettings, server: str) -> None:
         self._asking.add((settings.name, server))
         way = self._ways.of(settings.name, server)
-        host = settings.host or way.base.partition("://")[2].partition("/")[0]
-        headers = {b"host": [host.encode()], b"user-agent": [b"ap4r"]}
-        if settings.scheme:
-            headers[b"x-forwarded-proto"] = [settings.scheme.encode()]
+        url, bearing = way.base + settings.check, self._bearing_of(Target("/", settings.name))
+        headers = {b"host": [host_of(url)], b"user-agent": [USER_AGENT], **shown(bearing)}
         self._transport.begin(
-            Request("GET", way.base + settings.check, headers, b""),
+            Request("GET", url, headers, b""),
             min(MOST_SECONDS, settings.check_seconds),
             partial(self._ended, settings, server),
             may_write=lambda: True,

@@ -11,8 +11,8 @@ from functools import partial
 
 from twisted.internet.defer import Deferred
 
-from ap4r.dispatcher.bearing import PLAIN, Bearing, Bearings
-from ap4r.dispatcher.request import USER_AGENT, Request, called_by, host_of
+from ap4r.dispatcher.bearing import PLAIN, Bearing
+from ap4r.dispatcher.request import USER_AGENT, Request, host_of, shown
 from ap4r.dispatcher.transport import Transport
 from ap4r.dispatcher.upstream import Upstream
 from ap4r.dispatcher.way import Way, Ways
@@ -39,7 +39,7 @@ class Source:
 class Documents:
     """Fetches documents with the client that makes the calls, so that the same places are refused.
 
-    :param bearings: how upstreams want to be called; replaced when the settings are read anew.
+    :param bearing_of: how an upstream wants to be called.
     """
 
     def __init__(
@@ -47,10 +47,10 @@ class Documents:
         transport: Transport,
         ways: Ways,
         upstreams: Mapping[str, Upstream],
-        bearings: Bearings,
+        bearing_of: Callable[[Target], Bearing],
         random: Callable[[], float],
     ) -> None:
-        self.bearings = bearings
+        self._bearing_of = bearing_of
         self._random = random
         self._transport = transport
         self._ways = ways
@@ -82,7 +82,7 @@ class Documents:
             return None
         origins = self._origins(owner, server)
         url = document.url if document.upstream is None else self._ways.of(owner, server).base + document.url
-        return Source(url, partial(self._fetch, origins, self.bearings.of(Target("/", owner))), server)
+        return Source(url, partial(self._fetch, origins, self._bearing_of(Target("/", owner))), server)
 
     def _origins(self, name: str, first: str | None = None) -> dict[str, Way]:
         """Give the ways to the origins that are an upstream's own: its servers', and the name that it goes by.
@@ -95,7 +95,7 @@ class Documents:
         origins: dict[str, Way] = {}
         for way in ways:
             origins.setdefault(Target(way.base).origin, way)
-        bearing = self.bearings.of(Target("/", name))
+        bearing = self._bearing_of(Target("/", name))
         if bearing.host and ways:
             scheme = bearing.scheme or ways[0].base.partition(":")[0]
             origins.setdefault(parse_target(f"{scheme}://{bearing.host}")[0].origin, ways[0])
@@ -128,9 +128,7 @@ class Documents:
         headers = {b"user-agent": [USER_AGENT], b"accept": [_ACCEPT]}
         if way is not None:
             whole_url = Target(way.base).origin + target.url.removeprefix(target.origin)
-            headers.update(called_by(bearing.host, bearing.scheme))
-            if bearing.authorization:
-                headers[b"authorization"] = [bearing.authorization]
+            headers.update(shown(bearing))
         headers.setdefault(b"host", [host_of(whole_url)])
         request = Request("GET", whole_url, headers, b"")
         self._transport.begin(request, FETCH_SECONDS, ended, may_write=lambda: True, read=read, way=way)

@@ -77,7 +77,7 @@ def build_request(
     headers[b"ap4r-attempt"] = [b"%d" % lease.attempt]
     headers[b"ap4r-expires"] = [b"%d" % math.ceil(now + last_repeat_seconds(history, rules))]
     if bearing.host or bearing.scheme:
-        headers.update(called_by(bearing.host, bearing.scheme))
+        headers.update(_called_by(bearing.host, bearing.scheme))
     if bearing.authorization:
         headers.setdefault(b"authorization", [bearing.authorization])
     headers.setdefault(b"host", [host_of(url)])
@@ -107,8 +107,14 @@ def _sign(
     headers[AP4R_SIGNATURE.encode()] = [sign(whole, secrets).encode()]
 
 
+def shown(bearing: Bearing) -> dict[bytes, list[bytes]]:
+    """Give the headers of a request that no message asks for: by which name the server is called, and by whom."""
+    called = _called_by(bearing.host, bearing.scheme)
+    return {**called, b"authorization": [bearing.authorization]} if bearing.authorization else dict(called)
+
+
 @lru_cache(maxsize=64)
-def called_by(host: str, scheme: str) -> dict[bytes, list[bytes]]:
+def _called_by(host: str, scheme: str) -> dict[bytes, list[bytes]]:
     """Give the headers by which an application behind a proxy knows its own name (X-Forwarded-* and Host)."""
     called: dict[bytes, list[bytes]] = {}
     port = None

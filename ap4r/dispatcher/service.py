@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred, gatherResults
 
 from ap4r import __version__
 from ap4r import events as happened
+from ap4r.dispatcher.bearing import Bearing
 from ap4r.dispatcher.bell import Bell, parse_bell
 from ap4r.dispatcher.check import Checks
 from ap4r.dispatcher.descriptions import Descriptions
@@ -29,7 +30,7 @@ from ap4r.dispatcher.way import Ways
 from ap4r.settings import Settings
 from ap4r.signing import fingerprints
 from ap4r.storage.store import Store
-from ap4r.target import APP
+from ap4r.target import APP, Target
 
 
 class Dispatcher(Service):
@@ -62,14 +63,14 @@ class Dispatcher(Service):
         self._transport = Transport(
             reactor, self._ways.others.endpoints, bounds_of(settings), connections=settings.concurrency
         )
-        self._checks = Checks(reactor, self._transport, self._ways, self._upstreams, events, self._returned)
-        terms = terms_of(settings, self._ways)
-        self._documents = Documents(self._transport, self._ways, self._upstreams, terms.bearings, self._around.random)
+        self._terms = terms_of(settings, self._ways)
+        called = (self._transport, self._ways, self._upstreams, self._bearing_of)
+        self._checks = Checks(reactor, *called, events, self._returned)
         readers = self._around.readers or ThreadWorkers(reactor, 1, "ap4r-descriptions")
-        self._descriptions = Descriptions(reactor, readers, self._documents)
+        self._descriptions = Descriptions(reactor, readers, Documents(*called, self._around.random))
         common = Common(
             reactor=reactor, events=events, around=self._around, limit=self._limit, share=Share(self._limit),
-            upstreams=self._upstreams, transport=self._transport, terms=terms,
+            upstreams=self._upstreams, transport=self._transport, terms=self._terms,
             descriptions=self._descriptions,
         )  # fmt: skip
         self.drains = tuple(Drain(store, settings, common) for store in stores)
@@ -120,7 +121,7 @@ class Dispatcher(Service):
         """
         planned, terms = self._ways.planned(settings), terms_of(settings, self._ways)
         self._ways.take(planned)
-        self._documents.bearings = terms.bearings
+        self._terms = terms
         old, self._settings = self._settings, settings
         changed = {spec.name for spec in fields(Settings) if getattr(old, spec.name) != getattr(settings, spec.name)}
         self._limit.concurrency = settings.concurrency
@@ -162,6 +163,9 @@ class Dispatcher(Service):
                 self._upstreams[one.name] = Upstream(one.name, servers, weights, one.balance)
         for name in set(self._upstreams) - {one.name for one in settings.upstreams}:
             del self._upstreams[name]
+
+    def _bearing_of(self, target: Target) -> Bearing:
+        return self._terms.bearings.of(target)
 
     def _returned(self, upstream: str) -> None:
         self._limit.cut_short(upstream, self._reactor.seconds())
