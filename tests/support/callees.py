@@ -66,6 +66,7 @@ def django_application() -> Any:
     )
     django.setup()
     from django.core.wsgi import get_wsgi_application
+    from django.http import HttpResponse
     from django.urls import path
     from modernrpc import RpcServer
     from modernrpc.exceptions import RPCException
@@ -81,8 +82,42 @@ def django_application() -> Any:
     def refuse(*values: Any) -> None:
         raise RPCException(code=4711, message="nö")
 
-    urls.urlpatterns = [path("django/rpc", server.view)]  # type: ignore[attr-defined]
+    def form(request: Any) -> Any:
+        files = {name: (file.name, file.content_type, file.read()) for name, file in request.FILES.items()}
+        record("django form", dict(request.POST.lists()), files)
+        return HttpResponse(status=204)
+
+    urls.urlpatterns = [path("django/rpc", server.view), path("django/form", form)]  # type: ignore[attr-defined]
     return get_wsgi_application()
+
+
+def flask_application() -> Any:
+    """Flask, which reads what the type of the body says."""
+    import yaml
+    from defusedxml.ElementTree import fromstring
+    from flask import Flask, request
+
+    app = Flask("callee")
+    app.config["MAX_FORM_MEMORY_SIZE"] = None
+
+    @app.post("/flask/take")
+    def take() -> tuple[str, int]:
+        kind = request.mimetype
+        if kind == "application/json":
+            got = request.get_json()
+        elif kind in ("application/x-www-form-urlencoded", "multipart/form-data"):
+            files = {name: (file.filename, file.mimetype, file.read()) for name, file in request.files.items()}
+            got = (request.form.to_dict(flat=False), files)
+        elif kind == "application/yaml":
+            got = yaml.safe_load(request.get_data())
+        elif kind == "application/xml":
+            got = [(one.tag, dict(one.attrib), one.text or "") for one in fromstring(request.get_data()).iter()]
+        else:
+            got = request.get_data(as_text=kind == "text/plain")
+        record("flask", kind, got)
+        return "", 204
+
+    return app
 
 
 def jsonrpcserver_answer(body: str) -> str:
@@ -158,6 +193,7 @@ def application(port: int) -> Any:
     """All that speaks WSGI, told apart by path."""
     behind = {
         "/django": django_application(),
+        "/flask": flask_application(),
         "/soap11": spyne_application("1.1"),
         "/soap12": spyne_application("1.2"),
     }
@@ -171,9 +207,6 @@ def application(port: int) -> Any:
         if path == "/moved":
             # A WSDL that another one refers to, and the other one.
             text = _moved(port).encode()
-        elif path == "/echo":
-            record("echo", environ["CONTENT_TYPE"], environ.get("HTTP_SOAPACTION"), body)
-            text = b'<e:Envelope xmlns:e="http://schemas.xmlsoap.org/soap/envelope/"><e:Body/></e:Envelope>'
         elif path == "/tinyrpc":
             text = tinyrpc_answer(body)
         else:

@@ -6,14 +6,71 @@ import datetime
 import decimal
 import subprocess
 import sys
+from xml.etree import ElementTree
 
 import pytest
 
+import ap4r
+
 UNICODE = "ä€😀 <&\"'> ]]> \u2028\r\n\ttext"
 MEGABYTE = "é<" * 400_000
+ZEROS = b"\x00" * 1_000_000
 INSTANT = datetime.datetime(2026, 2, 3, 4, 5, 6)  # noqa: DTZ001 - XML-RPC has no time zones
 NESTED = {"a": [1, {"b": [True, False, 1.5, -(2**31)]}, []], "ü": {"": UNICODE}, "none": {}, "text": ""}
 OTHERS = {"when": INSTANT, "data": bytes(range(256)), "no data": b""}
+
+
+WHEN = datetime.datetime(2026, 2, 3, 4, 5, 6, tzinfo=datetime.UTC)
+DAY, ALL_BYTES = datetime.date(2026, 2, 28), bytes(range(256))
+FORM = {"a": {"b": ["1", UNICODE], "c": {"ü": "x"}}, "when": WHEN, "day": DAY, "none": None, "text": ""}
+FORM_GOT = {
+    "a[b][]": ["1", UNICODE], "a[c][ü]": ["x"], "when": ["2026-02-03T04:05:06+00:00"], "day": ["2026-02-28"],
+    "none": [""], "text": [""],
+}  # fmt: skip
+FILES = {"sheet": ap4r.File(ALL_BYTES, "ü b.csv", "text/csv"), "void": ap4r.File(b"", "void.bin", "application/x-a")}
+FILES_GOT = {"sheet": ("ü b.csv", "text/csv", ALL_BYTES), "void": ("void.bin", "application/x-a", b"")}
+SPELLED = {"when": "2026-02-03T04:05:06+00:00", "day": "2026-02-28", "data": "AP8=", "dec": "1.50"}
+TYPED = {"when": WHEN, "day": DAY, "data": b"\x00\xff", "dec": decimal.Decimal("1.50")}
+ROOT = ElementTree.Element("order", {"nö": "ä"})
+ElementTree.SubElement(ROOT, "line").text = UNICODE
+XML_GOT = [
+    ("hash", {}, ""), ("a", {"type": "array"}, ""), ("item", {"type": "integer"}, "1"), ("item", {}, ""),
+    ("b", {}, UNICODE), ("when", {"type": "dateTime"}, SPELLED["when"]), ("day", {"type": "date"}, SPELLED["day"]),
+    ("data", {"type": "base64Binary"}, "AP8="), ("none", {"nil": "true"}, ""),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("format", "params", "got"),
+    [
+        ("form", FORM, (FORM_GOT, {})),
+        ("form", {}, ({}, {})),
+        ("form", {"big": MEGABYTE}, ({"big": [MEGABYTE]}, {})),
+        ("multipart", {"text": UNICODE, **FILES}, ({"text": [UNICODE]}, FILES_GOT)),
+        ("multipart", {"big": ap4r.File(ZEROS, "big", "a/b")}, ({}, {"big": ("big", "a/b", ZEROS)})),
+        ("json", {"nested": NESTED, **TYPED}, {"nested": NESTED, **SPELLED}),
+        ("json", {}, {}),
+        ("json", [MEGABYTE], [MEGABYTE]),
+        ("yaml", {"nested": NESTED, **TYPED}, {"nested": NESTED, **TYPED, "dec": "1.50"}),
+        ("yaml", [], []),
+        ("yaml", [MEGABYTE, ZEROS], [MEGABYTE, ZEROS]),
+        ("xml", {"a": [1, {"b": UNICODE}], "when": WHEN, "day": DAY, "data": b"\x00\xff", "none": None}, XML_GOT),
+        ("xml", ROOT, [("order", {"nö": "ä"}, ""), ("line", {}, UNICODE.replace("\r\n", "\n"))]),
+        ("xml", {}, [("hash", {}, "")]),
+        ("xml", {"big": MEGABYTE}, [("hash", {}, ""), ("big", {}, MEGABYTE)]),
+        ("text", UNICODE, UNICODE),
+        ("text", MEGABYTE, MEGABYTE),
+        ("raw", ALL_BYTES, ALL_BYTES),
+        ("raw", b"\xff" * 1_000_000, b"\xff" * 1_000_000),
+    ],
+)  # fmt: skip
+def test_http_in_every_format(servers, format, params, got):
+    """Flask reads each as its type says; forms and files Django reads too, and in the same way."""
+    [(kind, read)] = servers.called("flask", lambda ap4r: ap4r.async_to("/flask/take", params, format=format))
+    assert read == got, kind
+    if format in ("form", "multipart"):
+        [read] = servers.called("django form", lambda ap4r: ap4r.async_to("/django/form", params, format=format))
+        assert read == got
 
 
 @pytest.mark.parametrize(("server", "path"), [("xmlrpc", None), ("modernrpc", "/django/rpc")])
@@ -24,7 +81,7 @@ OTHERS = {"when": INSTANT, "data": bytes(range(256)), "no data": b""}
         (OTHERS, INSTANT, b"\x00\xff"),
         ([], {}, ""),
         (MEGABYTE,),
-        (b"\x00" * 1_000_000,),
+        (ZEROS,),
         (),
         None,
     ],

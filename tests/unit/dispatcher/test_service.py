@@ -11,7 +11,7 @@ from ap4r import events
 from ap4r.errors import StoreUnavailable
 from ap4r.message import Delivery
 from ap4r.outcome import Dead, Delivered, PutBack, Reason, RetryLater
-from ap4r.settings import Settings
+from ap4r.settings import Settings, parse_settings
 from tests.support.factories import message, messages
 from tests.unit.dispatcher.world import World, http
 
@@ -245,6 +245,29 @@ class TestReload:
         assert world.told(events.CallEnded)[0].outcome.failure.reason is Reason.TIMEOUT
         assert world.told(events.DispatcherReloaded) == [events.DispatcherReloaded(("memory",))]
         assert world.told(events.RestartNeeded) == []
+
+    def test_no_connection_is_dropped_for_a_change_of_servers(self):
+        """Those of servers that stay are used on; a call to one that goes ends where it is."""
+
+        def of(*servers):
+            table = {"web": {"servers": [{"url": url, "weight": weight} for url, weight in servers]}}
+            return parse_settings({"bell": "none", "listen": "none", "upstreams": table}, {}, {}, "/nowhere")
+
+        here = World(of(("http://stays", 1), ("http://goes", 1))).start()
+        here.targets.scripts["/slow"] = lambda got: [1.0, *http(200)] if got.server == "goes:80" else http(200)
+        here.put(*messages(2, upstream="web", url="/slow"))
+        here.pass_time(0.1)
+        assert {received.server for received in here.targets.received} == {"stays:80", "goes:80"}
+        here.dispatcher.reload(of(("http://stays", 3), ("http://comes", 1)))
+        here.put(*messages(4, upstream="web"))
+        here.pass_time(2)
+        connections = {received.server: received.connection for received in here.targets.received[:2]}
+        later = [received for received in here.targets.received[2:] if received.server == "stays:80"]
+        assert len(later) == 3
+        assert connections["stays:80"] in {received.connection for received in later}
+        assert {received.server for received in here.targets.received[2:]} == {"stays:80", "comes:80"}
+        assert {type(told.outcome) for told in here.told(events.CallEnded)} == {Delivered}
+        assert not here.targets.connections[connections["stays:80"]].lost
 
     def test_what_cannot_change_is_said(self, world):
         """The log names the settings that only a restart brings."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import datetime
 import decimal
 import json
@@ -22,8 +23,24 @@ from ap4r.outbox.describe import describe_message
 from ap4r.protocols import registry, typed
 from ap4r.protocols.reading import read_answer
 from ap4r.protocols.registry import find_protocol
+from ap4r.protocols.wsdl import Wsdl
 from ap4r.settings import Settings
+from tests.support.wsdl import WSDL
 
+TYPES = {
+    "text": "string", "number": "integer", "amount": "decimal", "yes": "boolean", "day": "date", "data": "base64Binary",
+    "when": "dateTime", "item": "string",
+}  # fmt: skip
+_ELEMENTS = "".join(
+    f'<x:element name="{name}" type="x:{kind}" minOccurs="0" maxOccurs="{"unbounded" if name == "item" else 1}"/>'
+    for name, kind in TYPES.items()
+)
+#: zeep leaves out the zeros of an earlier year.
+MODERN = datetime.date(1000, 1, 1)
+TYPED_WSDL = Wsdl(
+    "http://a/?wsdl",
+    {"http://a/?wsdl": WSDL.format(more="").replace('<x:element name="id" type="x:int"/>', _ELEMENTS).encode()},
+)
 ROOM = Settings(max_body_bytes=10**7)
 SOAP11, SOAP12 = "http://schemas.xmlsoap.org/soap/envelope/", "http://www.w3.org/2003/05/soap-envelope"
 
@@ -116,6 +133,64 @@ def test_a_soap_envelope_is_plain():
     assert ElementTree.fromstring(newer.body).tag == f"{{{SOAP12}}}Envelope"
     own = made(ElementTree.fromstring("<q>é</q>"), protocol="soap", action="ReIndex")
     assert ElementTree.fromstring(own.body)[0][0].text == "é"
+
+
+SOAP_NAMES = st.from_regex(r"[A-Za-z_][A-Za-z0-9_.-]{0,8}", fullmatch=True)
+#: A list is its element again and again, so one item is no list, and no list is nothing.
+SOAP_VALUES = st.recursive(
+    XML_TEXT,
+    lambda inner: st.dictionaries(SOAP_NAMES, inner | st.lists(inner, min_size=2, max_size=3), min_size=1, max_size=3),
+    max_leaves=10,
+)
+
+
+def _from_soap(element):
+    """Read a plain element: what has children is a mapping, and a name that comes again holds a list."""
+    if not len(element):
+        return None if element.get("{http://www.w3.org/2001/XMLSchema-instance}nil") else element.text or ""
+    read = {}
+    for child in element:
+        read.setdefault(child.tag.rpartition("}")[2], []).append(_from_soap(child))
+    return {name: values[0] if len(values) == 1 else values for name, values in read.items()}
+
+
+@given(st.dictionaries(SOAP_NAMES, SOAP_VALUES | st.none(), min_size=1, max_size=4), st.sampled_from(["1.1", "1.2"]))
+def test_a_plain_soap_envelope_is_read_back(params, version):
+    """Mappings, lists and texts at any depth, by a reader of XML."""
+    message = made(params, protocol="soap", action="Go", version=version, namespace="urn:a&b")
+    [action] = ElementTree.fromstring(message.body)[0]
+    assert action.tag == "{urn:a&b}Go"
+    assert _from_soap(action) == params
+
+
+SOAP_PARAMS = st.fixed_dictionaries(
+    {},
+    optional={
+        "text": XML_TEXT, "number": st.integers(), "amount": st.decimals(-(10**20), 10**20, places=9),
+        "yes": st.booleans(), "day": st.dates(MODERN), "data": st.binary(max_size=30),
+        "when": st.datetimes(timezones=st.just(datetime.UTC)).filter(lambda when: when.date() >= MODERN),
+        "item": st.lists(XML_TEXT, min_size=1, max_size=3),
+    },
+)  # fmt: skip
+READERS = {
+    "string": str, "integer": int, "decimal": decimal.Decimal, "boolean": {"true": True, "false": False}.get,
+    "date": datetime.date.fromisoformat, "base64Binary": base64.b64decode,
+    "dateTime": datetime.datetime.fromisoformat,
+}  # fmt: skip
+
+
+@given(SOAP_PARAMS)
+def test_soap_after_a_wsdl_is_read_back_by_its_types(params):
+    """What was kept with its types is written in the way and the order that the WSDL wants."""
+    message = made(params, protocol="soap", action="Go", wsdl="http://a/?wsdl")
+    written = TYPED_WSDL.complete(message, typed.read(message.body))
+    [go] = ElementTree.fromstring(written.body)[0]
+    read = {}
+    for child in go:
+        name = child.tag.removeprefix("{urn:t}")
+        read.setdefault(name, []).append(READERS[TYPES[name]](child.text or ""))
+    assert read == {name: value if name == "item" else [value] for name, value in params.items()}
+    assert list(read) == [name for name in TYPES if name in params]
 
 
 @pytest.mark.parametrize(
