@@ -88,15 +88,12 @@ class Descriptions:
         kept = self._kept.get(key)
         if kept is not None and self._clock.seconds() < kept.until:
             return kept.compiled
-        if key not in self._waiting:
-            self._waiting[key] = []
+        answer: Deferred[Any] = Deferred()
+        waiting = self._waiting.setdefault(key, [])
+        waiting.append(answer)
+        if len(waiting) == 1:
             # Its own: whoever waits may give up, and the others wait on.
             Deferred.fromCoroutine(self._compile(protocol, source, owner)).addBoth(self._tell, key)
-        answer: Deferred[Any] = Deferred()
-        if key not in self._waiting:
-            kept = self._kept.get(key)
-            return missing("it was not kept") if kept is None else kept.compiled
-        self._waiting[key].append(answer)
         return await answer
 
     def _tell(self, result: Any, key: _Key) -> None:

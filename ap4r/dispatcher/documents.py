@@ -107,7 +107,10 @@ class Documents:
 
         def ended(exchange: Exchange) -> None:
             if isinstance(exchange, Fault):
-                answer.callback(missing(f"{url}: {exchange.reason}: {exchange.detail}"))
+                # No waiting changes where it may not go.
+                refused = exchange.reason is Reason.REFUSED_ADDRESS
+                told = f"{url}: {exchange.reason}: {exchange.detail}"
+                answer.callback(Fault(exchange.reason, False, told) if refused else missing(told))
             elif not 200 <= exchange.status < 300:
                 answer.callback(missing(f"{url} is answered {exchange.status}"))
             else:

@@ -6,8 +6,10 @@ import dataclasses
 
 import pytest
 
+from ap4r.dispatcher.guard import AddressRefused
 from ap4r.errors import TargetRefused
 from ap4r.outbox.describe import describe_message
+from ap4r.outcome import Reason
 from ap4r.settings import parse_settings
 from tests.support.wsdl import DONE, SCHEMA, WSDL
 from tests.unit.dispatcher.world import World, http
@@ -111,6 +113,18 @@ def test_a_description_on_an_unknown_upstream_is_refused_in_the_handler():
     """As a target there is."""
     with pytest.raises(TargetRefused, match=r"biling:/svc\?wsdl.*known are app, billing"):
         send(world(), "biling:/svc?wsdl")
+
+
+@pytest.mark.parametrize("wsdl", ["http://evil.test/svc?wsdl", "billing:/svc?wsdl"])
+def test_a_document_at_a_refused_address_makes_a_dead_letter(wsdl):
+    """At once and uncalled, with the reason that a call there would have; also where it is only referred to."""
+    here = world(["http://evil.test/own.xsd"])
+    here.targets.failing["evil.test:80"] = AddressRefused("evil.test is 169.254.169.254: metadata")
+    send(here, wsdl)
+    [letter] = here.store.dead()
+    assert (letter.reason, letter.called) == (Reason.REFUSED_ADDRESS, False)
+    assert "evil.test is 169.254.169.254" in letter.detail
+    assert "/base/call" not in here.targets.paths()
 
 
 def test_no_server_at_all_is_no_description():
