@@ -96,6 +96,26 @@ def test_https_with_a_certificate_of_ones_own(stand, recorder, tmp_path, proxied
         assert secret not in server.heads[0]
 
 
+@pytest.mark.parametrize("wrong", ["authority", "name"])
+def test_https_is_checked_as_the_settings_say(stand, recorder, tmp_path, wrong):
+    """A server of another authority, or of another name than `server_name`, is sent nothing; the message waits."""
+    served, other = issue(tmp_path / "server", "inner.example"), issue(tmp_path / "other", "inner.example")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(served.certificate, served.key)
+    server = recorder(tls=context)
+    name, authority = ("inner.example", other) if wrong == "authority" else ("outer.example", served)
+    dispatcher, config = configured(
+        stand,
+        f'[upstreams.web]\nservers = "https://{HOST}:{server.port}"\nserver_name = "{name}"\n'
+        f'ca = "{authority.authority}"\n',
+    )
+    send(stand, config, "web:/work")
+    dispatcher.wait_for_output("target web is held")
+    assert "tls failed" in dispatcher.output
+    assert server.heads == []
+    assert stand.dead() == {}
+
+
 def test_a_wsdl_is_fetched_as_the_upstream_is_called(stand, recorder, tmp_path):
     """With its authority, the client's certificate and its credentials; what the WSDL refers to elsewhere sees none."""
     served, own = issue(tmp_path / "server", HOST), issue(tmp_path / "client", "dispatcher")
