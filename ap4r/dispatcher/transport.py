@@ -28,7 +28,7 @@ from ap4r.dispatcher.request import Request
 from ap4r.dispatcher.way import Way
 from ap4r.dispatcher.wire import NO_COOKIES, Body, Reader, SentHeaders, as_it_is, prepared_url
 from ap4r.exchange import BUSY_HEADER
-from ap4r.outcome import Answer, Exchange, Reading, Reason
+from ap4r.outcome import Answer, Exchange, Fault, Reading, Reason
 
 AnswerReader = Callable[[Answer], "Reading | None"]
 _JUDGED_HEADERS = ("retry-after", "ap4r-retry", "location", BUSY_HEADER)
@@ -198,6 +198,12 @@ class Call:
     def _headers_came(self, response: Any) -> None:
         self._pending = None
         if self._done is None:
+            self._abort()
+            return
+        if response.code == 407 and self._way.absolute:
+            # The proxy's own word (RFC 9110, 15.5.8): the server has seen nothing.
+            told = "the proxy wants credentials, or other ones: it answered 407"
+            self._finish(Fault(Reason.CONNECT_FAILED, False, told, seconds=self._seconds()))
             self._abort()
             return
         self._status = response.code

@@ -16,6 +16,7 @@ class Recorder:
     """Answers 200 to each request, and keeps what came; with `tls` over TLS, with `tunnels` as a proxy.
 
     :param path: of a UNIX socket.
+    :param status: of all answers.
     :param bodies: what is answered, by the path with its query.
     """
 
@@ -25,10 +26,12 @@ class Recorder:
         tls: ssl.SSLContext | None = None,
         tunnels: bool = False,
         bodies: Mapping[str, bytes] | None = None,
+        status: int = 200,
     ) -> None:
         self.heads: list[str] = []
         self.peers: list[object] = []
-        self._tls, self._tunnels, self._bodies = tls, tunnels, bodies or {}
+        self._tls, self._tunnels = tls, tunnels
+        self._bodies, self._status = bodies or {}, status
         if path is None:
             self.port = free_port()
             self._listener = socket.create_server((HOST, self.port))
@@ -73,7 +76,9 @@ class Recorder:
                         _copy(connection, server)
                     return
                 body = self._bodies.get(head.split()[1], b"ok")
-                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+                connection.sendall(
+                    b"HTTP/1.1 %d As Told\r\nContent-Length: %d\r\n\r\n%b" % (self._status, len(body), body)
+                )
 
 
 def _copy(source: socket.socket, sink: socket.socket) -> None:

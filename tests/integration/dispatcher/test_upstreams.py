@@ -167,6 +167,24 @@ def test_http_by_a_proxy_with_credentials(stand, recorder):
     assert b"tok-12345" not in b"".join(path.read_bytes() for path in stand.store.parent.glob("ap4r.db*"))
 
 
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_proxy_that_wants_other_credentials_costs_no_attempt(stand, recorder, scheme):
+    """The server has seen nothing of the message, so it waits, `once` too."""
+    proxy = recorder(status=407)
+    dispatcher, config = configured(
+        stand, f'[upstreams.web]\nservers = "{scheme}://server.example"\nproxy = "http://{HOST}:{proxy.port}"\n'
+    )
+    with ap4r.session(config=config) as handle:
+        sent = [handle.async_to("web:/work", delivery=delivery) for delivery in ("once", "repeated")]
+    dispatcher.wait_for_output("target web is held")
+    assert "the proxy" in dispatcher.output
+    dispatcher.send(signal.SIGTERM)
+    dispatcher.wait(20)
+    assert [storefile.look_for(stand.store, one).failures for one in sent] == [0, 0]
+    assert stand.dead() == {}
+    assert proxy.heads
+
+
 def test_a_refused_address_is_a_dead_letter_at_once(stand):
     """Without an attempt's worth of waiting, with its reason; the dispatcher's own address is one."""
     port = free_port()
