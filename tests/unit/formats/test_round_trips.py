@@ -183,11 +183,12 @@ def test_no_boundary_stands_in_what_it_bounds(data):
     assert second.count(b"--" + boundary) == 2
 
 
-@given(TEXT)
-def test_text_is_sent_as_it_is(text):
-    """In UTF-8."""
+@given(TEXT, st.binary(max_size=300))
+def test_text_and_bytes_are_sent_as_they_are(text, data):
+    """Text in UTF-8, and whatever bytes there are."""
     assert encode_params(text, "text")[0].decode() == text
-    assert encode_params(text.encode(), "raw")[0] == text.encode()
+    assert encode_params(text, "raw")[0].decode() == text
+    assert encode_params(data, "raw")[0] == data
 
 
 @given(st.recursive(st.text() | st.binary() | st.floats() | st.none(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=5), st.sampled_from(["xml", "yaml", "multipart"]))  # fmt: skip  # noqa: E501

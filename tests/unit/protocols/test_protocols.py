@@ -84,7 +84,7 @@ def test_xmlrpc_is_read_back_by_the_standard_library(params):
     assert message.method == "POST"
 
 
-@given(st.recursive(st.none() | st.integers() | st.text(st.characters(codec="utf-8")), lambda inner: st.lists(inner) | st.dictionaries(st.text(st.characters(codec="utf-8")), inner), max_leaves=8))  # fmt: skip  # noqa: E501
+@given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(st.characters(codec="utf-8")), lambda inner: st.lists(inner) | st.dictionaries(st.text(st.characters(codec="utf-8")), inner), max_leaves=8))  # fmt: skip  # noqa: E501
 def test_jsonrpc_is_a_request_object(params):
     """By position and by name; its id is the message's."""
     for given_params in ([params], {"a": params}):
