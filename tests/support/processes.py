@@ -5,6 +5,8 @@ Each process leads a group of its own, so that what it forks is ended with it; n
 
 from __future__ import annotations
 
+import atexit
+import functools
 import os
 import random
 import shutil
@@ -24,17 +26,39 @@ ROOT = Path(__file__).resolve().parents[2]
 HOST = "127.0.0.1"
 #: Below the range from which Linux takes the ports of outgoing connections, so that nobody takes one meanwhile.
 _PORTS = range(20_000, 32_000)
+_PORTS_A_PROCESS = 500
+# Not the chance that pytest-randomly seeds, with the same number for each test: all would be given the same ports.
+_chance = random.SystemRandom()
 _TAIL_CHARACTERS = 6_000
 
 
 def free_port() -> int:
-    """Find a port of the loopback address that nobody listens on."""
+    """Find a port of the loopback address that nobody listens on, and that no other process of tests will find."""
     for _ in range(1_000):
-        port = random.choice(_PORTS)
+        port = _chance.choice(_own_ports())
         with socket.socket() as probe, suppress(OSError):
             probe.bind((HOST, port))
             return port
     raise AssertionError("no free port found")
+
+
+@functools.cache
+def _own_ports() -> range:
+    """Take a share of the ports for as long as this process lives.
+
+    A port that was found is free until its server listens, and again while a test has that server down: another
+    process of tests that runs meanwhile must not find it. Whoever holds a share's first port has the share.
+    """
+    for first in _PORTS[::_PORTS_A_PROCESS]:
+        holder = socket.socket()
+        try:
+            holder.bind((HOST, first))
+        except OSError:
+            holder.close()
+        else:
+            atexit.register(holder.close)
+            return range(first + 1, first + _PORTS_A_PROCESS)
+    raise AssertionError("every share of the ports is taken")
 
 
 def listens(port: int) -> bool:
