@@ -77,6 +77,8 @@ class Model(RuleBasedStateMachine):
         self.backend = BACKENDS[self.kind](Path(self.folder.name), self.template)
         settings_of_rules = {"max_crashes": RULES.max_crashes, "max_deliveries": RULES.max_deliveries}
         self.stores = [self.backend.open(**settings_of_rules) for _ in range(2)]
+        # One connection for all looks at the tables: a new one for each step takes longer than all that the step does.
+        self.tables = self.backend.engine().connect() if self.kind in SHARED else None
         self.turn = 0
         self.now = NOW
         self.known: dict[str, Known] = {}
@@ -89,6 +91,8 @@ class Model(RuleBasedStateMachine):
         try:
             self.nothing_is_lost()
         finally:
+            if self.tables is not None:
+                self.tables.close()
             for store in self.stores:
                 store.close()
             self.folder.cleanup()
@@ -275,13 +279,13 @@ class Model(RuleBasedStateMachine):
     @invariant()
     def each_id_stands_in_one_table(self):
         """A message stands in exactly one table of a state, and in the table of bodies; what is gone in none."""
-        if self.kind not in SHARED:
+        if self.tables is None:
             return
-        with self.backend.engine().connect() as connection:
+        with self.tables.begin():
             standing = " UNION ALL ".join(f"SELECT id FROM ap4r_{state}" for state in STATES)
-            states = [bytes(row[0]).hex() for row in connection.execute(text(standing))]
-            bodies = [bytes(row[0]).hex() for row in connection.execute(text("SELECT id FROM ap4r_messages"))]
-            attempts = {bytes(row[0]).hex() for row in connection.execute(text("SELECT id FROM ap4r_attempts"))}
+            states = [bytes(row[0]).hex() for row in self.tables.execute(text(standing))]
+            bodies = [bytes(row[0]).hex() for row in self.tables.execute(text("SELECT id FROM ap4r_messages"))]
+            attempts = {bytes(row[0]).hex() for row in self.tables.execute(text("SELECT id FROM ap4r_attempts"))}
         known = sorted(one.replace("-", "") for one in self.known)
         assert sorted(states) == sorted(bodies) == known
         assert attempts <= set(known), "attempts of a message that is gone"
