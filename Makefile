@@ -23,7 +23,7 @@ run: setup ## Run a dispatcher in the foreground: make run ARGS="--app-url http:
 	@exec $(BIN)/twistd -n ap4r $(ARGS)
 
 test: setup-servers check ## Prove it all: form, types, layers, and every test in its short form
-	@$(PYTEST) $(ARGS)
+	@$(BIN)/python -X dev -m tests.lanes $(ARGS)
 
 check: setup ## Check form, types and layers; nothing is run
 	@$(BIN)/ruff format --check .
