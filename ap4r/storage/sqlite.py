@@ -9,13 +9,10 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from functools import lru_cache
-from pathlib import Path
-from typing import Any, cast
+from contextlib import contextmanager, suppress
+from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Delete, Engine, Insert, Table, bindparam, create_engine
-from sqlalchemy.dialects import sqlite
+from sqlalchemy import Connection, Engine, Table, create_engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool
 
@@ -24,19 +21,29 @@ from ap4r.storage import sqlite_errors, versions
 from ap4r.storage.sql import spelling
 from ap4r.storage.sql.schema import Schema
 from ap4r.storage.sql.transaction import MICROSECONDS
+from ap4r.storage.sqlite_driver import delete_text, driver_of, insert_text, open_file, roll_back, run, run_many
 
 _log = logging.getLogger("ap4r.storage")
 
 PREFIX = "sqlite:///"
 _READERS = 4
 _ASK_AGAIN_SECONDS = 0.001
-_DIALECT = sqlite.dialect()
+_NANOSECONDS = 1_000_000_000 // MICROSECONDS
 
 #: By process and file. One for all stores of a process on one file: waiting for a lock in memory is fair and wakes at
 #: once, waiting for SQLite's own is neither.
-_writers: dict[tuple[int, str], threading.Lock] = {}
-#: Engines of a parent process are kept, for closing their connections would take part in what the parent does.
-_inherited: list[Engine] = []
+_turns: dict[tuple[int, str], threading.Lock] = {}
+#: What a parent process has opened is kept, for closing their connections would take part in what the parent does.
+_inherited: list[_Opened] = []
+
+
+class _Opened(NamedTuple):
+    """An engine, what it was made for, and the connection that writes."""
+
+    engine: Engine
+    file: tuple[int, int] | None  # None where there is none yet
+    pid: int
+    idle: list[Connection]  # it stands here while nobody writes, and is taken out by whoever does
 
 
 class SqliteDatabase:
@@ -53,9 +60,7 @@ class SqliteDatabase:
         self._path = os.path.abspath(url.removeprefix(PREFIX).partition("?")[0])
         self._deadline_seconds = deadline_seconds
         self._opening: dict[int, threading.Lock] = {}  # by process: a parent's may have been held at the fork
-        self._engine: Engine | None = None
-        self._pid = 0
-        self._file: tuple[int, int] | None = None
+        self._opened: _Opened | None = None
 
     @property
     def name(self) -> str:
@@ -64,15 +69,19 @@ class SqliteDatabase:
 
     def engine(self) -> Engine:
         """Give what makes the connections: another one after a fork, after `close`, or for another file."""
+        opened = self._opened
+        if opened is not None and opened.pid == os.getpid() and opened.file == _identity(self._path):
+            return opened.engine
         with self._opening_lock():
-            file = _identity(self._path)
-            if self._engine is not None and (self._pid != os.getpid() or file != self._file):
-                if self._pid == os.getpid() and self._file is not None:
+            file, pid, opened = _identity(self._path), os.getpid(), self._opened
+            if opened is not None and (opened.pid != pid or opened.file != file):
+                if opened.pid == pid and opened.file is not None:
                     _log.warning("store %s: its file was replaced or taken away; what is there now is used", self._name)
                 self._let_go()
-            if self._engine is None:
-                self._engine, self._file, self._pid = self._make_engine(), file, os.getpid()
-            return self._engine
+                opened = None
+            if opened is None:
+                opened = self._opened = _Opened(self._make_engine(), file, pid, [])
+            return opened.engine
 
     def is_there(self) -> bool:
         """Tell whether there is a file."""
@@ -82,22 +91,25 @@ class SqliteDatabase:
     def writing(self, within_seconds: float) -> Iterator[Connection]:
         """Open a write transaction at once (BEGIN IMMEDIATE), so that it cannot fail halfway for a lock."""
         give_up_at = time.monotonic() + within_seconds
-        writer = _writers.setdefault((os.getpid(), self._path), threading.Lock())
-        if not writer.acquire(timeout=max(0.0, within_seconds)):
+        place = (os.getpid(), self._path)
+        turn = _turns.get(place) or _turns.setdefault(place, threading.Lock())
+        if not turn.acquire(timeout=max(0.0, within_seconds)):
             raise StoreUnavailable(self._name, f"others wrote for longer than {within_seconds:g} s")
         try:
-            with self.engine().connect() as connection:
+            connection = self._take_writer()
+            try:
                 self._begin(connection, give_up_at)
-                try:
-                    if connection.engine is not self.engine():
-                        raise StoreUnavailable(self._name, "its file was replaced just now")
-                    yield connection
-                    connection.exec_driver_sql("COMMIT")
-                except BaseException:
-                    _roll_back(connection)
-                    raise
+                if connection.engine is not self.engine():
+                    raise StoreUnavailable(self._name, "its file was replaced just now")
+                yield connection
+                run(connection, "COMMIT")
+            except BaseException:
+                roll_back(connection)
+                raise
+            finally:
+                self._give_back(connection)
         finally:
-            writer.release()
+            turn.release()
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -109,7 +121,7 @@ class SqliteDatabase:
         """Make the file, and make or move the tables under the write lock; whoever comes second finds them made."""
         if not self.is_there():
             try:
-                self._connect("rwc").close()
+                open_file(self._path, self._deadline_seconds, "rwc").close()
             except sqlite3.Error as error:
                 raise self._meaning_of(error) or StoreUnavailable(self._name, str(error)) from error
         with self.writing(self._deadline_seconds) as connection:
@@ -118,7 +130,7 @@ class SqliteDatabase:
 
     def now_at(self, connection: Connection) -> int:
         """Read this host's clock: it is the file's too."""
-        return time.time_ns() // (1_000_000_000 // MICROSECONDS)
+        return time.time_ns() // _NANOSECONDS
 
     def insert_new(self, table: Table) -> Any:
         """Give an INSERT OR IGNORE."""
@@ -126,13 +138,17 @@ class SqliteDatabase:
 
     def delete(self, connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
         """Delete rows one by one: there is no way to go."""
-        statement, columns = _delete_text(table, tuple(rows[0]))
-        connection.exec_driver_sql(statement, _as_tuples(rows, columns))
+        statement, columns = delete_text(table, tuple(rows[0]))
+        run_many(connection, statement, [tuple([row[column] for column in columns]) for row in rows])
 
     def insert(self, connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
         """Insert rows; there is no way to go."""
-        statement, columns = _insert_text(table, tuple(rows[0]))
-        connection.exec_driver_sql(statement, _as_tuples(rows, columns))
+        statement, columns = insert_text(table, tuple(rows[0]))
+        run_many(connection, statement, [tuple([row[column] for column in columns]) for row in rows])
+
+    def run_many(self, connection: Connection, statement: str, rows: Sequence[Any]) -> None:
+        """Run a statement of the driver's for each of several rows."""
+        run_many(connection, statement, rows)
 
     def meaning_of(self, error: DBAPIError) -> StoreError | None:
         """Read SQLite's result code. Anything but a lock closes the file, so that a mended one is opened anew."""
@@ -153,18 +169,40 @@ class SqliteDatabase:
         return self._opening.setdefault(os.getpid(), threading.Lock())
 
     def _let_go(self) -> None:
-        engine, self._engine = self._engine, None
-        if engine is None:
+        opened, self._opened = self._opened, None
+        if opened is None:
             return
-        if self._pid == os.getpid():
-            engine.dispose()
+        if opened.pid == os.getpid():
+            _close_idle(opened)
+            opened.engine.dispose()
         else:
-            _inherited.append(engine)
+            _inherited.append(opened)
+
+    def _take_writer(self) -> Connection:
+        """Give the connection that writes; it is the caller's alone until it is given back."""
+        opened = self._opened
+        # Whether that is still the file is looked at when the lock is held.
+        if opened is not None and opened.pid == os.getpid() and opened.idle:
+            with suppress(IndexError):  # `close` was there first
+                return opened.idle.pop()
+        connection = self.engine().connect()
+        # `_begin` asks for the lock by itself, and within a transaction nothing else is waited for.
+        run(connection, "PRAGMA busy_timeout = 0")
+        return connection
+
+    def _give_back(self, connection: Connection) -> None:
+        opened = self._opened
+        if connection.invalidated or opened is None or opened.engine is not connection.engine:
+            connection.close()
+            return
+        opened.idle.append(connection)
+        if opened is not self._opened:
+            _close_idle(opened)
 
     def _make_engine(self) -> Engine:
         return create_engine(
             "sqlite+pysqlite://",
-            creator=self._connect,
+            creator=lambda: open_file(self._path, self._deadline_seconds),
             poolclass=QueuePool,
             pool_size=_READERS + 1,
             max_overflow=_READERS,
@@ -172,79 +210,24 @@ class SqliteDatabase:
             pool_reset_on_return=None,
         )
 
-    def _connect(self, mode: str = "rw") -> sqlite3.Connection:
-        connection = sqlite3.connect(
-            f"{Path(self._path).as_uri()}?mode={mode}",
-            uri=True,
-            timeout=self._deadline_seconds,
-            isolation_level=None,
-            check_same_thread=False,
-        )
-        try:
-            # Turning WAL on needs the file for itself for a moment and does not wait for it: try within the deadline.
-            give_up_at = time.monotonic() + self._deadline_seconds
-            while True:
-                try:
-                    connection.execute("PRAGMA journal_mode=WAL")
-                    break
-                except sqlite3.OperationalError as error:
-                    if not sqlite_errors.is_locked(error) or time.monotonic() > give_up_at:
-                        raise
-                    time.sleep(0.005)
-            connection.execute("PRAGMA synchronous=FULL")
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
     def _begin(self, connection: Connection, give_up_at: float) -> None:
         # SQLite itself asks for the lock ever more seldom, up to ten times a second, and so never gives it to whoever
         # has waited long while others come and go. Asking at an even pace gives each the same chance.
-        driver = cast(sqlite3.Connection, connection.connection.dbapi_connection)
-        driver.execute("PRAGMA busy_timeout=0")
-        try:
-            while True:
-                try:
-                    driver.execute("BEGIN IMMEDIATE")
-                    return
-                except sqlite3.OperationalError as error:
-                    if not sqlite_errors.is_locked(error) or time.monotonic() >= give_up_at:
-                        raise self._meaning_of(error) or StoreUnavailable(self._name, str(error)) from error
-                time.sleep(random.uniform(0.5, 1.5) * _ASK_AGAIN_SECONDS)
-        finally:
-            driver.execute(f"PRAGMA busy_timeout={int(self._deadline_seconds * 1000)}")
+        driver = driver_of(connection)
+        while True:
+            try:
+                driver.execute("BEGIN IMMEDIATE")
+                return
+            except sqlite3.OperationalError as error:
+                if not sqlite_errors.is_locked(error) or time.monotonic() >= give_up_at:
+                    raise self._meaning_of(error) or StoreUnavailable(self._name, str(error)) from error
+            time.sleep(random.uniform(0.5, 1.5) * _ASK_AGAIN_SECONDS)
 
 
-# To build a statement anew each time, and to have its values sorted by name, costs more than SQLite's own work on it.
-
-
-@lru_cache(maxsize=256)
-def _delete_text(table: Table, columns: tuple[str, ...]) -> tuple[str, list[str]]:
-    return _text_of(table.delete().where(*(table.c[column] == bindparam(column) for column in columns)))
-
-
-@lru_cache(maxsize=256)
-def _insert_text(table: Table, columns: tuple[str, ...]) -> tuple[str, list[str]]:
-    return _text_of(table.insert().values({column: bindparam(column) for column in columns}))
-
-
-def _text_of(statement: Delete | Insert) -> tuple[str, list[str]]:
-    compiled = statement.compile(dialect=_DIALECT)
-    return str(compiled), list(compiled.positiontup or ())
-
-
-def _as_tuples(rows: Sequence[Mapping[str, Any]], columns: list[str]) -> list[tuple[Any, ...]]:
-    return [tuple([row[column] for column in columns]) for row in rows]
-
-
-def _roll_back(connection: Connection) -> None:
-    # SQLite has rolled back by itself after some errors; there is then nothing to roll back.
-    driver = connection.connection.dbapi_connection
-    if driver is not None and driver.in_transaction:
-        try:
-            driver.rollback()
-        except sqlite3.Error:
-            connection.invalidate()
+def _close_idle(opened: _Opened) -> None:
+    while opened.idle:
+        with suppress(IndexError):  # somebody writes with it, and will close it
+            opened.idle.pop().close()
 
 
 def _identity(path: str) -> tuple[int, int] | None:

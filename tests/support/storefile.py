@@ -1,15 +1,18 @@
-"""Look into the file of a store, and get in its way, without any code of the system under test."""
+"""Look into the file of a store, and get in its way, without any code of the system under test; and listen to it."""
 
 from __future__ import annotations
 
 import sqlite3
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from sqlalchemy import event
+
+from ap4r.storage.sql.store import SqlStore
 from tests.support.probe import wait_until
 
 STATES = ("ready", "scheduled", "leased", "dead")
@@ -114,6 +117,14 @@ def _has_tables(store: Path) -> bool:
     with closing(_open(store)) as connection:
         found = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'ap4r_dispatchers'").fetchone()
     return found is not None
+
+
+def trace(store: SqlStore, told: Callable[[str], None]) -> None:
+    """Have SQLite itself tell each statement that a store runs from now on, with its values written out."""
+    engine, opened = store._database.engine(), store._database._opened  # type: ignore[attr-defined]
+    event.listen(engine, "checkout", lambda driver, *_: driver.set_trace_callback(told))
+    for connection in opened.idle:
+        connection.connection.driver_connection.set_trace_callback(told)
 
 
 def move_bells(store: Path, address: str) -> None:

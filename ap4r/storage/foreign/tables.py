@@ -63,6 +63,10 @@ class _Spelling:
         """Insert rows in the way that every driver knows."""
         connection.execute(table.insert(), [dict(row) for row in rows])
 
+    def run_many(self, connection: Connection, statement: str, rows: Sequence[Any]) -> None:
+        """Run a statement of the driver's for each of several rows."""
+        connection.exec_driver_sql(statement, rows)
+
 
 class Tables:
     """The tables under one prefix, in whichever database a connection leads to."""
@@ -117,7 +121,7 @@ class Tables:
         :raises StoreUnavailable: there are too many lanes, or the rows are not there.
         """
         tx = self.transaction(foreign)
-        self._puts.write(tx, [put], first=True)
+        self._puts.write(tx, [put])
         found = self._count(tx, [id_bytes(message.id) for message in put.messages])
         if found != len(put.messages):
             raise StoreUnavailable(foreign.name, f"of {len(put.messages)} messages written, {found} are there")

@@ -25,10 +25,10 @@ class Compiled:
         text = self._text(connection.dialect)
         return connection.exec_driver_sql(text.sql, text.parameters(values))
 
-    def execute_many(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Run it for each of several rows."""
-        text = self._text(connection.dialect)
-        connection.exec_driver_sql(text.sql, [text.parameters(row) for row in rows])
+    def for_rows(self, dialect: Dialect, rows: Sequence[Mapping[str, Any]]) -> tuple[str, list[Any]]:
+        """Give it as text, and the values of each of several rows, for the driver to run."""
+        text = self._text(dialect)
+        return text.sql, [text.parameters(row) for row in rows]
 
     def _text(self, dialect: Dialect) -> _Text:
         text = self._texts.get(type(dialect))

@@ -75,6 +75,12 @@ class Database(Protocol):
         :param rows: one or more, with the same columns.
         """
 
+    def run_many(self, connection: Connection, statement: str, rows: Sequence[Any]) -> None:
+        """Run a statement, in the driver's words, for each of several rows; in as few round trips as it allows.
+
+        :raises DBAPIError: the driver's.
+        """
+
     def meaning_of(self, error: DBAPIError) -> StoreError | None:
         """Say what a driver's error means for the caller; None when it blames the statement, not the store."""
 

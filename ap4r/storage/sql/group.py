@@ -80,7 +80,7 @@ class GroupCommit:
         :raises StoreUnavailable: the deadline passed first, with `outcome_unknown` when others were writing it.
         """
         give_up_at = time.monotonic() + self._deadline_seconds
-        line = self._lines.setdefault(os.getpid(), _Line())
+        line = self._line()
         entry = _Entry(put)
         line.join(entry)
         if line.turn.acquire(timeout=self._deadline_seconds):
@@ -99,7 +99,7 @@ class GroupCommit:
     def submit_together(self, puts: Sequence[Put]) -> list[Exception | None]:
         """Return when every one of `puts` is stored or is known not to be; give what the writing of each raised."""
         give_up_at = time.monotonic() + self._deadline_seconds
-        line = self._lines.setdefault(os.getpid(), _Line())
+        line = self._line()
         entries = [_Entry(put) for put in puts]
         for entry in entries:
             line.join(entry)
@@ -116,6 +116,10 @@ class GroupCommit:
                 if not entry.done:
                     entry.error = self._waited_in_vain(entry)
         return [entry.error for entry in entries]
+
+    def _line(self) -> _Line:
+        pid = os.getpid()
+        return self._lines.get(pid) or self._lines.setdefault(pid, _Line())
 
     def _write_first(self, line: _Line, entry: _Entry, give_up_at: float) -> None:
         try:

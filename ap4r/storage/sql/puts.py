@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from sqlalchemy import Table, bindparam, select
 
@@ -28,63 +29,69 @@ class Puts:
         self._known, self._messages = _Ids(schema.puts), _Ids(schema.messages)
         self._puts, self._ready, self._scheduled = schema.puts, schema.ready, schema.scheduled
 
-    def write(self, tx: Transaction, puts: Sequence[Put], *, careful: bool = False, first: bool = False) -> None:
-        """Store the messages of every put that is not remembered.
+    def write(self, tx: Transaction, puts: Sequence[Put], *, careful: bool = False) -> None:
+        """Store the messages of every put, as if none of them had come before: one that had is refused by its key.
 
-        :param first: these puts are written for the first time, so nothing has to be looked up.
-        :param careful: also look whether a message's id is stored already or comes twice, after a first try met one.
+        :param careful: look first what is remembered or stored already, and leave it out. After a refusal.
+        :raises DBAPIError: the database's, of a key that is there already too.
+        :raises MessageConflict: with `careful`, one of a put with `each` came before with other content.
         """
-        messages = self._fresh(tx, puts, first)
+        remembered, messages = self._told_apart(tx, puts, careful)
+        tx.insert(self._puts, remembered)
         if careful:
-            stored = self._messages.among(tx, [id_bytes(message.id) for message in messages])
-            by_id: dict[bytes, Message] = {}
-            for message in messages:
-                by_id.setdefault(id_bytes(message.id), message)
-            messages = [message for stored_id, message in by_id.items() if stored_id not in stored]
+            messages = self._not_stored(tx, messages)
         if not messages:
             return
-        lanes = tx.lanes.ids_of(tx, (message.lane for message in messages))
-        rows = [message_row(message, tx.now_at) for message in messages]
-        self._insert_messages.execute_many(tx.connection, rows)
+        now_at = tx.now_at
+        lanes = tx.lanes.ids_of(tx, [message.lane for message in messages])
+        rows = [message_row(message, now_at) for message in messages]
+        tx.run_many(self._insert_messages, rows)
         ready, scheduled = [], []
         for message, row in zip(messages, rows, strict=True):
             state = {"id": row["id"], "lane": lanes[message.lane], "attempt": 0, "failures": 0, "crashes": 0}
-            if row["first_due_at"] <= tx.now_at:
-                ready.append({**state, "position": tx.now_at})
+            due_at = row["first_due_at"]
+            if due_at <= now_at:
+                state["position"] = now_at
+                ready.append(state)
             else:
-                scheduled.append({**state, "due_at": row["first_due_at"]})
+                state["due_at"] = due_at
+                scheduled.append(state)
         tx.insert(self._ready, ready)
         tx.insert(self._scheduled, scheduled)
 
-    def _fresh(self, tx: Transaction, puts: Sequence[Put], first: bool) -> list[Message]:
-        """Give the messages that did not come before, and remember that they came.
-
-        :raises MessageConflict: one of a put with `each` came before with other content.
-        """
+    def _told_apart(
+        self, tx: Transaction, puts: Sequence[Put], careful: bool
+    ) -> tuple[list[dict[str, Any]], list[Message]]:
+        """Give what is to be remembered of the puts, and the messages of those that are not remembered."""
         by_id = {id_bytes(put.id): put for put in puts if not put.each}
-        each = [(id_bytes(message.id), message) for put in puts if put.each for message in put.messages]
-        known: set[bytes] = set()
-        if not first:
-            known = self._known.among(tx, [*by_id, *(message_id for message_id, _ in each)])
-        told = [(message_id, message, message.fingerprint) for message_id, message in each]
         # Beside the id its fingerprint is remembered, so that a repeat is told from another message.
-        asked = [fingerprint for message_id, _, fingerprint in told if message_id in known]
-        known |= self._known.among(tx, asked)
-        new: list[tuple[bytes, int]] = []
-        messages: list[Message] = []
-        for put_id, put in by_id.items():
-            if put_id not in known:
-                new.append((put_id, tx.now_at))
-                messages += put.messages
-        for message_id, message, fingerprint in told:
+        each = [
+            (id_bytes(message.id), message, message.fingerprint) for put in puts if put.each for message in put.messages
+        ]
+        known: set[bytes] = set()
+        if careful:
+            known = self._known.among(tx, [*by_id, *(message_id for message_id, _, _ in each)])
+            known |= self._known.among(tx, [mark for message_id, _, mark in each if message_id in known])
+        now_at = tx.now_at
+        remembered = [{"id": put_id, "stored_at": now_at} for put_id in by_id if put_id not in known]
+        messages = [message for put_id, put in by_id.items() if put_id not in known for message in put.messages]
+        later = now_at + self._ahead
+        for message_id, message, fingerprint in each:
             if message_id not in known:
-                new += [(message_id, tx.now_at + self._ahead), (fingerprint, tx.now_at + self._ahead)]
+                remembered += ({"id": message_id, "stored_at": later}, {"id": fingerprint, "stored_at": later})
                 messages.append(message)
                 known |= {message_id, fingerprint}
             elif fingerprint not in known:
                 raise MessageConflict(message.id)
-        tx.insert(self._puts, [{"id": remembered, "stored_at": at} for remembered, at in new])
-        return messages
+        return remembered, messages
+
+    def _not_stored(self, tx: Transaction, messages: Sequence[Message]) -> list[Message]:
+        """Leave out messages whose id is stored already, under a put that is forgotten, or comes twice."""
+        by_id: dict[bytes, Message] = {}
+        for message in messages:
+            by_id.setdefault(id_bytes(message.id), message)
+        stored = self._messages.among(tx, list(by_id))
+        return [message for stored_id, message in by_id.items() if stored_id not in stored]
 
 
 class _Ids:

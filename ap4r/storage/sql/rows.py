@@ -39,12 +39,12 @@ def message_row(message: Message, now_at: int) -> dict[str, Any]:
     due_at = now_at + to_microseconds(message.delay_seconds)
     if message.deliver_at is not None:
         due_at = max(due_at, to_microseconds(message.deliver_at))
-    expires = message.expires_seconds
+    expires, headers = message.expires_seconds, message.headers
     return {
         "id": id_bytes(message.id),
         "target": str(message.target).encode(),
         "method": message.method,
-        "headers": _headers_text(message.headers),
+        "headers": _usual_headers_text(headers) if _are_usual(headers) else _headers_text(headers),
         "body": message.body,
         "protocol": message.protocol,
         "delivery": message.delivery.value,
@@ -98,9 +98,15 @@ def _headers(stored: bytes) -> tuple[tuple[str, str], ...]:
     return tuple((name, value) for name, value in json.loads(stored))
 
 
+def _are_usual(headers: tuple[tuple[str, str], ...]) -> bool:
+    """Tell whether many messages may have the same ones: no more than a content type."""
+    return len(headers) < 2 and all(len(value) < _SHORT_BYTES for _, value in headers)
+
+
 def _headers_text(headers: tuple[tuple[str, str], ...]) -> bytes:
-    return json.dumps(headers, ensure_ascii=False, separators=(",", ":")).encode() if headers else b"[]"
+    return json.dumps(headers, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 _short_target = lru_cache(maxsize=1_024)(_target)
 _short_headers = lru_cache(maxsize=1_024)(_headers)
+_usual_headers_text = lru_cache(maxsize=1_024)(_headers_text)

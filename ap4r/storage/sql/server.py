@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -78,6 +78,10 @@ class ServerDatabase(ABC):
             except BaseException:
                 _roll_back(connection)
                 raise
+
+    def run_many(self, connection: Connection, statement: str, rows: Sequence[Any]) -> None:
+        """Run a statement of the driver's for each of several rows."""
+        connection.exec_driver_sql(statement, rows)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple, TypeVar
 
 from sqlalchemy import Connection, Engine
@@ -83,28 +82,18 @@ class SqlStore:
 
     def prepare(self) -> None:
         """Make the tables in an empty database (unless `create_tables` is off) and check their version."""
-        with self._meaning():
-            if not self._rules.create_tables and not self._database.is_there():
-                raise StoreUnusable(
-                    self.name, f"no such file; `{migrate_command(self.name, self._schema.prefix)}` makes it"
-                )
-            engine, found = self._found()
-            if found is None and self._rules.create_tables:
-                self._database.make_tables(self._schema)
-                engine, found = self._found()
+        engine, found = self._understood(self._found_or_made)
         check_version(found, self.name, self._schema.prefix)
         self._prepared = _Prepared(engine, Lanes(self._schema))
 
     def migrate(self) -> None:
         """Bring the tables to this code's version, whatever `create_tables` says."""
-        with self._meaning():
-            self._database.make_tables(self._schema)
+        self._understood(lambda: self._database.make_tables(self._schema))
         self.prepare()
 
     def version(self) -> str | None:
         """Give the version of the tables, or None where there are none."""
-        with self._meaning():
-            return self._found()[1]
+        return self._understood(self._found)[1]
 
     def script(self) -> str:
         """Give the SQL that `migrate` would run now, for a person who runs it; "" when there is nothing to do."""
@@ -224,7 +213,7 @@ class SqlStore:
         try:
             self._write(lambda tx: self._puts.write(tx, puts), now, give_up_at)
         except _Refused:
-            # A message's id is stored already, under a put that is no longer remembered: the slow way tells which.
+            # A put or a message is there already. That is seldom, so only now is it looked which.
             self._write(lambda tx: self._puts.write(tx, puts, careful=True), now, give_up_at)
 
     def _write(
@@ -256,8 +245,7 @@ class SqlStore:
         pause_seconds = _FIRST_PAUSE_SECONDS
         for retries in range(_RETRIES + 1):
             try:
-                with self._meaning():
-                    return call()
+                return self._understood(call)
             except RolledBack:
                 # Those who met in one place must not meet there again.
                 wait_seconds = random.uniform(0.0, pause_seconds)
@@ -281,6 +269,16 @@ class SqlStore:
             prepared = self._prepared
         return prepared
 
+    def _found_or_made(self) -> tuple[Engine, str | None]:
+        if not self._rules.create_tables and not self._database.is_there():
+            command = migrate_command(self.name, self._schema.prefix)
+            raise StoreUnusable(self.name, f"no such file; `{command}` makes it")
+        engine, found = self._found()
+        if found is None and self._rules.create_tables:
+            self._database.make_tables(self._schema)
+            engine, found = self._found()
+        return engine, found
+
     def _found(self) -> tuple[Engine, str | None]:
         if not self._database.is_there():
             return self._database.engine(), None
@@ -290,10 +288,10 @@ class SqlStore:
     def _give_up_at(self) -> float:
         return time.monotonic() + self._rules.deadline_seconds
 
-    @contextmanager
-    def _meaning(self) -> Iterator[None]:
+    def _understood(self, call: Callable[[], _Result]) -> _Result:
+        """Make a call; what the driver raises is raised as what it means here."""
         try:
-            yield
+            return call()
         except DBAPIError as error:
             raise self._database.meaning_of(error) or _Refused(self.name, str(error.orig)) from error
         except SQLAlchemyError as error:

@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Table
 
+from ap4r.storage.sql.compiled import Compiled
 from ap4r.storage.sql.database import Database
 from ap4r.storage.sql.lanes import Lanes
 from ap4r.storage.sql.schema import Schema
@@ -48,6 +49,10 @@ class Transaction:
         """Insert narrow rows, all with the same columns."""
         if rows:
             self.database.insert(self.connection, table, rows)
+
+    def run_many(self, statement: Compiled, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Run a statement for each of several rows."""
+        self.database.run_many(self.connection, *statement.for_rows(self.connection.dialect, rows))
 
     def delete(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
         """Delete rows by the first columns of their primary key, the same in each."""

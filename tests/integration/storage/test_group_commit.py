@@ -9,14 +9,13 @@ from collections import Counter
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 import pytest
-from sqlalchemy import event
 
 from ap4r.errors import StoreUnavailable
 from ap4r.message import Put, new_id
 from ap4r.storage.sql.group import GroupCommit
 from tests.support.factories import counts, message
 from tests.support.probe import wait_until
-from tests.support.storefile import locked
+from tests.support.storefile import locked, trace
 
 DEADLINE = 20.0
 
@@ -213,12 +212,8 @@ def test_what_is_left_of_the_deadline_is_what_a_write_may_take(together):
 def test_fewer_commits_than_puts(store, path):
     """On a real file, puts that wait for the same lock are stored by one commit, all of them."""
     store.prepare()
-    commits = []
-    event.listen(
-        store._database.engine(),
-        "before_cursor_execute",
-        lambda connection, cursor, statement, *rest: commits.append(statement) if statement == "COMMIT" else None,
-    )
+    statements = []
+    trace(store, statements.append)
     with ThreadPoolExecutor(16) as pool:
         with locked(path):
             futures = [pool.submit(store.put, Put(new_id(), (message(),))) for _ in range(16)]
@@ -227,5 +222,5 @@ def test_fewer_commits_than_puts(store, path):
             wait_until(lambda: len(line._waiting) == 15, "all but the first wait")
         for future in futures:
             future.result(DEADLINE)
-    assert len(commits) == 2
+    assert statements.count("COMMIT") == 2
     assert counts(store, now=time.time()) == (16, 0, 0, 0)

@@ -390,8 +390,7 @@ class TestReplaced:
             holding = pool.submit(hold)
             assert held.wait(10)
             writing = pool.submit(put, store, message("queue.b"))
-            connections = store._database.engine().pool
-            wait_until(lambda: connections.checkedout() == 1, "it waits for the lock")
+            wait_until(lambda: not store._database._opened.idle, "it waits for the lock")
             path.rename(gone)
             free.set()
             holding.result(10)

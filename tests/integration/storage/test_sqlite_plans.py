@@ -8,8 +8,10 @@ from contextlib import closing
 import pytest
 from sqlalchemy import event
 
+from ap4r.message import Put, new_id
 from ap4r.outcome import Delivered, PutBack
 from tests.support.factories import NOW, bury, claim, dead, dispatcher, message, messages, put, retry, settle
+from tests.support.storefile import trace
 
 #: Read as a whole: the few dispatchers, what an inner query has found, and, by its owner alone,
 #: what is leased, which is bounded by the calls in flight.
@@ -59,9 +61,12 @@ KEYS = {
         "SEARCH ap4r_dispatchers USING PRIMARY KEY (owner=?)",
     },
     "put": {
-        "SEARCH ap4r_puts USING PRIMARY KEY (id=?)",
         "SEARCH ap4r_lanes",
         "SEARCH ap4r_lanes USING COVERING INDEX sqlite_autoindex_ap4r_lanes_1 (queue=?)",
+    },
+    "a put again": {
+        "SEARCH ap4r_puts USING PRIMARY KEY (id=?)",
+        f"SEARCH ap4r_messages {BY_ID.replace('INDEX', 'COVERING INDEX')}",
     },
     "beat": {"SEARCH ap4r_dispatchers USING PRIMARY KEY (owner=?)"},
     "rescue": {
@@ -102,14 +107,13 @@ class Plans:
     def __init__(self, store, path):
         self._path = path
         self.lines = []
-        event.listen(store._database.engine(), "before_cursor_execute", self._explain)
+        trace(store, self._explain)
 
-    def _explain(self, connection, cursor, statement, parameters, context, executemany):
+    def _explain(self, statement):
         if not statement.startswith(("SELECT", "WITH", "UPDATE", "DELETE")):
             return
         with closing(sqlite3.connect(self._path)) as other:
-            values = parameters[0] if executemany else parameters
-            self.lines += [row[3] for row in other.execute(f"EXPLAIN QUERY PLAN {statement}", values)]
+            self.lines += [row[3] for row in other.execute(f"EXPLAIN QUERY PLAN {statement}")]
 
     def of(self, action):
         """Give the lines of the plans of all that an action does."""
@@ -140,6 +144,13 @@ def settle_all(store):
     settle(store, *((lease, outcomes[number % 4]) for number, lease in enumerate(store.leases)))
 
 
+def put_again(store):
+    """Put what the store remembers, and what it only holds."""
+    made = put(store, message("q0"))
+    store.put(made, now=NOW)
+    store.put(Put(new_id(), made.messages), now=NOW)
+
+
 ACTIONS = {
     "claim": lambda store: claim(store, "one", 150, now=NOW + 62),
     "claim with lanes held": lambda store: claim(store, "one", 10, excluded=[1, 2, 3], now=NOW + 62),
@@ -147,6 +158,7 @@ ACTIONS = {
     "look": lambda store: store.look(now=NOW),
     "beat": lambda store: store.beat("one", now=NOW),
     "put": lambda store: put(store, message("q0"), message("new")),
+    "a put again": put_again,
     "rescue": lambda store: store.rescue("one", store.beats, now=NOW),
     "dead letters": lambda store: store.dead(limit=5, after=store.letters[3].message.id),
     "dead letters of a queue": lambda store: store.dead(limit=5, queue="q1"),

@@ -24,7 +24,7 @@ def connection():
     with engine.connect() as connection:
         TABLE.create(connection)
         rows = [{"number": number, "id": bytes([number])} for number in range(5)]
-        Compiled(TABLE.insert()).execute_many(connection, rows)
+        connection.exec_driver_sql(*Compiled(TABLE.insert()).for_rows(connection.dialect, rows))
         yield connection
     engine.dispose()
 

@@ -1,0 +1,106 @@
+"""A SQLite file in its driver's own words: opening it, and statements that are worth being written once.
+
+What SQLAlchemy does at each execution takes longer than SQLite's own work on a row. So hot statements go to the driver
+as text; their errors come as SQLAlchemy's, like those of all others.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, cast
+
+from sqlalchemy import Connection, Delete, Insert, Table, bindparam
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.exc import DBAPIError
+
+from ap4r.storage import sqlite_errors
+
+_DIALECT = sqlite.dialect()
+
+
+def open_file(path: str, deadline_seconds: float, mode: str = "rw") -> sqlite3.Connection:
+    """Open a file: WAL, fsync at every commit, no transaction begun by itself.
+
+    :param mode: "rw", or "rwc" to make it where there is none.
+    :raises sqlite3.Error: it cannot be opened, or somebody keeps it for himself for longer than the deadline.
+    """
+    connection = sqlite3.connect(
+        f"{Path(path).as_uri()}?mode={mode}",
+        uri=True,
+        timeout=deadline_seconds,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+    try:
+        # Turning WAL on needs the file for itself for a moment and does not wait for it: try within the deadline.
+        give_up_at = time.monotonic() + deadline_seconds
+        while True:
+            try:
+                connection.execute("PRAGMA journal_mode=WAL")
+                break
+            except sqlite3.OperationalError as error:
+                if not sqlite_errors.is_locked(error) or time.monotonic() > give_up_at:
+                    raise
+                time.sleep(0.005)
+        connection.execute("PRAGMA synchronous=FULL")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def driver_of(connection: Connection) -> sqlite3.Connection:
+    """Give the driver's connection."""
+    return cast(sqlite3.Connection, connection.connection.dbapi_connection)
+
+
+def run(connection: Connection, statement: str) -> None:
+    """Run a statement without values."""
+    try:
+        driver_of(connection).execute(statement)
+    except sqlite3.Error as error:
+        raise _wrapped(statement, error) from error
+
+
+def run_many(connection: Connection, statement: str, rows: Sequence[Any]) -> None:
+    """Run a statement for each of several rows of values."""
+    try:
+        driver_of(connection).executemany(statement, rows)
+    except sqlite3.Error as error:
+        raise _wrapped(statement, error) from error
+
+
+def roll_back(connection: Connection) -> None:
+    """Undo an open transaction. SQLite has rolled back by itself after some errors; there is then nothing to do."""
+    driver = driver_of(connection)
+    if driver.in_transaction:
+        try:
+            driver.rollback()
+        except sqlite3.Error:
+            connection.invalidate()
+
+
+@lru_cache(maxsize=256)
+def delete_text(table: Table, columns: tuple[str, ...]) -> tuple[str, list[str]]:
+    """Give a DELETE by these columns, and the order in which it takes their values."""
+    return _text_of(table.delete().where(*(table.c[column] == bindparam(column) for column in columns)))
+
+
+@lru_cache(maxsize=256)
+def insert_text(table: Table, columns: tuple[str, ...]) -> tuple[str, list[str]]:
+    """Give an INSERT of these columns, and the order in which it takes their values."""
+    return _text_of(table.insert().values({column: bindparam(column) for column in columns}))
+
+
+def _text_of(statement: Delete | Insert) -> tuple[str, list[str]]:
+    compiled = statement.compile(dialect=_DIALECT)
+    return str(compiled), list(compiled.positiontup or ())
+
+
+def _wrapped(statement: str, error: sqlite3.Error) -> Exception:
+    wrapped: Exception = DBAPIError.instance(statement, None, error, sqlite3.Error, hide_parameters=True)
+    return wrapped
