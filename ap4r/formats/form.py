@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote_plus
@@ -10,6 +11,7 @@ from ap4r.errors import PayloadNotEncodable
 from ap4r.formats.place import Place
 from ap4r.formats.plain import plain, text_of
 
+_UNRESERVED = re.compile(r"[A-Za-z0-9_.*-]*")  #: written as it is
 CONTENT_TYPE = "application/x-www-form-urlencoded"
 
 
@@ -18,9 +20,8 @@ def form_of(params: object) -> tuple[bytes, str]:
 
     :raises PayloadNotEncodable: as `encode_form` does, or `params` has no names.
     """
-    return "&".join(
-        f"{_quote(name)}={_quote(value)}" for name, value in pairs_of(params, "form")
-    ).encode(), CONTENT_TYPE
+    pairs = _flat(params) or pairs_of(params, "form")
+    return "&".join([f"{_quote(name)}={_quote(value)}" for name, value in pairs]).encode(), CONTENT_TYPE
 
 
 def encode_form(params: Mapping[Any, object]) -> str:
@@ -54,6 +55,18 @@ def pairs_of(params: object, format: str, keep: tuple[type, ...] = ()) -> Iterat
         advice = "give a mapping" + (", or another format" if format == "form" else "")
         raise PayloadNotEncodable("params", params, format, advice)
     yield from _pairs(tree, "", place, format, keep)
+
+
+def _flat(params: object) -> list[tuple[str, str]] | None:
+    """Give the pairs of the plainest forms, as most are: nothing in them can be refused. None for all others."""
+    if type(params) is not dict:
+        return None
+    pairs = []
+    for name, value in params.items():
+        if type(name) is not str or type(value) is not str or not name or not (name.isascii() and value.isascii()):
+            return None
+        pairs.append((name, value))
+    return pairs
 
 
 def _pairs(value: object, name: str, place: Place, format: str, keep: tuple[type, ...]) -> Iterator[tuple[str, Any]]:
@@ -99,5 +112,7 @@ def _leaf(value: object, keep: tuple[type, ...]) -> Any:
 
 
 def _quote(text: str) -> str:
+    if _UNRESERVED.fullmatch(text):
+        return text
     # AP4R wrote brackets as they are, and every server reads them so.
     return quote_plus(text, safe="[]*-._")

@@ -111,7 +111,9 @@ def items_of(mapping: Mapping[Any, object], place: Place, format: str) -> Iterat
         raise PayloadNotEncodable(str(place), mapping, format, "it may hold several values a name; give a plain dict")
     seen = set()
     for key, inner in mapping.items():
-        if isinstance(key, str):
+        if type(key) is str and key.isascii():
+            written = key
+        elif isinstance(key, str):
             written = text_of(key, place.key(key), format)
         elif isinstance(key, int) and not isinstance(key, bool):
             written = str(_integer(key, place.key("…"), format))
@@ -128,6 +130,8 @@ def text_of(text: str, place: Place | str, format: str) -> str:
 
     :raises PayloadNotEncodable: it has a lone surrogate.
     """
+    if type(text) is str and text.isascii():
+        return text
     try:
         text.encode()
     except UnicodeEncodeError as error:

@@ -19,6 +19,7 @@ from ap4r.settings import Settings
 from ap4r.target import Target, TargetLike, check_queue_name
 
 _MAX_METHOD_LENGTH = 32
+_USUAL_METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
 # A hundred years: what a database can add to an instant without leaving its range.
 _MAX_SECONDS = 3_155_760_000
 _MAX_INSTANT = 253_402_300_799  # the end of the year 9999, the last that datetime knows
@@ -102,6 +103,8 @@ def describe_message(
 
 
 def _method(method: object) -> str:
+    if type(method) is str and method in _USUAL_METHODS:
+        return method
     if not isinstance(method, str) or not TOKEN.fullmatch(method) or len(method) > _MAX_METHOD_LENGTH:
         raise OptionRefused("method", method, "a method is one word, such as POST")
     upper = method.upper()

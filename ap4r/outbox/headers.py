@@ -46,8 +46,14 @@ def check_headers(
     :raises OptionRefused: naming the header; never its value, which may be a secret.
     :raises PayloadTooLarge: when they exceed the limit.
     """
-    if given is None:
-        given = {}
+    headers = [*added] if given is None else _with_given(given, added)
+    size = sum(len(name) + len(value.encode()) for name, value in headers)
+    if size > limit:
+        raise PayloadTooLarge("the headers of one message", size, limit, "max_header_bytes")
+    return tuple(headers)
+
+
+def _with_given(given: object, added: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     if not isinstance(given, Mapping):
         raise OptionRefused("headers", type(given).__name__, "headers are a mapping of strings to strings")
     headers = [(_name(name), _value(name, value)) for name, value in given.items()]
@@ -55,11 +61,7 @@ def check_headers(
     for name in names:
         if names.count(name) > 1:
             raise OptionRefused("headers", name, "this name was given more than once")
-    headers += [(name, value) for name, value in added if name.lower() not in names]
-    size = sum(len(name) + len(value.encode()) for name, value in headers)
-    if size > limit:
-        raise PayloadTooLarge("the headers of one message", size, limit, "max_header_bytes")
-    return tuple(headers)
+    return headers + [(name, value) for name, value in added if name.lower() not in names]
 
 
 def _name(name: object) -> str:

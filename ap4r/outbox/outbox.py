@@ -39,6 +39,8 @@ def check_on(on: object) -> On:
 
     :raises OptionRefused: naming the values there are.
     """
+    if on == "success":
+        return On.SUCCESS
     for known in On:
         if on == known:
             return known

@@ -42,6 +42,8 @@ def resolve_target(given: TargetLike, routes: Routes | None) -> tuple[Target, st
 
     :raises TargetRefused: with the reason.
     """
+    if isinstance(given, str):
+        return parse_target(given)
     asked = given
     if isinstance(given, Mapping) and set(given) == {"url"} and isinstance(given["url"], Mapping):
         asked = given["url"]

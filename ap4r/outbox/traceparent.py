@@ -13,7 +13,9 @@ _TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]
 
 def read_trace_id(traceparent: str | None) -> str | None:
     """Give the trace id of a traceparent header, 32 hex digits; None when there is none or it is invalid."""
-    found = _TRACEPARENT.fullmatch((traceparent or "").strip(" \t"))
+    if not traceparent:
+        return None
+    found = _TRACEPARENT.fullmatch(traceparent.strip(" \t"))
     if found is None:
         return None
     version, trace_id, parent_id, more = found.groups()

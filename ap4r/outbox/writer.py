@@ -82,8 +82,15 @@ def find_writer(sink: Sink | None, settings: Settings) -> Callable[[], Writer]:
 
     :raises ConfigError: `settings` name a store of no kind that is known.
     """
-    if sink is None:
-        writer_to(settings)  # so that a wrong URL is told at the start
-        return lambda: writer_to(settings)
-    writer = Writer(sink)
-    return lambda: writer
+    if sink is not None:
+        writer = Writer(sink)
+        return lambda: writer
+    found = (os.getpid(), writer_to(settings))  # now, so that a wrong URL is told at the start
+
+    def find() -> Writer:
+        nonlocal found
+        if found[0] != os.getpid():
+            found = (os.getpid(), writer_to(settings))
+        return found[1]
+
+    return find
