@@ -27,6 +27,8 @@ class Body:
 
     def release(self, *, but_last: bool = False) -> None:
         """Let everything that is held leave; with `but_last`, everything but the last chunk."""
+        if not self._held:
+            return
         kept = self._held[-1:] if but_last else []
         self.ready.extend(self._held[:-1] if but_last else self._held)
         self._held = kept

@@ -7,29 +7,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from ap4r.errors import Ap4rError
 from ap4r.middleware.body import Body, SizedBody, is_at_hand
 from ap4r.middleware.refusal import STATUS, describe_failure, refusal
 from ap4r.middleware.start import Start
-from ap4r.middleware.verdict import VerdictRule
+from ap4r.middleware.verdict import ResponseRules
 from ap4r.outbox.handle import Handle
 from ap4r.outbox.outbox import Verdict
 
 ServerStart = Callable[..., Callable[[bytes], object]]
 
 _log = logging.getLogger("ap4r.middleware")
-
-
-@dataclass(frozen=True, slots=True)
-class ResponseRules:
-    """What a user chose about responses. `at_headers` gives the verdict before the first byte, not before the last."""
-
-    verdict: VerdictRule
-    at_headers: bool
-    buffer_bytes: int
 
 
 class Response:
@@ -78,8 +68,9 @@ class Response:
                 self._server_write = self._server_start(status, headers, exc_info)
             finally:
                 exc_info = None
-        self._body.drop()
-        self._given = 0
+        if self._start is not None or self._given:
+            self._body.drop()
+            self._given = 0
         self._start = Start(status, headers, self._method)
         self._prospect = None
         return self.write
@@ -232,7 +223,8 @@ class Response:
         if start is None or start.code is None:
             return Verdict.ABORT
         try:
-            return Verdict(self._rules.verdict(start.code, start.headers, exception))
+            verdict = self._rules.verdict(start.code, start.headers, exception)
+            return verdict if type(verdict) is Verdict else Verdict(verdict)
         except Exception:
             if exception is None:
                 raise
@@ -242,6 +234,9 @@ class Response:
     def _decide(self, exception: BaseException | None = None) -> None:
         """Give the verdict, once, and have written what follows it."""
         if self._decided:
+            return
+        if self._handle.close_unused():
+            self._decided = True
             return
         verdict = self._judge(exception)
         is_success = verdict is Verdict.COMMIT and exception is None

@@ -13,29 +13,52 @@ _STATUS = re.compile(r"[1-5]\d\d [\t\x20-\x7e\x80-\xff]*")
 _VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 
 
+_USUAL_CODES = {str(code): code for code in range(100, 600)}
+
+
+class _Unread:
+    """Stands for what was not looked for yet: of most responses nobody asks."""
+
+
+_UNREAD = _Unread()
+
+
 class Start:
     """Status and headers of a response.
 
     `code` is None when the status begins with no number. `bodiless` responses (to HEAD; 1xx, 204, 304) are whole
-    without any body (RFC 9110, section 6.4.1). `content_length` is None when the headers tell none.
+    without any body (RFC 9110, section 6.4.1).
     """
 
-    __slots__ = ("bodiless", "code", "content_length", "headers", "status")
+    __slots__ = ("_content_length", "bodiless", "code", "headers", "status")
 
     def __init__(self, status: Any, headers: Any, method: str) -> None:
         self.status: str = status
         # The server sees them later than the application gave them, so they must not change in between.
         self.headers: Sequence[tuple[str, str]] = list(headers) if type(headers) is list else headers
-        self.code = _number(status[:3]) if isinstance(status, str) else None
-        code = self.code
+        self.code = code = _code(status)
         self.bodiless = method == "HEAD" or code == 204 or code == 304 or (code is not None and code < 200)
-        self.content_length = _content_length(self.headers)
+        self._content_length: int | _Unread | None = _UNREAD
+
+    @property
+    def content_length(self) -> int | None:
+        """The length that the headers tell; None when they tell none."""
+        if isinstance(self._content_length, _Unread):
+            self._content_length = _content_length(self.headers)
+        return self._content_length
 
     def is_plain(self) -> bool:
         """Tell whether every server takes this start; an odd one is some server's to refuse."""
         if self.code is None or not _STATUS.fullmatch(self.status) or type(self.headers) is not list:
             return False
         return all(type(header) is tuple and len(header) == 2 and _is_plain(*header) for header in self.headers)
+
+
+def _code(status: object) -> int | None:
+    if not isinstance(status, str):
+        return None
+    first = status[:3]
+    return _USUAL_CODES.get(first) or _number(first)
 
 
 def _is_plain(name: object, value: object) -> bool:

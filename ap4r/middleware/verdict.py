@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from ap4r.outbox.outbox import Verdict
 
 #: What replaces `judge_response`; "commit" and "abort" will do as its answer.
 VerdictRule = Callable[[int, Sequence[tuple[str, str]], "BaseException | None"], str]
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseRules:
+    """What a user chose about responses. `at_headers` gives the verdict before the first byte, not before the last."""
+
+    verdict: VerdictRule
+    at_headers: bool
+    buffer_bytes: int
 
 
 def judge_response(status: int, headers: Sequence[tuple[str, str]], exception: BaseException | None) -> Verdict:

@@ -61,7 +61,8 @@ def path_parts(environ: Mapping[str, Any]) -> tuple[str, str]:
 
 def path_of(environ: Mapping[str, Any]) -> str:
     """Give SCRIPT_NAME + PATH_INFO, decoded, whatever bytes they hold."""
-    return full_path(environ).encode("latin-1", "replace").decode("utf-8", "backslashreplace")
+    path = full_path(environ)
+    return path if path.isascii() else path.encode("latin-1", "replace").decode("utf-8", "backslashreplace")
 
 
 def _request_content(environ: Mapping[str, Any], message_id: str, timestamp: str, body: bytes) -> bytes:

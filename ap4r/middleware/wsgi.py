@@ -14,9 +14,9 @@ from ap4r.delivery import Delivery
 from ap4r.errors import ConfigError
 from ap4r.middleware.door import Door, Instead
 from ap4r.middleware.once import Guarded, Repeats, give
-from ap4r.middleware.response import Response, ResponseRules, ServerStart
+from ap4r.middleware.response import Response, ServerStart
 from ap4r.middleware.routes import find_routes
-from ap4r.middleware.verdict import VerdictRule, judge_response
+from ap4r.middleware.verdict import ResponseRules, VerdictRule, judge_response
 from ap4r.middleware.verification import path_of
 from ap4r.outbox.handle import Handle
 from ap4r.outbox.inbox import find_inbox
@@ -113,7 +113,7 @@ class AP4RMiddleware:
                 if known is not None:
                     return give(known, environ, start_response)
         outer = environ.get(ENVIRON_KEY)
-        if isinstance(outer, Handle) and not outer.closed and _is_same(outer.place, self._place):
+        if outer is not None and isinstance(outer, Handle) and not outer.closed and _is_same(outer.place, self._place):
             outer.delivery = outer.delivery or delivery
             return self._app(environ, start_response)
         traceparent = environ.get("HTTP_TRACEPARENT")

@@ -251,6 +251,14 @@ class Handle(Blocks):
             for ring in self._late_bells:
                 ring()
 
+    def close_unused(self) -> bool:
+        """Take nothing more if nothing was ever said, whatever the verdict would be; tell whether it was so."""
+        with self._lock:
+            if self._outbox is not None or self._closed:
+                return False
+            self._closed = True
+        return True
+
     def _follow(self, verdict: Verdict) -> None:
         assert self._outbox is not None
         with self._writing:
@@ -275,14 +283,15 @@ class Handle(Blocks):
 
     def _trace(self, headers: object) -> str:
         # One trace a request, unless the caller gives a message another.
-        if isinstance(headers, Mapping):
+        if headers is not None and isinstance(headers, Mapping):
             for name, value in headers.items():
                 if isinstance(name, str) and name.lower() == "traceparent" and isinstance(value, str):
                     return read_trace_id(value) or self._own_trace()
         return self._own_trace()
 
     def _own_trace(self) -> str:
-        with self._lock:
-            if self._trace_id is None:
-                self._trace_id = read_trace_id(self._traceparent) or new_trace_id()
-            return self._trace_id
+        if self._trace_id is None:
+            with self._lock:
+                if self._trace_id is None:
+                    self._trace_id = read_trace_id(self._traceparent) or new_trace_id()
+        return self._trace_id
