@@ -5,13 +5,14 @@ It knows nothing of messages. (Twisted alone takes any number of bytes, for as l
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property, lru_cache
 from http import HTTPStatus
-from io import BytesIO
 from typing import Any
 
 from twisted.internet.interfaces import IDelayedCall
-from twisted.web.server import Request, Site
+from twisted.web.http import datetimeToString
+from twisted.web.server import Request, Site, version
 
 from ap4r.dispatcher.refusal import Refusal
 
@@ -29,7 +30,7 @@ class Arrivals:
 
     def __init__(
         self,
-        refuse: Callable[[Request], Refusal | None],
+        refuse: Callable[[Any], Refusal | None],
         *,
         most_bytes: Callable[[], int],
         seconds: Callable[[], float],
@@ -38,6 +39,10 @@ class Arrivals:
         self.most_bytes = most_bytes
         self.seconds = seconds
         self.held_bytes = 0  # of the bodies that are here and not answered
+
+    def has_room(self, length: int) -> bool:
+        """Tell whether a body of that length may come."""
+        return self.held_bytes + length <= _HELD_BYTES
 
     def too_large(self) -> Refusal:
         """Say that a body is too large."""
@@ -61,23 +66,32 @@ class ArrivingRequest(Request):
         self._refused = False
         self._here = False
         self.admitted = False  #: whether its headers were looked at and are good
+        self.is_gone = False  #: whether its connection was lost, so that nobody waits for an answer
         self._timer: IDelayedCall | None = channel.callLater(self._arrivals.seconds(), self._late)
-        self.notifyFinish().addBoth(self._over)
 
     @property
     def body(self) -> bytes:
         """The whole body."""
         return b"".join(self._parts)
 
+    @cached_property
+    def fields(self) -> Mapping[bytes, Sequence[bytes]]:
+        """The headers by lower-case name. To be read when all are here."""
+        return {name.lower(): values for name, values in self.requestHeaders.getAllRawHeaders()}
+
+    def field(self, name: bytes) -> str | None:
+        """Give the header of that name as text, the last where there are several."""
+        values = self.fields.get(name)
+        return values[-1].decode() if values else None
+
     def gotLength(self, length: int | None) -> None:
         """Refuse by the headers, before anything of the body was read."""
-        self.content = BytesIO()  # stays empty: nothing here reads forms, and no temporary files are wanted
         if length == 0:
             return
         arrivals = self._arrivals
         if length is not None and length > arrivals.most_bytes():
             self._refuse(arrivals.too_large())
-        elif arrivals.held_bytes + (length or 0) > _HELD_BYTES:
+        elif not arrivals.has_room(length or 0):
             advice = "send it again later; nothing was stored"
             self._refuse(Refusal(503, "busy", "too much is being received", "", advice, 1.0))
         else:
@@ -99,30 +113,44 @@ class ArrivingRequest(Request):
             self._parts.append(data)
 
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
-        """Begin to answer."""
+        """Begin to answer. (Twisted's own would read forms and queries, which nothing here has.)"""
         self._cancel()
         if self._refused:
             self.channel.loseConnection()
             return
         self._here = True
-        super().requestReceived(command, path, version)  # type: ignore[no-untyped-call]
+        self.method, self.uri, self.clientproto, self.args = command, path, version, {}
+        self.path = path.partition(b"?")[0]
+        self.process()  # type: ignore[no-untyped-call]
+
+    def respond(self, status: int, kind: str, body: bytes, headers: Mapping[str, str]) -> None:
+        """Answer in one piece, and be done. (Twisted's own way through its headers takes longer than a put.)"""
+        if self.responseHeaders.hasHeader(b"Connection"):
+            headers = {**headers, "Connection": "close"}
+        answer = answer_bytes(self.clientproto, status, kind, headers, body, is_head=self.method == b"HEAD")
+        self.startedWriting = 1
+        self.channel.write(answer)
+        self.finish()
+
+    def finish(self) -> None:
+        """Be done with it."""
+        self._over()
+        super().finish()  # type: ignore[no-untyped-call]
 
     def connectionLost(self, reason: Any) -> None:
         """Let go."""
-        self._over(None)
+        self.is_gone = True
+        self._over()
         super().connectionLost(reason)  # type: ignore[no-untyped-call]
 
     def _refuse(self, refusal: Refusal) -> None:
         """Answer now, with the body still on its way, and take nothing more on this connection."""
         self._refused = True
-        self._over(None)
+        self._over()
         self.requestHeaders.removeHeader(b"expect")
-        head = [b"HTTP/1.1 %d %s" % (refusal.status, HTTPStatus(refusal.status).phrase.encode())]
-        headers = {"Content-Type": "application/json", "Connection": "close", **refusal.headers}
-        head += [f"{name}: {value}".encode() for name, value in headers.items()]
-        head += [b"Content-Length: %d" % len(refusal.body), b"", refusal.body]
+        headers = {"Connection": "close", **refusal.headers}
         transport: Any = self.channel.transport
-        transport.write(b"\r\n".join(head))
+        transport.write(answer_bytes(b"HTTP/1.1", refusal.status, "application/json", headers, refusal.body))
         self._timer = self.channel.callLater(self._arrivals.seconds(), self.channel.forceAbortClient)
 
     def _late(self) -> None:
@@ -131,7 +159,7 @@ class ArrivingRequest(Request):
             self._refuse(self._arrivals.too_slow())
             self.channel.loseConnection()
 
-    def _over(self, _: object) -> None:
+    def _over(self) -> None:
         self._cancel()
         self._arrivals.held_bytes -= sum(map(len, self._parts))
         self._parts.clear()
@@ -154,3 +182,22 @@ class ArrivingSite(Site):
 
     def log(self, request: Any) -> None:
         """Write no line for each request."""
+
+
+def answer_bytes(
+    protocol: bytes, status: int, kind: str, headers: Mapping[str, str], body: bytes, *, is_head: bool = False
+) -> bytes:
+    """Write an answer, in one piece."""
+    more = "".join([f"{name}: {value}\r\n" for name, value in headers.items()]).encode()
+    head = _head(protocol, status, kind)
+    return b"%sDate: %s\r\n%sContent-Length: %d\r\n\r\n%s" % (
+        *(head, datetimeToString(), more, len(body)),
+        b"" if is_head else body,
+    )
+
+
+@lru_cache(maxsize=256)
+def _head(protocol: bytes, status: int, kind: str) -> bytes:
+    lines = [b"%s %d %s" % (protocol, status, HTTPStatus(status).phrase.encode()), b"Server: " + version]
+    lines += [b"Content-Type: " + kind.encode(), b"Cache-Control: no-store", b""]
+    return b"\r\n".join(lines)

@@ -8,12 +8,14 @@ from twisted.web.resource import Resource
 from twisted.web.server import Site
 
 from ap4r.dispatcher.admission import Admission, parse_listen
-from ap4r.dispatcher.arrival import Arrivals, ArrivingSite
-from ap4r.dispatcher.door import Door, Messages, Nowhere, OpenApi, Queues
+from ap4r.dispatcher.arrival import Arrivals
+from ap4r.dispatcher.door import Door
 from ap4r.dispatcher.gather import Gathered
 from ap4r.dispatcher.intake import Intake
 from ap4r.dispatcher.openapi import document
 from ap4r.dispatcher.outage import Outage
+from ap4r.dispatcher.paths import Messages, Nowhere, OpenApi, Queues
+from ap4r.dispatcher.plain import PlainSite
 from ap4r.dispatcher.store_thread import StoreThread, ThreadWorkers
 from ap4r.events import Events
 from ap4r.outbox.doorbell import Doorbell
@@ -60,7 +62,7 @@ class Front:
             most_bytes=lambda: self._intake.most_bytes,
             seconds=lambda: self._settings.intake_body_seconds,
         )
-        return ArrivingSite(root, arrivals)
+        return PlainSite(root, arrivals, self._door.post_json)
 
     def start(self) -> None:
         """Be ready to store."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
@@ -20,6 +21,14 @@ _WAITING_MESSAGES = 20_000
 _WAITING_BYTES = 64 * 1024 * 1024
 
 
+class _Waiting(NamedTuple):
+    """A put on its way, its messages' bytes, and who waits for it."""
+
+    put: Put
+    size: int
+    answer: Deferred[None]
+
+
 class Gathered:
     """Puts into one store, a group after another.
 
@@ -30,7 +39,7 @@ class Gathered:
         self._store = store
         self._clock = clock
         self._stored = stored
-        self._waiting: list[tuple[Put, Deferred[None]]] = []
+        self._waiting: list[_Waiting] = []
         self._writing = False
         self._messages = self._bytes = 0
         self._empty: Deferred[None] | None = None
@@ -49,41 +58,41 @@ class Gathered:
 
     def add(self, put: Put) -> Deferred[None]:
         """Store a put; fires when it is durable, fails with what the store says."""
-        answer: Deferred[None] = Deferred()
-        self._waiting.append((put, answer))
-        self._count(put, 1)
+        one = _Waiting(put, sum([message.size for message in put.messages]), Deferred())
+        self._waiting.append(one)
+        self._count(one, 1)
         if not self._writing:
             self._writing = True
             # What else this turn of the reactor brings belongs to the same commit.
             self._clock.callLater(0, self._write)
-        return answer
+        return one.answer
 
     def _write(self) -> None:
         group, self._waiting = self._waiting[:_PUTS_A_GROUP], self._waiting[_PUTS_A_GROUP:]
-        written = self._store.run("put", partial(self._store.store.put_together, [put for put, _ in group]))
+        written = self._store.run("put", partial(self._store.store.put_together, [one.put for one in group]))
         written.addCallbacks(partial(self._ended, group), partial(self._failed, group))
 
-    def _failed(self, group: list[tuple[Put, Deferred[None]]], failure: Failure) -> None:
+    def _failed(self, group: list[_Waiting], failure: Failure) -> None:
         error = failure.value
         assert isinstance(error, Exception)
         self._ended(group, [error] * len(group))
 
-    def _ended(self, group: list[tuple[Put, Deferred[None]]], errors: list[Exception | None]) -> None:
+    def _ended(self, group: list[_Waiting], errors: list[Exception | None]) -> None:
         if None in errors:
             self._stored()
         self._writing = bool(self._waiting)
         if self._writing:
             self._write()
-        for (put, answer), error in zip(group, errors, strict=True):
-            self._count(put, -1)
+        for one, error in zip(group, errors, strict=True):
+            self._count(one, -1)
             if error is None:
-                answer.callback(None)
+                one.answer.callback(None)
             else:
-                answer.errback(error)
+                one.answer.errback(error)
         if not self._writing and self._empty is not None:
             empty, self._empty = self._empty, None
             empty.callback(None)
 
-    def _count(self, put: Put, sign: int) -> None:
-        self._messages += sign * len(put.messages)
-        self._bytes += sign * sum(message.size for message in put.messages)
+    def _count(self, one: _Waiting, sign: int) -> None:
+        self._messages += sign * len(one.put.messages)
+        self._bytes += sign * one.size

@@ -12,6 +12,7 @@ from ap4r.formats.place import Place
 from ap4r.formats.plain import plain, text_of
 
 _UNRESERVED = re.compile(r"[A-Za-z0-9_.*-]*")  #: written as it is
+_LARGE = 2**63  #: far from where Python refuses to write a number
 CONTENT_TYPE = "application/x-www-form-urlencoded"
 
 
@@ -63,7 +64,11 @@ def _flat(params: object) -> list[tuple[str, str]] | None:
         return None
     pairs = []
     for name, value in params.items():
-        if type(name) is not str or type(value) is not str or not name or not (name.isascii() and value.isascii()):
+        if type(name) is not str or not name or not name.isascii():
+            return None
+        if type(value) is int and -_LARGE < value < _LARGE:
+            value = repr(value)
+        elif type(value) is not str or not value.isascii():
             return None
         pairs.append((name, value))
     return pairs

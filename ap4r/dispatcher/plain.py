@@ -1,0 +1,148 @@
+"""The short way of the plainest requests from a socket to a put: `POST /messages`, whole in one piece, nothing odd.
+
+Reading a request of any kind takes Twisted longer than storing a message. Most of what programs send is of one kind,
+and that is recognised here; whatever else comes, Twisted reads, and with it the rest of that connection.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from twisted.internet.protocol import connectionDone
+from twisted.python.failure import Failure
+from twisted.web.http import HTTPChannel
+
+from ap4r.dispatcher.arrival import Arrivals, ArrivingSite, answer_bytes
+
+_POST = b"POST /messages HTTP/1.1\r\n"
+_MOST_HEAD_BYTES = 8 * 1024
+#: Each header on a line of its own, its name a token, its value without a control character (RFC 9110, section 5).
+_HEADERS = re.compile(rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*\r\n)+\r\n")
+_HEADER = re.compile(rb"([^:\r\n]+):[ \t]*([^\r\n]*?)[ \t]*\r\n")
+#: What says how to read the request or what is to become of the connection: not to be judged here.
+_ODD = frozenset({b"connection", b"cookie", b"expect", b"te", b"trailer", b"transfer-encoding", b"upgrade"})
+_LENGTH = re.compile(rb"[0-9]{1,9}")
+
+Fields = Mapping[bytes, Sequence[bytes]]
+
+
+def read_plain(data: bytes) -> tuple[Fields, bytes] | None:
+    """Give headers by lower-case name, and the body, of a plain request that `data` is; None for everything else. Pure.
+
+    What it accepts can be read in one way only.
+    """
+    if not data.startswith(_POST):
+        return None
+    found = _HEADERS.match(data, len(_POST), len(_POST) + _MOST_HEAD_BYTES)
+    if found is None:
+        return None
+    fields: dict[bytes, tuple[bytes]] = {}
+    for name, value in _HEADER.findall(found[0]):
+        lower = name.lower()
+        if lower in fields or (lower in _ODD and (lower, value.lower()) != (b"connection", b"keep-alive")):
+            return None
+        fields[lower] = (value,)
+    body = data[found.end() :]
+    length = fields.get(b"content-length", (b"",))[0]
+    if not body or not _LENGTH.fullmatch(length) or int(length) != len(body):
+        return None
+    return fields, body
+
+
+class PlainRequest:
+    """A request that came the short way. To the door it is like an `ArrivingRequest`."""
+
+    __slots__ = ("_channel", "admitted", "body", "fields", "is_gone")
+
+    def __init__(self, channel: ArrivingChannel, fields: Fields, body: bytes) -> None:
+        self._channel = channel
+        self.fields = fields
+        self.body = body
+        self.admitted = False
+        self.is_gone = False
+
+    def field(self, name: bytes) -> str | None:
+        """Give the header of that name as text."""
+        values = self.fields.get(name)
+        return values[0].decode() if values else None
+
+    def getClientAddress(self) -> Any:
+        """Tell where it comes from."""
+        return self._channel.transport.getPeer()
+
+    def respond(self, status: int, kind: str, body: bytes, headers: Mapping[str, str]) -> None:
+        """Answer, and let the next one come."""
+        self._channel.answered(answer_bytes(b"HTTP/1.1", status, kind, headers, body))
+
+
+class ArrivingChannel(HTTPChannel):
+    """A connection of the listening address. `site` has what takes plain requests."""
+
+    transport: Any
+    site: Any
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._is_plain = True  # so far
+        self._request: PlainRequest | None = None  # that is not answered yet
+        self._behind: list[bytes] = []  # what came after it
+
+    def dataReceived(self, data: bytes) -> None:
+        """Take the short way, or from the first other request on Twisted's."""
+        if self._request is not None:
+            # The next one waits for its turn, and the sender for room.
+            self._behind.append(data)
+            self.transport.pauseProducing()
+            return
+        if self._is_plain:
+            arrivals: Arrivals = self.site.arrivals
+            read = read_plain(data) if arrivals.has_room(len(data)) else None
+            if read is not None:
+                self.resetTimeout()  # type: ignore[no-untyped-call]
+                self._request = PlainRequest(self, *read)
+                arrivals.held_bytes += len(self._request.body)
+                take: Callable[[PlainRequest], None] = self.site.take_plain
+                take(self._request)
+                return
+            self._is_plain = False
+        super().dataReceived(data)  # type: ignore[no-untyped-call]
+
+    def answered(self, answer: bytes) -> None:
+        """Send the answer to the plain request, and take what came behind it."""
+        self._forget()
+        self.transport.write(answer)
+        if self._behind:
+            data, self._behind = b"".join(self._behind), []
+            self.transport.resumeProducing()
+            self.dataReceived(data)
+
+    def timeoutConnection(self) -> None:
+        """End a connection that is idle: one that waits for an answer is not."""
+        if self._request is None:
+            super().timeoutConnection()  # type: ignore[no-untyped-call]
+        else:
+            self.setTimeout(self.timeOut)  # type: ignore[no-untyped-call]
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Let go."""
+        if self._request is not None:
+            self._request.is_gone = True
+            self._forget()
+        super().connectionLost(reason)  # type: ignore[no-untyped-call]
+
+    def _forget(self) -> None:
+        request, self._request = self._request, None
+        if request is not None:
+            self.site.arrivals.held_bytes -= len(request.body)
+
+
+class PlainSite(ArrivingSite):
+    """A site whose plain requests go straight to what takes them."""
+
+    protocol = ArrivingChannel  # type: ignore[assignment]
+
+    def __init__(self, root: Any, arrivals: Arrivals, take_plain: Callable[[PlainRequest], None]) -> None:
+        super().__init__(root, arrivals)
+        self.take_plain = take_plain
