@@ -55,8 +55,10 @@ class Message:
     @property
     def size(self) -> int:
         """Bytes that count towards a request's limit: the target, the headers and the body."""
-        headers = sum(len(name) + len(value.encode()) for name, value in self.headers)
-        return len(self.target.url) + headers + len(self.body)
+        size = len(self.target.url) + len(self.body)
+        for name, value in self.headers:
+            size += len(name) + len(value.encode())
+        return size
 
     @property
     def fingerprint(self) -> bytes:

@@ -122,6 +122,8 @@ def _priority(priority: object) -> list[tuple[str, str]]:
 
 
 def _delivery(delivery: object) -> Delivery:
+    if delivery == "repeated":
+        return Delivery.REPEATED
     for known in Delivery:
         if delivery == known:
             return known

@@ -104,6 +104,23 @@ def test_the_verdict_rule_can_be_replaced(sink):
     assert seen[0] == (404, [TEXT], None)
 
 
+def test_a_request_without_messages_asks_no_rule(sink):
+    """Where no message was said no verdict is needed, and the handle is closed all the same."""
+    handles = []
+
+    def application(environ, start_response):
+        handles.append(environ["ap4r"])
+        start_response("200 OK", [TEXT])
+        return [b"done"]
+
+    def rule(status, headers, exception):
+        raise LookupError("broken rule")
+
+    assert exchange(AP4RMiddleware(application, store=sink, verdict=rule)).code == 200
+    with pytest.raises(HandleClosed):
+        handles[0].async_to("/late")
+
+
 def test_a_rule_that_fails_makes_no_success(sink):
     """The client sees an error, and nothing is stored."""
 
