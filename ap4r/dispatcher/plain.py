@@ -115,7 +115,8 @@ class ArrivingChannel(HTTPChannel):
         self.transport.write(answer)
         if self._behind:
             data, self._behind = b"".join(self._behind), []
-            self.transport.resumeProducing()
+            if not self._waitingForTransport:  # who does not read its answers may not send on
+                self.transport.resumeProducing()
             self.dataReceived(data)
 
     def timeoutConnection(self) -> None:
@@ -146,3 +147,7 @@ class PlainSite(ArrivingSite):
     def __init__(self, root: Any, arrivals: Arrivals, take_plain: Callable[[PlainRequest], None]) -> None:
         super().__init__(root, arrivals)
         self.take_plain = take_plain
+
+    def acceptableProtocols(self) -> list[bytes]:
+        """Offer HTTP/1.1 alone where a listener speaks TLS: requests are read by it only."""
+        return [b"http/1.1"]

@@ -14,6 +14,7 @@ from typing import NamedTuple
 import pytest
 from sqlalchemy import event
 
+from ap4r.message import Put, new_id
 from ap4r.outcome import Delivered, PutBack
 from ap4r.settings import Settings
 from ap4r.storage.open import open_store
@@ -54,7 +55,8 @@ PLANS = {
         "Hash Join",
     },
     "beat": {"dispatchers by PRIMARY", "dispatchers read through"},
-    "put": {"puts by PRIMARY", "lanes by PRIMARY", "lanes by lanes_name"},
+    "put": {"lanes by PRIMARY", "lanes by lanes_name"},
+    "a put again": {"puts by PRIMARY", "lanes by PRIMARY", "lanes by lanes_name", MESSAGES},
     "rescue": {"dispatchers by PRIMARY", "leased by leased_owner", LEASED, MESSAGES},
     "hand back": {"dispatchers by PRIMARY", "leased by leased_owner", LEASED},
     "dead letters": {"dead by PRIMARY", "lanes by PRIMARY", MESSAGES},
@@ -90,6 +92,7 @@ MUST = {
     "promotion": {READY, MESSAGES, "scheduled by PRIMARY"},
     "settle": {LEASED, MESSAGES},
     "put": {"lanes by lanes_name"},
+    "a put again": {"puts by PRIMARY", MESSAGES},
     "rescue": {"leased by leased_owner", LEASED, MESSAGES},
     "hand back": {"leased by leased_owner", LEASED},
     "dead letters": {"dead by PRIMARY", MESSAGES},
@@ -226,6 +229,13 @@ def rescue(store):
     return lambda: store.rescue("one", beat)
 
 
+def put_again(store):
+    """Put what the store remembers, and what it only holds."""
+    made = put(store, message("queue.1"), now=None)
+    store.put(made)
+    store.put(Put(new_id(), made.messages))
+
+
 def actions(busy):
     """Give what each operation does, once it has been made ready."""
     store = busy.store
@@ -241,6 +251,7 @@ def actions(busy):
         "look": store.look,
         "beat": lambda: store.beat("one"),
         "put": lambda: put(store, message("queue.1"), *messages(5, "new", delay_seconds=60.0), now=None),
+        "a put again": lambda: put_again(store),
         "rescue": rescue(store),
         "hand back": lambda: store.unregister("one"),
         "dead letters": lambda: store.dead(limit=20, after=letters[9].message.id),

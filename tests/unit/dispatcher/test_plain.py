@@ -30,7 +30,7 @@ class Site:
         self.refused = []
         self.arrivals = Arrivals(self.refused.append, most_bytes=lambda: 2**20, seconds=lambda: 30.0)
         self.clock = Clock()
-        site = PlainSite(Nowhere(), self.arrivals, self.plain.append)
+        self.site = site = PlainSite(Nowhere(), self.arrivals, self.plain.append)
         self.channel = site.buildProtocol(None)
         self.channel.callLater = self.clock.callLater
         self.transport = StringTransport()
@@ -154,6 +154,19 @@ class TestConnections:
         assert len(site.plain) == 1
         assert site.said.count(b"HTTP/1.1 202 ") == 1
 
+    def test_who_does_not_read_is_not_read_either(self):
+        """Answers that are not taken off hold up the requests behind them, as Twisted holds them up."""
+        site = Site()
+        site.channel.dataReceived(request())
+        site.channel.dataReceived(request())
+        site.transport.producer.pauseProducing()
+        answer(site.plain[0])
+        assert site.transport.producerState == "paused"
+        assert len(site.plain) == 2
+        answer(site.plain[1])
+        site.transport.producer.resumeProducing()
+        assert site.transport.producerState == "producing"
+
     def test_after_an_odd_one_all_are_twisteds(self):
         """A connection that has left the short way stays on the other."""
         site = Site()
@@ -197,6 +210,10 @@ class TestConnections:
         answer(site.plain[0])
         site.clock.advance(70)
         assert site.transport.disconnecting
+
+    def test_no_other_protocol_is_offered(self):
+        """A listener with TLS agrees upon nothing that is not read here."""
+        assert Site().site.acceptableProtocols() == [b"http/1.1"]
 
     def test_an_address_is_told(self):
         """Whose request it is can be asked, for its rate."""
