@@ -34,15 +34,15 @@ class Puts:
 
         :param careful: look first what is remembered or stored already, and leave it out. After a refusal.
         :raises DBAPIError: the database's, of a key that is there already too.
-        :raises MessageConflict: with `careful`, one of a put with `each` came before with other content.
+        :raises MessageConflict: a message of a put with `each` came before with other content, as far as was looked.
         """
-        remembered, messages = self._told_apart(tx, puts, careful)
+        now_at = tx.now_at
+        remembered, messages = self._told_apart(now_at, puts, self._known_of(tx, puts) if careful else set())
         tx.insert(self._puts, remembered)
         if careful:
             messages = self._not_stored(tx, messages)
         if not messages:
             return
-        now_at = tx.now_at
         lanes = tx.lanes.ids_of(tx, [message.lane for message in messages])
         rows = [message_row(message, now_at) for message in messages]
         tx.run_many(self._insert_messages, rows)
@@ -60,30 +60,38 @@ class Puts:
         tx.insert(self._scheduled, scheduled)
 
     def _told_apart(
-        self, tx: Transaction, puts: Sequence[Put], careful: bool
+        self, now_at: int, puts: Sequence[Put], known: set[bytes]
     ) -> tuple[list[dict[str, Any]], list[Message]]:
-        """Give what is to be remembered of the puts, and the messages of those that are not remembered."""
-        by_id = {id_bytes(put.id): put for put in puts if not put.each}
-        # Beside the id its fingerprint is remembered, so that a repeat is told from another message.
-        each = [
-            (id_bytes(message.id), message, message.fingerprint) for put in puts if put.each for message in put.messages
-        ]
-        known: set[bytes] = set()
-        if careful:
-            known = self._known.among(tx, [*by_id, *(message_id for message_id, _, _ in each)])
-            known |= self._known.among(tx, [mark for message_id, _, mark in each if message_id in known])
-        now_at = tx.now_at
-        remembered = [{"id": put_id, "stored_at": now_at} for put_id in by_id if put_id not in known]
-        messages = [message for put_id, put in by_id.items() if put_id not in known for message in put.messages]
+        """Give what is to be remembered of the puts, and the messages of those that are not among the known."""
+        remembered: list[dict[str, Any]] = []
+        messages: list[Message] = []
         later = now_at + self._ahead
-        for message_id, message, fingerprint in each:
-            if message_id not in known:
-                remembered += ({"id": message_id, "stored_at": later}, {"id": fingerprint, "stored_at": later})
-                messages.append(message)
-                known |= {message_id, fingerprint}
-            elif fingerprint not in known:
-                raise MessageConflict(message.id)
+        for put in puts:
+            if not put.each:
+                put_id = id_bytes(put.id)
+                if put_id not in known:
+                    known.add(put_id)
+                    remembered.append({"id": put_id, "stored_at": now_at})
+                    messages += put.messages
+                continue
+            for message in put.messages:
+                # Beside the id its fingerprint is remembered, so that a repeat is told from another message.
+                message_id, fingerprint = id_bytes(message.id), message.fingerprint
+                if message_id not in known:
+                    known |= {message_id, fingerprint}
+                    remembered += ({"id": message_id, "stored_at": later}, {"id": fingerprint, "stored_at": later})
+                    messages.append(message)
+                elif fingerprint not in known:
+                    raise MessageConflict(message.id)
         return remembered, messages
+
+    def _known_of(self, tx: Transaction, puts: Sequence[Put]) -> set[bytes]:
+        """Look what is remembered of the puts: of each id, and of the fingerprints of messages that come again."""
+        ids = [id_bytes(put.id) for put in puts if not put.each]
+        each = [(id_bytes(message.id), message) for put in puts if put.each for message in put.messages]
+        known = self._known.among(tx, [*ids, *(message_id for message_id, _ in each)])
+        again = [message.fingerprint for message_id, message in each if message_id in known]
+        return known | self._known.among(tx, again)
 
     def _not_stored(self, tx: Transaction, messages: Sequence[Message]) -> list[Message]:
         """Leave out messages whose id is stored already, under a put that is forgotten, or comes twice."""
