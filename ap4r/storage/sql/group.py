@@ -38,6 +38,11 @@ class _Line:
         self._lock = threading.Lock()
         self._waiting: list[_Entry] = []
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nobody waits."""
+        return not self._waiting
+
     def join(self, entry: _Entry) -> None:
         with self._lock:
             self._waiting.append(entry)
@@ -79,8 +84,14 @@ class GroupCommit:
 
         :raises StoreUnavailable: the deadline passed first, with `outcome_unknown` when others were writing it.
         """
-        give_up_at = time.monotonic() + self._deadline_seconds
         line = self._line()
+        if line.is_empty and line.turn.acquire(blocking=False):
+            # Nobody writes and nobody waits, as mostly: those who come meanwhile make up the next group.
+            try:
+                return self._write([put], self._deadline_seconds)
+            finally:
+                line.turn.release()
+        give_up_at = time.monotonic() + self._deadline_seconds
         entry = _Entry(put)
         line.join(entry)
         if line.turn.acquire(timeout=self._deadline_seconds):
@@ -95,6 +106,7 @@ class GroupCommit:
                 raise self._waited_in_vain(entry)
         if entry.error is not None:
             raise entry.error
+        return None
 
     def submit_together(self, puts: Sequence[Put]) -> list[Exception | None]:
         """Return when every one of `puts` is stored or is known not to be; give what the writing of each raised."""
