@@ -37,7 +37,7 @@ class Start:
         # The server sees them later than the application gave them, so they must not change in between.
         self.headers: Sequence[tuple[str, str]] = list(headers) if type(headers) is list else headers
         self.code = code = _code(status)
-        self.bodiless = method == "HEAD" or code == 204 or code == 304 or (code is not None and code < 200)
+        self.bodiless = method == "HEAD" or (code is not None and (code < 200 or code in (204, 304)))
         self._content_length: int | _Unread | None = _UNREAD
 
     @property

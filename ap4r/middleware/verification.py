@@ -61,7 +61,7 @@ def path_parts(environ: Mapping[str, Any]) -> tuple[str, str]:
 
 def path_of(environ: Mapping[str, Any]) -> str:
     """Give SCRIPT_NAME + PATH_INFO, decoded, whatever bytes they hold."""
-    path = full_path(environ)
+    path: str = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
     return path if path.isascii() else path.encode("latin-1", "replace").decode("utf-8", "backslashreplace")
 
 
