@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import re
 import socket
-import ssl
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -16,20 +14,20 @@ from sqlalchemy import URL, Connection, Dialect, Table
 from sqlalchemy.exc import DBAPIError
 
 from ap4r.errors import StoreError, StoreUnavailable, StoreUnusable
-from ap4r.storage import versions
+from ap4r.storage import mysql_settings, versions
 from ap4r.storage.mysql_codes import (
     DENIED,
     LOST,
     NO_TABLE,
     ROLLED_BACK,
     THERE_ALREADY,
-    TLS_FAILED,
     UNAVAILABLE,
     UNUSABLE,
     WRONG_SERVER,
+    code_of,
 )
 from ap4r.storage.sql import spelling
-from ap4r.storage.sql.database import RolledBack
+from ap4r.storage.sql.database import RolledBack, Rows
 from ap4r.storage.sql.deadlines import watched
 from ap4r.storage.sql.hosts import Host
 from ap4r.storage.sql.schema import Schema
@@ -40,10 +38,6 @@ _log = logging.getLogger("ap4r.storage")
 _MIGRATING_SECONDS = 60
 _ROWS_A_DELETE = 300
 _CLOCK = spelling.MYSQL_CLOCK
-_LIMITS = (
-    "version", "max_allowed_packet", "innodb_flush_log_at_trx_commit", "innodb_log_file_size",
-    "innodb_log_files_in_group", "innodb_redo_log_capacity", "sync_binlog", "log_bin", "wsrep_on",
-)  # fmt: skip
 
 
 class MysqlDatabase(ServerDatabase):
@@ -91,7 +85,7 @@ class MysqlDatabase(ServerDatabase):
         """Give an INSERT … ON DUPLICATE KEY UPDATE that updates nothing."""
         return spelling.mysql_insert_new(table)
 
-    def delete(self, connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    def delete(self, connection: Connection, table: Table, rows: Rows) -> int:
         """Delete rows by primary key in one statement.
 
         The keys are joined to the table, for then InnoDB locks those rows only. With an IN it reads ranges and locks
@@ -101,21 +95,36 @@ class MysqlDatabase(ServerDatabase):
         columns = list(rows[0])
         one = "SELECT " + ", ".join(f"%s AS {quote(column)}" for column in columns)
         same = " AND ".join(f"t.{quote(column)} = v.{quote(column)}" for column in columns)
+        count = 0
         for start in range(0, len(rows), _ROWS_A_DELETE):
             some = rows[start : start + _ROWS_A_DELETE]
             statement = (
                 f"DELETE t FROM ({' UNION ALL '.join([one] * len(some))}) AS v "
                 f"STRAIGHT_JOIN {quote(table.name)} AS t FORCE INDEX (PRIMARY) ON {same}"
             )
-            connection.exec_driver_sql(statement, tuple(row[column] for row in some for column in columns))
+            values = tuple(row[column] for row in some for column in columns)
+            count += connection.exec_driver_sql(statement, values).rowcount
+        return count
 
-    def insert(self, connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    def insert(self, connection: Connection, table: Table, rows: Rows) -> None:
         """Insert rows; PyMySQL makes one statement of them."""
         connection.execute(table.insert(), [dict(row) for row in rows])
 
+    def move(
+        self,
+        connection: Connection,
+        source: Table,
+        key: Sequence[str],
+        target: Table,
+        rows: Sequence[Mapping[str, Any]],
+    ) -> None:
+        """Delete rows, and insert them elsewhere."""
+        self.delete(connection, source, [{name: row[name] for name in key} for row in rows])
+        self.insert(connection, target, rows)
+
     def meaning_of(self, error: DBAPIError) -> StoreError | None:
         """Read the server's or PyMySQL's code."""
-        code = _code(error.orig)
+        code = code_of(error.orig)
         committing, connecting = error.statement == "COMMIT", error.statement is None
         if code in ROLLED_BACK:
             return RolledBack(self.name, ROLLED_BACK[code])
@@ -143,7 +152,7 @@ class MysqlDatabase(ServerDatabase):
         return "BEGIN"
 
     def _is_wrong_server(self, error: DBAPIError) -> bool:
-        return _code(error.orig) in WRONG_SERVER
+        return code_of(error.orig) in WRONG_SERVER
 
     def _engine_options(self) -> dict[str, Any]:
         return {}
@@ -188,53 +197,13 @@ class MysqlDatabase(ServerDatabase):
 
     def _look_at_server(self, connection: Any) -> None:
         with connection.cursor() as cursor:
-            names = ", ".join(f"'{name}'" for name in _LIMITS)
+            names = ", ".join(f"'{name}'" for name in mysql_settings.READ)
             cursor.execute(f"SHOW GLOBAL VARIABLES WHERE Variable_name IN ({names})")
             found = {str(name).lower(): str(value) for name, value in cursor.fetchall()}
             cursor.execute("SELECT @@SESSION.sql_mode")
             mode = str(cursor.fetchone()[0])
         self.conflicts_at_commit = found.get("wsrep_on") == "ON"
-        self._refuse_old(found["version"])
-        if "STRICT_TRANS_TABLES" not in mode and "STRICT_ALL_TABLES" not in mode:
-            raise StoreUnusable(
-                self.name,
-                "the server would cut values silently; set sql_mode=STRICT_TRANS_TABLES, there or in the store's URL",
-            )
-        self._refuse_small(found)
-        for name in ("innodb_flush_log_at_trx_commit", "sync_binlog"):
-            # MariaDB's 3 syncs even more often than 1 does.
-            safe = found.get(name, "1") in (("1", "3") if name.startswith("innodb") else ("1",))
-            if not safe and (name != "sync_binlog" or found.get("log_bin") == "ON"):
-                _log.warning(
-                    "store %s: %s is %s, so a crash of the server can lose messages; set it to 1",
-                    *(self.name, name, found[name]),
-                )
-
-    def _refuse_old(self, version: str) -> None:
-        numbers = tuple(int(part) for part in re.findall(r"\d+", version)[:2])
-        least = (10, 6) if "mariadb" in version.lower() else (8, 0)
-        if numbers < least:
-            raise StoreUnusable(self.name, f"version {version} has no SKIP LOCKED; MySQL 8.0 or MariaDB 10.6 has")
-
-    def _refuse_small(self, found: Mapping[str, str]) -> None:
-        # A value travels escaped, at worst twice its size.
-        needed = 2 * self._max_row_bytes + 65_536
-        if int(found["max_allowed_packet"]) < needed:
-            raise StoreUnusable(
-                self.name,
-                f"max_allowed_packet is {found['max_allowed_packet']}, max_body_bytes needs {needed}; "
-                "change one of them",
-            )
-        # https://dev.mysql.com/doc/refman/8.0/en/innodb-parameters.html: ten times the largest BLOB.
-        capacity = found.get("innodb_redo_log_capacity")
-        name = "innodb_log_file_size" if capacity is None else "innodb_redo_log_capacity"
-        size = int(capacity or found["innodb_log_file_size"])
-        if capacity is None:
-            size *= int(found.get("innodb_log_files_in_group", 1))
-        if size < 10 * self._max_row_bytes:
-            raise StoreUnusable(
-                self.name, f"{name} is {size}, max_body_bytes needs {10 * self._max_row_bytes}; change one of them"
-            )
+        mysql_settings.check(self.name, found, mode, self._max_row_bytes)
 
 
 class _Connection(Driver):  # type: ignore[misc]
@@ -284,17 +253,10 @@ class _Connection(Driver):  # type: ignore[misc]
         self._force_close()
 
 
-def _code(error: BaseException | None) -> int:
-    if isinstance(getattr(error, "original_exception", None), ssl.SSLError):
-        return TLS_FAILED  # PyMySQL says the same as of a server that is not there
-    arguments = getattr(error, "args", ())
-    return arguments[0] if arguments and isinstance(arguments[0], int) else 0
-
-
 def _was_done_by_another(error: BaseException) -> bool:
     """Tell whether a step of a migration failed because another process, on another node, took it meanwhile."""
     from alembic.util import CommandError
 
     if isinstance(error, CommandError):
         return True  # the version that was to be replaced has moved
-    return isinstance(error, DBAPIError) and _code(error.orig) in THERE_ALREADY | ROLLED_BACK.keys()
+    return isinstance(error, DBAPIError) and code_of(error.orig) in THERE_ALREADY | ROLLED_BACK.keys()

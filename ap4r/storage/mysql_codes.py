@@ -5,6 +5,8 @@ Sources: https://mariadb.com/kb/en/mariadb-error-codes/ and https://dev.mysql.co
 
 from __future__ import annotations
 
+import ssl
+
 #: The server has undone the transaction; the same may succeed at once.
 ROLLED_BACK = {
     1020: "a row changed meanwhile",
@@ -67,3 +69,11 @@ LOST = frozenset({0, 1047, 1053, 1152, 1159, 1161, 1180, 1184, 1317, 1927, 2006,
 WRONG_SERVER = frozenset({1047, 1290, 1792, 1836, 3032})
 #: A table, an index, a column or a row is there already.
 THERE_ALREADY = frozenset({1050, 1060, 1061, 1062, 1068, 1091})
+
+
+def code_of(error: BaseException | None) -> int:
+    """Give the code of a server's or PyMySQL's error, 0 where it has none."""
+    if isinstance(getattr(error, "original_exception", None), ssl.SSLError):
+        return TLS_FAILED  # PyMySQL says the same as of a server that is not there
+    arguments = getattr(error, "args", ())
+    return arguments[0] if arguments and isinstance(arguments[0], int) else 0

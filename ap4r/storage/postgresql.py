@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 from ap4r.errors import StoreError, StoreUnavailable, StoreUnusable
 from ap4r.storage import versions
 from ap4r.storage.sql import spelling
-from ap4r.storage.sql.database import RolledBack
+from ap4r.storage.sql.database import RolledBack, Rows
 from ap4r.storage.sql.hosts import Host
 from ap4r.storage.sql.options import say_wrong_option
 from ap4r.storage.sql.schema import Schema
@@ -116,19 +116,38 @@ class PostgresqlDatabase(ServerDatabase):
         """Give an INSERT … ON CONFLICT DO NOTHING."""
         return spelling.postgresql_insert_new(table)
 
-    def delete(self, connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    def delete(self, connection: Connection, table: Table, rows: Rows) -> int:
         """Delete rows by primary key in one statement, the keys as arrays."""
         quote = connection.dialect.identifier_preparer.quote
         same = " AND ".join(f"t.{quote(column)} = v.{quote(column)}" for column in rows[0])
         statement = f"DELETE FROM {quote(table.name)} AS t USING {_as_rows(connection, table, rows[0])} WHERE {same}"
-        connection.exec_driver_sql(statement, _as_arrays(rows))
+        return connection.exec_driver_sql(statement, _as_arrays(rows)).rowcount
 
-    def insert(self, connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    def insert(self, connection: Connection, table: Table, rows: Rows) -> None:
         """Insert rows in one statement, the values as arrays."""
         quote = connection.dialect.identifier_preparer.quote
         names = ", ".join(map(quote, rows[0]))
         source = _as_rows(connection, table, rows[0])
         statement = f"INSERT INTO {quote(table.name)} ({names}) SELECT {names} FROM {source}"
+        connection.exec_driver_sql(statement, _as_arrays(rows))
+
+    def move(
+        self,
+        connection: Connection,
+        source: Table,
+        key: Sequence[str],
+        target: Table,
+        rows: Sequence[Mapping[str, Any]],
+    ) -> None:
+        """Delete rows and insert them elsewhere in one statement, the values as arrays."""
+        quote = connection.dialect.identifier_preparer.quote
+        names = ", ".join(map(quote, rows[0]))
+        same = " AND ".join(f"t.{quote(name)} = v.{quote(name)}" for name in key)
+        statement = (
+            f"WITH v AS (SELECT * FROM {_as_rows(connection, target, rows[0])}), "
+            f"gone AS (DELETE FROM {quote(source.name)} AS t USING v WHERE {same}) "
+            f"INSERT INTO {quote(target.name)} ({names}) SELECT {names} FROM v"
+        )
         connection.exec_driver_sql(statement, _as_arrays(rows))
 
     def meaning_of(self, error: DBAPIError) -> StoreError | None:
@@ -228,5 +247,5 @@ def _as_rows(connection: Connection, table: Table, columns: Iterable[str]) -> st
     return f"unnest({', '.join(arrays)}) AS v ({', '.join(map(quote, columns))})"
 
 
-def _as_arrays(rows: Sequence[Mapping[str, Any]]) -> tuple[list[Any], ...]:
+def _as_arrays(rows: Rows) -> tuple[list[Any], ...]:
     return tuple([row[column] for row in rows] for column in rows[0])

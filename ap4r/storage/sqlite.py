@@ -19,9 +19,11 @@ from sqlalchemy.pool import QueuePool
 from ap4r.errors import StoreError, StoreUnavailable
 from ap4r.storage import sqlite_errors, versions
 from ap4r.storage.sql import spelling
+from ap4r.storage.sql.database import Rows
 from ap4r.storage.sql.schema import Schema
 from ap4r.storage.sql.transaction import MICROSECONDS
-from ap4r.storage.sqlite_driver import delete_text, driver_of, insert_text, open_file, roll_back, run, run_many
+from ap4r.storage.sqlite_driver import driver_of, open_file, roll_back, run, run_many
+from ap4r.storage.sqlite_rows import delete_rows, insert_rows
 
 _log = logging.getLogger("ap4r.storage")
 
@@ -136,15 +138,25 @@ class SqliteDatabase:
         """Give an INSERT OR IGNORE."""
         return spelling.sqlite_insert_new(table)
 
-    def delete(self, connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Delete rows one by one: there is no way to go."""
-        statement, columns = delete_text(table, tuple(rows[0]))
-        run_many(connection, statement, [tuple([row[column] for column in columns]) for row in rows])
+    def delete(self, connection: Connection, table: Table, rows: Rows) -> int:
+        """Delete rows, many in one statement."""
+        return delete_rows(connection, table, rows)
 
-    def insert(self, connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Insert rows; there is no way to go."""
-        statement, columns = insert_text(table, tuple(rows[0]))
-        run_many(connection, statement, [tuple([row[column] for column in columns]) for row in rows])
+    def insert(self, connection: Connection, table: Table, rows: Rows) -> None:
+        """Insert rows, many in one statement."""
+        insert_rows(connection, table, rows)
+
+    def move(
+        self,
+        connection: Connection,
+        source: Table,
+        key: Sequence[str],
+        target: Table,
+        rows: Sequence[Mapping[str, Any]],
+    ) -> None:
+        """Delete rows, and insert them elsewhere."""
+        self.delete(connection, source, [{name: row[name] for name in key} for row in rows])
+        self.insert(connection, target, rows)
 
     def run_many(self, connection: Connection, statement: str, rows: Sequence[Any]) -> None:
         """Run a statement of the driver's for each of several rows."""

@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
 
-from sqlalchemy import Connection, Delete, Insert, Table, bindparam
+from sqlalchemy import Connection, Delete, Table, bindparam
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DBAPIError
 
@@ -66,10 +66,18 @@ def run(connection: Connection, statement: str) -> None:
         raise _wrapped(statement, error) from error
 
 
-def run_many(connection: Connection, statement: str, rows: Sequence[Any]) -> None:
-    """Run a statement for each of several rows of values."""
+def run_with(connection: Connection, statement: str, values: Sequence[Any]) -> int:
+    """Run a statement with its values; give the number of rows that it has changed."""
     try:
-        driver_of(connection).executemany(statement, rows)
+        return driver_of(connection).execute(statement, values).rowcount
+    except sqlite3.Error as error:
+        raise _wrapped(statement, error) from error
+
+
+def run_many(connection: Connection, statement: str, rows: Sequence[Any]) -> int:
+    """Run a statement for each of several rows of values; give the number of rows that were changed."""
+    try:
+        return driver_of(connection).executemany(statement, rows).rowcount
     except sqlite3.Error as error:
         raise _wrapped(statement, error) from error
 
@@ -90,13 +98,7 @@ def delete_text(table: Table, columns: tuple[str, ...]) -> tuple[str, list[str]]
     return _text_of(table.delete().where(*(table.c[column] == bindparam(column) for column in columns)))
 
 
-@lru_cache(maxsize=256)
-def insert_text(table: Table, columns: tuple[str, ...]) -> tuple[str, list[str]]:
-    """Give an INSERT of these columns, and the order in which it takes their values."""
-    return _text_of(table.insert().values({column: bindparam(column) for column in columns}))
-
-
-def _text_of(statement: Delete | Insert) -> tuple[str, list[str]]:
+def _text_of(statement: Delete) -> tuple[str, list[str]]:
     compiled = statement.compile(dialect=_DIALECT)
     return str(compiled), list(compiled.positiontup or ())
 

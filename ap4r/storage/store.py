@@ -187,12 +187,15 @@ class Store(Protocol):
         :raises OwnerLost: it was taken for dead.
         """
 
-    def claim(self, owner: str, limit: int, *, excluded: Collection[int] = (), now: float | None = None) -> Claim:
+    def claim(
+        self, owner: str, limit: int, *, excluded: Collection[int] = (), beat: bool = True, now: float | None = None
+    ) -> Claim:
         """Lease up to `limit` due messages to `owner`, oldest first within a lane, the lanes in turn.
 
-        Moves the owner's counter too. No message of a lane in `excluded` is given. `attempt` already counts the
-        call about to be made. Costs the same with ten waiting as with millions, held lanes included.
+        No message of a lane in `excluded` is given. `attempt` already counts the call about to be made. Costs the same
+        with ten waiting as with millions, held lanes included.
 
+        :param beat: moves the owner's counter too; one that has beaten lately need not.
         :raises OwnerLost: it was taken for dead.
         """
 

@@ -42,6 +42,18 @@ def test_without_a_beat_the_counter_stands(store):
     assert beat_of(store, owner) == before
 
 
+def test_a_claim_beats_unless_it_need_not(store):
+    """Either way it is refused to a stranger."""
+    owner = dispatcher(store)
+    seen = [beat_of(store, owner)]
+    for beat in (True, False):
+        store.claim(owner, 10, beat=beat, now=NOW)
+        seen.append(beat_of(store, owner))
+        with pytest.raises(OwnerLost):
+            store.claim("nobody", 10, beat=beat, now=NOW)
+    assert seen[0] < seen[1] == seen[2]
+
+
 def test_a_beat_tells_when_a_dispatcher_was_seen(store):
     """The age of a dispatcher's last sign counts from its last beat."""
     owner = dispatcher(store)

@@ -153,6 +153,37 @@ class TestThreads:
             store.unregister("rest", now=NOW)
             store.unregister(owner, now=NOW)
 
+    @pytest.mark.parametrize("beat", [True, False])
+    def test_claiming_against_a_rescue(self, store, stores, beat):
+        """Who claims while it is declared dead lives with what it claimed, or nothing of it stays with it."""
+        claiming, rescuing = stores(2)
+
+        def claim_one(owner):
+            try:
+                return claiming.claim(owner, 1, beat=beat, now=NOW).leases
+            except OwnerLost:
+                return "lost"
+
+        for number in range(15):
+            owner = dispatcher(store, f"owner{number}")
+            put(store, message())
+            [seen] = store.look(now=NOW).beats
+            told, rescued = at_once(
+                lambda owner=owner: claim_one(owner),
+                lambda owner=owner, seen=seen: rescuing.rescue(owner, seen.beat, now=NOW),
+            )
+            if rescued is None:
+                assert beat
+                [lease] = told
+                assert settle(store, (lease, Delivered())) == [Settled.SETTLED]
+                store.unregister(owner, now=NOW)
+            else:
+                assert rescued == Rescued(freed=0 if told == "lost" else 1)
+            for left in claim(store, dispatcher(store, "rest")):
+                settle(store, (left, Delivered()))
+            store.unregister("rest", now=NOW)
+            assert counts(store) == (0, 0, 0, 0)
+
     def test_replays_at_once(self, store, stores):
         """A dead letter that several people put back together goes back once."""
         described = messages(20)

@@ -192,6 +192,18 @@ class TestTokens:
         assert settle(store, (lease, retry(10.0)), (lease, Delivered())) == [SETTLED, LOST]
         assert counts(store) == (0, 1, 0, 0)
 
+    def test_some_leases_of_several_claims(self, store):
+        """A batch may hold leases of several claims; those of the same claims that are not in it stay as they are."""
+        put(store, *messages(60))
+        owner = dispatcher(store)
+        leases = [lease for _ in range(3) for lease in claim(store, owner, 20)]
+        assert len({lease.token for lease in leases}) == 3
+        first, rest = leases[::2], leases[1::2]
+        assert settle(store, *((lease, Delivered()) for lease in first)) == [SETTLED] * 30
+        assert counts(store) == (0, 0, 30, 0)
+        assert settle(store, *((lease, Delivered()) for lease in reversed(rest))) == [SETTLED] * 30
+        assert counts(store) == (0, 0, 0, 0)
+
     def test_old_and_new_lease_in_one_batch(self, store):
         """Of two leases of one message the one that is held counts, in whatever order they come."""
         old = claimed(store, message())

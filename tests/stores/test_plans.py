@@ -155,6 +155,7 @@ def busy(request, figures):
             fill(backlog)
             empty(server, *states)
             put(store, *(message(f"queue.{number}", url="/work") for number in range(40) for _ in range(50)), now=None)
+            put(store, *messages(20, delay_seconds=float(YEARS // 2)), now=None)
         else:
             fill(backlog)
         leases = claim(store, dispatcher(store, "others", now=None), 300, now=None)

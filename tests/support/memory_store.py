@@ -190,10 +190,12 @@ class MemoryStore:
         with self._call("beat", now) as at:
             self._beat(owner, at)
 
-    def claim(self, owner: str, limit: int, *, excluded: Collection[int] = (), now: float | None = None) -> Claim:
+    def claim(
+        self, owner: str, limit: int, *, excluded: Collection[int] = (), beat: bool = True, now: float | None = None
+    ) -> Claim:
         """Lease due messages, the lanes in turn."""
         with self._call("claim", now) as at:
-            self._beat(owner, at)
+            self._beat(owner, at, beat)
             self._promote(at)
             chosen = self._choose(limit, frozenset(excluded))
             token = os.urandom(16)
@@ -397,12 +399,13 @@ class MemoryStore:
             chosen.extend(waiting[lane][: limit - len(chosen)])
         return chosen
 
-    def _beat(self, owner: str, at: float) -> None:
+    def _beat(self, owner: str, at: float, moves: bool = True) -> None:
         member = self.database.members.get(owner)
         if member is None:
             raise OwnerLost(owner)
-        member.beat += 1
-        member.seen_at = at
+        if moves:
+            member.beat += 1
+            member.seen_at = at
 
     def _apply(self, record: Record, outcome: Outcome, at: float) -> None:
         record.token, record.owner = b"", ""

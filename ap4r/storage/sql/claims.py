@@ -6,7 +6,6 @@ included (they are stepped over a lane at a time, never a message at a time).
 
 from __future__ import annotations
 
-import os
 import time
 from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterator, Sequence
@@ -14,23 +13,23 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import Row, bindparam, func, literal, or_, select
+from sqlalchemy import Row, bindparam, func, literal, select
 
-from ap4r.storage.sql.compiled import Compiled
 from ap4r.storage.sql.dispatchers import Dispatchers
 from ap4r.storage.sql.fronts import FRONT, Fronts
-from ap4r.storage.sql.orphans import set_aside
-from ap4r.storage.sql.plans import by_primary_key
 from ap4r.storage.sql.promotion import Promotion
-from ap4r.storage.sql.rows import expires_in_seconds, message_of
 from ap4r.storage.sql.schema import Schema
-from ap4r.storage.sql.share import Share, is_in_share
-from ap4r.storage.sql.transaction import Transaction, to_seconds
-from ap4r.storage.store import Claim, Lease
+from ap4r.storage.sql.share import Share
+from ap4r.storage.sql.survey import Surveys
+from ap4r.storage.sql.taking import Taking
+from ap4r.storage.sql.transaction import Transaction
+from ap4r.storage.store import Claim
 
 #: Scheduled messages that one claim moves to ready, at the least; more when more are wanted.
 _LEAST_PROMOTED = 200
 _LANES_A_PAGE = 256
+#: So few lanes are each asked for their oldest messages; of more it is asked first which have any.
+_FEW_LANES = 2
 #: A claim takes from no more lanes than this, for each costs a round trip; the others' turn comes with the next.
 _LANES_A_CLAIM = 256
 
@@ -43,28 +42,10 @@ class Claims:
         self._cursor = 0
         self._fronts = Fronts()
         self._seen: frozenset[int] = frozenset()  # the lanes that were known at the last look from the fronts
-        ready, messages = schema.ready, schema.messages
-        self._ready, self._messages = ready, messages
+        ready = schema.ready
+        self._surveys = Surveys(schema)
         self._promotion = Promotion(schema)
-        self._leased = schema.leased
-        oldest = by_primary_key(
-            select(ready)
-            .where(
-                ready.c.lane == bindparam("wanted_lane"),
-                ready.c.position >= bindparam("begin"),
-                # Written so that every database still finds the first condition in the index.
-                or_(ready.c.position > bindparam("begin"), ready.c.id > bindparam("behind")),
-            )
-            .order_by(ready.c.position, ready.c.id)
-            .limit(bindparam("most"))
-            .with_for_update(skip_locked=True),
-            ready,
-        )
-        self._oldest = {
-            None: Compiled(oldest),
-            True: Compiled(oldest.where(is_in_share(ready))),
-            False: Compiled(oldest.where(~is_in_share(ready))),
-        }
+        self._taking = Taking(schema)
         self._first = (
             select(ready.c.id)
             .where(ready.c.lane == bindparam("wanted_lane"), ready.c.position >= bindparam("begin"))
@@ -81,49 +62,61 @@ class Claims:
             .where(lanes.c.id.in_(bindparam("page", expanding=True)), something.is_not(None))
             .order_by(lanes.c.id)
         )
-        self._wanted = by_primary_key(
-            select(messages).where(messages.c.id.in_(bindparam("ids", expanding=True))), messages
-        )
 
-    def write(self, tx: Transaction, owner: str, limit: int, excluded: Collection[int]) -> Claim:
-        """Lease up to `limit` due messages of lanes that are not excluded."""
-        self._dispatchers.beat(tx, owner)
+    def write(self, tx: Transaction, owner: str, limit: int, excluded: Collection[int], beat: bool) -> Claim:
+        """Lease up to `limit` due messages of lanes that are not excluded.
+
+        :raises OwnerLost: there is no such dispatcher any more.
+        """
+        # In a cluster nobody sees that the row is locked: only a change of it meets another's at COMMIT.
+        beat = beat or tx.database.conflicts_at_commit
+        if beat:
+            self._dispatchers.beat(tx, owner)
         share = self._dispatchers.share(tx, owner) if tx.database.conflicts_at_commit else None
         try:
-            wait_seconds = self._promotion.write(tx, max(limit, _LEAST_PROMOTED), share)
+            began, begin = time.monotonic(), self._promotion.begin()
+            survey = self._surveys.read(tx, begin, None if beat else owner)
+            most = max(limit, _LEAST_PROMOTED)
+            wait_seconds = self._promotion.write(tx, most, share, begin, survey.next_due_at, began)
         except BaseException:
             self._promotion.failed(time.monotonic())
             raise
         try:
-            rows, all_lanes = self._choose(tx, limit, frozenset(excluded), share) if limit > 0 else ([], False)
+            rows: list[Row[Any]] = []
+            all_lanes = False
+            if limit > 0:
+                rows, all_lanes = self._choose(tx, limit, survey.lanes, frozenset(excluded), share)
         except BaseException:
             self._fronts.failed(time.monotonic())
             raise
-        leases = self._lease(tx, owner, rows) if rows else ()
+        leases = self._taking.lease(tx, owner, rows) if rows else ()
         more = 0 < limit <= len(rows) or (bool(rows) and not all_lanes)
         return Claim(leases, more=more, next_due_in_seconds=wait_seconds)
 
     def _choose(
-        self, tx: Transaction, limit: int, held: frozenset[int], share: Share | None
+        self, tx: Transaction, limit: int, known: Sequence[int], held: frozenset[int], share: Share | None
     ) -> tuple[list[Row[Any]], bool]:
         """Give rows that are now locked, and whether every lane with something ready was asked."""
         most = min(limit, _LANES_A_CLAIM)
         began = time.monotonic()
         if self._fronts.are_near(began):
-            near = self._turned(self._lanes_near(tx, held))
+            near = self._turned(self._lanes_near(known, held))
             return self._from_lanes(tx, limit, near[:most], share, near=True, all_lanes=len(near) <= most), (
                 len(near) <= most
             )
-        known = tx.lanes.known(tx)
-        lanes = list(islice(self._filled(tx, known, held), most))
-        rows = self._from_lanes(tx, limit, lanes, share, near=False, all_lanes=len(lanes) < most)
+        lanes = self._turned(sorted(set(known) - held))
+        all_lanes = len(lanes) <= min(most, _FEW_LANES)
+        if not all_lanes:
+            lanes = list(islice(self._filled(tx, known, held), most))
+            all_lanes = len(lanes) < most
+        rows = self._from_lanes(tx, limit, lanes, share, near=False, all_lanes=all_lanes)
         self._seen = frozenset(known)
-        if len(lanes) < most and len(known) <= _LANES_A_PAGE:
-            for lane in set(known).difference(held, lanes):
+        if all_lanes and len(known) <= _LANES_A_PAGE:
+            for lane in set(known).difference(held, (row.lane for row in rows)):
                 self._fronts.ended(lane, tx.now_at)
         ended = time.monotonic()
         self._fronts.looked(ended, ended - began, partial(self._look_for_one, tx))
-        return rows, len(lanes) < most
+        return rows, all_lanes
 
     def _look_for_one(self, tx: Transaction, lane: int, begin: int) -> None:
         tx.connection.execute(self._first, {"wanted_lane": lane, "begin": begin}).all()
@@ -152,18 +145,15 @@ class Claims:
 
     def _take(
         self, tx: Transaction, lane: int, begin: int, behind: bytes, most: int, mine: bool | None, share: Share | None
-    ) -> list[Row[Any]]:
-        wanted = {"wanted_lane": lane, "begin": begin, "behind": behind, "most": most}
-        if share is not None:
-            wanted |= {"shares": share.shares, "own_share": share.own}
-        rows = list(self._oldest[mine].execute(tx.connection, wanted).all())
+    ) -> Sequence[Row[Any]]:
+        rows = self._taking.oldest(tx, lane, begin, behind, most, mine, share)
         if rows:
             self._fronts.took(lane, rows[-1].position, len(rows))
         return rows
 
-    def _lanes_near(self, tx: Transaction, held: frozenset[int]) -> list[int]:
+    def _lanes_near(self, known: Sequence[int], held: frozenset[int]) -> list[int]:
         """Give the lanes that may have something behind their fronts, the new ones among them."""
-        new = frozenset(tx.lanes.known(tx)) - self._seen
+        new = frozenset(known) - self._seen
         return sorted({*self._fronts.lanes(), *new} - held)
 
     def _filled(self, tx: Transaction, known: Collection[int], held: frozenset[int]) -> Iterator[int]:
@@ -185,43 +175,3 @@ class Claims:
     def _turned(self, lanes: list[int]) -> list[int]:
         split = bisect_right(lanes, self._cursor)
         return lanes[split:] + lanes[:split]
-
-    def _lease(self, tx: Transaction, owner: str, rows: list[Row[Any]]) -> tuple[Lease, ...]:
-        token = os.urandom(16)
-        leased = [
-            {
-                "id": row.id,
-                "token": token,
-                "owner": owner,
-                "lane": row.lane,
-                "position": row.position,
-                "attempt": row.attempt + 1,
-                "failures": row.failures,
-                "crashes": row.crashes,
-            }
-            for row in rows
-        ]
-        tx.delete(self._ready, [{"lane": row.lane, "position": row.position, "id": row.id} for row in rows])
-        tx.insert(self._leased, leased)
-        found = tx.connection.execute(self._wanted, {"ids": [row.id for row in rows]}).all()
-        messages = {message.id: message for message in found}
-        if len(messages) < len(rows):
-            set_aside(tx, (row.id for row in rows), messages)
-            rows = [row for row in rows if row.id in messages]
-        names = tx.lanes.names_of(tx, {row.lane for row in rows})
-        now_at, leases = tx.now_at, []
-        for row in rows:
-            message = messages[row.id]
-            leases.append(
-                Lease(
-                    message=message_of(message, names[row.lane][0]),
-                    lane=row.lane,
-                    token=token,
-                    attempt=row.attempt + 1,
-                    failures=row.failures,
-                    crashes=row.crashes,
-                    age_seconds=max(0.0, to_seconds(now_at - message.first_due_at)),
-                    expires_in_seconds=expires_in_seconds(message.expires_at, now_at),
-                )
-            )
-        return tuple(leases)

@@ -9,14 +9,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, CursorResult, Delete, Insert, Select, Update
+from sqlalchemy import CompoundSelect, Connection, CursorResult, Delete, Insert, Select, Update
 from sqlalchemy.engine import Dialect
+
+Statement = Select[Any] | CompoundSelect[Any] | Insert | Update | Delete
 
 
 class Compiled:
     """One statement. Its columns are of types that every driver gives and takes as they are stored."""
 
-    def __init__(self, statement: Select[Any] | Insert | Update | Delete) -> None:
+    def __init__(self, statement: Statement) -> None:
         self._statement = statement
         self._texts: dict[type[Dialect], _Text] = {}
 
@@ -42,7 +44,7 @@ class _Text:
 
     __slots__ = ("_fixed", "_names", "sql")
 
-    def __init__(self, statement: Select[Any] | Insert | Update | Delete, dialect: Dialect) -> None:
+    def __init__(self, statement: Statement, dialect: Dialect) -> None:
         compiled = statement.compile(dialect=dialect)
         self.sql = str(compiled)
         self._names = compiled.positiontup

@@ -12,6 +12,8 @@ from sqlalchemy.exc import DBAPIError
 from ap4r.errors import StoreError, StoreUnavailable
 from ap4r.storage.sql.schema import Schema
 
+Rows = Sequence[Mapping[str, Any]]
+
 
 class RolledBack(StoreUnavailable):
     """The database undid a transaction on its own account, or lost it with the connection before its COMMIT was sent.
@@ -63,16 +65,30 @@ class Database(Protocol):
     def insert_new(self, table: Table) -> Any:
         """Give an INSERT that leaves an existing row alone and does not fail."""
 
-    def delete(self, connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Delete rows, in as few round trips as the driver allows, each found through the index of its key.
+    def delete(self, connection: Connection, table: Table, rows: Rows) -> int:
+        """Delete rows, in as few round trips as the driver allows, each found through the index of its key; count them.
 
-        :param rows: one or more; the first columns of the primary key, the same in each.
+        :param rows: one or more; the first columns of the primary key, the same in each, and what else they must have.
         """
 
-    def insert(self, connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    def insert(self, connection: Connection, table: Table, rows: Rows) -> None:
         """Insert narrow rows, in as few round trips as the driver allows.
 
         :param rows: one or more, with the same columns.
+        """
+
+    def move(
+        self,
+        connection: Connection,
+        source: Table,
+        key: Sequence[str],
+        target: Table,
+        rows: Sequence[Mapping[str, Any]],
+    ) -> None:
+        """Delete rows of `source` and insert them into `target`, in as few round trips as the database allows.
+
+        :param key: the columns by which they are found in `source`.
+        :param rows: one or more, as they are inserted.
         """
 
     def run_many(self, connection: Connection, statement: str, rows: Sequence[Any]) -> None:

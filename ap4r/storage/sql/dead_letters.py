@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import BindParameter, Row, bindparam, select, union_all
 
-from ap4r.message import Delivery
+from ap4r.message import Delivery, Message
 from ap4r.outcome import Reason
 from ap4r.storage.sql.plans import by_primary_key
 from ap4r.storage.sql.rows import front_position, id_bytes, id_text, message_of
@@ -93,7 +93,7 @@ class DeadLetters:
         messages = {message.id: message for message in found}
         return [
             DeadLetter(
-                message=message_of(messages[row.id], names[row.lane][0]),
+                message=_message(messages[row.id], names[row.lane][0]),
                 reason=Reason(row.reason),
                 status=row.status,
                 detail=row.detail.decode("utf-8", "replace"),
@@ -149,3 +149,10 @@ class DeadLetters:
         """Give those of some messages that may be called only once."""
         found = tx.connection.execute(self._deliveries, {"ids": ids}) if ids else ()
         return {row.id for row in found if row.delivery == Delivery.ONCE.value}
+
+
+def _message(row: Row[Any], queue: str) -> Message:
+    return message_of(
+        row.id, queue, row.target, row.method, row.headers, row.body, row.protocol, row.delivery,
+        row.max_deliveries, row.timeout_seconds, row.trace_id,
+    )  # fmt: skip

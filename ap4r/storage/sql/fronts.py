@@ -19,7 +19,7 @@ FRONT = -(2**62)  #: before everything
 _SLOW_SECONDS, _TRIAL_SECONDS = 0.008, 1.0
 #: The front is dear when looking from there takes so long, and so many times as long as from the last end. The
 #: quickest of several tries counts, for a busy machine makes some of them slow.
-_DEAR_SECONDS, _DEAR_TIMES, _TRIES = 0.003, 4.0, 3
+_DEAR_SECONDS, _DEAR_TIMES, _TRIES = 0.003, 4.0, 6
 _CERTAIN_SECONDS = 0.1  #: one try is enough then
 #: Dear looks take at most one part in so many of the time, and are as rare as this at most.
 _PARTS, _LONGEST_SECONDS = 20.0, 15.0

@@ -42,7 +42,6 @@ class Lanes:
         self._count = select(func.count()).select_from(table)
         self._last = select(func.max(table.c.id))
         self._rows = select(table.c.id, table.c.queue, table.c.origin)
-        self._added = self._rows.where(table.c.id > bindparam("b_read_up_to"))
         self._ids: dict[LaneName, tuple[int, int]] = {}
         self._names: dict[int, LaneName] = {}
         #: The highest number that the last reading of all has found, that of the one before, and when (monotonic).
@@ -84,20 +83,20 @@ class Lanes:
                 found[lane] = name
         return found
 
-    def known(self, tx: Transaction) -> list[int]:
-        """Give the numbers of all lanes, reading only those that were added lately, and all now and then.
+    def next_to_read(self) -> int:
+        """Give the number behind which lanes are to be read to know all: mostly those added lately, all now and then.
 
         Not only those with a higher number than all before: of two transactions the one with the lower may end later,
         and an application may keep one open for as long as it likes.
         """
-        now = time.monotonic()
-        reads_all = now - self._read_all_at > _TRANSACTION_SECONDS
-        rows = tx.connection.execute(self._added, {"b_read_up_to": 0 if reads_all else self._read_up_to})
-        found = {lane: (queue, origin) for lane, queue, origin in rows}
+        return 0 if time.monotonic() - self._read_all_at > _TRANSACTION_SECONDS else self._read_up_to
+
+    def with_added(self, found: Mapping[int, LaneName], behind: int) -> list[int]:
+        """Learn the lanes that were read, all those behind a number, and give the numbers of all."""
         self._names.update(found)
-        if reads_all:
+        if not behind:
             self._read_up_to, self._highest = self._highest, max(found, default=0)
-            self._read_all_at = now
+            self._read_all_at = time.monotonic()
         return list(self._names)
 
     def remove(self, tx: Transaction, ids: Collection[int]) -> None:

@@ -42,6 +42,11 @@ class Outcomes:
         gone: list[dict[str, Any]] = []
         gone_with_attempts: list[dict[str, Any]] = []
         for row, outcome in rows:
+            if isinstance(outcome, (Delivered, Dropped)):
+                gone.append({"id": row.id})
+                if row.attempt > 1 or row.crashes:
+                    gone_with_attempts.append({"id": row.id})
+                continue
             state = {
                 "id": row.id,
                 "lane": row.lane,
@@ -50,10 +55,6 @@ class Outcomes:
                 "crashes": row.crashes + (1 if crashed else 0),
             }
             match outcome:
-                case Delivered() | Dropped():
-                    gone.append({"id": row.id})
-                    if row.attempt > 1 or row.crashes:
-                        gone_with_attempts.append({"id": row.id})
                 case PutBack():
                     ready.append({**state, "attempt": row.attempt - 1, "position": row.position})
                 case RetryLater(failure=failure, wait_seconds=wait_seconds, counts=counts):

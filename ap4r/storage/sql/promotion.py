@@ -40,12 +40,17 @@ class Promotion:
         self._due_in_share = due.where(or_(is_in_share(scheduled), scheduled.c.due_at < bindparam("overdue_at")))
         self._next_due = Compiled(select(func.min(scheduled.c.due_at)).where(scheduled.c.due_at >= bindparam("begin")))
 
-    def write(self, tx: Transaction, most: int, share: Share | None) -> float | None:
-        """Move up to `most` due messages; give the seconds until the next falls due, None when there is none."""
-        began = time.monotonic()
-        near = self._front.are_near(began)
-        begin = self._front.begin(_LANE) if near else FRONT
-        next_due_at = self._look_for_one(tx, _LANE, begin)
+    def begin(self) -> int:
+        """Give the instant from which to look for what falls due next."""
+        return self._front.begin(_LANE) if self._front.are_near(time.monotonic()) else FRONT
+
+    def write(
+        self, tx: Transaction, most: int, share: Share | None, begin: int, next_due_at: int | None, began: float
+    ) -> float | None:
+        """Move up to `most` due messages; give the seconds until the next falls due, None when there is none.
+
+        :param next_due_at: what a look from `begin` has found; it was begun at the monotonic instant `began`.
+        """
         # Mostly nothing is due, and then that one look was enough.
         due = self._found(tx, begin, most, share) if next_due_at is not None and next_due_at <= tx.now_at else []
         seconds = time.monotonic() - began
@@ -57,7 +62,7 @@ class Promotion:
             tx.delete(self._scheduled, [{"due_at": row.due_at, "id": row.id} for row in due])
             next_due_at = self._look_for_one(tx, _LANE, begin)
         self._front.took(_LANE, tx.now_at if next_due_at is None else min(tx.now_at, next_due_at), len(due))
-        if not near:
+        if begin == FRONT:
             self._front.looked(time.monotonic(), seconds, partial(self._look_for_one, tx))
         return None if next_due_at is None else max(0.0, to_seconds(next_due_at - tx.now_at))
 

@@ -7,8 +7,6 @@ import uuid
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Row
-
 from ap4r.message import Delivery, Message
 from ap4r.storage.sql.transaction import to_microseconds, to_seconds
 from ap4r.target import Target
@@ -57,21 +55,32 @@ def message_row(message: Message, now_at: int) -> dict[str, Any]:
     }
 
 
-def message_of(row: Row[Any], queue: str) -> Message:
-    """Read a message back from its row. Instants stay with the row; the message keeps what a call needs."""
-    target, headers = row.target, row.headers
+def message_of(
+    stored_id: bytes,
+    queue: str,
+    target: bytes,
+    method: str,
+    headers: bytes,
+    body: bytes,
+    protocol: str,
+    delivery: str,
+    max_deliveries: int | None,
+    timeout_seconds: float | None,
+    trace_id: str | None,
+) -> Message:
+    """Read a message back from its columns. Instants stay behind; the message keeps what a call needs."""
     return Message(
-        id=id_text(row.id),
+        id=id_text(stored_id),
         queue=queue,
         target=_short_target(target) if len(target) <= _SHORT_BYTES else _target(target),
-        method=row.method,
+        method=method,
         headers=_short_headers(headers) if len(headers) <= _SHORT_BYTES else _headers(headers),
-        body=row.body,
-        protocol=row.protocol,
-        delivery=_DELIVERIES[row.delivery],
-        max_deliveries=row.max_deliveries,
-        timeout_seconds=row.timeout_seconds,
-        trace_id=row.trace_id,
+        body=body,
+        protocol=protocol,
+        delivery=_DELIVERIES[delivery],
+        max_deliveries=max_deliveries,
+        timeout_seconds=timeout_seconds,
+        trace_id=trace_id,
     )
 
 

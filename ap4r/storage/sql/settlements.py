@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import select
 
+from ap4r.outcome import Delivered
+from ap4r.storage.sql.among import Among
 from ap4r.storage.sql.outcomes import Outcomes
 from ap4r.storage.sql.plans import by_primary_key
 from ap4r.storage.sql.rows import id_bytes
@@ -13,26 +15,47 @@ from ap4r.storage.sql.schema import Schema
 from ap4r.storage.sql.transaction import Transaction
 from ap4r.storage.store import Settled, Settlement
 
-_IDS_A_QUERY = 500
+
+class SomeLost(Exception):
+    """Of several leases some are not held any more."""
 
 
 class Settlements:
     """Settles leases by id and token."""
 
     def __init__(self, schema: Schema, outcomes: Outcomes) -> None:
-        leased = schema.leased
+        leased = self._leased = schema.leased
+        self._messages = schema.messages
         # In order, so that two that lock the same rows do not wait for each other.
-        held = select(leased).where(leased.c.id.in_(bindparam("ids", expanding=True))).order_by(leased.c.id)
-        self._held = by_primary_key(held.with_for_update(), leased)
+        self._held = Among(
+            lambda ids: by_primary_key(
+                select(leased).where(leased.c.id.in_(ids)).order_by(leased.c.id).with_for_update(), leased
+            )
+        )
         self._outcomes = outcomes
 
-    def write(self, tx: Transaction, settlements: Sequence[Settlement]) -> list[Settled]:
+    def write(self, tx: Transaction, settlements: Sequence[Settlement], *, careful: bool = False) -> list[Settled]:
+        """Write the outcomes of those leases that are still held under their tokens.
+
+        :param careful: look first which are held. After `SomeLost`, or where some may be settled already.
+        :raises SomeLost: not all are held any more, and nothing may be committed.
+        """
+        if not careful and _are_plain(settlements):
+            return self._delivered(tx, settlements)
+        return self._looked_up(tx, settlements)
+
+    def _delivered(self, tx: Transaction, settlements: Sequence[Settlement]) -> list[Settled]:
+        """Write down that all were delivered, without reading anything."""
+        leases = sorted([(id_bytes(settlement.lease.message.id), settlement.lease.token) for settlement in settlements])
+        if tx.delete(self._leased, [{"id": stored_id, "token": token} for stored_id, token in leases]) < len(leases):
+            raise SomeLost
+        tx.delete(self._messages, [{"id": stored_id} for stored_id, _ in leases])
+        return [Settled.SETTLED] * len(leases)
+
+    def _looked_up(self, tx: Transaction, settlements: Sequence[Settlement]) -> list[Settled]:
         """Lock the leases that are still held under their tokens, and write their outcomes."""
         ids = [id_bytes(settlement.lease.message.id) for settlement in settlements]
-        found = {}
-        for start in range(0, len(ids), _IDS_A_QUERY):
-            some = {"ids": ids[start : start + _IDS_A_QUERY]}
-            found.update({row.id: row for row in tx.connection.execute(self._held, some).all()})
+        found = {row[0]: row for row in self._held.rows(tx.connection, ids)}
         answers, rows = [], []
         for stored_id, settlement in zip(ids, settlements, strict=True):
             row = found.get(stored_id)
@@ -45,3 +68,11 @@ class Settlements:
         if rows:
             self._outcomes.write(tx, rows)
         return answers
+
+
+def _are_plain(settlements: Sequence[Settlement]) -> bool:
+    """Tell whether all were delivered at their first attempt, so that no attempts are on record."""
+    return all(
+        isinstance(settlement.outcome, Delivered) and settlement.lease.attempt == 1 and not settlement.lease.crashes
+        for settlement in settlements
+    )

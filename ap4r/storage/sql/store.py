@@ -26,7 +26,7 @@ from ap4r.storage.sql.pruning import Pruning
 from ap4r.storage.sql.puts import Puts
 from ap4r.storage.sql.rescues import Rescues
 from ap4r.storage.sql.schema import Schema
-from ap4r.storage.sql.settlements import Settlements
+from ap4r.storage.sql.settlements import Settlements, SomeLost
 from ap4r.storage.sql.transaction import Transaction, to_microseconds
 from ap4r.storage.store import (
     Claim,
@@ -62,8 +62,7 @@ class SqlStore:
     """A `Store` over any `Database`. Opens nothing before its first call; a forked process opens anew."""
 
     def __init__(self, database: Database, rules: StoreRules) -> None:
-        self._database = database
-        self._rules = rules
+        self._database, self._rules = database, rules
         schema = self._schema = Schema(rules.table_prefix)
         outcomes, self._dispatchers = Outcomes(schema), Dispatchers(schema)
         self._puts, self._claims = Puts(schema, rules), Claims(schema, self._dispatchers)
@@ -127,9 +126,11 @@ class SqlStore:
         """Move the dispatcher's counter, in one statement that commits by itself."""
         self._read(lambda tx: self._dispatchers.beat(tx, owner), now)
 
-    def claim(self, owner: str, limit: int, *, excluded: Collection[int] = (), now: float | None = None) -> Claim:
+    def claim(
+        self, owner: str, limit: int, *, excluded: Collection[int] = (), beat: bool = True, now: float | None = None
+    ) -> Claim:
         """Lease up to `limit` due messages to `owner`."""
-        return self._write(lambda tx: self._claims.write(tx, owner, limit, excluded), now)
+        return self._write(lambda tx: self._claims.write(tx, owner, limit, excluded, beat), now)
 
     def settle(self, settlements: Sequence[Settlement], *, now: float | None = None) -> list[Settled]:
         """Write outcomes down in one transaction; a batch that fails for one of its rows is split."""
@@ -178,12 +179,15 @@ class SqlStore:
     def _settle(self, settlements: Sequence[Settlement], now: float | None, give_up_at: float) -> list[Settled]:
         first: list[Settled] = []
 
-        def settle(tx: Transaction) -> list[Settled]:
-            first[:] = self._settlements.write(tx, settlements)
-            return first
+        def settle(tx: Transaction, careful: bool = False) -> list[Settled]:
+            first[:] = self._settlements.write(tx, settlements, careful=careful)
+            return list(first)
 
         try:
-            return list(self._write(settle, now, give_up_at))
+            try:
+                return self._write(settle, now, give_up_at)
+            except SomeLost:
+                return self._write(lambda tx: settle(tx, careful=True), now, give_up_at)
         except _Refused:
             if len(settlements) == 1:
                 raise
@@ -191,9 +195,8 @@ class SqlStore:
             if not error.outcome_unknown:
                 raise
             return self._settle_after_doubt(list(first), settlements, now, give_up_at)
-        middle = len(settlements) // 2
-        answers: list[Settled] = []
-        for part in (settlements[:middle], settlements[middle:]):
+        answers, half = list[Settled](), len(settlements) // 2
+        for part in (settlements[:half], settlements[half:]):
             try:
                 answers += self._settle(part, now, give_up_at)
             except StoreUnavailable:
@@ -205,7 +208,7 @@ class SqlStore:
         self, first: list[Settled], settlements: Sequence[Settlement], now: float | None, give_up_at: float
     ) -> list[Settled]:
         """Settle again after the answer to a COMMIT was lost: it was done for all of the batch, or for none."""
-        again = self._write(lambda tx: self._settlements.write(tx, settlements), now, give_up_at)
+        again = self._write(lambda tx: self._settlements.write(tx, settlements, careful=True), now, give_up_at)
         return again if Settled.SETTLED in again else first
 
     def _write_puts(self, puts: Sequence[Put], within_seconds: float, now: float | None = None) -> None:
@@ -242,8 +245,8 @@ class SqlStore:
 
     def _retrying(self, call: Callable[[], _Result], give_up_at: float) -> _Result:
         """Make a call, and again when the database undid it, for as long as there is time."""
-        pause_seconds = _FIRST_PAUSE_SECONDS
-        for retries in range(_RETRIES + 1):
+        retries, pause_seconds = 0, _FIRST_PAUSE_SECONDS
+        while True:
             try:
                 return self._understood(call)
             except RolledBack:
@@ -251,16 +254,15 @@ class SqlStore:
                 wait_seconds = random.uniform(0.0, pause_seconds)
                 if retries == _RETRIES or time.monotonic() + wait_seconds >= give_up_at:
                     raise
-            self.retried += 1
+            retries, self.retried = retries + 1, self.retried + 1
             time.sleep(wait_seconds)
             pause_seconds = min(2 * pause_seconds, _LONGEST_PAUSE_SECONDS)
-        raise AssertionError("the last try returns or raises")
 
     def _transaction(self, connection: Connection, prepared: _Prepared, now: float | None) -> Transaction:
         if connection.engine is not prepared.engine:
             raise StoreUnavailable(self.name, "it was opened anew just now")
-        now_at = None if now is None else to_microseconds(now)
-        return Transaction(self.name, connection, self._schema, self._database, prepared.lanes, now_at)
+        known_now_at = None if now is None else to_microseconds(now)
+        return Transaction(self.name, connection, self._schema, self._database, prepared.lanes, known_now_at)
 
     def _prepared_once(self) -> _Prepared:
         prepared = self._prepared

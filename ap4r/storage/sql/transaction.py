@@ -50,14 +50,18 @@ class Transaction:
         if rows:
             self.database.insert(self.connection, table, rows)
 
+    def move(self, source: Table, key: Sequence[str], target: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Delete rows of `source`, found by `key`, and insert them into `target`."""
+        if rows:
+            self.database.move(self.connection, source, key, target, rows)
+
     def run_many(self, statement: Compiled, rows: Sequence[Mapping[str, Any]]) -> None:
         """Run a statement for each of several rows."""
         self.database.run_many(self.connection, *statement.for_rows(self.connection.dialect, rows))
 
-    def delete(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Delete rows by the first columns of their primary key, the same in each."""
-        if rows:
-            self.database.delete(self.connection, table, rows)
+    def delete(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> int:
+        """Delete rows by the first columns of their primary key, and what else they must have; count them."""
+        return self.database.delete(self.connection, table, rows) if rows else 0
 
 
 def to_microseconds(seconds: float) -> int:
