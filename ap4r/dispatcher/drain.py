@@ -30,7 +30,7 @@ from ap4r.dispatcher.poll import Poll
 from ap4r.dispatcher.prune import Pruning
 from ap4r.dispatcher.settle import BATCH, Settlements
 from ap4r.dispatcher.share import Part, Share
-from ap4r.dispatcher.store_thread import StoreThread, ThreadWorkers
+from ap4r.dispatcher.store_thread import OwnThread, StoreThread
 from ap4r.dispatcher.surroundings import Surroundings
 from ap4r.dispatcher.terms import Terms
 from ap4r.dispatcher.transport import Transport
@@ -63,7 +63,7 @@ class Drain:
         self._events = events
         self._limit, self._share = common.limit, common.share
         self._store_deadline_seconds = settings.store_deadline_seconds
-        make_workers = around.make_workers or (lambda store: ThreadWorkers(reactor, 1, "ap4r-store"))
+        make_workers = around.make_workers or (lambda store: OwnThread(reactor, "ap4r-store"))
         outage = Outage(store.name, reactor, events)
         self.store = StoreThread(
             store, reactor, make_workers(store), outage, deadline_seconds=settings.store_deadline_seconds

@@ -16,7 +16,7 @@ from ap4r.dispatcher.openapi import document
 from ap4r.dispatcher.outage import Outage
 from ap4r.dispatcher.paths import Messages, Nowhere, OpenApi, Queues
 from ap4r.dispatcher.plain import PlainSite
-from ap4r.dispatcher.store_thread import StoreThread, ThreadWorkers
+from ap4r.dispatcher.store_thread import OwnThread, StoreThread
 from ap4r.events import Events
 from ap4r.outbox.doorbell import Doorbell
 from ap4r.outbox.tokens import read_tokens
@@ -40,7 +40,7 @@ class Front:
         self._reactor = reactor
         self._listening = parse_listen(settings.listen)
         self._store = StoreThread(
-            store, reactor, ThreadWorkers(reactor, 1, "ap4r-intake"), Outage(store.name, reactor, events),
+            store, reactor, OwnThread(reactor, "ap4r-intake"), Outage(store.name, reactor, events),
             deadline_seconds=settings.store_deadline_seconds,
         )  # fmt: skip
         self._gathered = Gathered(self._store, reactor, Doorbell(store).ring)

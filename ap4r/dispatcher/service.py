@@ -22,7 +22,7 @@ from ap4r.dispatcher.documents import Documents
 from ap4r.dispatcher.drain import Common, Drain
 from ap4r.dispatcher.limit import Limit
 from ap4r.dispatcher.share import Share
-from ap4r.dispatcher.store_thread import ThreadWorkers
+from ap4r.dispatcher.store_thread import OwnThread
 from ap4r.dispatcher.surroundings import FIXED, Surroundings, bounds_of, terms_of
 from ap4r.dispatcher.transport import Transport
 from ap4r.dispatcher.upstream import Upstream
@@ -66,7 +66,7 @@ class Dispatcher(Service):
         self._terms = terms_of(settings, self._ways)
         called = (self._transport, self._ways, self._upstreams, self._bearing_of)
         self._checks = Checks(reactor, *called, events, self._returned)
-        readers = self._around.readers or ThreadWorkers(reactor, 1, "ap4r-descriptions")
+        readers = self._around.readers or OwnThread(reactor, "ap4r-descriptions")
         self._descriptions = Descriptions(reactor, readers, Documents(*called, self._around.random))
         common = Common(
             reactor=reactor, events=events, around=self._around, limit=self._limit, share=Share(self._limit),

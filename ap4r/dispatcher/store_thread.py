@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from functools import partial
+from queue import SimpleQueue
+from threading import Thread
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
-from twisted.python.threadpool import ThreadPool
 
 from ap4r.dispatcher.outage import Outage
 from ap4r.errors import StoreUnavailable
@@ -38,34 +39,42 @@ class Workers(Protocol):
         """Run `call` elsewhere, then `done(succeeded, result or Failure)` in the reactor's thread."""
 
 
-class ThreadWorkers:
-    """Threads of their own beside the reactor's."""
+class OwnThread:
+    """A thread beside the reactor's, for one call at a time.
 
-    def __init__(self, reactor: Any, threads: int, name: str) -> None:
+    Twisted's pool would do; but its way there and back takes longer than a small claim, and there is one thread anyway.
+    """
+
+    def __init__(self, reactor: Any, name: str) -> None:
         self._reactor = reactor
-        self._threads = threads
         self._name = name
-        self._pool: ThreadPool | None = None
+        self._calls: SimpleQueue[tuple[Callable[[], object], Callable[[bool, object], None]] | None] = SimpleQueue()
+        self._thread: Thread | None = None
 
     def start(self) -> None:
         """Be ready to run calls."""
-        self._pool = ThreadPool(minthreads=0, maxthreads=self._threads, name=self._name)
-        self._pool.start()
+        self._thread = Thread(target=self._work, name=self._name)
+        self._thread.start()
 
     def stop(self) -> None:
-        """Let the threads end; calls that run are waited for."""
-        pool, self._pool = self._pool, None
-        if pool is not None:
-            pool.stop()
+        """Let the thread end; calls that wait or run are waited for."""
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            self._calls.put(None)
+            thread.join()
 
     def run(self, call: Callable[[], object], done: Callable[[bool, object], None]) -> None:
-        """Run `call` in a thread, then `done` in the reactor's."""
+        """Run `call` in the thread, then `done` in the reactor's."""
+        self._calls.put((call, done))
 
-        def hand_over(succeeded: bool, result: object) -> None:
+    def _work(self) -> None:
+        while (task := self._calls.get()) is not None:
+            call, done = task
+            try:
+                succeeded, result = True, call()
+            except BaseException:  # noqa: BLE001 - whatever it is, it is its caller's
+                succeeded, result = False, Failure()
             self._reactor.callFromThread(done, succeeded, result)
-
-        assert self._pool is not None
-        self._pool.callInThreadWithCallback(hand_over, call)
 
 
 class _Call(Generic[T]):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 from twisted.internet.task import Clock
 
 from ap4r import events
 from ap4r.dispatcher.outage import Outage
-from ap4r.dispatcher.store_thread import GRACE_SECONDS, StoreThread
+from ap4r.dispatcher.store_thread import GRACE_SECONDS, OwnThread, StoreThread
 from ap4r.errors import StoreUnavailable
 from tests.support.memory_store import MemoryStore
 from tests.unit.dispatcher.world import Inline
@@ -132,3 +134,49 @@ def test_an_outage_ends_when_what_failed_succeeds(kind):
     recovered = [event for event in bench.told if isinstance(event, events.StoreRecovered)]
     assert recovered == ([events.StoreRecovered("memory", 3.0)] if kind == "same" else [])
     assert bench.thread.outage.lasts is (kind == "other")
+
+
+class _Reactor:
+    """Takes what another thread hands over, and keeps it."""
+
+    def __init__(self):
+        self.handed = []
+
+    def callFromThread(self, done, *result):
+        self.handed.append((threading.current_thread().name, done, result))
+
+
+class TestOwnThread:
+    def test_calls_run_beside_the_reactor_in_order(self):
+        """Each result is handed over from the thread, and a stop waits for calls that were asked for before it."""
+        reactor = _Reactor()
+        thread = OwnThread(reactor, "own")
+        thread.start()
+        for number in range(5):
+            thread.run(lambda number=number: (number, threading.current_thread().name), number)
+        thread.stop()
+        assert reactor.handed == [("own", number, (True, (number, "own"))) for number in range(5)]
+
+    def test_what_a_call_raises_is_handed_over(self):
+        """As a failure, and the next call runs all the same."""
+        reactor = _Reactor()
+        thread = OwnThread(reactor, "own")
+        thread.start()
+        thread.run(lambda: 1 / 0, "bad")
+        thread.run(lambda: "well", "good")
+        thread.stop()
+        [(_, _, (succeeded, failure)), (_, _, good)] = reactor.handed
+        assert not succeeded
+        assert failure.check(ZeroDivisionError)
+        assert good == (True, "well")
+
+    def test_it_can_be_stopped_and_started_again(self):
+        """A stop without a start does nothing; a second start has a new thread."""
+        reactor = _Reactor()
+        thread = OwnThread(reactor, "own")
+        thread.stop()
+        for number in range(2):
+            thread.start()
+            thread.run(lambda: None, number)
+            thread.stop()
+        assert [done for _, done, _ in reactor.handed] == [0, 1]
