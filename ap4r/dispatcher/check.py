@@ -16,6 +16,7 @@ from ap4r.dispatcher.request import USER_AGENT, Request, host_of, shown
 from ap4r.dispatcher.transport import Transport
 from ap4r.dispatcher.upstream import Upstream
 from ap4r.dispatcher.way import Ways
+from ap4r.dispatcher.wire import header_lines
 from ap4r.outcome import Answer, Exchange
 from ap4r.target import Target
 from ap4r.upstreams import UpstreamSettings
@@ -85,7 +86,7 @@ class Checks:
         url, bearing = way.base + settings.check, self._bearing_of(Target("/", settings.name))
         headers = {b"host": [host_of(url)], b"user-agent": [USER_AGENT], **shown(bearing)}
         self._transport.begin(
-            Request("GET", url, headers, b""),
+            Request("GET", url, header_lines(headers), b""),
             min(MOST_SECONDS, settings.check_seconds),
             partial(self._ended, settings, server),
             may_write=lambda: True,

@@ -40,6 +40,7 @@ class Connection(Protocol):
     def __init__(self, idle: Callable[[Connection], None]) -> None:
         self._idle = idle
         self._exchange: _Exchange | None = None
+        self._used: _Exchange | None = None  # one that ended well can carry the next: to make a parser is dear
         self._may_send = False  # without the reactor: nothing is waiting to be written
         self.lost = False
 
@@ -57,12 +58,14 @@ class Connection(Protocol):
         :param head: the request line and the headers, without a Content-Length and without the last empty line.
         """
         assert self._exchange is None and not self.lost
-        exchange = self._exchange = _Exchange(self, method == b"HEAD")
+        exchange, self._used = self._used or _Exchange(self), None
+        self._exchange = exchange
+        answered = exchange.begin(method == b"HEAD")
         if body or method in _WITH_CONTENT:
             self._write(b"%scontent-length: %d\r\n\r\n%s" % (head, len(body), body))
         else:
             self._write(head + b"\r\n")
-        return exchange.answered
+        return answered
 
     def _write(self, data: bytes) -> None:
         # A socket mostly takes a request at once; asking the reactor to wait until it can costs more than the sending.
@@ -93,6 +96,7 @@ class Connection(Protocol):
         if exchange.complete and self._exchange is exchange:
             self._exchange = None
             if exchange.may_stay and not self.lost:
+                self._used = exchange
                 self._idle(self)
             else:
                 cast(Any, self.transport).loseConnection()
@@ -122,24 +126,28 @@ class ConnectionFactory(Factory):
 class _Exchange:
     """A response as it comes in. The `on_…` methods are httptools' callbacks; they only note what they are told.
 
-    What was noted is told to others by `tell`, outside the parser: whoever hears it may end the connection.
+    What was noted is told to others by `tell`, outside the parser: whoever hears it may end the connection, or send the
+    next request over it.
     """
 
-    def __init__(self, connection: Connection, is_head: bool) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._is_head = is_head
         self._parser: Any = httptools.HttpResponseParser(self)
+
+    def begin(self, is_head: bool) -> Deferred[IResponse]:
+        """Expect a response, the first or one after another that was whole; fires when its head has come."""
+        self._is_head = is_head
         self._phrase = b""
         self._headers: list[tuple[bytes, bytes]] = []
         self._head_bytes = 0
-        self._has_end = False  # the head tells where the body ends
         self._head_came = False
         self._pieces: list[bytes] = []
         self._problem: Exception | None = None
         self._response: _Response | None = None
-        self.answered: Deferred[IResponse] = Deferred(lambda _: connection.abort())
+        self._answered: Deferred[IResponse] = Deferred(self._cancelled)
         self.complete = False
         self.may_stay = False
+        return self._answered
 
     def on_message_begin(self) -> None:
         if self.complete:
@@ -152,10 +160,7 @@ class _Exchange:
         self._phrase += phrase
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        lower = name.lower()
-        self._headers.append((lower, value))
-        if lower in (b"content-length", b"transfer-encoding"):
-            self._has_end = True
+        self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         code = self._parser.get_status_code()
@@ -191,18 +196,20 @@ class _Exchange:
 
     def tell(self) -> None:
         """Hand on what was noted."""
-        if self._head_came and self._response is None:
-            self._response = _Response(self._connection, self._parser, self._phrase, self._headers)
-            self.answered.callback(self._response)
-        response = self._response
+        # All is looked at first: from the first call on this may belong to the next request.
+        problem, complete, answered, response = self._problem, self.complete, self._answered, self._response
+        pieces, self._pieces = self._pieces, []
+        if self._head_came and response is None:
+            code, version = self._parser.get_status_code(), self._parser.get_http_version()
+            response = self._response = _Response(self._connection, code, version, self._phrase, self._headers)
+            answered.callback(response)
         if response is not None:
-            pieces, self._pieces = self._pieces, []
             for piece in pieces:
                 response.take(piece)
-        if self._problem is not None:
-            self.cut_off(Failure(self._problem))
+        if problem is not None:
+            self.cut_off(Failure(problem))
             self._connection.abort()
-        elif self.complete and response is not None:
+        elif complete and response is not None:
             response.end(_WHOLE)
 
     def cut_off(self, reason: Failure) -> None:
@@ -211,13 +218,16 @@ class _Exchange:
             return
         self.complete = True
         if self._response is None:
-            if not self.answered.called:
+            if not self._answered.called:
                 is_garbage = isinstance(reason.value, NotHttp)
-                self.answered.errback(reason if is_garbage else Failure(ResponseNeverReceived([reason])))
-        elif self._has_end or self._problem is not None:
+                self._answered.errback(reason if is_garbage else Failure(ResponseNeverReceived([reason])))
+        elif self._response.has_end or self._problem is not None:
             self._response.end(Failure(ResponseFailed([reason], self._response)))
         else:
             self._response.end(Failure(PotentialDataLoss()))
+
+    def _cancelled(self, answered: Deferred[IResponse]) -> None:
+        self._connection.abort()
 
 
 @implementer(IResponse)
@@ -227,17 +237,34 @@ class _Response:
     previousResponse = None
     request = None
 
-    def __init__(self, connection: Connection, parser: Any, phrase: bytes, headers: list[tuple[bytes, bytes]]) -> None:
-        major, _, minor = parser.get_http_version().partition(".")
-        self.version = (b"HTTP", int(major), int(minor or 0))
-        self.code: int = parser.get_status_code()
+    def __init__(
+        self, connection: Connection, code: int, version: str, phrase: bytes, headers: list[tuple[bytes, bytes]]
+    ) -> None:
+        self.code = code
         self.phrase = phrase
         self.headers = ReceivedHeaders(headers)
-        self.length: Any = _length(headers)
+        self._version = version
         self._connection = connection
         self._reader: Any = None
         self._waiting: list[bytes] = []
         self._ended: Failure | None = None
+
+    @property
+    def version(self) -> tuple[bytes, int, int]:
+        """The protocol and the two numbers of its version (IResponse)."""
+        major, _, minor = self._version.partition(".")
+        return (b"HTTP", int(major), int(minor or 0))
+
+    @property
+    def length(self) -> int | None:
+        """The body's length as the head tells it (IResponse)."""
+        [text] = self.headers.getRawHeaders(b"content-length", [b""])[:1]
+        return int(text) if text.isdigit() else None
+
+    @property
+    def has_end(self) -> bool:
+        """Whether the head tells where the body ends."""
+        return any(self.headers.getRawHeaders(name) for name in (b"content-length", b"transfer-encoding"))
 
     def deliverBody(self, protocol: IProtocol) -> None:
         """Give the body to `protocol`, and then tell its `connectionLost` how it ended (IResponse)."""
@@ -265,10 +292,3 @@ class _Response:
             self._ended = reason
             if self._reader is not None:
                 self._reader.connectionLost(reason)
-
-
-def _length(headers: list[tuple[bytes, bytes]]) -> int | None:
-    for name, value in headers:
-        if name == b"content-length" and value.isdigit():
-            return int(value)
-    return None

@@ -16,6 +16,7 @@ from ap4r.dispatcher.request import USER_AGENT, Request, host_of, shown
 from ap4r.dispatcher.transport import Transport
 from ap4r.dispatcher.upstream import Upstream
 from ap4r.dispatcher.way import Way, Ways
+from ap4r.dispatcher.wire import header_lines
 from ap4r.errors import Ap4rError
 from ap4r.exchange import Answer, Exchange, Fault, Reason
 from ap4r.target import Target, parse_target
@@ -133,7 +134,7 @@ class Documents:
             whole_url = Target(way.base).origin + target.url.removeprefix(target.origin)
             headers.update(shown(bearing))
         headers.setdefault(b"host", [host_of(whole_url)])
-        request = Request("GET", whole_url, headers, b"")
+        request = Request("GET", whole_url, header_lines(headers), b"")
         self._transport.begin(request, FETCH_SECONDS, ended, may_write=lambda: True, read=read, way=way)
         return answer
 

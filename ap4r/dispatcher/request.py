@@ -9,6 +9,7 @@ from urllib.parse import quote, urlsplit
 
 from ap4r import __version__
 from ap4r.dispatcher.bearing import PLAIN, Bearing
+from ap4r.dispatcher.wire import header_lines
 from ap4r.message import Message
 from ap4r.outbox.describe import PRIORITY
 from ap4r.outcome import DeliveryRules, History, last_repeat_seconds
@@ -37,14 +38,29 @@ _OURS = (b"ap4r-", b"webhook-")
 _BROUGHT = PRIORITY.lower().encode()
 
 
+#: Headers up to this size are mostly the same for many messages: they are written once.
+_SHORT_CHARACTERS = 256
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is sent: header names are in lower case, each with its values."""
+    """What is sent. `lines` are its headers but for those that frame the body, each with its end."""
 
     method: str
     url: str
-    headers: dict[bytes, list[bytes]]
+    lines: bytes
     body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Same:
+    """What the requests of messages have in common whose headers, queue and server are the same."""
+
+    lines: bytes
+    content_type: str
+    ours: tuple[tuple[str, str], ...]
+    says_key: bool
+    says_trace: bool
 
 
 def build_request(
@@ -63,48 +79,77 @@ def build_request(
     :param history: the lease's, as of now.
     :param now: Unix seconds of this host, for Ap4r-Expires and the signatures.
     :param span_id: 16 hex digits, new for each attempt (W3C Trace Context).
+    :raises ValueError: a header of the message's cannot be sent; says which.
     """
     message = lease.message
-    headers: dict[bytes, list[bytes]] = {}
-    for name, value in message.headers:
+    same = (_same if _are_short(message.headers) else _look_up)(
+        message.headers, message.queue, host_of(url), bearing.host, bearing.scheme, bearing.authorization
+    )
+    identity, expires = message.id, math.ceil(now + last_repeat_seconds(history, rules))
+    own = f"Ap4r-Message-Id: {identity}\r\nAp4r-Attempt: {lease.attempt}\r\nAp4r-Expires: {expires}\r\n"
+    if not same.says_key:
+        # draft-ietf-httpapi-idempotency-key-header: a structured-field string, so quoted.
+        own += f'Idempotency-Key: "{identity}"\r\n'
+    if not same.says_trace:
+        # All attempts of a message belong to one trace: without a trace of its caller, the one named by its id.
+        own += f"Traceparent: 00-{message.trace_id or identity.replace('-', '')}-{span_id}-01\r\n"
+    if bearing.secrets:
+        told = [
+            *same.ours,
+            ("ap4r-message-id", identity),
+            ("ap4r-attempt", str(lease.attempt)),
+            ("ap4r-expires", str(expires)),
+        ]
+        own += _signatures(message, url, same.content_type, told, bearing.secrets, str(int(now)))
+    return Request(message.method, url, same.lines + own.encode(), message.body)
+
+
+def _look_up(
+    headers: tuple[tuple[str, str], ...], queue: str, server: bytes, host: str, scheme: str, authorization: bytes
+) -> _Same:
+    values: dict[bytes, list[bytes]] = {}
+    for name, value in headers:
         lower = name.lower().encode()
         is_ours = lower.replace(b"_", b"-").startswith(_OURS) and lower != _BROUGHT
         if lower not in _FRAMING and not is_ours:
-            headers.setdefault(lower, []).append(value.encode())
-    identity = message.id.encode()
-    headers[b"ap4r-message-id"] = [identity]
-    headers[b"ap4r-queue"] = [_header_text(message.queue)]
-    headers[b"ap4r-attempt"] = [b"%d" % lease.attempt]
-    headers[b"ap4r-expires"] = [b"%d" % math.ceil(now + last_repeat_seconds(history, rules))]
-    if bearing.host or bearing.scheme:
-        headers.update(_called_by(bearing.host, bearing.scheme))
-    if bearing.authorization:
-        headers.setdefault(b"authorization", [bearing.authorization])
-    headers.setdefault(b"host", [host_of(url)])
-    headers.setdefault(b"user-agent", [USER_AGENT])
-    # draft-ietf-httpapi-idempotency-key-header: a structured-field string, so quoted.
-    headers.setdefault(b"idempotency-key", [b'"' + identity + b'"'])
-    # All attempts of a message belong to one trace: without a trace of its caller, the one named by its id.
-    trace_id = message.trace_id or message.id.replace("-", "")
-    headers.setdefault(b"traceparent", [f"00-{trace_id}-{span_id}-01".encode()])
-    if bearing.secrets:
-        _sign(headers, message, url, bearing.secrets, str(int(now)))
-    return Request(message.method, url, headers, message.body)
+            values.setdefault(lower, []).append(value.encode())
+    values[b"ap4r-queue"] = [quote(queue, safe=_PLAIN).encode()]
+    ours = [(name.decode(), several[0].decode()) for name, several in values.items() if name.startswith(b"ap4r-")]
+    if host or scheme:
+        values.update(_called_by(host, scheme))
+    if authorization:
+        values.setdefault(b"authorization", [authorization])
+    values.setdefault(b"host", [server])
+    values.setdefault(b"user-agent", [USER_AGENT])
+    content_type = values.get(b"content-type", [b""])[0].decode("latin-1")
+    says_key, says_trace = b"idempotency-key" in values, b"traceparent" in values
+    return _Same(header_lines(values), content_type, tuple(ours), says_key, says_trace)
 
 
-def _sign(
-    headers: dict[bytes, list[bytes]], message: Message, url: str, secrets: tuple[Secret, ...], timestamp: str
-) -> None:
+_same = lru_cache(maxsize=1_024)(_look_up)
+
+
+def _are_short(headers: tuple[tuple[str, str], ...]) -> bool:
+    return sum(len(name) + len(value) for name, value in headers) <= _SHORT_CHARACTERS
+
+
+def _signatures(
+    message: Message,
+    url: str,
+    content_type: str,
+    told: list[tuple[str, str]],
+    secrets: tuple[Secret, ...],
+    timestamp: str,
+) -> str:
     path, _, query = _resource_of(url).partition("?")
-    content_type = headers.get(b"content-type", [b""])[0].decode("latin-1")
-    ours = [(name.decode(), values[0].decode()) for name, values in headers.items() if name.startswith(b"ap4r-")]
     whole = request_content(
-        message.id, timestamp, message.method, decoded_path(path), query, content_type, ours, message.body
+        message.id, timestamp, message.method, decoded_path(path), query, content_type, told, message.body
     )
-    headers[WEBHOOK_ID.encode()] = [message.id.encode()]
-    headers[WEBHOOK_TIMESTAMP.encode()] = [timestamp.encode()]
-    headers[WEBHOOK_SIGNATURE.encode()] = [sign(webhook_content(message.id, timestamp, message.body), secrets).encode()]
-    headers[AP4R_SIGNATURE.encode()] = [sign(whole, secrets).encode()]
+    return (
+        f"{WEBHOOK_ID}: {message.id}\r\n{WEBHOOK_TIMESTAMP}: {timestamp}\r\n"
+        f"{WEBHOOK_SIGNATURE}: {sign(webhook_content(message.id, timestamp, message.body), secrets)}\r\n"
+        f"{AP4R_SIGNATURE}: {sign(whole, secrets)}\r\n"
+    )
 
 
 def shown(bearing: Bearing) -> dict[bytes, list[bytes]]:
@@ -141,8 +186,3 @@ def host_of(url: str) -> bytes:
     host = rest.partition("/")[0]
     default = ":443" if scheme == "https" else ":80"
     return host.removesuffix(default).encode()
-
-
-@lru_cache(maxsize=4_096)
-def _header_text(name: str) -> bytes:
-    return quote(name, safe=_PLAIN).encode()

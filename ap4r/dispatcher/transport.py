@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from treq.client import HTTPClient
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 from twisted.web.client import URI, ResponseDone
 from twisted.web.http import PotentialDataLoss
@@ -23,6 +23,7 @@ from zope.interface import implementer
 
 from ap4r.dispatcher.classify import answer_of, fault_of
 from ap4r.dispatcher.connection import Connection, ConnectionFactory
+from ap4r.dispatcher.deadlines import Deadline, Deadlines
 from ap4r.dispatcher.pool import Pool
 from ap4r.dispatcher.request import Request
 from ap4r.dispatcher.way import Way
@@ -62,6 +63,7 @@ class Transport:
         self.way = Way(endpoints)  #: of requests that bring none
         self.bounds = bounds
         self.kept = Pool(clock, connections)
+        self.deadlines = Deadlines(clock)
 
     def begin(
         self,
@@ -95,6 +97,7 @@ class Transport:
     def close(self) -> None:
         """Let go of the kept connections."""
         self.kept.close()
+        self.deadlines.close()
 
 
 @implementer(IAgent)
@@ -103,7 +106,7 @@ class Call:
 
     __slots__ = (
         *("_begun_at", "_called", "_connect_deadline", "_connection", "_cut", "_deadline", "_done"),
-        *("_fresh", "_may_write", "_pending", "_read", "_response", "_status", "_transport", "_way"),
+        *("_fresh", "_may_write", "_headers", "_pending", "_read", "_status", "_transport", "_way"),
     )
 
     def __init__(
@@ -123,25 +126,25 @@ class Call:
         self._way = way
         self._done: Callable[[Exchange], None] | None = done
         self._begun_at = transport.clock.seconds()
-        self._deadline: IDelayedCall | None = None
-        self._connect_deadline: IDelayedCall | None = None
+        self._deadline: Deadline | None = None
+        self._connect_deadline: Deadline | None = None
         self._pending: Deferred[Any] | None = None
         self._connection: Connection | None = None
         self._called = False
         self._cut: Reason | None = None
         self._status: int | None = None
-        self._response: Any = None
+        self._headers: Any = None
 
     def start(self, request: Request, timeout_seconds: float) -> None:
         """Send the request."""
         clock = self._transport.clock
-        self._deadline = clock.callLater(timeout_seconds, self.cut, Reason.TIMEOUT)
-        headers = {**request.headers, b"connection": [b"close"]} if self._fresh else request.headers
+        self._deadline = self._transport.deadlines.set(timeout_seconds, self._time_out)
+        lines = request.lines + b"Connection: close\r\n" if self._fresh else request.lines
         try:
             pending = HTTPClient(self, NO_COOKIES, as_it_is).request(
                 request.method,
                 prepared_url(request.url),
-                headers=SentHeaders(headers),
+                headers=SentHeaders(lines),
                 data=cast(Any, Body(request.body)) if request.body else None,
                 cookies=NO_COOKIES,
                 allow_redirects=False,
@@ -165,19 +168,22 @@ class Call:
         self._failed(None)
         self._abort()
 
+    def _time_out(self) -> None:
+        self.cut(Reason.TIMEOUT)
+
     def request(self, method: bytes, uri: bytes, headers: Any = None, bodyProducer: Any = None) -> Deferred[IResponse]:
         """Send a request for treq (IAgent), given `SentHeaders` and a `Body`."""
         way = self._way
         uri_parts, address, line = _taken_apart(method, uri, way.absolute)
         server = (way, *address)
-        head = line + way.lines + headers.head(uri_parts.netloc)
+        head = line + way.lines + headers.lines
         connection = None if self._fresh else self._transport.kept.take(server)
         if connection is not None:
             sent = self._send(connection, method, head, bodyProducer)
         else:
             transport = self._transport
-            self._connect_deadline = transport.clock.callLater(
-                transport.bounds.connect_timeout_seconds, self.cut, Reason.CONNECT_TIMEOUT
+            self._connect_deadline = transport.deadlines.set(
+                transport.bounds.connect_timeout_seconds, partial(self.cut, Reason.CONNECT_TIMEOUT)
             )
             idle = _let_go if self._fresh else partial(transport.kept.keep, server)
             connecting: Deferred[Any] = way.endpoints.endpointForURI(uri_parts).connect(ConnectionFactory(idle))
@@ -185,8 +191,8 @@ class Call:
         return sent
 
     def _send(self, connection: Connection, method: bytes, head: bytes, body: Body | None) -> Deferred[IResponse]:
-        if self._connect_deadline is not None and self._connect_deadline.active():
-            self._connect_deadline.cancel()
+        if self._connect_deadline is not None:
+            self._connect_deadline.meet()
         if self._done is None or not self._may_write():
             connection.abort()
             self._cut = self._cut or Reason.STOPPED
@@ -207,7 +213,7 @@ class Call:
             self._abort()
             return
         self._status = response.code
-        self._response = response
+        self._headers = response.headers
         response.deliverBody(Reader(self._transport.bounds.read_bytes, self.cut, self._body_ended))
 
     def _body_ended(self, body: bytes, reason: Failure) -> None:
@@ -217,16 +223,19 @@ class Call:
         if not isinstance(reason.value, (ResponseDone, PotentialDataLoss)):
             self._failed(reason)
             return
-        bounds, response = self._transport.bounds, self._response
+        bounds, status = self._transport.bounds, self._status
+        assert status is not None
+        # Also a 200 may be a failure, by what its protocol or the original rule reads in it.
+        is_plain = 200 <= status < 300 and self._read is None and not bounds.search_true
         headers: dict[str, str] = {}
-        if not 200 <= response.code < 300:
+        if not is_plain:
             for name in _JUDGED_HEADERS:
-                values = response.headers.getRawHeaders(name)
+                values = self._headers.getRawHeaders(name)
                 if values:
                     headers[name] = values[-1]
-        reading = None if self._read is None else self._read(Answer(response.code, headers, body))
+        reading = None if self._read is None else self._read(Answer(status, headers, body))
         answer = answer_of(
-            response.code, headers, body, kept_bytes=bounds.kept_bytes, search_true=bounds.search_true,
+            status, headers, body, kept_bytes=bounds.kept_bytes, search_true=bounds.search_true,
             seconds=self._seconds(), reading=reading,
         )  # fmt: skip
         self._finish(answer)
@@ -240,9 +249,9 @@ class Call:
     def _finish(self, exchange: Exchange) -> None:
         done, self._done = self._done, None
         self._pending = None
-        for timer in (self._deadline, self._connect_deadline):
-            if timer is not None and timer.active():
-                timer.cancel()
+        for deadline in (self._deadline, self._connect_deadline):
+            if deadline is not None:
+                deadline.meet()
         self._deadline = self._connect_deadline = None
         if done is not None:
             done(exchange)
@@ -268,7 +277,7 @@ def _taken_apart(method: bytes, url: bytes, absolute: bool) -> tuple[URI, tuple[
         raise ValueError("a method is a token (RFC 9110, 9.1)")
     if not _VISIBLE.fullmatch(url):
         raise ValueError("a URL is made of visible ASCII characters")
-    parts = URI.fromBytes(url)
+    parts = URI.fromBytes(bytes(url))  # as plain bytes: ours do not let themselves be taken apart
     resource = url if absolute else parts.originForm
     return parts, (parts.scheme, parts.host, parts.port), b"%s %s HTTP/1.1\r\n" % (method, resource)
 

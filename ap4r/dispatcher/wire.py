@@ -27,41 +27,37 @@ _TOKEN = re.compile(rb"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 
 #: A compressed answer has no honest size.
-_AS_IT_IS = b"Accept-Encoding: identity"
+_AS_IT_IS = b"accept-encoding"
+
+
+def header_lines(values: Mapping[bytes, Sequence[bytes]]) -> bytes:
+    """Write headers as lines, each with its end.
+
+    A value of several lines is put on one, so that it cannot be taken for a header or for the end of them all
+    (RFC 9112, 5.2).
+
+    :param values: by name in lower case.
+    :raises ValueError: a name is no token (RFC 9110, 5.1), or there are two hosts (RFC 9112, 3.2).
+    """
+    if len(values.get(b"host", ())) > 1:
+        raise ValueError("a request has one Host (RFC 9112, 3.2)")
+    lines = [_named(name) + value for name, several in values.items() for value in several]
+    if _AS_IT_IS not in values:
+        lines.append(b"Accept-Encoding: identity")
+    text = b"\r\n".join(lines)
+    if text.count(b"\n") != len(lines) - 1 or text.count(b"\r") != len(lines) - 1:
+        text = b"\r\n".join(b" ".join(line.splitlines()) for line in lines)
+    return text + b"\r\n"
 
 
 class SentHeaders(Headers):
-    """The headers of one request, in lower case, as they are sent: what treq would add for itself is left out.
+    """The headers of one request as the lines that are sent: what treq would add for itself is left out."""
 
-    :param values: by name; nobody changes them afterwards.
-    """
+    __slots__ = ("lines",)
 
-    __slots__ = ("_values",)
-
-    def __init__(self, values: Mapping[bytes, Sequence[bytes]]) -> None:
+    def __init__(self, lines: bytes) -> None:
         super().__init__()
-        self._values = values
-
-    def head(self, host: bytes) -> bytes:
-        """Give the header lines, each with its end.
-
-        A value of several lines is put on one, so that it cannot be taken for a header or for the end of them all
-        (RFC 9112, 5.2).
-
-        :param host: what Host says where the headers do not.
-        :raises ValueError: a name is no token (RFC 9110, 5.1), or there are two hosts (RFC 9112, 3.2).
-        """
-        values = self._values
-        lines = [] if b"host" in values else [b"Host: " + host]
-        if len(values.get(b"host", ())) > 1:
-            raise ValueError("a request has one Host (RFC 9112, 3.2)")
-        if b"accept-encoding" not in values:
-            lines.append(_AS_IT_IS)
-        lines += [_named(name) + value for name, several in values.items() for value in several]
-        head = b"\r\n".join(lines)
-        if head.count(b"\n") != len(lines) - 1 or head.count(b"\r") != len(lines) - 1:
-            head = b"\r\n".join(b" ".join(line.splitlines()) for line in lines)
-        return head + b"\r\n"
+        self.lines = lines
 
     def copy(self) -> SentHeaders:
         """Give itself: nobody changes it."""
@@ -85,18 +81,21 @@ class ReceivedHeaders(Headers):
 
     def __init__(self, pairs: Sequence[tuple[bytes, bytes]]) -> None:
         super().__init__()
-        self._pairs = pairs  # with names in lower case
+        self._pairs = pairs
 
     def getRawHeaders(self, name: Any, default: Any = None) -> Any:
         """Give the values of a header, as text if the name is text."""
         wanted = (name.encode("ascii", "replace") if isinstance(name, str) else name).lower()
-        found = [value for own, value in self._pairs if own == wanted] if wanted != b"content-encoding" else []
+        found = [value for own, value in self._pairs if own.lower() == wanted] if wanted != b"content-encoding" else []
         if not found:
             return default
         return [value.decode("utf-8", "replace") for value in found] if isinstance(name, str) else found
 
     def removeHeader(self, name: str | bytes) -> None:
         """Remove nothing: the header that treq removes is hidden from it already."""
+
+    def setRawHeaders(self, name: str | bytes, values: Any) -> None:
+        """Set nothing: what treq writes back is the header that is hidden from it."""
 
 
 @lru_cache(maxsize=4_096)
@@ -178,6 +177,14 @@ class _NoCookies(CookieJar):
 NO_COOKIES: Any = _NoCookies()
 
 
+class _URLBytes(bytes):
+    """A URL that treq's keeper of cookies need not take apart: there are no cookies."""
+
+    def strip(self, chars: Any = None) -> bytes:
+        """Give nothing to take apart. Nobody else strips it: it has no blanks."""
+        return b""
+
+
 class _URLText(str):
     """A URL whose bytes are known."""
 
@@ -207,6 +214,6 @@ def prepared_url(url: str) -> EncodedURL:
     """Give a URL for treq. It must be in the form in which it is to be sent."""
     prepared = _PreparedURL.from_text(url)
     text = _URLText(url)
-    text.encoded = url.encode("ascii")
+    text.encoded = _URLBytes(url, "ascii")
     cast(_PreparedURL, prepared)._text = text
     return prepared

@@ -37,14 +37,23 @@ def signed_request(
     )  # fmt: skip
 
 
+def headers_of(request: Request) -> dict[str, list[str]]:
+    """Give the headers of a request by their names in lower case, as a server reads them."""
+    headers: dict[str, list[str]] = {}
+    for line in request.lines.decode("latin-1").split("\r\n")[:-1]:
+        name, _, value = line.partition(": ")
+        headers.setdefault(name.lower(), []).append(value)
+    return headers
+
+
 def environ_of(request: Request, **more: Any) -> dict[str, Any]:
     """Give the environ that a server makes of a request."""
     resource = "/" + request.url.split("/", 3)[3]
     path, _, query = resource.partition("?")
     environ = make_environ(request.method, unquote_to_bytes(path).decode("latin-1"), query)
-    for name, values in request.headers.items():
-        key = name.decode().upper().replace("-", "_")
-        environ[key if key == "CONTENT_TYPE" else f"HTTP_{key}"] = ",".join(value.decode("latin-1") for value in values)
+    for name, values in headers_of(request).items():
+        key = name.upper().replace("-", "_")
+        environ[key if key == "CONTENT_TYPE" else f"HTTP_{key}"] = ",".join(values)
     environ["wsgi.input"] = io.BytesIO(request.body)
     environ["CONTENT_LENGTH"] = str(len(request.body))
     return {**environ, **more}

@@ -16,7 +16,7 @@ from tests.support.client import ask
 from tests.support.probe import hold_for, wait_until
 from tests.support.processes import HOST, free_port
 from tests.support.servers import is_installed, start_server
-from tests.support.signed import environ_of, secret, secret_text, signed_request
+from tests.support.signed import environ_of, headers_of, secret, secret_text, signed_request
 
 SECRETS = {"AP4R_SECRETS": secret_text(1)}
 
@@ -135,7 +135,7 @@ def test_a_chunked_delivery_verifies(processes):
     """A sender that does not tell the length in advance is verified too, and the handler reads the whole body."""
     guarded = Guarded(processes, "gunicorn-sync", "plain")
     request = signed_request(secret(1), url=f"{guarded.url}/async/work", now=time.time(), body=b"0123456789")
-    headers = {name.decode(): values[0].decode() for name, values in request.headers.items()}
+    headers = {name: values[0] for name, values in headers_of(request).items()}
     with socket.create_connection((HOST, guarded.port), timeout=10) as connection:
         lines = ["POST /async/work HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
         lines += ["Transfer-Encoding: chunked", "Connection: close", "", "4", "0123", "6", "456789", "0", "", ""]

@@ -19,7 +19,7 @@ from zope.interface.verify import verifyObject
 
 from ap4r.dispatcher.connection import MOST_HEAD_BYTES, Connection, NotHttp
 from ap4r.dispatcher.pool import KEPT_SECONDS, Pool
-from ap4r.dispatcher.wire import SentHeaders
+from ap4r.dispatcher.wire import header_lines
 
 PLAIN = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX-One: a\r\n\r\nhello"
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n"
@@ -54,8 +54,8 @@ class Line:
         self.send(method, body)
 
     def send(self, method=b"POST", body=b"id=12"):
-        headers = SentHeaders({b"host": [b"localhost"], b"x-two": [b"a", b"b"]})
-        sent = self.connection.send(method, method + b" /hook?a=1 HTTP/1.1\r\n" + headers.head(b"elsewhere"), body)
+        lines = header_lines({b"host": [b"localhost"], b"x-two": [b"a", b"b"]})
+        sent = self.connection.send(method, method + b" /hook?a=1 HTTP/1.1\r\n" + lines, body)
         sent.addCallbacks(self.answered, self.failed)
 
     def answered(self, response):

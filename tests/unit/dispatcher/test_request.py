@@ -15,7 +15,7 @@ from ap4r.settings import Settings, load_settings
 from ap4r.storage.store import Lease
 from ap4r.target import Target
 from tests.support.factories import NOW, message
-from tests.support.signed import secret
+from tests.support.signed import headers_of, secret
 
 
 def build(
@@ -29,15 +29,15 @@ def build(
 
 def header(request, name):
     """Give the one value of a header."""
-    [value] = request.headers[name.encode()]
-    return value.decode()
+    [value] = headers_of(request)[name]
+    return value
 
 
 def test_what_the_message_says_is_sent():
     """Method, URL, body and headers, several of one name included."""
     request = build(method="PUT", body=b"a=1", headers=(("X-A", "1"), ("x-a", "2"), ("Content-Type", "text/x")))
     assert (request.method, request.url, request.body) == ("PUT", "http://10.0.0.5:8000/do?a=1", b"a=1")
-    assert request.headers[b"x-a"] == [b"1", b"2"]
+    assert headers_of(request)["x-a"] == ["1", "2"]
     assert header(request, "content-type") == "text/x"
 
 
@@ -63,9 +63,9 @@ def test_the_priority_of_a_message_is_told():
     assert header(first, "ap4r-priority") == "-3"
     assert header(second, "ap4r-priority") == "4"
     assert header(first, "ap4r-signature") != header(second, "ap4r-signature")
-    assert b"ap4r-priority" not in build().headers
+    assert "ap4r-priority" not in headers_of(build())
     other = build(headers=(("Ap4r_Priority", "1"), ("Ap4r-Priority-2", "1")))
-    assert not [name for name in other.headers if b"priority" in name]
+    assert not [name for name in headers_of(other) if "priority" in name]
 
 
 def test_ap4r_expires_is_the_last_instant_of_repeats():
@@ -88,7 +88,22 @@ def test_nobody_else_speaks_for_the_dispatcher(name):
 @pytest.mark.parametrize("name", ["Content-Length", "Transfer-Encoding", "Connection", "TE", "Upgrade", "Keep-Alive"])
 def test_framing_is_the_transports(name):
     """A message cannot blur where its request ends."""
-    assert name.lower().encode() not in build(headers=((name, "chunked"),)).headers
+    assert name.lower() not in headers_of(build(headers=((name, "chunked"),)))
+
+
+@pytest.mark.parametrize(
+    "headers", [(("Host", "a"), ("host", "b")), (("X-A: b\r\nX-C", "d"),), (("", "d"),), (("X Y", "d"),)]
+)
+def test_what_cannot_be_sent_is_refused(headers):
+    """Two hosts (RFC 9112, 3.2), and a name that is no token (RFC 9110, 5.1), never reach a connection."""
+    with pytest.raises(ValueError, match=r"Host|name of a header"):
+        build(headers=headers)
+
+
+def test_long_headers_are_sent_like_short_ones():
+    """However long they are, each message's own are sent with it."""
+    for value in ("a" * 10_000, "b" * 10_000, "c"):
+        assert header(build(headers=(("X-A", value),)), "x-a") == value
 
 
 @pytest.mark.parametrize("queue", ["queue.a", "größe", "日本", "100 %", "a\tb"])
@@ -129,12 +144,12 @@ def test_host_is_the_servers(url, host):
 @pytest.mark.parametrize("name", ["webhook-id", "Webhook-Signature", "ap4r-signature", "AP4R_ATTEMPT", "webhook_id"])
 def test_nobody_else_signs(name):
     """A message cannot bring a signature, nor what a gateway would take for one of our headers."""
-    assert name.lower().encode() not in build(headers=((name, "forged"),)).headers
+    assert name.lower() not in headers_of(build(headers=((name, "forged"),)))
 
 
 def test_without_a_secret_nothing_is_signed():
     """No empty or worthless signature is sent."""
-    assert not [name for name in build().headers if name.startswith(b"webhook-") or name == b"ap4r-signature"]
+    assert not [name for name in headers_of(build()) if name.startswith("webhook-") or name == "ap4r-signature"]
 
 
 def test_each_attempt_is_signed_at_its_own_time():
@@ -185,7 +200,7 @@ def test_an_upstream_is_called_by_its_own_name(host, scheme, said):
     """Host and X-Forwarded-* say what people call it by; the connection goes where it went."""
     request = build(bearing=Bearing(host, scheme), headers=(("X-Forwarded-Proto", "gopher"),) if scheme else ())
     names = ("host", "x-forwarded-host", "x-forwarded-proto", "x-forwarded-port")
-    assert {name: header(request, name) for name in names if name.encode() in request.headers} == said
+    assert {name: header(request, name) for name in names if name in headers_of(request)} == said
     assert request.url == "http://10.0.0.5:8000/do?a=1"
 
 

@@ -18,7 +18,7 @@ from ap4r.middleware import AP4RMiddleware
 from ap4r.middleware.door import Door, Instead
 from ap4r.settings import Settings, load_settings
 from tests.support.factories import NOW
-from tests.support.signed import environ_of, secret, secret_text, signed_request
+from tests.support.signed import environ_of, headers_of, secret, secret_text, signed_request
 from tests.support.sink import MemorySink
 from tests.support.wire import exchange, make_environ
 
@@ -64,9 +64,9 @@ def test_what_the_dispatcher_signed_is_a_delivery(number, internal):
     environ = environ_of(request)
     delivery = admit(environ, *internal)
     assert delivery.sender == "ap4r"
-    assert delivery.id == request.headers[b"webhook-id"][0].decode()
+    assert delivery.id == headers_of(request)["webhook-id"][0]
     assert (delivery.queue, delivery.attempt, delivery.path) == ("größe 1", 2, "/async/work")
-    assert delivery.expires_at == int(request.headers[b"ap4r-expires"][0])
+    assert delivery.expires_at == int(headers_of(request)["ap4r-expires"][0])
     assert (delivery.signed_at, delivery.whole_request_signed) == (int(NOW), True)
     assert delivery.body_sha256 == hashlib.sha256(b"id=12").digest()
     assert environ["wsgi.input"].read() == b"id=12"
@@ -246,7 +246,7 @@ def test_the_replaced_input_keeps_to_pep_3333(inner, chunked):
     answer = exchange(application, environ)
     assert answer.raised is None
     assert answer.status == "200 OK"
-    assert answer.body == repr(request.headers[b"webhook-id"][0].decode()).encode() + b" id=12"
+    assert answer.body == repr(headers_of(request)["webhook-id"][0]).encode() + b" id=12"
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
