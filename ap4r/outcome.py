@@ -207,7 +207,7 @@ def slow_down_seconds(exchange: Exchange, rules: DeliveryRules, now: float) -> f
 def _asked_seconds(exchange: Exchange, rules: DeliveryRules, now: float) -> float | None:
     headers = exchange.headers if isinstance(exchange, Answer) else {}
     asked = retry_after_seconds(headers.get("retry-after"), now)
-    if asked is None or (exchange.status or 0) < 300:
+    if asked is None or (isinstance(exchange, Answer) and _is_success(exchange, rules.success)):
         return None
     return min(asked, rules.retry_after_cap_seconds)
 

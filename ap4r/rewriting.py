@@ -6,7 +6,7 @@ A rule replaces parts of a URL, or names a callable, which only the dispatcher i
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -113,6 +113,20 @@ def parse_rewrites(name: str, where: str, value: object, _: object) -> tuple[Rew
             raise ConfigError(full, f"in {where}: a path on an upstream gets a scheme and port only with a host")
         rules.append(RewriteRule(match=match, replace=replace, call=call))
     return tuple(rules)
+
+
+def refuse_unknown(rules: Sequence[RewriteRule], upstreams: Collection[str]) -> None:
+    """Hold that the upstreams which rules name are there.
+
+    :raises ConfigError: naming the rule by its number, and what there is.
+    """
+    for number, rule in enumerate(rules, 1):
+        for place, parts in (("match", rule.match), ("replace", rule.replace)):
+            if parts.upstream and parts.upstream not in upstreams:
+                known = ", ".join(sorted(upstreams))
+                raise ConfigError(
+                    f"rewrite {number}.{place}", f"no upstream is called {shortened(parts.upstream)}; known are {known}"
+                )
 
 
 def _parts(name: str, where: str, table: object, known: tuple[str, ...]) -> Parts:

@@ -18,7 +18,7 @@ from ap4r.backoff import Backoff
 from ap4r.errors import ConfigError, shortened
 from ap4r.networks import parse_host_patterns, parse_networks
 from ap4r.outcome import DeliveryRules
-from ap4r.rewriting import RewriteRule, parse_rewrites
+from ap4r.rewriting import RewriteRule, parse_rewrites, refuse_unknown
 from ap4r.setting import checked, from_text, setting
 from ap4r.signing import Secret
 from ap4r.target import APP
@@ -192,6 +192,7 @@ def parse_settings(
         if name == "upstreams":
             values |= _spelt_short(where, values[name], [other for other, place, _ in given if place == where])
     values["upstreams"] = tuple(one.in_folder(folder) for one in values["upstreams"])
+    refuse_unknown(values["rewrite"], {APP, *(one.name for one in values["upstreams"])})
     # Written to is always what somebody drains.
     told = not values["stores"] or any(name == "store" for name, _, _ in given)
     # First what was said of one store: --store sets both.
@@ -221,8 +222,7 @@ def _refuse_misspelt(environ: Mapping[str, str], known: Collection[str]) -> None
         if variable.startswith(ENVIRONMENT_PREFIX) and name not in known and name != "config":
             near = get_close_matches(name, [*known, "config"], n=1, cutoff=0.8)
             if near:
-                meant = ENVIRONMENT_PREFIX + near[0].upper()
-                raise ConfigError(name, f"in {variable}: unknown; did you mean {meant}")
+                raise ConfigError(name, f"in {variable}: unknown; did you mean {ENVIRONMENT_PREFIX}{near[0].upper()}")
 
 
 def load_settings(

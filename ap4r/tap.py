@@ -167,7 +167,7 @@ def makeService(options: Options) -> IService:
         give_up(error)
     observer = _observer(getattr(options, "parent", None) or {}, settings)
     log = Log(reactor, write_line, observer.wants_debug if observer else lambda: settings.log_level == "debug")
-    events.subscribe(log)
+    events.subscribe(log, log.wants)
     return Process(
         reactor, settings, events, dispatcher, front=front, app_server=app_server, call_own_app=call_own_app,
         read_settings=options.read_settings, observer=observer, log=log,

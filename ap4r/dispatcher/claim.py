@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from ap4r.dispatcher.heartbeat import Heartbeat
 from ap4r.dispatcher.loop import Loop, Report
-from ap4r.dispatcher.schedule import GATHER_SECONDS, Schedule
+from ap4r.dispatcher.schedule import Schedule
 from ap4r.dispatcher.store_thread import StoreThread
 from ap4r.errors import StoreUnavailable
 from ap4r.events import Claimed, Events
@@ -33,6 +33,7 @@ class Claims:
         *,
         room: Callable[[], int],
         enough_room: Callable[[], int],
+        gather_seconds: Callable[[], float],
         excluded: Callable[[], Collection[int]],
         full: Callable[[], bool],
         next_probe_at: Callable[[float], float | None],
@@ -47,6 +48,7 @@ class Claims:
         self._heartbeat = heartbeat
         self._room = room
         self._enough_room = enough_room
+        self._gather_seconds = gather_seconds
         self._excluded = excluded
         self._full = full
         self._next_probe_at = next_probe_at
@@ -55,6 +57,7 @@ class Claims:
         self._ask = ask
         self._answered = answered
         self._schedule = Schedule()
+        self._freed_meanwhile = False
         self._loop = Loop(clock, self._turn, report)
         self.paused = False
 
@@ -95,10 +98,13 @@ class Claims:
 
     def freed(self) -> None:
         """Note that a call ended."""
-        if self._schedule.hungry and not self.paused:
+        if self._loop.is_turning:
+            # It looks for room when it ends.
+            self._freed_meanwhile = True
+        elif self._schedule.hungry and not self.paused:
             room = self._room()
             if room > 0:
-                self._loop.wake(0.0 if room >= self._enough_room() else GATHER_SECONDS)
+                self._loop.wake(0.0 if room >= self._enough_room() else self._gather_seconds())
 
     def wake(self) -> None:
         """Claim soon: something may have become ready, or a target was released."""
@@ -115,11 +121,15 @@ class Claims:
         full = self._full()
         owner = self._heartbeat.owner
         excluded = self._excluded()
-        began = self._heartbeat.begin()
+        began, beat = self._heartbeat.begin(), not self._heartbeat.is_fresh
         self._ask(limit)
+        self._freed_meanwhile = False
         try:
-            claim = await self._store.run("claim", partial(self._store.store.claim, owner, limit, excluded=excluded))
-            self._heartbeat.succeeded(began)
+            claim = await self._store.run(
+                "claim", partial(self._store.store.claim, owner, limit, excluded=excluded, beat=beat)
+            )
+            if beat:
+                self._heartbeat.succeeded(began)
             now = self._clock.seconds()
             self._schedule.claimed(now, len(claim.leases), claim.more or full, claim.next_due_in_seconds)
             if claim.leases:
@@ -134,7 +144,7 @@ class Claims:
         return self._next_in_seconds(now, bool(claim.leases))
 
     def _next_in_seconds(self, now: float, brought: bool) -> float | None:
-        if self._schedule.hungry and brought and self._room() > 0:
-            return 0.0 if self._room() >= self._enough_room() else GATHER_SECONDS
+        if self._schedule.hungry and (brought or self._freed_meanwhile) and self._room() > 0:
+            return 0.0 if self._room() >= self._enough_room() else self._gather_seconds()
         at = self._schedule.next_at(now, self._next_probe_at(now))
         return None if at is None else max(0.0, at - now)

@@ -16,6 +16,7 @@ from twisted.internet.interfaces import IDelayedCall
 
 from ap4r import __version__
 from ap4r import events as happened
+from ap4r.dispatcher.ahead import AHEAD_SECONDS
 from ap4r.dispatcher.claim import Claims
 from ap4r.dispatcher.deliver import Deliveries
 from ap4r.dispatcher.descriptions import Descriptions
@@ -28,6 +29,7 @@ from ap4r.dispatcher.outage import Outage
 from ap4r.dispatcher.place import Place
 from ap4r.dispatcher.poll import Poll
 from ap4r.dispatcher.prune import Pruning
+from ap4r.dispatcher.schedule import GATHER_SECONDS
 from ap4r.dispatcher.settle import BATCH, Settlements
 from ap4r.dispatcher.share import Part, Share
 from ap4r.dispatcher.store_thread import OwnThread, StoreThread
@@ -81,15 +83,16 @@ class Drain:
         self._settlements = Settlements(self.store, reactor, self._report("settle"), events, self._settled)
         self._claims = Claims(
             self.store, reactor, self._report("claim"), events, self._heartbeat,
-            room=self._room, enough_room=self._share.enough, excluded=self._excluded, full=self._limit.full,
-            next_probe_at=self._limit.next_probe_at, take=self._take, in_doubt=self._place.doubt,
-            ask=self._ask, answered=self._answered,
+            room=self._room, enough_room=self._enough_room, gather_seconds=self._gather_seconds,
+            excluded=self._excluded, full=self._limit.full, next_probe_at=self._limit.next_probe_at,
+            take=self._take, in_doubt=self._place.doubt, ask=self._ask, answered=self._answered,
         )  # fmt: skip
         self._deliveries = Deliveries(
             reactor, common.transport, events, self._limit, self._lanes, common.upstreams, common.terms,
             common.descriptions,
             settle=self._settlements.add, freed=self._freed, released=self._share.released,
-            may_call=self._may_begin, may_write=self._heartbeat.may_call, random=around.random, now=around.now,
+            may_call=self._may_begin, may_write=self._heartbeat.may_call, full=self._full,
+            random=around.random, now=around.now,
         )  # fmt: skip
         self._poll = Poll(
             self.store, reactor, self._report("look"), events, own=lambda: self._heartbeat.owner,
@@ -98,8 +101,8 @@ class Drain:
         self._pruning = Pruning(self.store, reactor, self._report("prune"), self._was_busy)
         self._opening = Loop(reactor, self._open, self._report("open"))
         self._part = Part(
-            held=lambda: self._deliveries.in_flight, hungry=lambda: self._claims.hungry,
-            ill=lambda: self._claims.ill, freed=self._claims.freed, released=self._claims.wake,
+            held=lambda: self._deliveries.held, hungry=lambda: self._claims.hungry,
+            ill=lambda: self._claims.ill, freed=self._more_room, released=self._claims.wake,
         )  # fmt: skip
         self._share.join(self._part)
         self._busy = False
@@ -153,6 +156,7 @@ class Drain:
         owner, name = self._heartbeat.owner, self.store.store.name
         self._events.emit(happened.DispatcherStopping(owner, name, self._deliveries.in_flight, grace_seconds))
         await gatherResults([self._opening.stop(), self._claims.stop(), self._poll.stop(), self._pruning.stop()])
+        self._deliveries.put_back_waiting()
         if self._deliveries.in_flight:
             self._idle = Deferred()
             self._grace = self._reactor.callLater(grace_seconds, self._deliveries.cut_all)
@@ -192,11 +196,32 @@ class Drain:
         return self._place.doubted or not self._empty()
 
     def _empty(self) -> bool:
-        return not self._deliveries.in_flight and not self._settlements.kept
+        return not self._deliveries.held and not self._settlements.kept
 
     def _room(self) -> int:
-        deliveries, kept = self._deliveries.in_flight, self._settlements.kept
-        return min(self._share.room(self._part), self._limit.concurrency + BATCH - deliveries - kept)
+        ahead, deliveries = self._ahead(), self._deliveries
+        waiting = deliveries.held - deliveries.in_flight
+        most = self._limit.concurrency + ahead + BATCH - deliveries.held - self._settlements.kept
+        return min(self._share.room(self._part) + ahead - waiting, most)
+
+    def _full(self) -> bool:
+        # What a crash repeats stays within this.
+        return self._deliveries.in_flight + self._settlements.kept >= self._limit.concurrency + BATCH
+
+    def _enough_room(self) -> int:
+        return self._share.enough() + self._ahead() // 2
+
+    def _gather_seconds(self) -> float:
+        # While messages are at hand nobody waits for a claim, and a larger one does as much for less.
+        return GATHER_SECONDS if self._deliveries.held == self._deliveries.in_flight else AHEAD_SECONDS / 2
+
+    def _ahead(self) -> int:
+        # Where an origin has a limit of its own, or another store waits for room, what is held here is kept from them.
+        return self._deliveries.ahead.count(self._reactor.seconds()) if self._share.is_undivided else 0
+
+    def _more_room(self) -> None:
+        self._deliveries.begin_waiting()
+        self._claims.freed()
 
     def _excluded(self) -> frozenset[int]:
         return self._lanes.of(self._limit.closed(self._reactor.seconds()))
@@ -225,7 +250,7 @@ class Drain:
         if put_back:
             # By now its target may have been released, and only from now on it can be claimed again.
             self._claims.wake()
-        self._claims.freed()
+        self._more_room()
         self._place.emptied()
 
     def _pause(self, paused: bool) -> None:

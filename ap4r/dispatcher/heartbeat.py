@@ -16,6 +16,7 @@ from ap4r.dispatcher.loop import Loop, Report
 from ap4r.dispatcher.store_thread import StoreThread
 
 BEAT_SECONDS = 5.0  #: between beats while leases are held
+FRESH_SECONDS = 2.5  #: a beat is young for so long
 IDLE_BEAT_SECONDS = 30.0  #: between beats while none is held
 #: No call is begun later than this after the last successful beat was begun: an observer declares us dead after 15 s.
 CALL_WITHIN_SECONDS = 10.0
@@ -33,7 +34,8 @@ class Heartbeat:
     """Registers this dispatcher, beats for it, and tells whether it may still act for its leases.
 
     Ages count on the boot-time clock from *before* a call of the store that moved the counter, so whatever an
-    observer has seen is younger. A claim moves the counter too: bracket it with `begin` and `succeeded`.
+    observer has seen is younger. A claim moves the counter too when the last beat is not fresh: bracket it then with
+    `begin` and `succeeded`.
     """
 
     def __init__(
@@ -70,6 +72,11 @@ class Heartbeat:
     def succeeded(self, began: float) -> None:
         """Note that such a call succeeded."""
         self._beat_began = max(self._beat_began, began)
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether the last beat is so young that a claim need not move the counter too."""
+        return self._age() < FRESH_SECONDS
 
     def may_call(self) -> bool:
         """Tell whether a call may be begun now."""

@@ -17,6 +17,7 @@ SUMMARY_SECONDS = 60.0
 MOST_SUMMARIES = 100  #: queues summed up with a line of their own, the busiest first
 STORE_FAILURE_SECONDS = 10.0  #: between two lines that tell of failures of the same store
 
+_CALLS = (happened.CallEnded, happened.CallStarted, happened.Claimed)
 _WORDS = {Delivered: "delivered", RetryLater: "retries", Dead: "dead", Dropped: "dropped"}
 _THINNED = {"retry": "retries", "dropped": "dropped", "lease_lost": "lost leases"}
 
@@ -39,16 +40,20 @@ class Log:
         self._store_told: dict[str, float] = {}
         self._failing: set[str] = set()  # of which the log says last that they fail
 
+    def wants(self, kind: type[happened.Event]) -> bool:
+        """Tell whether events of this kind are written or counted now (`Events.subscribe`)."""
+        return kind not in _CALLS or self._wants_debug()
+
     def __call__(self, event: happened.Event) -> None:
         """Hear an event (`Events.subscribe`)."""
-        if isinstance(event, (happened.CallEnded, happened.CallStarted, happened.Claimed)):
-            if self._wants_debug():
-                self._write_line(event)
-            return
         if isinstance(event, happened.Settled):
             self._count(event)
             if isinstance(event.outcome, Delivered):
                 return
+        elif isinstance(event, _CALLS):
+            if self._wants_debug():
+                self._write_line(event)
+            return
         elif isinstance(event, happened.StoreFailed):
             now = self._clock.seconds()
             if now - self._store_told.get(event.store, float("-inf")) < STORE_FAILURE_SECONDS:

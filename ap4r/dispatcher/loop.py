@@ -65,6 +65,11 @@ class Loop:
         return ended
 
     @property
+    def is_turning(self) -> bool:
+        """Whether a turn is under way."""
+        return self._turning is not None
+
+    @property
     def is_well(self) -> bool:
         """Whether it turns, and its last turn did not fail."""
         return self._started and not self._failures

@@ -22,7 +22,10 @@ from ap4r.outcome import PutBack
 from ap4r.storage.store import Settled, Settlement
 
 UNKNOWN_PAUSE_SECONDS = 0.5  #: between two tries to write down what the store could not say of
-GATHER_SECONDS = 0.005  #: an outcome waits this long for others, the window in which a crash repeats a delivery
+#: An outcome waits this long for others, the window in which a crash repeats a delivery: a little longer where they
+#: come in crowds, for a commit costs as much for one as for many.
+GATHER_SECONDS, CROWD_SECONDS = 0.005, 0.02
+CROWD = 16  #: so many in a batch show a crowd
 BATCH = 200  #: and no more than these are settled at once
 
 
@@ -48,6 +51,7 @@ class Settlements:
         # After a failure that is no store's fault, so that one bad row cannot keep the others back.
         self._one_by_one = 0
         self._all_settled: Deferred[None] | None = None
+        self._gather_seconds = GATHER_SECONDS
 
     @property
     def kept(self) -> int:
@@ -65,7 +69,7 @@ class Settlements:
     def add(self, settlement: Settlement) -> None:
         """Take an outcome; it is written down within milliseconds, or as soon as the store answers again."""
         self._kept.append(settlement)
-        self._loop.wake(0.0 if len(self._kept) >= BATCH else GATHER_SECONDS)
+        self._loop.wake(0.0 if len(self._kept) >= BATCH else self._gather_seconds)
 
     def flush(self) -> Deferred[None]:
         """Settle what is kept now; fires when nothing is left."""
@@ -90,6 +94,7 @@ class Settlements:
         except Exception:
             self._after_defect(size)
             raise
+        self._gather_seconds = CROWD_SECONDS if size >= CROWD else GATHER_SECONDS
         for _ in range(size):
             self._kept.popleft()
         self._one_by_one = max(0, self._one_by_one - size)
@@ -106,7 +111,7 @@ class Settlements:
         if unknown:
             # The store could not say; asking again at once would hear the same.
             return UNKNOWN_PAUSE_SECONDS
-        return 0.0 if self._all_settled is not None or len(self._kept) >= BATCH else GATHER_SECONDS
+        return 0.0 if self._all_settled is not None or len(self._kept) >= BATCH else self._gather_seconds
 
     def _noted(self, settlement: Settlement, answer: Settled) -> bool:
         message = settlement.lease.message

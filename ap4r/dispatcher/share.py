@@ -45,6 +45,11 @@ class Share:
         """Count a store in."""
         self._parts.append(part)
 
+    @property
+    def is_undivided(self) -> bool:
+        """Whether one store may have it all, at any origin."""
+        return len(self._parts) == 1 and self._limit.tightest() == self._limit.concurrency
+
     def room(self, part: Part) -> int:
         """Tell how many messages this store may claim now."""
         free = self._limit.room() - sum(other.asked for other in self._parts if other is not part)

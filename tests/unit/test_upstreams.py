@@ -27,6 +27,9 @@ def _secrets(*texts: str) -> tuple[Secret, ...]:
     return tuple(Secret.from_text(text) for text in texts)
 
 
+WEB = {"web": {"servers": ["http://10.0.0.7:8000"]}}
+
+
 def _parse(table, environ=None, overrides=None, read_secret=None):
     more = () if read_secret is None else (read_secret,)
     return parse_settings(table, environ or {}, overrides or {}, "/srv/shop", *more)
@@ -324,7 +327,7 @@ def test_a_credential_is_read_where_it_is_needed():
 )
 def test_a_rule_replaces_what_it_says(rule, target, queue, becomes):
     """And matches what it says, on borders of segments and names."""
-    [parsed] = _parse({"rewrite": [rule]}).rewrite
+    [parsed] = _parse({"rewrite": [rule], "upstreams": WEB}).rewrite
     given = parse_target(target)[0]
     assert (str(parsed.replaced(given)) if parsed.matches(given, queue) else None) == becomes
 
@@ -376,3 +379,13 @@ def test_an_upstream_that_is_not_there_is_an_error_in_the_handler():
     assert str(describe_message("web:/x", limits=settings).target) == "web:/x"
     with pytest.raises(TargetRefused, match="known are app, web"):
         describe_message("wbe:/x", limits=settings)
+
+
+@pytest.mark.parametrize("place", ["match", "replace"])
+def test_a_rule_names_upstreams_that_are_there(place):
+    """A misspelt one stops the start, and says which there are: no message could ever go there."""
+    rule = {"match": {"path": "/a"}, "replace": {"path": "/b"}}
+    with pytest.raises(ConfigError, match=r"no upstream is called \S*wbe\S*; known are app, web") as caught:
+        _parse({"rewrite": [rule, {**rule, place: {"upstream": "wbe"}}], "upstreams": WEB})
+    assert caught.value.setting == f"rewrite 2.{place}"
+    assert len(_parse({"rewrite": [{**rule, place: {"upstream": "web"}}], "upstreams": WEB}).rewrite) == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ap4r import events
+from ap4r.dispatcher.heartbeat import BEAT_SECONDS, FRESH_SECONDS
 from ap4r.errors import StoreUnavailable
 from ap4r.message import Delivery
 from ap4r.outcome import Dead, PutBack, RetryLater
@@ -172,3 +173,19 @@ def test_an_outage_of_ours_kills_nobody_else(world):
     other.beat("other")
     world.pass_time(10, step=0.1)
     assert world.told(events.DispatcherDied) == []
+
+
+def test_claims_beat_only_when_the_last_beat_is_not_fresh(world):
+    """A busy dispatcher's counter moves often enough to be seen, and not with every claim."""
+    [member] = world.database.members.values()
+    moved = []
+    for _ in range(100):
+        before = member.beat
+        world.put(message())
+        world.pass_time(0.1)
+        moved.append(member.beat - before)
+    claims, beats = world.store.calls["claim"], sum(moved)
+    assert claims > 100
+    assert 10.0 / BEAT_SECONDS <= beats <= 10.0 / FRESH_SECONDS + 1
+    longest = max(len(run) for run in "".join("b" if count else " " for count in moved).split("b"))
+    assert longest * 0.1 <= BEAT_SECONDS + 0.2

@@ -56,6 +56,32 @@ def test_a_fault_is_a_failure_though_its_status_is_200():
         assert (letter.reason, letter.detail) == (reason, f"fault {code}: no")
 
 
+def test_a_fault_in_a_200_says_what_is_to_follow():
+    """`Ap4r-Retry: no` ends it, and Retry-After is obeyed, as with any other failure."""
+    here = world()
+    here.targets.scripts["/call"] = http(200, FAULT % 4, "Ap4r-Retry: no")
+    sent = message(params=[1], protocol="xmlrpc", action="a")
+    here.put(sent)
+    here.pass_time(60, step=0.05)
+    assert (here.state_of(sent), here.targets.paths()) == ("dead", ["/call"])
+    here.targets.scripts["/call"] = http(200, FAULT % 4, "Retry-After: 20")
+    here.put(message(params=[1], protocol="xmlrpc", action="a"))
+    here.pass_time(19)
+    assert here.targets.paths() == ["/call"] * 2
+    here.pass_time(20)
+    assert here.targets.paths() == ["/call"] * 3
+
+
+def test_a_success_asks_for_nothing():
+    """What a 200 that is one says of later is not obeyed: there is no later, and its target is well."""
+    here = world()
+    here.targets.scripts["/call"] = http(200, b"ok", "Retry-After: 20", "Ap4r-Retry: no")
+    here.put(message(), message())
+    here.pass_time(0.5)
+    assert here.database.records == {}
+    assert TargetHeld not in {type(event) for event in here.events}
+
+
 def test_the_original_success_rule_is_for_http_only():
     """A protocol knows itself what success is; nobody has to say "true"."""
     here = World(Settings(bell="none", listen="none", success="ap4r")).start()

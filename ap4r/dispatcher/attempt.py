@@ -1,0 +1,189 @@
+"""One attempt: a message is called at one server after the other until one takes it.
+
+It decides nothing about the message; what came of it is told to the deliveries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from random import getrandbits
+from typing import Protocol
+
+from twisted.internet.interfaces import IReactorTime
+
+from ap4r import events as happened
+from ap4r.dispatcher.blame import blame
+from ap4r.dispatcher.descriptions import Descriptions
+from ap4r.dispatcher.request import build_request
+from ap4r.dispatcher.terms import Terms
+from ap4r.dispatcher.transport import Call, Transport
+from ap4r.dispatcher.upstream import Upstream
+from ap4r.dispatcher.way import Way
+from ap4r.dispatcher.wording import Wording
+from ap4r.message import HTTP, Delivery
+from ap4r.outcome import Exchange, Fault, History, Reason
+from ap4r.storage.store import Lease
+from ap4r.target import Target
+
+
+class Surroundings(Protocol):
+    """What attempts have in common; they tell it their end."""
+
+    clock: IReactorTime
+    transport: Transport
+    events: happened.Events
+    upstreams: Mapping[str, Upstream]
+    terms: Terms
+    descriptions: Descriptions
+    random: Callable[[], float]
+    now: Callable[[], float]
+    may_write: Callable[[], bool]
+
+    def ended(self, attempt: Attempt, exchange: Exchange) -> None:
+        """Take the end of an attempt."""
+
+    def failed_unexpectedly(self, attempt: Attempt) -> None:
+        """Bring an attempt to its end while an exception is being handled."""
+
+
+class Attempt:
+    """One message between its claim and the end of its call."""
+
+    __slots__ = (
+        *("_call", "_deliveries", "_server", "_tried", "_upstream", "_wording"),
+        *("begun_at", "claimed_at", "history", "lease", "left_out_alone", "origin", "probe", "target"),
+    )
+
+    def __init__(self, deliveries: Surroundings, lease: Lease, claimed_at: float) -> None:
+        self._deliveries = deliveries
+        self.lease = lease
+        self.claimed_at = claimed_at
+        self.target = lease.message.target
+        self.origin = self.target.origin
+        self.begun_at = claimed_at
+        self.history: History | None = None  # as of begun_at
+        self.probe = False
+        self._tried: list[str] = []
+        self._server = ""
+        self._upstream: Upstream | None = None
+        self._call: Call | None = None
+        self._wording: Wording | None = None
+        self.left_out_alone = False  # its server was left out for its answer, and others are there
+
+    def aim(self, target: Target) -> None:
+        """Call another target than the message names."""
+        if target is not self.target:
+            self.target = target
+            self.origin = target.origin
+
+    def history_at(self, now: float) -> History:
+        """Give the facts for a judgement, as of an instant of the reactor's clock; begin to count from there."""
+        self.begun_at = now
+        history = self.history = self.lease.history(now - self.claimed_at)
+        return history
+
+    def begin(self, *, probe: bool) -> None:
+        """Make the call, at the instant of the last `history_at`."""
+        self.probe = probe
+        message, deliveries = self.lease.message, self._deliveries
+        if deliveries.events.wants(happened.CallStarted):
+            deliveries.events.emit(
+                happened.CallStarted(message.id, message.queue, message.target.url, self.lease.attempt)
+            )
+        if message.protocol == HTTP:
+            self._call_next(None, self.begun_at)
+        else:
+            self._wording = Wording(self.lease)
+            self._wording.begin(deliveries.descriptions, self._left_seconds(self.begun_at), self._worded)
+
+    def cut(self) -> None:
+        """End the call now."""
+        if self._wording is not None:
+            self._wording.cut()
+        if self._call is not None:
+            self._call.cut(Reason.STOPPED)
+
+    def _worded(self, problem: Fault | None, took_time: bool) -> None:
+        if took_time:
+            # What it took to write the message is not the target's delay.
+            self.history_at(self._deliveries.clock.seconds())
+        try:
+            if problem is None:
+                self._call_next(None, self.begun_at)
+            else:
+                self._deliveries.ended(self, problem)
+        except Exception:  # noqa: BLE001 - whatever it is, the message must come to an end
+            self._deliveries.failed_unexpectedly(self)
+
+    def _call_next(self, refused: Fault | None, now: float) -> None:
+        deliveries = self._deliveries
+        target = self.target
+        url, way = target.url, None
+        if target.upstream is not None:
+            upstream = deliveries.upstreams.get(target.upstream)
+            if upstream is None:
+                detail = f"no upstream is called {target.upstream}"
+                deliveries.ended(self, Fault(Reason.BAD_TARGET, False, detail))
+                return
+            server = upstream.choose(now, self._tried, random=deliveries.random, anyway=self.probe)
+            if server is None:
+                deliveries.ended(self, refused or Fault(Reason.NO_SERVER, False, "every server is left out"))
+                return
+            upstream.begun(server)
+            self._upstream, self._server = upstream, server
+            way = deliveries.terms.ways.of(upstream.name, server)
+            url = way.base + url
+        self._send(url, way, now)
+
+    def _send(self, url: str, way: Way | None, now: float) -> None:
+        deliveries, lease, wording = self._deliveries, self.lease, self._wording
+        terms = deliveries.terms
+        history = self.history if now == self.begun_at else None
+        try:
+            request = build_request(
+                lease if wording is None else wording.sent, url, history or lease.history(now - self.claimed_at),
+                terms.rules, now=deliveries.now(), span_id=f"{getrandbits(64):016x}",
+                bearing=terms.bearings.of(self.target),
+            )  # fmt: skip
+        except ValueError as error:
+            self._ended(Fault(Reason.BAD_TARGET, False, str(error)))
+            return
+        self._call = None
+        call = deliveries.transport.begin(
+            request, max(0.0, self._left_seconds(now)), self._ended, may_write=deliveries.may_write,
+            fresh=lease.message.delivery is Delivery.ONCE, read=None if wording is None else wording.reader, way=way,
+        )  # fmt: skip
+        if self._call is None:
+            self._call = call
+
+    def _left_seconds(self, now: float) -> float:
+        own = self.lease.message.timeout_seconds
+        whole = self._deliveries.terms.timeout_seconds if own is None else own
+        return whole - (now - self.begun_at)
+
+    def _ended(self, exchange: Exchange) -> None:
+        try:
+            upstream, self._upstream = self._upstream, None
+            if upstream is not None:
+                upstream.ended(self._server)
+                now = self._deliveries.clock.seconds()
+                if self._fails_over(upstream, exchange, now):
+                    assert isinstance(exchange, Fault)
+                    self._tried.append(self._server)
+                    self._call_next(exchange, now)
+                    return
+            self._deliveries.ended(self, exchange)
+        except Exception:  # noqa: BLE001 - whatever it is, the message must come to an end
+            self._deliveries.failed_unexpectedly(self)
+
+    def _fails_over(self, upstream: Upstream, exchange: Exchange, now: float) -> bool:
+        deliveries = self._deliveries
+        found = blame(
+            upstream, self._server, exchange, deliveries.terms.rules,
+            now=now, unix_now=deliveries.now(), random=deliveries.random(), probe=self.probe,
+        )  # fmt: skip
+        self.left_out_alone = found.alone
+        if found.seconds is not None:
+            deliveries.events.emit(happened.ServerLeftOut(upstream.name, self._server, found.seconds))
+        # Without time left the next server would be blamed for what this one took.
+        return found.uncalled and self._left_seconds(now) > 0.0
