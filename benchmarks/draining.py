@@ -65,10 +65,16 @@ def fill(url: str, work: Work) -> None:
 
 @contextmanager
 def dispatchers(
-    url: str, count: int = 1, options: Sequence[str] = (), environ: Mapping[str, str] | None = None
+    url: str,
+    count: int = 1,
+    options: Sequence[str] = (),
+    environ: Mapping[str, str] | None = None,
+    *,
+    one_core: bool = False,
 ) -> Iterator[list[subprocess.Popen[bytes]]]:
     """Run so many dispatchers of a store until the block ends; they are ready when they say so.
 
+    :param one_core: leaves them a single core, the last there is, and the others to whoever answers.
     :raises SystemExit: one did not start.
     """
     started: list[subprocess.Popen[bytes]] = []
@@ -83,6 +89,8 @@ def dispatchers(
                             command, cwd=folder, stdout=out, stderr=out, env={**os.environ, **(environ or {})}
                         )
                     )
+                if one_core:  # before it starts its threads, which inherit it
+                    os.sched_setaffinity(started[-1].pid, {max(os.sched_getaffinity(0))})
             give_up_at = time.monotonic() + 60
             for process, log in zip(started, logs, strict=True):
                 while b"doorbell" not in log.read_bytes():
@@ -132,11 +140,12 @@ def drain(
     count: int = 1,
     options: Sequence[str] = (),
     environ: Mapping[str, str] | None = None,
+    one_core: bool = False,
 ) -> Drained:
     """Fill a store, let dispatchers empty it, and measure from when a tenth, or 500, are delivered to the last."""
     fill(url, work)
     served = Count(sink)
-    with dispatchers(url, count, options, environ) as started:
+    with dispatchers(url, count, options, environ, one_core=one_core) as started:
         roots = [process.pid for process in started]
         first, began_at = served.wait(min(500, work.messages // 10))
         cpu = processes.cpu_seconds(roots)

@@ -18,6 +18,7 @@ from tests.support.storefile import trace
 MAY_BE_SCANNED = (
     "SCAN ap4r_dispatchers",
     "SCAN anon_",
+    "SCAN places",
     "SCAN ap4r_leased USING COVERING INDEX ap4r_leased_owner",
 )
 BY_ID = "USING INDEX sqlite_autoindex_ap4r_messages_1 (id=?)"
@@ -30,24 +31,22 @@ KEYS = {
         "SEARCH ap4r_lanes USING INTEGER PRIMARY KEY (rowid=?)",
         "SEARCH ap4r_dispatchers USING PRIMARY KEY (owner=?)",
         "SEARCH ap4r_scheduled USING PRIMARY KEY (due_at>? AND due_at<?)",
-        "SEARCH ap4r_scheduled USING PRIMARY KEY (due_at=? AND id=?)",
+        "SEARCH ap4r_scheduled USING PRIMARY KEY ((due_at,id)>(?,?) AND (due_at,id)<(?,?))",
         "SEARCH ap4r_scheduled USING PRIMARY KEY (due_at>?)",
         "SEARCH ap4r_ready USING PRIMARY KEY (lane=?)",
         "SEARCH ap4r_ready USING PRIMARY KEY (lane=? AND position>?)",
-        "SEARCH ap4r_ready USING PRIMARY KEY (lane=? AND position=? AND id=?)",
-        f"SEARCH ap4r_messages {BY_ID}",
+        "SEARCH ap4r_ready USING PRIMARY KEY (lane=? AND (position,id)>(?,?) AND (position,id)<(?,?))",
+        f"SEARCH ap4r_messages {BY_ID} LEFT-JOIN",
     },
     "claim with lanes held": {
         "SEARCH ap4r_lanes USING INTEGER PRIMARY KEY (rowid>?)",
-        "SEARCH ap4r_lanes USING INTEGER PRIMARY KEY (rowid=?)",
         "SEARCH ap4r_dispatchers USING PRIMARY KEY (owner=?)",
         "SEARCH ap4r_scheduled USING PRIMARY KEY (due_at>? AND due_at<?)",
-        "SEARCH ap4r_scheduled USING PRIMARY KEY (due_at=? AND id=?)",
+        "SEARCH ap4r_scheduled USING PRIMARY KEY ((due_at,id)>(?,?) AND (due_at,id)<(?,?))",
         "SEARCH ap4r_scheduled USING PRIMARY KEY (due_at>?)",
-        "SEARCH ap4r_ready USING PRIMARY KEY (lane=?)",
         "SEARCH ap4r_ready USING PRIMARY KEY (lane=? AND position>?)",
         "SEARCH ap4r_ready USING PRIMARY KEY (lane=? AND position=? AND id=?)",
-        f"SEARCH ap4r_messages {BY_ID}",
+        f"SEARCH ap4r_messages {BY_ID} LEFT-JOIN",
     },
     "settle": {
         "SEARCH ap4r_leased USING PRIMARY KEY (id=?)",
