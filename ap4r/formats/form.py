@@ -14,6 +14,7 @@ from ap4r.formats.plain import plain, text_of
 _UNRESERVED = re.compile(r"[A-Za-z0-9_.*-]*")  #: written as it is
 _LARGE = 2**63  #: far from where Python refuses to write a number
 CONTENT_TYPE = "application/x-www-form-urlencoded"
+_Pair = tuple[str, Any, Place]
 
 
 def form_of(params: object) -> tuple[bytes, str]:
@@ -21,7 +22,7 @@ def form_of(params: object) -> tuple[bytes, str]:
 
     :raises PayloadNotEncodable: as `encode_form` does, or `params` has no names.
     """
-    pairs = _flat(params) or pairs_of(params, "form")
+    pairs = _flat(params) or [(name, value) for name, value, _ in pairs_of(params, "form")]
     return "&".join([f"{_quote(name)}={_quote(value)}" for name, value in pairs]).encode(), CONTENT_TYPE
 
 
@@ -38,8 +39,8 @@ def encode_form(params: Mapping[Any, object]) -> str:
     return form_of(params)[0].decode("ascii")
 
 
-def pairs_of(params: object, format: str, keep: tuple[type, ...] = ()) -> Iterator[tuple[str, Any]]:
-    """Give names and values in their order: values are text, or of a type in `keep`.
+def pairs_of(params: object, format: str, keep: tuple[type, ...] = ()) -> Iterator[_Pair]:
+    """Give names and values in their order, and each one's place: values are text, or of a type in `keep`.
 
     :raises PayloadNotEncodable: naming the place of the value that cannot be written.
     """
@@ -49,7 +50,8 @@ def pairs_of(params: object, format: str, keep: tuple[type, ...] = ()) -> Iterat
         for key, values in lists():
             name = text_of(key, place.key(key), format)
             for index, value in enumerate(values):
-                yield name, _leaf(plain(value, format, keep=keep, place=place / name / index), keep)
+                here = place / name / index
+                yield name, _leaf(plain(value, format, keep=keep, place=here), keep), here
         return
     tree = plain(params, format, keep=keep)
     if not isinstance(tree, dict):
@@ -74,7 +76,7 @@ def _flat(params: object) -> list[tuple[str, str]] | None:
     return pairs
 
 
-def _pairs(value: object, name: str, place: Place, format: str, keep: tuple[type, ...]) -> Iterator[tuple[str, Any]]:
+def _pairs(value: object, name: str, place: Place, format: str, keep: tuple[type, ...]) -> Iterator[_Pair]:
     if isinstance(value, dict):
         for key, inner in value.items():
             nests = isinstance(inner, (dict, list))
@@ -91,7 +93,7 @@ def _pairs(value: object, name: str, place: Place, format: str, keep: tuple[type
                 raise PayloadNotEncodable(str(place / index), inner, format, advice)
             yield from _pairs(inner, f"{name}[]", place / index, format, keep)
     else:
-        yield name, _leaf(value, keep)
+        yield name, _leaf(value, keep), place
 
 
 def _check_records(records: list[Any], place: Place, format: str) -> None:

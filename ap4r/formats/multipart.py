@@ -5,9 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from ap4r.errors import PayloadNotEncodable
 from ap4r.formats.form import pairs_of
@@ -36,22 +35,29 @@ def encode_multipart(params: object) -> tuple[bytes, str]:
 
     :raises PayloadNotEncodable: naming the place of the value that cannot be written.
     """
-    parts = [_part(name, value) for name, value in pairs_of(_read(params, Place()), "multipart", keep=(File,))]
+    pairs = pairs_of(params, "multipart", keep=(File, bytes, _Open))
+    parts = [_part(name, _read(value, place)) for name, value, place in pairs]
     boundary = _boundary(parts)
     body = b"".join(b"--%s\r\n%s\r\n" % (boundary, part) for part in parts) + b"--%s--\r\n" % boundary
     return body, f"multipart/form-data; boundary={boundary.decode()}"
 
 
-def _read(value: object, place: Place, name: str = "file") -> Any:
-    """Give the value with everything that is a file as a `File`."""
-    if isinstance(value, (bytes, bytearray, memoryview)):
-        return File(bytes(value), os.path.basename(name) or "file")
-    if isinstance(value, dict) and place.depth < 100:
-        return {key: _read(inner, place / str(key), str(key)) for key, inner in value.items()}
-    if isinstance(value, (list, tuple)) and place.depth < 100:
-        return [_read(inner, place / index, name) for index, inner in enumerate(value)]
-    if not callable(getattr(value, "read", None)):
+class _OpenKind(type):
+    def __instancecheck__(cls, value: object) -> bool:
+        return callable(getattr(value, "read", None)) and not isinstance(value, (Mapping, type))
+
+
+class _Open(metaclass=_OpenKind):
+    """Whatever has a `read()`, by any class: such as an open file, or an upload of werkzeug's or Django's."""
+
+
+def _read(value: object, place: Place) -> str | File:
+    """Give a text as it is, and everything else as a `File`."""
+    if isinstance(value, (str, File)):
         return value
+    name = os.path.basename(place.last_key()) or "file"
+    if isinstance(value, bytes):
+        return File(value, name)
     data = value.read()  # type: ignore[attr-defined]
     if not isinstance(data, bytes):
         raise PayloadNotEncodable(str(place), value, "multipart", "a file must be opened in binary mode")

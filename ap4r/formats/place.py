@@ -32,6 +32,13 @@ class Place:
         # Its beginning says which argument, its end which value.
         return text if len(text) <= _MOST_CHARACTERS else f"{text[:120]}…{text[-79:]}"
 
+    def last_key(self) -> str:
+        """Give the key nearest to what stands here: that of the list for what stands in one, "" for the whole."""
+        place = self
+        while isinstance(place._key, int) and place._above is not None:
+            place = place._above
+        return str(place._key)
+
     def key(self, key: object) -> str:
         """Name a key of the mapping that stands here."""
         return f"the key {shortened(key, 80)} of {self}"

@@ -8,13 +8,16 @@ import decimal
 import enum
 import io
 import json
+import types
 import uuid
+from collections import UserDict
 from xml.etree import ElementTree
 
 import attrs
 import lxml.etree
 import pytest
 import yaml
+from werkzeug.datastructures import CombinedMultiDict, FileStorage, MultiDict
 
 from ap4r.errors import OptionRefused, PayloadNotEncodable
 from ap4r.formats import File, encode_params
@@ -200,6 +203,45 @@ def test_files_come_in_several_shapes():
         'name="e[f][]"\r\n\r\ntext',
     ):
         assert f"Content-Disposition: form-data; {head}".encode() in body
+
+
+@dataclasses.dataclass
+class _Letter:
+    read: bool
+    attached: object
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        MultiDict([("a", "1"), ("f[]", b"2"), ("a", "3")]),
+        CombinedMultiDict(
+            [MultiDict([("a", "1"), ("a", "3")]), MultiDict([("f[]", FileStorage(io.BytesIO(b"2"), "f[]"))])]
+        ),
+    ],
+    ids=["MultiDict", "CombinedMultiDict"],
+)
+def test_a_multipart_keeps_all_values_of_a_name(params):
+    """What holds several values a name is written flat, as a form is; files are among them."""
+    body = encode_params(params, "multipart")[0]
+    for head in (
+        '"a"\r\n\r\n1',
+        '"a"\r\n\r\n3',
+        '"f[]"; filename="f[]"\r\nContent-Type: application/octet-stream\r\n\r\n2',
+    ):
+        assert f"Content-Disposition: form-data; name={head}\r\n".encode() in body
+    with pytest.raises(PayloadNotEncodable, match=r'params\["x"\].*several values'):
+        encode_params({"x": params}, "multipart")
+
+
+@pytest.mark.parametrize("kind", [dict, UserDict, types.MappingProxyType, lambda params: _Letter(**params)])
+@pytest.mark.parametrize("file", [b"2", bytearray(b"2"), File(b"2", "attached")], ids=repr)
+def test_files_stand_in_every_kind_of_mapping(kind, file):
+    """Mappings that are no dict, and dataclasses, also one with a field `read`, hold files as a dict does."""
+    params = {"read": True, "attached": file}
+    assert encode_params(kind(params), "multipart") == encode_params({"read": True, "attached": b"2"}, "multipart")
+    nested = {"in": [kind(params)]}
+    assert b'name="in[][attached]"; filename="attached"\r\n' in encode_params(nested, "multipart")[0]
 
 
 @pytest.mark.parametrize(
