@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 import xmlrpc.client
 from typing import Any
 from xml.etree.ElementTree import Element
@@ -18,6 +19,8 @@ from ap4r.protocols.xml_part import Step, XmlRefused, find_part
 
 #: http://xmlrpc-epi.sourceforge.net/specs/rfc.fault_codes.php: what the caller did wrong.
 CLIENT_CODES = frozenset({-32700, -32701, -32702, -32600, -32601, -32602})
+# What the specification allows; and the standard library writes a name unescaped.
+_METHOD = re.compile(r"[A-Za-z0-9_.:/]+")
 _LEAST, _MOST = -(2**31), 2**31 - 1
 
 
@@ -34,6 +37,9 @@ class XmlRpc:
         """
         check_options(call, "xmlrpc", ("allow_none",))
         action = check_action(call, "xmlrpc", what="the name of the method")
+        if not _METHOD.fullmatch(action):
+            advice = "the name of a method has ASCII letters, digits, and _ . : / (XML-RPC allows no others)"
+            raise OptionRefused("action", action, advice)
         allow_none = call.options.get("allow_none", False)
         if not isinstance(allow_none, bool):
             raise OptionRefused("allow_none", allow_none, "True or False")
@@ -43,7 +49,6 @@ class XmlRpc:
             given = [_checked(value, place / index, allow_none) for index, value in enumerate(tree)]
         else:
             given = [] if call.params is None else [_checked(tree, place, allow_none)]
-        xml_text(action, "action", "xmlrpc")
         text = xmlrpc.client.dumps(tuple(given), action, encoding="utf-8", allow_none=allow_none)
         # Readers make a bare carriage return a line feed (XML 1.0, 2.11).
         body = text.replace("\r", "&#13;").encode()

@@ -162,6 +162,7 @@ class TestRefusals:
             (b'{"target": "/x", "protocol": "gopher"}', 422, "protocol"),
             (b'{"target": "/x", "protocol": "gopher", "base64": ""}', 422, "protocol"),
             (b'{"target": "/x", "protocol": "xmlrpc"}', 422, "action"),
+            (b'{"target": "/x", "protocol": "xmlrpc", "action": "a<b"}', 422, "action"),
             (b'{"target": "/x", "options": [1]}', 422, "options"),
             (b'{"target": "/x", "params": 7}', 422, "params"),
             (b'{"target": "/x", "queue": ""}', 422, "queue"),

@@ -205,6 +205,10 @@ def test_soap_after_a_wsdl_is_read_back_by_its_types(params):
         ([{"a": [None]}], {"protocol": "xmlrpc", "action": "a"}, r'params\[0\]\["a"\]\[0\].*allow_none'),
         ([2**31], {"protocol": "xmlrpc", "action": "a"}, r"params\[0\].*32 bits"),
         (["\x00"], {"protocol": "xmlrpc", "action": "a"}, r"params\[0\].*no place"),
+        ([1], {"protocol": "xmlrpc", "action": "a&b"}, "letters, digits"),
+        ([1], {"protocol": "xmlrpc", "action": "s<"}, "letters, digits"),
+        ([1], {"protocol": "xmlrpc", "action": "a</methodName><params/></methodCall>"}, "letters, digits"),
+        ([1], {"protocol": "xmlrpc", "action": "é"}, "letters, digits"),
         (5, {"protocol": "jsonrpc", "action": "a"}, "by name"),
         ({"a": {1}}, {"protocol": "jsonrpc", "action": "a"}, r'params\["a"\]'),
         ({"a": [[1]]}, {"protocol": "soap", "action": "a"}, r'params\["a"\]\[0\]'),
@@ -228,6 +232,13 @@ def test_what_cannot_be_called_is_refused_in_the_callers_line(params, options, t
     """With the place and with what to do."""
     with pytest.raises(MessageError, match=told):
         made(params, **options)
+
+
+@pytest.mark.parametrize("action", ["system.listMethods", "a_b/C:9", "7"])
+def test_a_method_has_every_name_that_xmlrpc_allows(action):
+    """Letters, digits, and the signs of its specification."""
+    body = made([1], protocol="xmlrpc", action=action).body
+    assert xmlrpc.client.loads(body) == ((1,), action)
 
 
 def test_an_instant_goes_to_xmlrpc_in_utc():
