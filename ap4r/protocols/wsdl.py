@@ -34,12 +34,18 @@ class _Served:
 
 
 class Wsdl:
-    """A description that was read; it writes envelopes."""
+    """A description that was read; it writes envelopes.
+
+    :raises Exception: as zeep does for what it cannot read; ValueError for what describes no service.
+    """
 
     def __init__(self, url: str, documents: Mapping[str, bytes]) -> None:
         # What a WSDL imports is asked of `_Served` too, so "external" is only what was fetched for it.
         settings = Settings(forbid_dtd=True, forbid_entities=True, forbid_external=False, xml_huge_tree=False)
         self._client = Client(url, transport=_Served(documents), settings=settings)
+        if not self._client.wsdl.services:
+            # zeep reads any XML, such as a page that stands in for the server while it is away.
+            raise ValueError("it has no services, so it is no WSDL")
 
     def complete(self, message: Message, told: Mapping[str, Any]) -> Message:
         """Give the message with its envelope, and the headers that belong to it.

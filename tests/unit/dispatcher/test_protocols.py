@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 
 import pytest
 
@@ -119,13 +120,15 @@ def test_messages_at_once_share_one_fetch():
     assert here.targets.paths() == ["/wsdl", *["/call"] * 10]
 
 
-@pytest.mark.parametrize("wsdl", ["/gone", "/html", "/bomb", "/file", "/many"])
+@pytest.mark.parametrize("wsdl", ["/gone", "/html", "/page", "/types", "/bomb", "/file", "/many"])
 def test_a_wsdl_that_is_of_no_use_holds_up_nobody_else(wsdl):
     """The message waits for itself and counts no failure, even with `once`; its server is not held."""
     here = world()
     scripts = here.targets.scripts
     scripts["/gone"] = http(404)
     scripts["/html"] = http(200, b"<html><br></html>")
+    scripts["/page"] = http(200, b"<html><body><p>Back in five minutes</p></body></html>")
+    scripts["/types"] = http(200, re.sub("<w:service.*</w:service>", "", WSDL.format(more="")).encode())
     scripts["/bomb"] = http(200, b'<!DOCTYPE a [<!ENTITY a "aa"><!ENTITY b "&a;&a;">]>' + WSDL.format(more="").encode())
     scripts["/file"] = http(200, WSDL.format(more='<x:include schemaLocation="file:///etc/passwd"/>').encode())
     scripts["/many"] = lambda got: http(200, WSDL.format(more='<x:include schemaLocation="/many?a"/>').encode())
@@ -139,8 +142,8 @@ def test_a_wsdl_that_is_of_no_use_holds_up_nobody_else(wsdl):
         record = here.database.records[sent.id]
         assert record.state in ("scheduled", "ready", "leased")
         assert record.failures == 0
-    if wsdl == "/gone":
-        scripts["/gone"] = http(200, WSDL.format(more="").encode())
+    if wsdl in ("/gone", "/page", "/types"):
+        scripts[wsdl] = http(200, WSDL.format(more="").encode())
         here.pass_time(400, step=0.1)
         assert here.targets.paths().count("/call") == 2
         assert here.database.records == {}
