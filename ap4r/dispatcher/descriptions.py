@@ -1,6 +1,7 @@
 """Writing the messages that need a description first (SOAP with a WSDL): fetched by our own client, read in a thread.
 
-A description is kept for a while; if it cannot be had anew, the old one serves on. Nothing here blocks the reactor.
+A description is kept for a while, and had anew sooner when a message does not fit it; if it cannot be had, the old one
+serves on. Nothing here blocks the reactor.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from ap4r.protocols.protocol import Described, DocumentMissing
 from ap4r.target import Target
 
 KEPT_SECONDS = 300.0
+FRESH_SECONDS = 10.0  #: the age up to which a description is not had anew for a message that does not fit it
 MAX_KEPT = 100
 MAX_SERVERS = 3  #: of an upstream that are asked for one description
 MAX_DOCUMENTS = 64  #: that one description may consist of
@@ -35,7 +37,7 @@ _Key = tuple[type, str, str]
 @dataclass(frozen=True, slots=True)
 class _Kept:
     compiled: Any
-    until: float
+    since: float
 
 
 class Descriptions:
@@ -74,19 +76,27 @@ class Descriptions:
 
     async def _write(self, protocol: Described, source: str, message: Message) -> Message | Fault:
         owner = self._documents.owner(Target.from_text(source), message.target)
-        compiled = await self._compiled(protocol, source, owner)
+        compiled = await self._compiled(protocol, source, owner, KEPT_SECONDS)
         if isinstance(compiled, Fault):
             return compiled
+        written = await self._completed(protocol, message, compiled)
+        if isinstance(written, Fault):
+            newer = await self._compiled(protocol, source, owner, FRESH_SECONDS)
+            if newer is not compiled and not isinstance(newer, Fault):
+                written = await self._completed(protocol, message, newer)
+        return written
+
+    async def _completed(self, protocol: Described, message: Message, compiled: Any) -> Message | Fault:
         try:
             written: Message = await self._in_thread(partial(protocol.complete, message, compiled))
         except PayloadNotEncodable as error:
             return Fault(Reason.NOT_ENCODABLE, False, str(error))
         return written
 
-    async def _compiled(self, protocol: Described, source: str, owner: str) -> Any:
+    async def _compiled(self, protocol: Described, source: str, owner: str, kept_seconds: float) -> Any:
         key = (type(protocol), source, owner)
         kept = self._kept.get(key)
-        if kept is not None and self._clock.seconds() < kept.until:
+        if kept is not None and self._clock.seconds() < kept.since + kept_seconds:
             return kept.compiled
         answer: Deferred[Any] = Deferred()
         waiting = self._waiting.setdefault(key, [])
@@ -106,7 +116,7 @@ class Descriptions:
         if not isinstance(result, Fault):
             while len(self._kept) >= MAX_KEPT and key not in self._kept:
                 del self._kept[next(iter(self._kept))]
-            self._kept[key] = _Kept(result, self._clock.seconds() + KEPT_SECONDS)
+            self._kept[key] = _Kept(result, self._clock.seconds())
         for answer in waiting:
             if not answer.called:
                 answer.callback(result)

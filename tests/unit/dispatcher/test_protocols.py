@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from ap4r.dispatcher.descriptions import KEPT_SECONDS
+from ap4r.dispatcher.descriptions import FRESH_SECONDS, KEPT_SECONDS
 from ap4r.events import TargetHeld
 from ap4r.message import Delivery
 from ap4r.outbox.describe import describe_message
@@ -160,6 +160,27 @@ def test_what_does_not_fit_its_wsdl_is_dead_at_once():
         assert (letter.reason, letter.called) == (Reason.NOT_ENCODABLE, False)
         assert "does not fit the WSDL" in letter.detail
     assert here.targets.paths() == ["/wsdl"]
+
+
+def test_a_description_is_had_anew_for_what_does_not_fit_the_old_one():
+    """So a new operation can be called as soon as its WSDL is there; a flood of misfits asks now and then only."""
+    here = world()
+    new = here.targets.scripts["/wsdl"]
+    here.targets.scripts["/wsdl"] = http(
+        200, WSDL.format(more="").replace('operation name="Go"', 'operation name="Old"').encode()
+    )
+    for _ in range(4):
+        here.put(soap(), soap())
+        here.pass_time(FRESH_SECONDS / 3)
+    assert here.targets.paths() == ["/wsdl", "/wsdl"]
+    here.targets.scripts["/wsdl"] = http(404)
+    here.put(soap())
+    here.pass_time(FRESH_SECONDS)
+    assert [letter.reason for letter in here.store.dead()] == [Reason.NOT_ENCODABLE] * 9
+    here.targets.scripts["/wsdl"] = new
+    here.put(soap())
+    here.pass_time(0.5)
+    assert here.targets.paths()[-2:] == ["/wsdl", "/call"]
 
 
 def test_a_protocol_that_is_not_installed_here_makes_a_dead_letter():
