@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from ap4r.errors import PayloadNotEncodable
 from ap4r.formats.form import pairs_of
@@ -31,7 +32,7 @@ def encode_multipart(params: object) -> tuple[bytes, str]:
     """Write a mapping as multipart/form-data; return it with its content type, which names the boundary.
 
     Names are nested as in a form. A file is a `File`; bytes, which are a file named like their key; or an open
-    binary file (anything with `read()`), which is read now.
+    binary file (anything with `read()`), which is read now, from its beginning if it can seek.
 
     :raises PayloadNotEncodable: naming the place of the value that cannot be written.
     """
@@ -58,9 +59,7 @@ def _read(value: object, place: Place) -> str | File:
     name = os.path.basename(place.last_key()) or "file"
     if isinstance(value, bytes):
         return File(value, name)
-    data = value.read()  # type: ignore[attr-defined]
-    if not isinstance(data, bytes):
-        raise PayloadNotEncodable(str(place), value, "multipart", "a file must be opened in binary mode")
+    data = _content(value, place)
     filename = getattr(value, "filename", None) or getattr(value, "name", None)
     kind = getattr(value, "content_type", None)
     return File(
@@ -68,6 +67,19 @@ def _read(value: object, place: Place) -> str | File:
         os.path.basename(filename) if isinstance(filename, str) and filename else name,
         kind if isinstance(kind, str) and kind else RAW,
     )
+
+
+def _content(file: Any, place: Place) -> bytes:
+    try:
+        # It may have been read or saved before it is handed on.
+        if callable(getattr(file, "seekable", None)) and file.seekable():
+            file.seek(0)
+        data = file.read()
+    except ValueError as error:  # what io raises for files that are closed, or open for writing only
+        raise PayloadNotEncodable(str(place), file, "multipart", f"it cannot be read ({error})") from error
+    if not isinstance(data, bytes):
+        raise PayloadNotEncodable(str(place), file, "multipart", "a file must be opened in binary mode")
+    return data
 
 
 def _part(name: str, value: str | File) -> bytes:

@@ -17,6 +17,7 @@ import attrs
 import lxml.etree
 import pytest
 import yaml
+from django.core.files.uploadedfile import SimpleUploadedFile
 from werkzeug.datastructures import CombinedMultiDict, FileStorage, MultiDict
 
 from ap4r.errors import OptionRefused, PayloadNotEncodable
@@ -203,6 +204,43 @@ def test_files_come_in_several_shapes():
         'name="e[f][]"\r\n\r\ntext',
     ):
         assert f"Content-Disposition: form-data; {head}".encode() in body
+
+
+class _Pipe(io.BytesIO):
+    def seekable(self):
+        return False
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        FileStorage(io.BytesIO(b"whole"), "f"),
+        SimpleUploadedFile("f", b"whole", "application/octet-stream"),
+        io.BytesIO(b"whole"),
+    ],
+    ids=lambda file: type(file).__name__,
+)
+def test_a_file_that_was_read_is_handed_on_whole(file):
+    """It was saved or read before; it may be handed on twice. A stream gives what is left of it."""
+    file.read(2)
+    for _ in range(2):
+        assert b"\r\n\r\nwhole\r\n--" in encode_params({"f": file}, "multipart")[0]
+    stream = _Pipe(b"whole")
+    stream.read(2)
+    assert b"\r\n\r\nole\r\n--" in encode_params({"f": stream}, "multipart")[0]
+
+
+def test_a_file_that_cannot_be_read_is_refused_with_its_place():
+    """Closed, or open for writing only: the error is that of a value which cannot be written."""
+    closed, pipe = io.BytesIO(b"whole"), _Pipe()
+    closed.close()
+    pipe.close()
+    upload = FileStorage(io.BytesIO(b"whole"), "f")
+    upload.close()
+    for file in (closed, pipe, upload, io.BufferedWriter(io.BytesIO())):
+        with pytest.raises(PayloadNotEncodable, match=r'params\["f"\]\[0\].*cannot be read') as refused:
+            encode_params({"f": [file]}, "multipart")
+        assert refused.value.value is file
 
 
 @dataclasses.dataclass
