@@ -153,7 +153,7 @@ class ConnectionUnfit(Ap4rError):
 
 
 class BlockUsed(Ap4rError):
-    """What `transaction()` or `once()` gave was used in a second `with`."""
+    """What `transaction()`, `once()` or `message()` gave was used in a second `with`."""
 
     def __init__(self, name: str) -> None:
         super().__init__(f"this {name}() block was entered before; call {name}() anew for each `with`")

@@ -5,6 +5,8 @@ It checks what it is told at once where it can, and stores nothing: the handle d
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from typing import Any
 
@@ -25,6 +27,7 @@ class MessageBuilder:
         self.params = params
         self.options = dict(options)
         self.message_id: str | None = None
+        self._has_keys = False
 
     def body(self, key: str, value: object) -> None:
         """Add a key to the params; said again, the later value stands.
@@ -39,9 +42,17 @@ class MessageBuilder:
             # Never the caller's own mapping.
             self.params = dict(self.params)
         self.params[key] = value
+        self._has_keys = True
 
     def body_as(self, params: object, format: str | None = None) -> None:
-        """Give the params as a whole: a text, XML, a list. With `format`, say its format too."""
+        """Give the params as a whole: a text, XML, a list. With `format`, say its format too.
+
+        :raises OptionRefused: `body` has added keys, which would be lost.
+        """
+        if self._has_keys:
+            raise OptionRefused(
+                "body_as", params, "body() has added keys, which would be lost; say body_as() before it"
+            )
         self.params = params
         if format is not None:
             self.format(format)
@@ -75,3 +86,11 @@ class MessageBuilder:
     def format(self, format: str) -> None:
         """Say how the params are written: "form", "json", "text", "xml", "yaml", "multipart" or "raw"."""
         self.options["format"] = format
+
+
+@contextmanager
+def building(send: Callable[..., str], params: object, options: dict[str, Any]) -> Iterator[MessageBuilder]:
+    """Give a builder; at a clean end of the block `send` is given what it was told, and gives the message's id."""
+    builder = MessageBuilder(params, options)
+    yield builder
+    builder.message_id = send(builder.params, **builder.options)

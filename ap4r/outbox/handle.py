@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import datetime
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ap4r.delivery import Delivery
 from ap4r.errors import DeliveryRefused, HandleClosed, OptionRefused, StoreError, TransactionOpen
 from ap4r.outbox.blocks import Blocks
-from ap4r.outbox.builder import MessageBuilder
+from ap4r.outbox.builder import MessageBuilder, building
 from ap4r.outbox.describe import describe_message
 from ap4r.outbox.outbox import Entry, On, Sealed, Verdict, check_on
 from ap4r.outbox.routes import Routes
@@ -158,16 +159,16 @@ class Handle(Blocks):
             takes_now.write([message])
         return message.id
 
-    @contextmanager
-    def message(self, target: TargetLike, params: object = None, **options: Any) -> Iterator[MessageBuilder]:
+    def message(
+        self, target: TargetLike, params: object = None, **options: Any
+    ) -> AbstractContextManager[MessageBuilder]:
         """Give a builder, and ask for what it was told when the block ends cleanly; nothing after an exception.
 
         :param options: as of `async_to`.
         :raises MessageError: at the block's end, as `async_to` does.
+        :raises BlockUsed: at the begin of a second `with` of the same block.
         """
-        builder = MessageBuilder(params, options)
-        yield builder
-        builder.message_id = self.async_to(target, builder.params, **builder.options)
+        return SingleUse("message", building(partial(self.async_to, target), params, options))
 
     def once(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import ap4r
-from ap4r.errors import MessageError, OptionRefused, PayloadNotEncodable
+from ap4r.errors import BlockUsed, MessageError, OptionRefused, PayloadNotEncodable
 from tests.support.sink import MemorySink
 
 
@@ -58,6 +58,36 @@ def test_nothing_is_added_after_an_exception():
         assert m.message_id is None
         handle.async_to("/c")
     assert sink.paths == ["/c"]
+
+
+def test_a_block_is_used_once():
+    """A second use says so, and sends nothing; also after an exception."""
+    sink = MemorySink()
+    with ap4r.session(sink) as handle:
+        good, bad = handle.message("/a"), handle.message("/b")
+        with good as m:
+            m.body("id", 12)
+        with pytest.raises(ZeroDivisionError), bad:
+            raise ZeroDivisionError
+        for block in (good, bad):
+            with pytest.raises(BlockUsed, match=r"message\(\) anew for each `with`"), block:
+                pass
+    assert sink.paths == ["/a"]
+
+
+def test_keys_are_never_dropped_unseen():
+    """The params as a whole take no keys away that were given before; keys are added to a mapping given as a whole."""
+    sink = MemorySink()
+    with ap4r.session(sink) as handle:
+        for params in ([1], {"b": 1}, None):
+            with pytest.raises(OptionRefused, match=r"body_as.*body\(\)"), handle.message("/a", {"c": 1}) as m:
+                m.body("a", 1)
+                m.body_as(params, "json")
+        with handle.message("/b", {"c": 1}) as m:
+            m.body_as([1], "json")
+            m.body_as({"b": 1})
+            m.body("a", 1)
+    assert [message.body for message in sink.messages] == [b'{"b":1,"a":1}']
 
 
 def test_what_it_does_not_know_is_refused_where_it_is_said():
