@@ -31,14 +31,19 @@ def measure(options: Options) -> list[Figure]:
         with slow_sink() as sink, new_file() as url:
             work = Work(f"{sink.url}/hook", options.count(20_000))
             rounds.append(drain(url, sink, work, options=("--concurrency", str(_IN_FLIGHT))))
-            with urllib.request.urlopen(f"{sink.url}/count") as answer:
-                most = max(most, int(answer.read().split()[2]))
+            most = max(most, most_in_flight(sink))
     found = middle(rounds)
     return [
         Figure("slow target, deliveries", found.per_second, "/s", beside=f"at most {most:,} in flight at the target"),
         Figure("slow target, CPU of 1,000", found.cpu_per_1000, "s"),
         Figure("slow target, memory", found.megabytes, "MB (RSS)"),
     ]
+
+
+def most_in_flight(sink: Sink) -> int:
+    """Ask a slow target how many calls it has had at once."""
+    with urllib.request.urlopen(f"{sink.url}/count") as answer:
+        return int(answer.read().split()[2])
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Deliver one webhook with ours and with what people use instead, on one sink, in one run, and print one table.
 
     make bench-peers [ARGS="--peers ap4r_1,taskiq --messages N --rounds N --json FILE --plot FILE --markdown FILE"]
+    make bench-peers ARGS="--work all"    https, a slow target, large bodies, many names and bursts instead
 
 Rounds of the peers alternate, because machines are noisy; of each figure the median is printed. docs/benchmarks.md
 explains what is measured.
@@ -17,22 +18,26 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks.peers import measure
+from benchmarks.peers import by_work, measure
 from benchmarks.peers.measure import Figures
 from benchmarks.peers.peer import PEERS
 from benchmarks.peers.plot import draw
-from benchmarks.peers.report import as_columns, as_markdown
+from benchmarks.peers.report import by_peer
 from benchmarks.peers.stores import Missing, Stores
+from benchmarks.peers.works import WORKS
 from benchmarks.sink import nginx_sink
 
 
 def main() -> int:
     """Run the benchmark; exit 1 when no peer could be measured."""
     arguments = _parsed()
+    works = list(WORKS) if arguments.work == "all" else [name for name in arguments.work.split(",") if name]
     found = {module: Figures(module) for module in arguments.peers.split(",")}
     with tempfile.TemporaryDirectory(prefix="ap4r-peers-") as name:
         folder = Path(name)
         folder.chmod(0o755)
+        if works:
+            return by_work.run(folder, works, arguments)
         _measure_rates(found, folder, arguments)
         if arguments.kill_seconds:
             _measure_kills(found, folder, arguments)
@@ -43,6 +48,11 @@ def main() -> int:
 def _parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--peers", default=",".join(PEERS), help="which, of %(default)s")
+    parser.add_argument(
+        "--work",
+        default="",
+        help=f"instead of the usual webhook, of {','.join(WORKS)}, or all; without latency and kill",
+    )
     parser.add_argument("--messages", type=int, default=5_000, help="a round (%(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="of each (%(default)s)")
     parser.add_argument("--seconds", type=float, default=30.0, help="a round of deliveries ends then (%(default)s)")
@@ -62,6 +72,9 @@ def _parsed() -> argparse.Namespace:
     for module in arguments.peers.split(","):
         if module not in PEERS:
             parser.error(f"there is no peer {module!r}; there are {', '.join(PEERS)}")
+    for work in arguments.work.split(","):
+        if work not in ("", "all", *WORKS):
+            parser.error(f"there is no work {work!r}; there are {', '.join(WORKS)}")
     return arguments
 
 
@@ -100,7 +113,8 @@ def _measure_kills(found: dict[str, Figures], folder: Path, arguments: argparse.
 
 
 def _write(found: list[Figures], arguments: argparse.Namespace) -> None:
-    print(as_columns(found))
+    table = by_peer(found)
+    print(table.as_columns())
     print(
         f"median of {arguments.rounds} rounds of {arguments.messages:,} messages; Redis appendfsync {arguments.fsync};"
         f" latency at {arguments.rate:g} a second; {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the end"
@@ -111,7 +125,7 @@ def _write(found: list[Figures], arguments: argparse.Namespace) -> None:
     if arguments.json:
         arguments.json.write_text(json.dumps([asdict(figures) for figures in found], indent=1) + "\n")
     if arguments.markdown:
-        arguments.markdown.write_text(as_markdown(found) + "\n")
+        arguments.markdown.write_text(table.as_markdown() + "\n")
     if arguments.plot:
         arguments.plot.parent.mkdir(parents=True, exist_ok=True)
         arguments.plot.write_text(draw(found))

@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 from benchmarks.peers import dispatchers
-from benchmarks.peers.place import STORE
 
 NAME = "ap4r, SQLite, one process"
 STORE_KIND = "sqlite"
-SETUP = "Its defaults: fsync, leases, deadlines, bounds, address checks."
-WORKERS = [dispatchers.command(STORE)] * 1
-
-
-def enqueue(calls: Iterable[tuple[str, int]]) -> None:
-    """Put them one after the other, each durable by itself."""
-    dispatchers.enqueue(STORE, calls)
+SETUP = dispatchers.SETUP
+WORKERS = dispatchers.commands(1)
+enqueue, enqueue_bursts = dispatchers.enqueue, dispatchers.enqueue_bursts

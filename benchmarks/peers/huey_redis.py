@@ -6,33 +6,25 @@ from collections.abc import Iterable
 
 from huey import RedisHuey
 
-from benchmarks.peers.place import STORE
+from benchmarks.peers import huey_worker
+from benchmarks.peers.place import STORE, Call
 from benchmarks.peers.post import post
 
 NAME = "Huey, Redis"
 STORE_KIND = "redis"
-SETUP = "Two worker processes, no periodic tasks, no results; requests."
-WORKERS = [
-    [
-        "huey_consumer",
-        "benchmarks.peers.huey_redis.huey",
-        "--workers=2",
-        "--worker-type=process",
-        "--no-periodic",
-        "--quiet",
-    ]
-]
+SETUP = huey_worker.SETUP
+WORKERS = huey_worker.commands("benchmarks.peers.huey_redis.huey")
 
 huey = RedisHuey("peers", url=STORE, results=False)
 
 
 @huey.task()
-def deliver(url: str, number: int) -> None:
+def deliver(url: str, number: int, body: str = "", queue: str = "") -> None:
     """Deliver one."""
-    post(url, number)
+    post(url, number, body, queue)
 
 
-def enqueue(calls: Iterable[tuple[str, int]]) -> None:
+def enqueue(calls: Iterable[Call]) -> None:
     """Put them one after the other."""
-    for url, number in calls:
-        deliver(url, number)
+    for call in calls:
+        deliver(*call)

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import statistics
-import subprocess
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks import processes
 from benchmarks.peers.peer import Peer, open_peer
 from benchmarks.peers.receiver import receiver
+from benchmarks.peers.served import Served, last_words
 from benchmarks.peers.stores import Missing, Stores
 from benchmarks.sink import Sink
 
-_START_SECONDS = 60.0
+START_SECONDS = 60.0  #: for a peer to deliver its first
 _LATEST_SECONDS = 10.0  #: what has not come by then counts as this late
 
 
@@ -31,6 +32,7 @@ class Figures:
     rss: list[float] = field(default_factory=list)  #: megabytes at the end of a round, all processes
     pss: list[float] = field(default_factory=list)  #: the same, with pages that several share counted once
     latency: list[float] = field(default_factory=list)  #: milliseconds of each call
+    in_flight: int = 0  #: the most that a slow target has seen at once
     again_seconds: float | None = None  #: from the kill until the task ran again
     waited_seconds: float | None = None  #: so long it was waited for
     skipped: str = ""
@@ -41,49 +43,53 @@ class Figures:
         return statistics.median(values) if values else None
 
 
-def throughput(peer: Peer, sink: Sink, figures: Figures, messages: int, most_seconds: float) -> None:
+def throughput(
+    peer: Peer, sink: Sink, figures: Figures, messages: int, most_seconds: float, *, url: str | None = None
+) -> None:
     """Enqueue with no worker running, then let the workers deliver, and measure both.
 
     The clock of the deliveries starts when a tenth, or 500, have come: then all processes are up and warm.
+
+    :param url: what is called, if not the sink's usual one.
     """
-    figures.enqueued.append((messages - 1) / peer.client("enqueue", f"{sink.url}/hook", str(messages))["seconds"])
+    put = peer.client("enqueue", url or f"{sink.url}/hook", str(messages))
+    figures.enqueued.append((messages - 1) / put["seconds"])
     warm_up = min(500, messages // 10)
-    before, asked = sink.requests(), 0
-
-    def wait_for(count: int, give_up_at: float, started: list[subprocess.Popen[bytes]]) -> tuple[int, float]:
-        nonlocal asked
-        while True:
-            asked += 1
-            served = sink.requests() - before - asked
-            now = time.monotonic()
-            if served >= count or now > give_up_at:
-                return served, now
-            if all(process.poll() is not None for process in started):
-                raise Missing(f"its workers ended: {_last_words(peer.log)}")
-            time.sleep(0.02)
-
+    served = Served(sink, peer.log)
     with peer.workers() as started:
         roots = [process.pid for process in started]
-        first, began_at = wait_for(warm_up, time.monotonic() + _START_SECONDS, started)
+        first, began_at = served.wait(warm_up, time.monotonic() + START_SECONDS, started)
         if first < warm_up:
-            raise Missing(f"it delivers nothing: {_last_words(peer.log)}")
-        cpu, store_cpu = processes.cpu_seconds(roots), processes.cpu_seconds(peer.servers)
-        last, ended_at = wait_for(messages, began_at + most_seconds, started)
-        figures.cpu.append((processes.cpu_seconds(roots) - cpu) / max(1, last - first) * 1000)
-        if peer.servers:
-            used = processes.cpu_seconds(peer.servers) - store_cpu
-            figures.store_cpu.append(used / max(1, last - first) * 1000)
+            raise Missing(f"it delivers nothing: {last_words(peer.log)}")
+        spent = Spent(peer, roots)
+        last, ended_at = served.wait(messages, began_at + most_seconds, started)
+        spent.note(figures, last - first)
         figures.deliveries.append((last - first) / (ended_at - began_at))
-        figures.rss.append(processes.megabytes(roots))
-        figures.pss.append(processes.megabytes(roots, "Pss"))
+
+
+class Spent:
+    """The CPU that a peer and its store use from now on."""
+
+    def __init__(self, peer: Peer, roots: list[int]) -> None:
+        self._peer, self._roots = peer, roots
+        self._workers, self._store = processes.cpu_seconds(roots), processes.cpu_seconds(peer.servers)
+
+    def note(self, figures: Figures, delivered: int) -> None:
+        """Add it to the figures, with the memory that is now in use."""
+        thousands = max(1, delivered) / 1000
+        figures.cpu.append((processes.cpu_seconds(self._roots) - self._workers) / thousands)
+        if self._peer.servers:
+            figures.store_cpu.append((processes.cpu_seconds(self._peer.servers) - self._store) / thousands)
+        figures.rss.append(processes.megabytes(self._roots))
+        figures.pss.append(processes.megabytes(self._roots, "Pss"))
 
 
 def latency(peer: Peer, figures: Figures, messages: int, rate: float) -> None:
     """Put calls at a low rate; measure from the beginning of each put to the request's arrival."""
     with receiver() as target, peer.workers():
         warm = {int(number): at for number, at in peer.client("trickle", f"{target.url}/warm", "3", "5").items()}
-        if not all(target.wait("/warm", number, 1, _START_SECONDS) for number in warm):
-            raise Missing(f"it delivers nothing: {_last_words(peer.log)}")
+        if not all(target.wait("/warm", number, 1, START_SECONDS) for number in warm):
+            raise Missing(f"it delivers nothing: {last_words(peer.log)}")
         begun = peer.client("trickle", f"{target.url}/one", str(messages), str(rate))
         for number, at in begun.items():
             came = target.wait("/one", int(number), 1, _LATEST_SECONDS)
@@ -96,8 +102,8 @@ def killed(peer: Peer, figures: Figures, seconds: float) -> None:
     with receiver() as target:
         with peer.workers() as started:
             peer.client("enqueue", f"{target.url}/hold", "1")
-            if not target.wait("/hold", 0, 1, _START_SECONDS):
-                raise Missing(f"it delivers nothing: {_last_words(peer.log)}")
+            if not target.wait("/hold", 0, 1, START_SECONDS):
+                raise Missing(f"it delivers nothing: {last_words(peer.log)}")
             processes.kill(started)
         killed_at = time.monotonic()
         with peer.workers():
@@ -107,13 +113,13 @@ def killed(peer: Peer, figures: Figures, seconds: float) -> None:
             target.release()
 
 
-def opened(module: str, stores: Stores, folder: Path, figures: Figures) -> Peer:
-    """Give the peer with an empty store, and note its name."""
-    peer = open_peer(module, stores, folder)
+def opened(
+    module: str, stores: Stores, folder: Path, figures: Figures, environ: Mapping[str, str] | None = None
+) -> Peer:
+    """Give the peer with an empty store, and note its name.
+
+    :param environ: what its processes are told of the work.
+    """
+    peer = open_peer(module, stores, folder, environ)
     figures.name, figures.setup = peer.name, peer.setup
     return peer
-
-
-def _last_words(log: Path) -> str:
-    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
-    return lines[-1][:200] if lines else "(they said nothing)"

@@ -7,7 +7,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,10 +18,10 @@ from benchmarks.peers.stores import Missing, Stores
 
 ROOT = Path(__file__).resolve().parents[2]
 VENV = ROOT / ".venv-peers"
-_OURS = ("ap4r_1", "ap4r_2")
+OURS = ("ap4r_1", "ap4r_2")
 #: In the order of the table.
 PEERS = (
-    *reversed(_OURS), "taskiq", "dramatiq", "arq", "huey_redis", "huey_sqlite", "celery", "procrastinate", "rq_simple",
+    *reversed(OURS), "taskiq", "dramatiq", "arq", "huey_redis", "huey_sqlite", "celery", "procrastinate", "rq_simple",
     "rq_fork",
 )  # fmt: skip
 
@@ -49,6 +49,32 @@ class Peer:
         return json.loads(self._run([self._python, "-m", "benchmarks.peers.client", self.module, *arguments]))
 
     @contextmanager
+    def bursts(self, url: str, size: int, count: int) -> Iterator[Callable[[], float]]:
+        """Run the client until the block ends; what is given has it put a burst, and says when that began.
+
+        :raises Missing: the client has ended.
+        """
+        command = [self._python, "-m", "benchmarks.peers.client", self.module, "bursts", url, str(size), str(count)]
+        with self.log.open("ab") as log:
+            process = subprocess.Popen(
+                command, cwd=self.folder, env=self._environ, text=True, bufsize=1, stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE, stderr=log,
+            )  # fmt: skip
+
+        def put() -> float:
+            assert process.stdin is not None and process.stdout is not None
+            try:
+                process.stdin.write("\n")
+                return float(process.stdout.readline())
+            except (OSError, ValueError):
+                raise Missing("its client ended") from None
+
+        try:
+            yield put
+        finally:
+            processes.kill([process])
+
+    @contextmanager
     def workers(self) -> Iterator[list[subprocess.Popen[bytes]]]:
         """Run the workers until the block ends."""
         started: list[subprocess.Popen[bytes]] = []
@@ -64,6 +90,10 @@ class Peer:
             yield started
         finally:
             processes.stop(started)
+
+    def cannot(self, work: str) -> str:
+        """Say why it cannot do a kind of work; nothing where it can."""
+        return str(self._told["cannot"].get(work, ""))
 
     @property
     def log(self) -> Path:
@@ -93,7 +123,7 @@ class Peer:
 
 
 def _python_of(module: str) -> str:
-    if module in _OURS:
+    if module in OURS:
         return sys.executable
     python = VENV / "bin" / "python"
     if not python.exists():
@@ -101,8 +131,10 @@ def _python_of(module: str) -> str:
     return str(python)
 
 
-def open_peer(module: str, stores: Stores, folder: Path) -> Peer:
+def open_peer(module: str, stores: Stores, folder: Path, environ: Mapping[str, str] | None = None) -> Peer:
     """Give a peer with an empty store.
+
+    :param environ: more that its processes are told.
 
     :raises Missing: it, or its store, is not installed.
     """
@@ -112,7 +144,8 @@ def open_peer(module: str, stores: Stores, folder: Path) -> Peer:
     store = stores.make(kind)
     own = VENV / module
     path = os.pathsep.join([*([str(own)] if own.is_dir() else []), str(ROOT)])
-    environ = {**os.environ, "BENCH_STORE": store, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
+    told_all = {"BENCH_STORE": store, "PYTHONPATH": path, "PYTHONUNBUFFERED": "1"}
+    environ = {**os.environ, **(environ or {}), **told_all}
     told = subprocess.run(
         [python, "-m", "benchmarks.peers.client", module, "describe"],
         cwd=folder, env=environ, capture_output=True, text=True, timeout=60, check=False,

@@ -2,38 +2,73 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from benchmarks.peers.measure import Figures
+from benchmarks.peers.peer import OURS
 
 HEADINGS = (
     "peer", "deliveries/s", "CPU-s per 1,000", "of the store", "enqueue/s", "latency ms (max)", "RSS MB", "PSS MB",
     "run again after kill -9?",
 )  # fmt: skip
+HEADINGS_BY_WORK = (
+    "work", "peer", "deliveries/s", "of the best peer's", "CPU-s per 1,000", "of the store", "RSS MB",
+)  # fmt: skip
 
 
-def rows(found: Sequence[Figures]) -> list[tuple[str, ...]]:
-    """Give a row of texts for each peer that was measured."""
-    return [_row(figures) for figures in found if not figures.skipped]
+@dataclass(frozen=True)
+class Table:
+    """Rows of texts below headings, of which these are words and the others numbers."""
+
+    headings: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    words: Sequence[str]
+
+    def as_columns(self) -> str:
+        """Give it for a terminal."""
+        lines = [self.headings, *self.rows]
+        widths = [max(len(line[column]) for line in lines) for column in range(len(self.headings))]
+        return "\n".join(
+            "  ".join(
+                cell.ljust(width) if heading in self.words else cell.rjust(width)
+                for cell, width, heading in zip(line, widths, self.headings, strict=True)
+            ).rstrip()
+            for line in lines
+        )
+
+    def as_markdown(self) -> str:
+        """Give it for a document."""
+        rule = ["---" if heading in self.words else "---:" for heading in self.headings]
+        return "\n".join(f"| {' | '.join(line)} |" for line in (self.headings, rule, *self.rows))
 
 
-def as_columns(found: Sequence[Figures]) -> str:
-    """Give the table for a terminal."""
-    lines = [HEADINGS, *rows(found)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(HEADINGS))]
-    return "\n".join(
-        "  ".join(
-            cell.ljust(width) if column in (0, len(HEADINGS) - 1) else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in lines
+def by_peer(found: Sequence[Figures]) -> Table:
+    """Tell all that was found of the usual work."""
+    rows = [_row(figures) for figures in found if not figures.skipped]
+    return Table(HEADINGS, rows, (HEADINGS[0], HEADINGS[-1]))
+
+
+def by_work(found: Mapping[str, Mapping[str, Figures]]) -> Table:
+    """Tell what was found of each work by each peer's module; the deliveries as a part of the best peer's, too."""
+    rows = []
+    for work, peers in found.items():
+        best = best_of(peers)
+        for figures in peers.values():
+            rate = figures.middle("deliveries")
+            if rate is not None:
+                part = format(rate / best, ".2f") if best else "-"
+                cpu, store_cpu = _text(figures.middle("cpu"), ".2f"), _text(figures.middle("store_cpu"), ".2f")
+                rss = _text(figures.middle("rss"), ".0f")
+                rows.append((work, figures.name, f"{rate:,.0f}", part, cpu, store_cpu, rss))
+    return Table(HEADINGS_BY_WORK, rows, HEADINGS_BY_WORK[:2])
+
+
+def best_of(peers: Mapping[str, Figures]) -> float:
+    """Give the most deliveries a second of those that are not ours; 0 when there are none."""
+    return max(
+        (figures.middle("deliveries") or 0.0 for module, figures in peers.items() if module not in OURS), default=0.0
     )
-
-
-def as_markdown(found: Sequence[Figures]) -> str:
-    """Give the table for a document."""
-    rule = ("---", *["---:"] * (len(HEADINGS) - 2), "---")
-    return "\n".join(f"| {' | '.join(line)} |" for line in (HEADINGS, rule, *rows(found)))
 
 
 def _row(figures: Figures) -> tuple[str, ...]:

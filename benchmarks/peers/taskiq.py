@@ -11,13 +11,16 @@ from taskiq import Context, TaskiqDepends, TaskiqEvents, TaskiqState
 from taskiq_redis import RedisStreamBroker
 
 from benchmarks.peers.apost import open_session, post
-from benchmarks.peers.place import STORE
+from benchmarks.peers.place import IN_FLIGHT, STORE, Call
+
+_AT_ONCE = IN_FLIGHT // 2 or 100
 
 NAME = "taskiq, Redis stream"
 STORE_KIND = "redis"
-SETUP = """The stream is read from its beginning, so that what waits before the first worker is not passed over.
-Acknowledged when done, 100 tasks at once in each of two processes, no results; aiohttp."""
-WORKERS = [["taskiq", "worker", "--workers=2", "--max-async-tasks=100", "--log-level=WARNING",
+SETUP = f"""The stream is read from its beginning, so that what waits before the first worker is not passed over.
+Acknowledged when done, {_AT_ONCE} tasks at once in each of two processes, no results; aiohttp. A stream for all queues:
+a worker reads the streams it names. Bursts are put with asyncio.gather."""
+WORKERS = [["taskiq", "worker", "--workers=2", f"--max-async-tasks={_AT_ONCE}", "--log-level=WARNING",
             "benchmarks.peers.taskiq:broker"]]  # fmt: skip
 
 broker = RedisStreamBroker(STORE, consumer_id="0")
@@ -35,18 +38,37 @@ def the_session(context: Annotated[Context, TaskiqDepends()]) -> aiohttp.ClientS
 
 
 @broker.task
-async def deliver(url: str, number: int, session: Annotated[aiohttp.ClientSession, TaskiqDepends(the_session)]) -> None:
+async def deliver(
+    url: str,
+    number: int,
+    body: str = "",
+    queue: str = "",
+    *,
+    session: Annotated[aiohttp.ClientSession, TaskiqDepends(the_session)],
+) -> None:
     """Deliver one."""
-    await post(session, url, number)
+    await post(session, url, number, body, queue)
 
 
-def enqueue(calls: Iterable[tuple[str, int]]) -> None:
+def enqueue(calls: Iterable[Call]) -> None:
     """Put them one after the other."""
 
     async def put() -> None:
         await broker.startup()
-        for url, number in calls:
-            await deliver.kiq(url, number)
+        for call in calls:
+            await deliver.kiq(*call)
+        await broker.shutdown()
+
+    asyncio.run(put())
+
+
+def enqueue_bursts(bursts: Iterable[list[Call]]) -> None:
+    """Put all of a burst at once."""
+
+    async def put() -> None:
+        await broker.startup()
+        for calls in bursts:
+            await asyncio.gather(*(deliver.kiq(*call) for call in calls))
         await broker.shutdown()
 
     asyncio.run(put())

@@ -81,6 +81,30 @@ def test_the_benchmark_of_the_peers_runs(tmp_path):
 
 
 @pytest.mark.timeout(180)
+def test_the_benchmark_of_the_peers_at_other_work_runs(tmp_path):
+    """`--work all` still measures: ours at each kind of work; of the others those that are installed."""
+    if shutil.which("nginx") is None and shutil.which("nginx", path="/usr/sbin:/usr/local/sbin") is None:
+        pytest.skip("nginx is not installed")
+    files = {kind: tmp_path / f"works.{kind}" for kind in ("json", "markdown")}
+    small = ["--work", "all", "--peers", "ap4r_1,huey_sqlite", "--messages", "20", "--rounds", "1", "--seconds", "5"]
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.peers", *small, *(f"--{kind}={path}" for kind, path in files.items())],
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=170, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    found = json.loads(files["json"].read_text())
+    ours, others = found[::2], found[1::2]
+    assert [figures["work"] for figures in ours] == ["https", "slow", "large", "names", "bursts"]
+    assert all(len(figures[name]) == 1 for figures in ours for name in ("deliveries", "cpu", "rss")), done.stdout
+    assert ours[1]["in_flight"] > 1
+    for figures in others:
+        skipped = f"skipped: {figures['work']}: {figures['name']}: {figures['skipped']}"
+        assert figures["deliveries"] or skipped in done.stdout
+    rows = files["markdown"].read_text().splitlines()
+    assert sum("| ap4r, SQLite, one process |" in row for row in rows) == len(ours)
+
+
+@pytest.mark.timeout(180)
 def test_the_benchmark_of_balancing_runs(tmp_path):
     """`make bench-balance` still measures: by every policy what runs delivers all, at no attempt's cost."""
     files = {kind: tmp_path / f"balance.{kind}" for kind in ("json", "plot", "markdown")}
