@@ -23,6 +23,8 @@ JSON = "application/json"
 #: Of two that differ, any choice would be wrong for one of those who read them.
 _ONCE = ("Host", "Authorization", "Content-Type", "Content-Encoding", "X-AP4R", "Idempotency-Key")
 _ONCE_KEYS = [(name.lower().encode(), name) for name in _ONCE]
+#: All that are read here.
+_READ_KEYS = [*_ONCE_KEYS, (b"origin", "Origin"), (b"traceparent", "traceparent")]
 _log = Logger(namespace="ap4r.intake")
 
 
@@ -41,7 +43,7 @@ class Arrived(Protocol):
         """The whole body."""
 
     def field(self, name: bytes) -> str | None:
-        """Give the header of that name as text."""
+        """Give the header of that name as text. To be asked when the door has seen that it is UTF-8."""
 
     def getClientAddress(self) -> Any:
         """Tell where it comes from."""
@@ -72,6 +74,9 @@ class Door:
         if self.stopping:
             advice = "call another dispatcher's intake, or this one later; nothing was stored"
             return Refusal(503, "stopping", "this dispatcher is stopping", "", advice, 2.0)
+        undecodable = _undecodable(request)
+        if undecodable is not None:
+            return undecodable
         host = request.field(b"host") or ""
         refusal = self._admission.refuse(host, request.field(b"origin"), request.field(b"authorization"))
         return refusal or _unreadable(request)
@@ -164,6 +169,17 @@ class Door:
 
     def _answer_refusal(self, request: Arrived, refusal: Refusal) -> None:
         request.respond(refusal.status, JSON, refusal.body, refusal.headers)
+
+
+def _undecodable(request: Arrived) -> Refusal | None:
+    """Give why a request's headers are no text."""
+    for key, name in _READ_KEYS:
+        for value in request.fields.get(key, ()):
+            try:
+                value.decode()
+            except UnicodeDecodeError:
+                return Refusal(400, "not_text", f"the header {name} is not UTF-8", name, "send it in ASCII, or UTF-8")
+    return None
 
 
 def _unreadable(request: Arrived) -> Refusal | None:

@@ -29,6 +29,20 @@ def calls(target):
     return sorted((request.method, request.path, request.body) for request in target.requests)
 
 
+def exchange(taker, path, name, value, body, more=b""):
+    """Post with a header of these bytes, whole in one piece; give the status and what the JSON of the answer says."""
+    headers = {b"Host": b"localhost", b"Content-Type": b"application/json", name.encode(): value}
+    lines = b"".join(b"%s: %s\r\n" % header for header in headers.items())
+    with socket.create_connection((HOST, taker.port), timeout=20) as connection:
+        connection.sendall(
+            b"POST %s HTTP/1.1\r\n%s%sContent-Length: %d\r\n\r\n%s" % (path, lines, more, len(body), body)
+        )
+        answer = http.client.HTTPResponse(connection)
+        answer.begin()
+        told = json.loads(answer.read())
+    return answer.status, told["error"], told["where"], told["outcome_unknown"]
+
+
 class TestPuts:
     def test_one_message_is_delivered(self, taker, target):
         """A message that was answered with 202 and its id is called."""
@@ -69,6 +83,24 @@ class TestPuts:
         told = json.loads(answer.read())
         connection.close()
         assert (answer.status, told["error"], told["where"]) == (400, "repeated_header", name)
+        assert storefile.count(stand.store, "scheduled") == 0
+
+    @pytest.mark.parametrize("more", [b"", b"Connection: close\r\n"], ids=["short way", "long way"])
+    @pytest.mark.parametrize(
+        "name",
+        ["Host", "Origin", "Authorization", "Content-Encoding", "Content-Type", "Idempotency-Key", "traceparent"],
+    )
+    def test_a_header_that_is_no_text_is_refused(self, taker, stand, name, more):
+        """A byte that is not UTF-8 is told with the header's name, whichever way it came, and nothing is stored."""
+        answer = exchange(taker, b"/messages", name, b"\xfc", b'{"target": "/x", "delay_seconds": 3600}', more)
+        assert answer == (400, "not_text", name, False)
+        assert storefile.count(stand.store, "scheduled") == 0
+        assert "Traceback" not in taker.process.output
+
+    def test_options_that_are_no_text_are_refused(self, taker, stand):
+        """A byte that is not UTF-8 in X-AP4R is told with its name, and nothing is stored."""
+        answer = exchange(taker, b"/queues/q", "X-AP4R", b"target_url=/\xfc,activates=3600", b"b")
+        assert answer == (400, "not_text", "X-AP4R", False)
         assert storefile.count(stand.store, "scheduled") == 0
 
     @pytest.mark.parametrize("coding", ["gzip", "br", "gzip, identity"])
