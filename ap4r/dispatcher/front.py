@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from twisted.web.resource import Resource
@@ -25,6 +26,15 @@ from ap4r.storage.store import Store
 from ap4r.target import Target
 
 
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """Settings, and the rules that come of them."""
+
+    settings: Settings
+    admission: Admission
+    intake: Intake
+
+
 class Front:
     """The intake of one dispatcher process.
 
@@ -45,7 +55,7 @@ class Front:
         )  # fmt: skip
         self._gathered = Gathered(self._store, reactor, Doorbell(store).ring)
         self._door = Door(self._gathered, reactor)
-        self._take_over(settings)
+        self.take(self.planned(settings))
 
     def site(self, healthz: Resource) -> Site:
         """Give what answers at the listening address."""
@@ -68,12 +78,18 @@ class Front:
         """Be ready to store."""
         self._store.start()
 
-    def reload(self, settings: Settings) -> None:
-        """Take over changed settings.
+    def planned(self, settings: Settings) -> Planned:
+        """Give what changed settings make of the intake, for `take`; nothing has changed yet.
 
-        :raises ConfigError: a token cannot be read, or there is none any more; nothing has changed.
+        :raises ConfigError: a token cannot be read, or there is none any more.
         """
-        self._take_over(settings)
+        admission = Admission(self._listening, read_tokens(settings.intake_token), settings.intake_hosts)
+        return Planned(settings, admission, Intake(settings, lambda target: self._is_self(target)))
+
+    def take(self, planned: Planned) -> None:
+        """Go by these settings from now on."""
+        self._settings, self._admission, self._intake = planned.settings, planned.admission, planned.intake
+        self._door.take_over(planned.admission, planned.intake, planned.settings.intake_rate)
 
     async def stop(self) -> None:
         """Take nothing more, and return when what was taken is answered."""
@@ -81,12 +97,6 @@ class Front:
         await self._gathered.emptied()
         self._store.stop()
         self._store.store.close()
-
-    def _take_over(self, settings: Settings) -> None:
-        admission = Admission(self._listening, read_tokens(settings.intake_token), settings.intake_hosts)
-        intake = Intake(settings, lambda target: self._is_self(target))
-        self._settings, self._admission, self._intake = settings, admission, intake
-        self._door.take_over(admission, intake, settings.intake_rate)
 
     def _is_self(self, target: Target) -> bool:
         return self._admission.is_self(target, self.port)

@@ -107,12 +107,14 @@ class Process(Service):
         """Read the settings again and take over what can be; wrong ones change nothing."""
         try:
             settings = self._read_settings()
+            # The intake's are wrong before anything is taken over, or they are right.
+            planned = None if self._front is None else self._front.planned(settings)
             self._dispatcher.reload(settings)
-            if self._front is not None:
-                self._front.reload(settings)
         except ConfigError as error:
             self._events.emit(ReloadFailed(str(error)))
             return
+        if self._front is not None and planned is not None:
+            self._front.take(planned)
         self._settings = settings
         if self._observer is not None:
             self._observer.level, self._observer.format = settings.log_level, settings.log_format

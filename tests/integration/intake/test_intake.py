@@ -243,6 +243,22 @@ class TestRefusals:
         wait_until(lambda: taker.put(one, Authorization=f"Bearer {TOKEN}")[0] == 401, "the old token is no good")
         assert taker.put(one, Authorization="Bearer the-second-of-the-two-tokens")[0] == 202
 
+    def test_wrong_tokens_change_nothing_else(self, start_taker, stand, target):
+        """A SIGHUP whose token cannot be read is refused as a whole: also the servers stay what they were."""
+        file, config = stand.processes.folder / "token", stand.processes.folder / "ap4r.toml"
+        file.write_text(TOKEN)
+        one, two = target.door("one"), target.door("two")
+        config.write_text(f'intake_token = "file:{file}"\nupstreams.web.servers = ["{one}"]\n')
+        taker = start_taker("--config", str(config))
+        config.write_text(config.read_text().replace(one, two))
+        file.unlink()
+        taker.process.send(signal.SIGHUP)
+        taker.process.wait_for_output("the old ones stay")
+        assert taker.put({"target": "web:/x"}, Authorization=f"Bearer {TOKEN}")[0] == 202
+        wait_until(lambda: target.requests, "the message is delivered")
+        assert [request.door for request in target.requests] == ["one"]
+        assert "were read again" not in taker.process.output
+
     def test_others_are_not_let_in_without_a_token(self, processes):
         """Where others can come the start is refused, naming the setting; without an intake it is not."""
         port = free_port()
