@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import unquote
 
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
@@ -42,7 +41,8 @@ class Queues(Resource):
 
     def render(self, request: Any) -> int:
         """Take a message as AP4R did."""
-        name = "/".join(unquote(part.decode("latin-1"), errors="replace") for part in request.postpath)
+        # Twisted has undone the percent-encoding. What is not UTF-8 becomes what no queue's name may have.
+        name = b"/".join(request.postpath).decode("utf-8", "surrogateescape")
         if not name:
             return not_found(request)
         if request.method != b"POST":

@@ -13,6 +13,7 @@ import subprocess
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import quote, unquote
 
 import pytest
 
@@ -121,6 +122,21 @@ class TestPuts:
         assert (status, request.id, request.method, request.body) == (200, answer, "PUT", b"hoge\0")
         assert request.headers["content-type"] == "text/x-own"
         assert request.headers["ap4r-queue"] == "queue.test"
+
+    @pytest.mark.parametrize("name", ["queue.ü", "€", "a/b", "%41"])
+    def test_a_queue_of_any_name(self, taker, target, name):
+        """The name in the path is UTF-8, percent-encoded once: it is the queue that a field of that name gives."""
+        path, options = f"/queues/{quote(name, safe='')}", "target_url=/x"
+        assert taker.post(path, b"b", X_AP4R=options)[0] == 200
+        assert taker.put({"target": "/x", "queue": name})[0] == 202
+        wait_until(lambda: len(target.requests) == 2, "both are delivered")
+        assert [unquote(request.headers["ap4r-queue"]) for request in target.requests] == [name, name]
+
+    def test_a_queue_whose_name_is_no_text(self, taker, stand):
+        """Bytes that are not UTF-8 are no name, and nothing is stored."""
+        status, answer = taker.post("/queues/%FC", b"b", X_AP4R="target_url=/x,activates=3600")
+        assert (status, answer["error"], answer["where"]) == (422, "option_refused", "queue")
+        assert storefile.count(stand.store, "scheduled") == 0
 
     def test_a_repeat_changes_nothing(self, taker, target):
         """The same id again is answered alike and delivered once, at once and after the delivery."""
