@@ -14,11 +14,12 @@ from twisted.internet.endpoints import UNIXClientEndpoint, wrapClientTLS
 from twisted.internet.interfaces import IAddress, IHandshakeListener, IProtocol, IProtocolFactory, IStreamClientEndpoint
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
-from twisted.web.client import URI, BrowserLikePolicyForHTTPS
+from twisted.web.client import URI
 from twisted.web.iweb import IAgentEndpointFactory, IPolicyForHTTPS
 from zope.interface import implementer
 
 from ap4r.dispatcher.guard import Guard, Own
+from ap4r.dispatcher.identity import Identity, Policy
 from ap4r.dispatcher.resolve import GuardedEndpoint, is_local
 from ap4r.dispatcher.tunnel import TunnelEndpoint
 
@@ -38,7 +39,7 @@ class Endpoints:
     ) -> None:
         self._reactor = reactor
         self._guard = guard or Guard(Own(is_local), None)
-        self._https_policy = https_policy or BrowserLikePolicyForHTTPS()
+        self._https_policy = https_policy or Policy(Identity())
         self._kept: OrderedDict[tuple[bytes, bytes, int], IStreamClientEndpoint] = OrderedDict()
         self.connect_timeout_seconds = connect_timeout_seconds
 

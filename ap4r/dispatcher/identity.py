@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from OpenSSL import crypto
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
@@ -23,6 +23,8 @@ from ap4r.errors import ConfigError
 from ap4r.upstreams import UpstreamSettings
 
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
+_STAND_IN = "name.invalid"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +77,17 @@ class Policy:
     def creatorForNetloc(self, hostname: bytes, port: int) -> IOpenSSLClientConnectionCreator:
         """Give what makes connections to a host (IPolicyForHTTPS)."""
         name = self._server_name or hostname.decode("ascii").strip("[]")
-        creator: IOpenSSLClientConnectionCreator = optionsForClientTLS(name, **self._options)
-        return creator
+        try:
+            creator: Any = optionsForClientTLS(name, **self._options)
+        except UnicodeError:
+            # Twisted takes only names that could be registered today; certificates and DNS know others.
+            if not _NAME.fullmatch(name):
+                raise
+            creator = optionsForClientTLS(_STAND_IN, **self._options)
+            # Should Twisted keep the name elsewhere one day, no certificate has the other one: it fails.
+            creator._hostname = creator._hostnameASCII = name
+            creator._hostnameBytes = name.encode("ascii")
+        return cast(IOpenSSLClientConnectionCreator, creator)
 
 
 def _certificates(text: bytes) -> list[bytes]:

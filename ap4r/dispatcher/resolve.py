@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint
+from twisted.internet.error import DNSLookupError
 from twisted.internet.interfaces import (
     IAddress,
     IHostnameResolver,
@@ -21,6 +22,9 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from ap4r.dispatcher.guard import AddressRefused, Guard, literal_address
+
+#: What Twisted is told for a name: it takes only those that could be registered today, not my_service or a--b.example.
+_STAND_IN = "name.invalid"
 
 
 def is_local(address: str) -> bool:
@@ -51,10 +55,14 @@ class GuardedEndpoint:
         if self._literal is not None:
             return self._connect_to(self._literal, protocolFactory)
         resolver = _Checked(self._reactor, self._guard, self._host, self._port)
-        endpoint = HostnameEndpoint(_Resolving(self._reactor, resolver), self._host, self._port, self._timeout_seconds)
+        endpoint = HostnameEndpoint(_Resolving(self._reactor, resolver), _STAND_IN, self._port, self._timeout_seconds)
 
         def explained(failure: Failure) -> Failure:
-            return failure if resolver.problem is None else Failure(AddressRefused(resolver.problem))
+            if resolver.problem is not None:
+                return Failure(AddressRefused(resolver.problem))
+            if failure.check(DNSLookupError):
+                return Failure(DNSLookupError(f"no results for hostname lookup: {self._host}"))
+            return failure
 
         return endpoint.connect(protocolFactory).addErrback(explained)
 
@@ -83,7 +91,7 @@ class _Checked:
     def resolveHostName(
         self, resolutionReceiver: IResolutionReceiver, hostName: str, portNumber: int = 0, *more: Any, **options: Any
     ) -> IHostResolution:
-        """Resolve a name (IHostnameResolver)."""
+        """Resolve the host, whatever it is called here (IHostnameResolver)."""
         addresses: list[IAddress] = []
         checked = self
 
@@ -106,7 +114,7 @@ class _Checked:
                 resolutionReceiver.resolutionComplete()
 
         resolver = self._reactor.nameResolver
-        begun: IHostResolution = resolver.resolveHostName(Receiver(), hostName, portNumber, *more, **options)
+        begun: IHostResolution = resolver.resolveHostName(Receiver(), self._host, portNumber, *more, **options)
         return begun
 
 

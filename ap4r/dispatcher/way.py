@@ -111,7 +111,7 @@ class Ways:
             # Without lines and absolute form: nobody is there who would want them.
             return Way(self._instead, made.server)
         guard = Guard(self.own, made.rules)
-        policy = None if made.identity == Identity() else Policy(made.identity)
+        policy = Policy(made.identity)
         if made.proxy:
             proxied = ProxyEndpoints(
                 self._reactor, made.connect_timeout_seconds, guard, policy, made.proxy, made.proxy_authorization

@@ -63,29 +63,31 @@ def test_a_unix_socket(stand, recorder, tmp_path):
     assert "\r\nHost: shop.example.com" in server.heads[0]
 
 
-@pytest.mark.parametrize("proxied", [False, True])
-def test_https_with_a_certificate_of_ones_own(stand, recorder, tmp_path, proxied):
+@pytest.mark.parametrize(
+    ("proxied", "name"), [(False, "inner.example"), (True, "inner.example"), (False, "a_b--c.example")]
+)
+def test_https_with_a_certificate_of_ones_own(stand, recorder, tmp_path, proxied, name):
     """The authority of the settings is trusted, the client's certificate is shown, SNI names the server."""
-    served, own = issue(tmp_path / "server", "inner.example"), issue(tmp_path / "client", "dispatcher")
+    served, own = issue(tmp_path / "server", name), issue(tmp_path / "client", "dispatcher")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(served.certificate, served.key)
     context.load_verify_locations(own.authority)
     context.verify_mode = ssl.CERT_REQUIRED
     names = []
-    context.sni_callback = lambda _, name, __: names.append(name)
+    context.sni_callback = lambda _, told, __: names.append(told)
     server, proxy = recorder(tls=context), recorder(tunnels=True)
     (tmp_path / "proxy-secret").write_text("me:pass\n")
     more = f'proxy = "http://{HOST}:{proxy.port}"\nproxy_auth = "basic:file:proxy-secret"\n' if proxied else ""
     dispatcher, config = configured(
         stand,
-        f'[upstreams.web]\nservers = "https://{HOST}:{server.port}/base"\nserver_name = "inner.example"\n'
+        f'[upstreams.web]\nservers = "https://{HOST}:{server.port}/base"\nserver_name = "{name}"\n'
         f'ca = "{served.authority}"\ncertificate = "{own.certificate}"\nkey = "{own.key}"\n{more}',
     )
     send(stand, config, "web:/work", "web:/work")
     stand.wait_until_empty()
     assert len(server.heads) == 2, dispatcher.tail
     assert server.heads[0].startswith("POST /base/work HTTP/1.1\r\n")
-    assert set(names) == {"inner.example"}
+    assert set(names) == {name}
     assert all(server.peers)
     assert [head.split("\r\n")[0] for head in proxy.heads[:1]] == (
         [f"CONNECT {HOST}:{server.port} HTTP/1.1"] if proxied else []
@@ -96,14 +98,14 @@ def test_https_with_a_certificate_of_ones_own(stand, recorder, tmp_path, proxied
         assert secret not in server.heads[0]
 
 
-@pytest.mark.parametrize("wrong", ["authority", "name"])
+@pytest.mark.parametrize("wrong", ["authority", "outer.example", "a_b--c.example"])
 def test_https_is_checked_as_the_settings_say(stand, recorder, tmp_path, wrong):
     """A server of another authority, or of another name than `server_name`, is sent nothing; the message waits."""
     served, other = issue(tmp_path / "server", "inner.example"), issue(tmp_path / "other", "inner.example")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(served.certificate, served.key)
     server = recorder(tls=context)
-    name, authority = ("inner.example", other) if wrong == "authority" else ("outer.example", served)
+    name, authority = ("inner.example", other) if wrong == "authority" else (wrong, served)
     dispatcher, config = configured(
         stand,
         f'[upstreams.web]\nservers = "https://{HOST}:{server.port}"\nserver_name = "{name}"\n'

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.interfaces import IHostnameResolver, IReactorPluggableNameResolver
-from twisted.internet.testing import MemoryReactorClock
+from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.web.client import URI
 from zope.interface import implementer
 
@@ -29,6 +29,7 @@ class Names:
 
     def resolveHostName(self, receiver, hostName, portNumber=0, *_, **__):
         self.asked += 1
+        self.name = hostName
         receiver.resolutionBegan(None)
         for address in self.answers.pop(0) if self.answers else ():
             kind = IPv6Address if ":" in address else IPv4Address
@@ -67,6 +68,20 @@ def test_the_checked_address_is_connected_to():
     assert net.nameResolver.asked == 1
 
 
+@pytest.mark.parametrize("scheme", ["http", "https"])
+@pytest.mark.parametrize("name", ["my_service", "_a.b_.example", "r3---sn-abc.example", "ab--c.example"])
+def test_names_that_nobody_registers_are_connected_to(name, scheme):
+    """DNS and the hosts of containers have names that no registry would give; TLS begins with them too."""
+    net = Net(["1.1.1.1"])
+    assert connect(net, f"{scheme}://{name}:8000/") == []
+    assert net.nameResolver.name == name
+    [(host, port, factory, *_)] = net.tcpClients
+    assert (host, port) == ("1.1.1.1", 8000)
+    transport = StringTransport()
+    factory.buildProtocol(None).makeConnection(transport)
+    assert (name.encode() in transport.value()) is (scheme == "https"), "the server is told the name (SNI)"
+
+
 def test_happy_eyeballs_stay_among_the_checked():
     """Both kinds of address are tried, and no other."""
     net = Net(["2606:4700::1", "1.1.1.1"])
@@ -100,7 +115,9 @@ def test_an_address_that_is_refused_is_not_looked_up(host):
 def test_a_name_that_is_nobodys():
     """It is another thing than a refusal: it may come."""
     [failure] = connect(Net([]), "http://nobody.example/")
-    assert fault_of(failure, called=False, cut=None, status=None, seconds=0.0).reason is Reason.NAME_NOT_FOUND
+    fault = fault_of(failure, called=False, cut=None, status=None, seconds=0.0)
+    assert fault.reason is Reason.NAME_NOT_FOUND
+    assert "nobody.example" in fault.detail
 
 
 def test_an_upstream_may_be_anywhere():
