@@ -4,7 +4,7 @@ BIN := .venv/bin
 PYTEST := $(BIN)/python -X dev -m pytest
 
 .DEFAULT_GOAL := setup
-.PHONY: setup setup-servers help demo run test check format unit contract integration faults faults-long bank stores galera \
+.PHONY: setup setup-servers help demo run test lanes check format unit contract integration faults faults-long bank stores galera \
 	bench bench-treq bench-claims bench-memory bench-balance bench-peers docs clean
 
 setup: ## Set everything up, so that `.venv/bin/twistd ap4r` works (the default)
@@ -23,6 +23,9 @@ run: setup ## Run a dispatcher in the foreground: make run ARGS="--app-url http:
 	@exec $(BIN)/twistd -n ap4r $(ARGS)
 
 test: setup-servers check ## Prove it all: form, types, layers, and every test in its short form
+	@$(PYTEST) $(ARGS)
+
+lanes: setup-servers ## The same tests, two processes side by side: sooner, where there are cores to spare
 	@$(BIN)/python -X dev -m tests.lanes $(ARGS)
 
 check: setup ## Check form, types and layers; nothing is run

@@ -1,4 +1,4 @@
-"""`make test` runs all tests, in lanes side by side: each test in one of them, and none is lost on the way."""
+"""`make lanes` runs all tests, in lanes side by side: each test in one of them, and none is lost on the way."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class _Chosen:
 
 @pytest.mark.timeout(120)
 def test_what_is_named_on_the_command_line_runs_once():
-    """`make test ARGS=FILE` runs the file in its lane; the other lanes find nothing, which is no failure."""
+    """`make lanes ARGS=FILE` runs the file in its lane; the other lanes find nothing, which is no failure."""
     command = [
         sys.executable,
         "-X",
