@@ -7,13 +7,14 @@ hand it to and fro several times for each message, which takes longer than the w
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Connection, Table
 from sqlalchemy.dialects import sqlite
 
+from ap4r.storage.sql.database import Rows
 from ap4r.storage.sqlite_driver import delete_text, run_many, run_with
 
 _quote = sqlite.dialect().identifier_preparer.quote
@@ -21,8 +22,6 @@ _quote = sqlite.dialect().identifier_preparer.quote
 #: Statements are made for so many rows, and cut or filled up to these, so that few are kept.
 _INSERTED = (128, 32, 8, 1)
 _LISTED = (8, 32, 128, 256)
-
-Rows = Sequence[Mapping[str, Any]]
 
 
 def insert_rows(connection: Connection, table: Table, rows: Rows) -> None:

@@ -47,7 +47,7 @@ class Settlements:
     def _delivered(self, tx: Transaction, settlements: Sequence[Settlement]) -> list[Settled]:
         """Write down that all were delivered, without reading anything."""
         leases = sorted([(id_bytes(settlement.lease.message.id), settlement.lease.token) for settlement in settlements])
-        if tx.delete(self._leased, [{"id": stored_id, "token": token} for stored_id, token in leases]) < len(leases):
+        if tx.delete(self._leased, [{"id": stored_id, "token": token} for stored_id, token in leases]) != len(leases):
             raise SomeLost
         tx.delete(self._messages, [{"id": stored_id} for stored_id, _ in leases])
         return [Settled.SETTLED] * len(leases)
