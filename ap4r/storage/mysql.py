@@ -26,7 +26,7 @@ from ap4r.storage.mysql_codes import (
     WRONG_SERVER,
     code_of,
 )
-from ap4r.storage.sql import spelling
+from ap4r.storage.sql import driver, spelling
 from ap4r.storage.sql.database import RolledBack, Rows
 from ap4r.storage.sql.deadlines import watched
 from ap4r.storage.sql.hosts import Host
@@ -103,12 +103,16 @@ class MysqlDatabase(ServerDatabase):
                 f"STRAIGHT_JOIN {quote(table.name)} AS t FORCE INDEX (PRIMARY) ON {same}"
             )
             values = tuple(row[column] for row in some for column in columns)
-            count += connection.exec_driver_sql(statement, values).rowcount
+            count += driver.run(connection, statement, values)
         return count
 
     def insert(self, connection: Connection, table: Table, rows: Rows) -> None:
         """Insert rows; PyMySQL makes one statement of them."""
-        connection.execute(table.insert(), [dict(row) for row in rows])
+        quote = connection.dialect.identifier_preparer.quote
+        names = list(rows[0])
+        places = ", ".join(["%s"] * len(names))
+        statement = f"INSERT INTO {quote(table.name)} ({', '.join(map(quote, names))}) VALUES ({places})"
+        driver.run_many(connection, statement, [tuple(row[name] for name in names) for row in rows])
 
     def move(
         self,

@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 
 from ap4r.errors import StoreError, StoreUnavailable, StoreUnusable
 from ap4r.storage import versions
-from ap4r.storage.sql import spelling
+from ap4r.storage.sql import driver, spelling
 from ap4r.storage.sql.database import RolledBack, Rows
 from ap4r.storage.sql.hosts import Host
 from ap4r.storage.sql.options import say_wrong_option
@@ -112,6 +112,14 @@ class PostgresqlDatabase(ServerDatabase):
         """Read the server's clock."""
         return int(connection.exec_driver_sql(f"SELECT {_CLOCK}").scalar_one())
 
+    def rows(self, connection: Connection, statement: str, values: Any) -> Sequence[Any]:
+        """Run a query; what opens the transaction goes with it, in the same round trip."""
+        begin = driver.take_begin(connection)
+        if begin is None:
+            return driver.rows(connection, statement, values)
+        together = f"{begin}; {statement}"
+        return driver.told(connection, statement, lambda opened: _rows_of_last(opened, together, values))
+
     def insert_new(self, table: Table) -> Any:
         """Give an INSERT … ON CONFLICT DO NOTHING."""
         return spelling.postgresql_insert_new(table)
@@ -121,7 +129,7 @@ class PostgresqlDatabase(ServerDatabase):
         quote = connection.dialect.identifier_preparer.quote
         same = " AND ".join(f"t.{quote(column)} = v.{quote(column)}" for column in rows[0])
         statement = f"DELETE FROM {quote(table.name)} AS t USING {_as_rows(connection, table, rows[0])} WHERE {same}"
-        return connection.exec_driver_sql(statement, _as_arrays(rows)).rowcount
+        return driver.run(connection, statement, _as_arrays(rows))
 
     def insert(self, connection: Connection, table: Table, rows: Rows) -> None:
         """Insert rows in one statement, the values as arrays."""
@@ -129,7 +137,7 @@ class PostgresqlDatabase(ServerDatabase):
         names = ", ".join(map(quote, rows[0]))
         source = _as_rows(connection, table, rows[0])
         statement = f"INSERT INTO {quote(table.name)} ({names}) SELECT {names} FROM {source}"
-        connection.exec_driver_sql(statement, _as_arrays(rows))
+        driver.run(connection, statement, _as_arrays(rows))
 
     def move(
         self,
@@ -148,7 +156,7 @@ class PostgresqlDatabase(ServerDatabase):
             f"gone AS (DELETE FROM {quote(source.name)} AS t USING v WHERE {same}) "
             f"INSERT INTO {quote(target.name)} ({names}) SELECT {names} FROM v"
         )
-        connection.exec_driver_sql(statement, _as_arrays(rows))
+        driver.run(connection, statement, _as_arrays(rows))
 
     def meaning_of(self, error: DBAPIError) -> StoreError | None:
         """Read the SQLSTATE; an error without one is the connection's."""
@@ -234,6 +242,15 @@ class PostgresqlDatabase(ServerDatabase):
                 _log.warning(
                     "store %s: %s is off, so a crash of the server can lose messages; set it to on", self.name, name
                 )
+
+
+def _rows_of_last(connection: psycopg.Connection[Any], statements: str, values: Any) -> Sequence[Any]:
+    """Run several statements in one round trip: the values are written into them here."""
+    with psycopg.ClientCursor(connection) as cursor:
+        cursor.execute(statements, values)
+        while cursor.nextset():
+            pass
+        return cursor.fetchall()
 
 
 def _state_of_refusal(text: str) -> str | None:

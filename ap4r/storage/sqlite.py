@@ -22,7 +22,7 @@ from ap4r.storage.sql import spelling
 from ap4r.storage.sql.database import Rows
 from ap4r.storage.sql.schema import Schema
 from ap4r.storage.sql.transaction import MICROSECONDS
-from ap4r.storage.sqlite_driver import driver_of, open_file, roll_back, run, run_many
+from ap4r.storage.sqlite_driver import driver_of, open_file, roll_back, rows_of, run, run_many
 from ap4r.storage.sqlite_rows import delete_rows, insert_rows
 
 _log = logging.getLogger("ap4r.storage")
@@ -157,6 +157,10 @@ class SqliteDatabase:
         """Delete rows, and insert them elsewhere."""
         self.delete(connection, source, [{name: row[name] for name in key} for row in rows])
         self.insert(connection, target, rows)
+
+    def rows(self, connection: Connection, statement: str, values: Any) -> Sequence[Any]:
+        """Run a query of the driver's."""
+        return rows_of(connection, statement, values)
 
     def run_many(self, connection: Connection, statement: str, rows: Sequence[Any]) -> None:
         """Run a statement of the driver's for each of several rows."""

@@ -74,6 +74,14 @@ def run_with(connection: Connection, statement: str, values: Sequence[Any]) -> i
         raise _wrapped(statement, error) from error
 
 
+def rows_of(connection: Connection, statement: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+    """Run a query with its values; give its rows."""
+    try:
+        return driver_of(connection).execute(statement, values).fetchall()
+    except sqlite3.Error as error:
+        raise _wrapped(statement, error) from error
+
+
 def run_many(connection: Connection, statement: str, rows: Sequence[Any]) -> int:
     """Run a statement for each of several rows of values; give the number of rows that were changed."""
     try:

@@ -13,7 +13,7 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import Row, bindparam, func, literal, select
+from sqlalchemy import bindparam, func, literal, select
 
 from ap4r.storage.sql.dispatchers import Dispatchers
 from ap4r.storage.sql.fronts import FRONT, Fronts
@@ -32,6 +32,9 @@ _LANES_A_PAGE = 256
 _FEW_LANES = 2
 #: A claim takes from no more lanes than this, for each costs a round trip; the others' turn comes with the next.
 _LANES_A_CLAIM = 256
+
+
+Row = tuple[Any, ...]  #: of `ready`, with what it is about: `Taking` has the order
 
 
 class Claims:
@@ -82,7 +85,7 @@ class Claims:
             self._promotion.failed(time.monotonic())
             raise
         try:
-            rows: list[Row[Any]] = []
+            rows: list[Row] = []
             all_lanes = False
             if limit > 0:
                 rows, all_lanes = self._choose(tx, limit, survey.lanes, frozenset(excluded), share)
@@ -95,7 +98,7 @@ class Claims:
 
     def _choose(
         self, tx: Transaction, limit: int, known: Sequence[int], held: frozenset[int], share: Share | None
-    ) -> tuple[list[Row[Any]], bool]:
+    ) -> tuple[list[Row], bool]:
         """Give rows that are now locked, and whether every lane with something ready was asked."""
         most = min(limit, _LANES_A_CLAIM)
         began = time.monotonic()
@@ -112,7 +115,7 @@ class Claims:
         rows = self._from_lanes(tx, limit, lanes, share, near=False, all_lanes=all_lanes)
         self._seen = frozenset(known)
         if all_lanes and len(known) <= _LANES_A_PAGE:
-            for lane in set(known).difference(held, (row.lane for row in rows)):
+            for lane in set(known).difference(held, (row[0] for row in rows)):
                 self._fronts.ended(lane, tx.now_at)
         ended = time.monotonic()
         self._fronts.looked(ended, ended - began, partial(self._look_for_one, tx))
@@ -123,32 +126,33 @@ class Claims:
 
     def _from_lanes(
         self, tx: Transaction, limit: int, lanes: Sequence[int], share: Share | None, *, near: bool, all_lanes: bool
-    ) -> list[Row[Any]]:
+    ) -> list[Row]:
         """Take an equal part from each lane, then fill up from those that have more."""
         if lanes:
             self._cursor = lanes[0] if all_lanes else lanes[-1]
         begins = {lane: (self._fronts.begin(lane) if near else FRONT) for lane in lanes}
-        chosen: list[Row[Any]] = []
+        chosen: list[Row] = []
         # In a cluster each prefers what the others do not, for they do not see what it has locked.
         for mine in (None,) if share is None else (True, False):
-            fuller: list[Row[Any]] = []
+            fuller: list[Row] = []
             for index, lane in enumerate(lanes):
                 part = -(-(limit - len(chosen)) // (len(lanes) - index))
                 rows = self._take(tx, lane, begins[lane], b"", part, mine, share) if part else []
                 chosen += rows
                 if rows and len(rows) == part:
                     fuller.append(rows[-1])
-            for last in fuller:
+            for lane, position, behind, *_ in fuller:
                 if len(chosen) < limit:
-                    chosen += self._take(tx, last.lane, last.position, last.id, limit - len(chosen), mine, share)
+                    chosen += self._take(tx, lane, position, behind, limit - len(chosen), mine, share)
         return chosen
 
     def _take(
         self, tx: Transaction, lane: int, begin: int, behind: bytes, most: int, mine: bool | None, share: Share | None
-    ) -> Sequence[Row[Any]]:
+    ) -> Sequence[Row]:
         rows = self._taking.oldest(tx, lane, begin, behind, most, mine, share)
         if rows:
-            self._fronts.took(lane, rows[-1].position, len(rows))
+            _, position, *_ = rows[-1]
+            self._fronts.took(lane, position, len(rows))
         return rows
 
     def _lanes_near(self, known: Sequence[int], held: frozenset[int]) -> list[int]:

@@ -27,6 +27,11 @@ class Compiled:
         text = self._text(connection.dialect)
         return connection.exec_driver_sql(text.sql, text.parameters(values))
 
+    def with_values(self, dialect: Dialect, values: Mapping[str, Any]) -> tuple[str, Any]:
+        """Give it as text, and its values, for the driver to run."""
+        text = self._text(dialect)
+        return text.sql, text.parameters(values)
+
     def for_rows(self, dialect: Dialect, rows: Sequence[Mapping[str, Any]]) -> tuple[str, list[Any]]:
         """Give it as text, and the values of each of several rows, for the driver to run."""
         text = self._text(dialect)

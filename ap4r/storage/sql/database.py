@@ -91,6 +91,12 @@ class Database(Protocol):
         :param rows: one or more, as they are inserted.
         """
 
+    def rows(self, connection: Connection, statement: str, values: Any) -> Sequence[Any]:
+        """Run a query, in the driver's words, and give all its rows as the driver gives them.
+
+        :raises DBAPIError: the driver's.
+        """
+
     def run_many(self, connection: Connection, statement: str, rows: Sequence[Any]) -> None:
         """Run a statement, in the driver's words, for each of several rows; in as few round trips as it allows.
 

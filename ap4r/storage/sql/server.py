@@ -17,6 +17,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError
 from sqlalchemy.pool import QueuePool
 
 from ap4r.errors import StoreError, StoreUnavailable, StoreUnusable
+from ap4r.storage.sql import driver
 from ap4r.storage.sql.deadlines import watched
 from ap4r.storage.sql.hosts import Host, Hosts, name_of
 from ap4r.storage.sql.options import say_wrong_option
@@ -71,17 +72,22 @@ class ServerDatabase(ABC):
     def writing(self, within_seconds: float) -> Iterator[Connection]:
         """Open a write transaction, to be over within so many seconds."""
         with self._connected(within_seconds) as connection:
-            connection.exec_driver_sql(self._begin(within_seconds))
+            driver.begin_with_next(connection, self._begin(within_seconds))
             try:
                 yield connection
-                connection.exec_driver_sql("COMMIT")
+                if driver.take_begin(connection) is None:
+                    driver.run(connection, "COMMIT")
             except BaseException:
                 _roll_back(connection)
                 raise
 
+    def rows(self, connection: Connection, statement: str, values: Any) -> Sequence[Any]:
+        """Run a query of the driver's."""
+        return driver.rows(connection, statement, values)
+
     def run_many(self, connection: Connection, statement: str, rows: Sequence[Any]) -> None:
         """Run a statement of the driver's for each of several rows."""
-        connection.exec_driver_sql(statement, rows)
+        driver.run_many(connection, statement, rows)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -181,6 +187,7 @@ class ServerDatabase(ABC):
         event.listen(engine, "do_connect", self._connect_to_any)
         event.listen(engine, "connect", self._connected_anew)
         event.listen(engine, "checkout", _refuse_idle)
+        event.listen(engine, "before_cursor_execute", driver.begin_first)
         event.listen(engine, "close", _close_line)
         return engine
 
@@ -242,10 +249,10 @@ def _close_line(connection: Any, record: Any) -> None:
 
 
 def _roll_back(connection: Connection) -> None:
-    if connection.invalidated:
+    if connection.invalidated or driver.take_begin(connection) is not None:
         return
     try:
-        connection.exec_driver_sql("ROLLBACK")
+        driver.run(connection, "ROLLBACK")
     except DBAPIError:
         # The connection is gone, and with it the transaction; the first error is the one that tells.
         connection.invalidate()

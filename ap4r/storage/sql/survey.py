@@ -3,7 +3,6 @@ whether its dispatcher is still known."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import bindparam, func, literal_column, null, select, union_all
@@ -54,7 +53,7 @@ class Surveys:
         added: dict[int, tuple[str, str]] = {}
         is_known = owner is None
         wanted = {"behind": behind, "begin": begin, "owner": owner}
-        found: Sequence[Any] = self._of(tx.clock_sql, owner is not None).execute(tx.connection, wanted).all()
+        found = tx.rows(self._of(tx.clock_sql, owner is not None), wanted)
         for kind, number, queue, origin in found:
             if kind == _LANE:
                 added[number] = (_text(queue), _text(origin))

@@ -58,8 +58,7 @@ class Taking:
         wanted = {"wanted_lane": lane, "begin": begin, "behind": behind, "most": most}
         if share is not None:
             wanted |= {"shares": share.shares, "own_share": share.own}
-        rows: Sequence[Any] = self._oldest[mine].execute(tx.connection, wanted).all()
-        return sorted(rows, key=_PLACE)
+        return sorted(tx.rows(self._oldest[mine], wanted), key=_PLACE)
 
     def lease(self, tx: Transaction, owner: str, rows: Sequence[Any]) -> tuple[Lease, ...]:
         """Move locked rows of `oldest` to `leased`, and give them with what they are about."""

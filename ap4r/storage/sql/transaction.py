@@ -55,6 +55,10 @@ class Transaction:
         if rows:
             self.database.move(self.connection, source, key, target, rows)
 
+    def rows(self, statement: Compiled, values: Mapping[str, Any]) -> Sequence[Any]:
+        """Run a query with values by name; give its rows as the driver gives them, without names."""
+        return self.database.rows(self.connection, *statement.with_values(self.connection.dialect, values))
+
     def run_many(self, statement: Compiled, rows: Sequence[Mapping[str, Any]]) -> None:
         """Run a statement for each of several rows."""
         self.database.run_many(self.connection, *statement.for_rows(self.connection.dialect, rows))
