@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -26,7 +26,8 @@ from ap4r.storage.mysql_codes import (
     WRONG_SERVER,
     code_of,
 )
-from ap4r.storage.sql import driver, spelling
+from ap4r.storage.mysql_rows import delete_rows, insert_rows
+from ap4r.storage.sql import spelling
 from ap4r.storage.sql.database import RolledBack, Rows
 from ap4r.storage.sql.deadlines import watched
 from ap4r.storage.sql.hosts import Host
@@ -36,7 +37,6 @@ from ap4r.storage.sql.server import SILENT_SECONDS, ServerDatabase
 _log = logging.getLogger("ap4r.storage")
 
 _MIGRATING_SECONDS = 60
-_ROWS_A_DELETE = 300
 _CLOCK = spelling.MYSQL_CLOCK
 
 
@@ -46,6 +46,7 @@ class MysqlDatabase(ServerDatabase):
     :param max_row_bytes: the largest row that must pass: a body with its headers.
     """
 
+    moves_at_once = False
     clock_sql = _CLOCK
 
     def __init__(self, url: URL, hosts: tuple[Host, ...], deadline_seconds: float, max_row_bytes: int) -> None:
@@ -86,42 +87,14 @@ class MysqlDatabase(ServerDatabase):
         return spelling.mysql_insert_new(table)
 
     def delete(self, connection: Connection, table: Table, rows: Rows) -> int:
-        """Delete rows by primary key in one statement.
-
-        The keys are joined to the table, for then InnoDB locks those rows only. With an IN it reads ranges and locks
-        their neighbours too, and two that delete at once wait for each other.
-        """
-        quote = connection.dialect.identifier_preparer.quote
-        columns = list(rows[0])
-        one = "SELECT " + ", ".join(f"%s AS {quote(column)}" for column in columns)
-        same = " AND ".join(f"t.{quote(column)} = v.{quote(column)}" for column in columns)
-        count = 0
-        for start in range(0, len(rows), _ROWS_A_DELETE):
-            some = rows[start : start + _ROWS_A_DELETE]
-            statement = (
-                f"DELETE t FROM ({' UNION ALL '.join([one] * len(some))}) AS v "
-                f"STRAIGHT_JOIN {quote(table.name)} AS t FORCE INDEX (PRIMARY) ON {same}"
-            )
-            values = tuple(row[column] for row in some for column in columns)
-            count += driver.run(connection, statement, values)
-        return count
+        """Delete rows, many in one statement."""
+        return delete_rows(connection, table, rows)
 
     def insert(self, connection: Connection, table: Table, rows: Rows) -> None:
-        """Insert rows; PyMySQL makes one statement of them."""
-        quote = connection.dialect.identifier_preparer.quote
-        names = list(rows[0])
-        places = ", ".join(["%s"] * len(names))
-        statement = f"INSERT INTO {quote(table.name)} ({', '.join(map(quote, names))}) VALUES ({places})"
-        driver.run_many(connection, statement, [tuple(row[name] for name in names) for row in rows])
+        """Insert rows, many in one statement."""
+        insert_rows(connection, table, rows)
 
-    def move(
-        self,
-        connection: Connection,
-        source: Table,
-        key: Sequence[str],
-        target: Table,
-        rows: Sequence[Mapping[str, Any]],
-    ) -> None:
+    def move(self, connection: Connection, source: Table, key: Sequence[str], target: Table, rows: Rows) -> None:
         """Delete rows, and insert them elsewhere."""
         self.delete(connection, source, [{name: row[name] for name in key} for row in rows])
         self.insert(connection, target, rows)

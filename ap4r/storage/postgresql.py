@@ -6,7 +6,8 @@ import logging
 import os
 import re
 import socket
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -15,6 +16,7 @@ from sqlalchemy.exc import DBAPIError
 
 from ap4r.errors import StoreError, StoreUnavailable, StoreUnusable
 from ap4r.storage import versions
+from ap4r.storage.postgresql_rows import delete_rows, insert_rows, move_rows
 from ap4r.storage.sql import driver, spelling
 from ap4r.storage.sql.database import RolledBack, Rows
 from ap4r.storage.sql.hosts import Host
@@ -89,6 +91,7 @@ class PostgresqlDatabase(ServerDatabase):
 
     clock_sql = _CLOCK
     conflicts_at_commit = False
+    moves_at_once = True
 
     def __init__(self, url: URL, hosts: tuple[Host, ...], deadline_seconds: float, max_row_bytes: int) -> None:
         super().__init__(url, hosts, deadline_seconds)
@@ -117,46 +120,23 @@ class PostgresqlDatabase(ServerDatabase):
         begin = driver.take_begin(connection)
         if begin is None:
             return driver.rows(connection, statement, values)
-        together = f"{begin}; {statement}"
-        return driver.told(connection, statement, lambda opened: _rows_of_last(opened, together, values))
+        return driver.told(connection, partial(_rows_after, begin), statement, values)
 
     def insert_new(self, table: Table) -> Any:
         """Give an INSERT … ON CONFLICT DO NOTHING."""
         return spelling.postgresql_insert_new(table)
 
     def delete(self, connection: Connection, table: Table, rows: Rows) -> int:
-        """Delete rows by primary key in one statement, the keys as arrays."""
-        quote = connection.dialect.identifier_preparer.quote
-        same = " AND ".join(f"t.{quote(column)} = v.{quote(column)}" for column in rows[0])
-        statement = f"DELETE FROM {quote(table.name)} AS t USING {_as_rows(connection, table, rows[0])} WHERE {same}"
-        return driver.run(connection, statement, _as_arrays(rows))
+        """Delete rows in one statement."""
+        return delete_rows(connection, table, rows)
 
     def insert(self, connection: Connection, table: Table, rows: Rows) -> None:
-        """Insert rows in one statement, the values as arrays."""
-        quote = connection.dialect.identifier_preparer.quote
-        names = ", ".join(map(quote, rows[0]))
-        source = _as_rows(connection, table, rows[0])
-        statement = f"INSERT INTO {quote(table.name)} ({names}) SELECT {names} FROM {source}"
-        driver.run(connection, statement, _as_arrays(rows))
+        """Insert rows in one statement."""
+        insert_rows(connection, table, rows)
 
-    def move(
-        self,
-        connection: Connection,
-        source: Table,
-        key: Sequence[str],
-        target: Table,
-        rows: Sequence[Mapping[str, Any]],
-    ) -> None:
-        """Delete rows and insert them elsewhere in one statement, the values as arrays."""
-        quote = connection.dialect.identifier_preparer.quote
-        names = ", ".join(map(quote, rows[0]))
-        same = " AND ".join(f"t.{quote(name)} = v.{quote(name)}" for name in key)
-        statement = (
-            f"WITH v AS (SELECT * FROM {_as_rows(connection, target, rows[0])}), "
-            f"gone AS (DELETE FROM {quote(source.name)} AS t USING v WHERE {same}) "
-            f"INSERT INTO {quote(target.name)} ({names}) SELECT {names} FROM v"
-        )
-        driver.run(connection, statement, _as_arrays(rows))
+    def move(self, connection: Connection, source: Table, key: Sequence[str], target: Table, rows: Rows) -> None:
+        """Delete rows and insert them elsewhere in one statement."""
+        move_rows(connection, source, key, target, rows)
 
     def meaning_of(self, error: DBAPIError) -> StoreError | None:
         """Read the SQLSTATE; an error without one is the connection's."""
@@ -244,10 +224,10 @@ class PostgresqlDatabase(ServerDatabase):
                 )
 
 
-def _rows_of_last(connection: psycopg.Connection[Any], statements: str, values: Any) -> Sequence[Any]:
-    """Run several statements in one round trip: the values are written into them here."""
+def _rows_after(begin: str, connection: psycopg.Connection[Any], statement: str, values: Any) -> Sequence[Any]:
+    """Run two statements in one round trip: the values are written into them here."""
     with psycopg.ClientCursor(connection) as cursor:
-        cursor.execute(statements, values)
+        cursor.execute(f"{begin}; {statement}", values)
         while cursor.nextset():
             pass
         return cursor.fetchall()
@@ -255,14 +235,3 @@ def _rows_of_last(connection: psycopg.Connection[Any], statements: str, values: 
 
 def _state_of_refusal(text: str) -> str | None:
     return next((state for pattern, state in _REFUSALS if pattern.search(text)), None)
-
-
-def _as_rows(connection: Connection, table: Table, columns: Iterable[str]) -> str:
-    """Give what makes rows `v` of arrays, one for each column."""
-    quote = connection.dialect.identifier_preparer.quote
-    arrays = [f"%s::{table.c[column].type.compile(dialect=connection.dialect)}[]" for column in columns]
-    return f"unnest({', '.join(arrays)}) AS v ({', '.join(map(quote, columns))})"
-
-
-def _as_arrays(rows: Rows) -> tuple[list[Any], ...]:
-    return tuple([row[column] for row in rows] for column in rows[0])

@@ -8,7 +8,7 @@ import random
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
@@ -56,6 +56,7 @@ class SqliteDatabase:
 
     clock_sql = None
     conflicts_at_commit = False
+    moves_at_once = False
 
     def __init__(self, url: str, deadline_seconds: float) -> None:
         self._name = url
@@ -146,14 +147,7 @@ class SqliteDatabase:
         """Insert rows, many in one statement."""
         insert_rows(connection, table, rows)
 
-    def move(
-        self,
-        connection: Connection,
-        source: Table,
-        key: Sequence[str],
-        target: Table,
-        rows: Sequence[Mapping[str, Any]],
-    ) -> None:
+    def move(self, connection: Connection, source: Table, key: Sequence[str], target: Table, rows: Rows) -> None:
         """Delete rows, and insert them elsewhere."""
         self.delete(connection, source, [{name: row[name] for name in key} for row in rows])
         self.insert(connection, target, rows)

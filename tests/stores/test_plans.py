@@ -18,6 +18,7 @@ from ap4r.message import Put, new_id
 from ap4r.outcome import Delivered, PutBack
 from ap4r.settings import Settings
 from ap4r.storage.open import open_store
+from ap4r.storage.sql import driver
 from benchmarks.backlog import Backlog
 from tests.support.databases import KINDS, shared_server
 from tests.support.factories import claim, dead, dispatcher, message, messages, put, retry, settle
@@ -168,21 +169,32 @@ def busy(request, figures):
 class Plans:
     """Asks for the plan of each statement of a store, and gives it in words that mean the same on both servers."""
 
-    def __init__(self, store):
+    def __init__(self, store, monkeypatch):
         self._engine = store._database.engine()
+        self._monkeypatch = monkeypatch
         self._found = set()
 
     def of(self, action):
         """Tell how all that an action does finds its rows."""
+        to_driver = driver.told
+
+        def told(connection, call, statement, values):
+            result = to_driver(connection, call, statement, values)
+            # Afterwards: the transaction may have been opened by the statement itself.
+            self._explain(connection, None, statement, values, None, isinstance(values, list))
+            return result
+
         event.listen(self._engine, "before_cursor_execute", self._explain)
         try:
-            action()
+            with self._monkeypatch.context() as patched:
+                patched.setattr(driver, "told", told)
+                action()
         finally:
             event.remove(self._engine, "before_cursor_execute", self._explain)
         return self._found
 
     def _explain(self, connection, cursor, statement, parameters, context, executemany):
-        if not statement.startswith(("SELECT", "UPDATE", "DELETE")):
+        if not statement.startswith(("SELECT", "UPDATE", "DELETE", "WITH")):
             return
         values = parameters[0] if executemany else parameters
         aliases = dict(re.findall(r"ap4r_(\w+)`? AS (t)\b", statement)).items()
@@ -263,9 +275,9 @@ def actions(busy):
 
 
 @pytest.mark.parametrize("operation", list(PLANS))
-def test_keys_are_used(busy, operation):
+def test_keys_are_used(busy, operation, monkeypatch):
     """Each hot operation finds its rows by the keys that are meant for it; no backlog is read through or sorted."""
-    found = Plans(busy.store).of(actions(busy)[operation])
+    found = Plans(busy.store, monkeypatch).of(actions(busy)[operation])
     assert found
     assert found <= PLANS[operation]
     assert found >= MUST.get(operation, set())
@@ -279,7 +291,7 @@ INDEXES = {
 
 
 @pytest.mark.parametrize("index", list(INDEXES))
-def test_a_missing_index_shows(busy, figures, index):
+def test_a_missing_index_shows(busy, figures, index, monkeypatch):
     """What is asserted of the plans does not hold without one of the indexes."""
     if figures != "true figures":
         pytest.skip("once is enough")
@@ -288,7 +300,7 @@ def test_a_missing_index_shows(busy, figures, index):
     whose = f" ON ap4r_{index.partition('_')[0]}" if busy.server.kind == "mariadb" else ""
     busy.server.execute(f"DROP INDEX ap4r_{index}{whose}", "plans")
     try:
-        found = Plans(busy.store).of(action)
+        found = Plans(busy.store, monkeypatch).of(action)
     finally:
         busy.server.execute(f"CREATE INDEX ap4r_{index} ON ap4r_{made_on}", "plans")
     assert not MUST[operation] <= found <= PLANS[operation]

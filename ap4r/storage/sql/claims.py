@@ -19,9 +19,8 @@ from ap4r.storage.sql.dispatchers import Dispatchers
 from ap4r.storage.sql.fronts import FRONT, Fronts
 from ap4r.storage.sql.promotion import Promotion
 from ap4r.storage.sql.schema import Schema
-from ap4r.storage.sql.share import Share
 from ap4r.storage.sql.survey import Surveys
-from ap4r.storage.sql.taking import Taking
+from ap4r.storage.sql.taking import Taker, Taking
 from ap4r.storage.sql.transaction import Transaction
 from ap4r.storage.store import Claim
 
@@ -84,27 +83,28 @@ class Claims:
         except BaseException:
             self._promotion.failed(time.monotonic())
             raise
+        taker = Taker(owner, share)
         try:
             rows: list[Row] = []
             all_lanes = False
             if limit > 0:
-                rows, all_lanes = self._choose(tx, limit, survey.lanes, frozenset(excluded), share)
+                rows, all_lanes = self._choose(tx, taker, limit, survey.lanes, frozenset(excluded))
         except BaseException:
             self._fronts.failed(time.monotonic())
             raise
-        leases = self._taking.lease(tx, owner, rows) if rows else ()
+        leases = self._taking.lease(tx, taker, rows) if rows else ()
         more = 0 < limit <= len(rows) or (bool(rows) and not all_lanes)
         return Claim(leases, more=more, next_due_in_seconds=wait_seconds)
 
     def _choose(
-        self, tx: Transaction, limit: int, known: Sequence[int], held: frozenset[int], share: Share | None
+        self, tx: Transaction, taker: Taker, limit: int, known: Sequence[int], held: frozenset[int]
     ) -> tuple[list[Row], bool]:
         """Give rows that are now locked, and whether every lane with something ready was asked."""
         most = min(limit, _LANES_A_CLAIM)
         began = time.monotonic()
         if self._fronts.are_near(began):
             near = self._turned(self._lanes_near(known, held))
-            return self._from_lanes(tx, limit, near[:most], share, near=True, all_lanes=len(near) <= most), (
+            return self._from_lanes(tx, taker, limit, near[:most], near=True, all_lanes=len(near) <= most), (
                 len(near) <= most
             )
         lanes = self._turned(sorted(set(known) - held))
@@ -112,7 +112,7 @@ class Claims:
         if not all_lanes:
             lanes = list(islice(self._filled(tx, known, held), most))
             all_lanes = len(lanes) < most
-        rows = self._from_lanes(tx, limit, lanes, share, near=False, all_lanes=all_lanes)
+        rows = self._from_lanes(tx, taker, limit, lanes, near=False, all_lanes=all_lanes)
         self._seen = frozenset(known)
         if all_lanes and len(known) <= _LANES_A_PAGE:
             for lane in set(known).difference(held, (row[0] for row in rows)):
@@ -125,31 +125,33 @@ class Claims:
         tx.connection.execute(self._first, {"wanted_lane": lane, "begin": begin}).all()
 
     def _from_lanes(
-        self, tx: Transaction, limit: int, lanes: Sequence[int], share: Share | None, *, near: bool, all_lanes: bool
+        self, tx: Transaction, taker: Taker, limit: int, lanes: Sequence[int], *, near: bool, all_lanes: bool
     ) -> list[Row]:
         """Take an equal part from each lane, then fill up from those that have more."""
         if lanes:
             self._cursor = lanes[0] if all_lanes else lanes[-1]
         begins = {lane: (self._fronts.begin(lane) if near else FRONT) for lane in lanes}
+        # Of many lanes the rows are better moved together, when all are chosen.
+        taker.at_once = tx.database.moves_at_once and taker.share is None and len(lanes) <= _FEW_LANES
         chosen: list[Row] = []
         # In a cluster each prefers what the others do not, for they do not see what it has locked.
-        for mine in (None,) if share is None else (True, False):
+        for mine in (None,) if taker.share is None else (True, False):
             fuller: list[Row] = []
             for index, lane in enumerate(lanes):
                 part = -(-(limit - len(chosen)) // (len(lanes) - index))
-                rows = self._take(tx, lane, begins[lane], b"", part, mine, share) if part else []
+                rows = self._take(tx, taker, lane, begins[lane], b"", part, mine) if part else []
                 chosen += rows
                 if rows and len(rows) == part:
                     fuller.append(rows[-1])
             for lane, position, behind, *_ in fuller:
                 if len(chosen) < limit:
-                    chosen += self._take(tx, lane, position, behind, limit - len(chosen), mine, share)
+                    chosen += self._take(tx, taker, lane, position, behind, limit - len(chosen), mine)
         return chosen
 
     def _take(
-        self, tx: Transaction, lane: int, begin: int, behind: bytes, most: int, mine: bool | None, share: Share | None
+        self, tx: Transaction, taker: Taker, lane: int, begin: int, behind: bytes, most: int, mine: bool | None
     ) -> Sequence[Row]:
-        rows = self._taking.oldest(tx, lane, begin, behind, most, mine, share)
+        rows = self._taking.oldest(tx, taker, lane, begin, behind, most, mine)
         if rows:
             _, position, *_ = rows[-1]
             self._fronts.took(lane, position, len(rows))

@@ -34,6 +34,10 @@ class Database(Protocol):
         """Whether writers meet only at their COMMIT, as on the nodes of a cluster, and not at the rows they lock."""
 
     @property
+    def moves_at_once(self) -> bool:
+        """Whether one statement can read rows of one table, delete them there and insert them into another."""
+
+    @property
     def name(self) -> str:
         """The URL without a password."""
 
@@ -77,14 +81,7 @@ class Database(Protocol):
         :param rows: one or more, with the same columns.
         """
 
-    def move(
-        self,
-        connection: Connection,
-        source: Table,
-        key: Sequence[str],
-        target: Table,
-        rows: Sequence[Mapping[str, Any]],
-    ) -> None:
+    def move(self, connection: Connection, source: Table, key: Sequence[str], target: Table, rows: Rows) -> None:
         """Delete rows of `source` and insert them into `target`, in as few round trips as the database allows.
 
         :param key: the columns by which they are found in `source`.

@@ -39,27 +39,27 @@ def begin_first(connection: Connection, *_: Any) -> None:
 def rows(connection: Connection, statement: str, values: Any) -> Sequence[Any]:
     """Run a query and give all its rows."""
     begin_first(connection)
-    return told(connection, statement, lambda driver: _rows(driver, statement, values))
+    return told(connection, _rows, statement, values)
 
 
 def run(connection: Connection, statement: str, values: Any = None) -> int:
     """Run a statement; give the number of rows that it has changed."""
     begin_first(connection)
-    return told(connection, statement, lambda driver: _changed(driver, statement, values))
+    return told(connection, _changed, statement, values)
 
 
 def run_many(connection: Connection, statement: str, many: Sequence[Any]) -> None:
     """Run a statement for each of several rows of values, in as few round trips as the driver needs."""
     begin_first(connection)
-    told(connection, statement, lambda driver: _run_many(driver, statement, many))
+    told(connection, _run_many, statement, many)
 
 
-def told(connection: Connection, statement: str, call: Callable[[Any], T]) -> T:
-    """Call with the driver's connection, and raise the driver's errors as SQLAlchemy's."""
+def told(connection: Connection, call: Callable[[Any, str, Any], T], statement: str, values: Any) -> T:
+    """Call with the driver's connection, a statement and its values, and raise the driver's errors as SQLAlchemy's."""
     dialect, driver = connection.dialect, _there(connection).connection.dbapi_connection
     base = dialect.loaded_dbapi.Error
     try:
-        return call(driver)
+        return call(driver, statement, values)
     except base as error:
         lost = dialect.is_disconnect(error, driver, None)
         if lost:

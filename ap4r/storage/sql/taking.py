@@ -1,13 +1,17 @@
-"""Taking ready messages: the oldest of a lane are locked, then all that were chosen are moved to `leased`."""
+"""Taking ready messages: the oldest of a lane are locked, then all that were chosen are moved to `leased`.
+
+Where the database can, and few lanes are asked, one statement does all of it.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Select, Table, bindparam, or_, select
+from sqlalchemy import FromClause, Select, Table, bindparam, or_, select
 
 from ap4r.storage.sql.compiled import Compiled
 from ap4r.storage.sql.orphans import set_aside
@@ -19,6 +23,16 @@ from ap4r.storage.sql.transaction import Transaction, to_seconds
 from ap4r.storage.store import Lease
 
 _PLACE = itemgetter(1, 2)  # position and id
+
+
+@dataclass(slots=True)
+class Taker:
+    """Who takes in one claim, under which token, and of which share first."""
+
+    owner: str
+    share: Share | None
+    token: bytes = field(default_factory=lambda: os.urandom(16))
+    at_once: bool = False  #: what is found is leased by the same statement
 
 
 class Taking:
@@ -41,6 +55,7 @@ class Taking:
             .with_for_update(skip_locked=True),
             ready,
         )
+        self._at_once = _leased_at_once(oldest, schema)
         self._oldest = {
             None: _with_content(oldest, messages),
             True: _with_content(oldest.where(is_in_share(ready)), messages),
@@ -48,22 +63,36 @@ class Taking:
         }
 
     def oldest(
-        self, tx: Transaction, lane: int, begin: int, behind: bytes, most: int, mine: bool | None, share: Share | None
+        self, tx: Transaction, taker: Taker, lane: int, begin: int, behind: bytes, most: int, mine: bool | None
     ) -> Sequence[Any]:
         """Lock up to `most` of a lane's rows that nobody else has locked, the oldest first.
 
         :param begin: the position to read from, there those behind the id `behind`.
-        :param mine: true for those in `share` only, false for the others, None for all.
+        :param mine: true for those in the taker's share only, false for the others, None for all.
         """
-        wanted = {"wanted_lane": lane, "begin": begin, "behind": behind, "most": most}
-        if share is not None:
-            wanted |= {"shares": share.shares, "own_share": share.own}
-        return sorted(tx.rows(self._oldest[mine], wanted), key=_PLACE)
+        wanted: dict[str, Any] = {"wanted_lane": lane, "begin": begin, "behind": behind, "most": most}
+        if taker.at_once:
+            found = tx.rows(self._at_once, {**wanted, "owner": taker.owner, "token": taker.token})
+        else:
+            if taker.share is not None:
+                wanted |= {"shares": taker.share.shares, "own_share": taker.share.own}
+            found = tx.rows(self._oldest[mine], wanted)
+        return sorted(found, key=_PLACE)
 
-    def lease(self, tx: Transaction, owner: str, rows: Sequence[Any]) -> tuple[Lease, ...]:
-        """Move locked rows of `oldest` to `leased`, and give them with what they are about."""
-        token = os.urandom(16)
+    def lease(self, tx: Transaction, taker: Taker, rows: Sequence[Any]) -> tuple[Lease, ...]:
+        """Move locked rows of `oldest` to `leased`, where they are not yet, and give them with what they are about."""
         states = [row[:6] for row in rows]
+        if not taker.at_once:
+            self._move(tx, taker, states)
+        # Without its content a row ends in NULLs; a target is never NULL.
+        contents = {row[2]: row[6:] for row in rows if row[6] is not None}
+        if len(contents) < len(states):
+            set_aside(tx, (state[2] for state in states), contents)
+            states = [state for state in states if state[2] in contents]
+        names = tx.lanes.names_of(tx, {state[0] for state in states})
+        return tuple(_leases(states, contents, names, taker.token, tx.now_at))
+
+    def _move(self, tx: Transaction, taker: Taker, states: Iterable[Sequence[Any]]) -> None:
         tx.move(
             self._ready,
             ("lane", "position", "id"),
@@ -71,8 +100,8 @@ class Taking:
             [
                 {
                     "id": stored_id,
-                    "token": token,
-                    "owner": owner,
+                    "token": taker.token,
+                    "owner": taker.owner,
                     "lane": lane,
                     "position": position,
                     "attempt": attempt + 1,
@@ -82,21 +111,34 @@ class Taking:
                 for lane, position, stored_id, attempt, failures, crashes in states
             ],
         )
-        # Without its content a row ends in NULLs; a target is never NULL.
-        contents = {row[2]: row[6:] for row in rows if row[6] is not None}
-        if len(contents) < len(states):
-            set_aside(tx, (state[2] for state in states), contents)
-            states = [state for state in states if state[2] in contents]
-        names = tx.lanes.names_of(tx, {state[0] for state in states})
-        return tuple(_leases(states, contents, names, token, tx.now_at))
 
 
 def _with_content(oldest: Select[Any], messages: Table) -> Compiled:
     """Join what the messages are to a query that locks their places: within it, so that they are not locked too."""
-    places = oldest.subquery("places")
+    return Compiled(by_primary_key(_joined(oldest.subquery("places"), messages), messages))
+
+
+def _leased_at_once(oldest: Select[Any], schema: Schema) -> Compiled:
+    """Move what a query has locked to `leased`, and give it with its content."""
+    ready, leased, places = schema.ready, schema.leased, oldest.cte("places")
+    gone = ready.delete().where(*(ready.c[name] == places.c[name] for name in ("lane", "position", "id"))).cte("gone")
+    taken = {
+        "id": places.c.id,
+        "token": bindparam("token", type_=leased.c.token.type),
+        "owner": bindparam("owner", type_=leased.c.owner.type),
+        "lane": places.c.lane,
+        "position": places.c.position,
+        "attempt": places.c.attempt + 1,
+        "failures": places.c.failures,
+        "crashes": places.c.crashes,
+    }
+    held = leased.insert().from_select(list(taken), select(*taken.values())).cte("held")
+    return Compiled(_joined(places, schema.messages).add_cte(gone, held))
+
+
+def _joined(places: FromClause, messages: Table) -> Select[Any]:
     content = [column for column in messages.c if column.name not in ("id", "stored_at")]
-    joined = select(*places.c, *content).join_from(places, messages, messages.c.id == places.c.id, isouter=True)
-    return Compiled(by_primary_key(joined, messages))
+    return select(*places.c, *content).join_from(places, messages, messages.c.id == places.c.id, isouter=True)
 
 
 def _leases(

@@ -80,9 +80,9 @@ class TestErrors:
     def test_called_off_halfway(self, connection: Connection) -> None:
         """A statement that was left before its answer came takes the connection with it."""
 
-        def leave(_: object) -> None:
+        def leave(*_: object) -> None:
             raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            driver.told(connection, "SELECT 1", leave)
+            driver.told(connection, leave, "SELECT 1", ())
         assert connection.invalidated
