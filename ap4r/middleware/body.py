@@ -47,8 +47,13 @@ def is_at_hand(result: object, file_wrapper: object) -> bool:
     True of lists and tuples of at most one chunk, and of the server's own file wrapper, whose very object the
     server must see so that it can send the file by itself.
     """
-    if type(result) in (list, tuple):
-        return len(result) < 2  # type: ignore[arg-type]
+    if type(result) is list or type(result) is tuple:
+        return len(result) < 2
+    return is_file(result, file_wrapper)
+
+
+def is_file(result: object, file_wrapper: object) -> bool:
+    """Tell whether a result is the server's own file wrapper."""
     return isinstance(file_wrapper, type) and isinstance(result, file_wrapper)
 
 

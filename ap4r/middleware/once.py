@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from ap4r.delivery import Delivery
 from ap4r.errors import ConfigError, DeliveryBusy, DeliveryRefused, StoreError
+from ap4r.middleware.body import is_file
 from ap4r.middleware.internal import InternalPaths
 from ap4r.middleware.verification import path_parts
 from ap4r.storage.inbox import Stored, StoredAnswer, expiry, key_of
@@ -117,18 +118,22 @@ class Guarded:
     not.
     """
 
-    __slots__ = ("_answered", "_app", "_environ", "_receiving", "_start", "_started")
+    __slots__ = ("_answered", "_app", "_environ", "_file_wrapper", "_receiving", "_start", "_started")
 
-    def __init__(self, app: Application, receiving: Receiving) -> None:
+    def __init__(self, app: Application, receiving: Receiving, file_wrapper: object) -> None:
+        """Prepare for one request.
+
+        :param file_wrapper: the server's own (PEP 3333), None where it has none.
+        """
         self._app = app
         self._receiving = receiving
+        self._file_wrapper = file_wrapper
         self._started = False
         self._answered: list[bytes] | None = None
 
     def __call__(self, environ: dict[str, Any], start_response: ServerStart) -> Iterable[bytes]:
         """Call the application (PEP 3333)."""
         self._environ, self._start = environ, start_response
-        file_wrapper = environ.get("wsgi.file_wrapper")
         try:
             result = self._app(environ, self._start_response)
         except Exception:
@@ -138,9 +143,10 @@ class Guarded:
         if self._answered is not None:
             _close(result)
             return self._answered
-        is_file = isinstance(file_wrapper, type) and isinstance(result, file_wrapper)
         # What has not begun by now begins when it is asked for its first chunk, and may be refused only then.
-        return result if self._started or is_file or hasattr(type(result), "__len__") else _Late(self, result)
+        if self._started or hasattr(type(result), "__len__") or is_file(result, self._file_wrapper):
+            return result
+        return _Late(self, result)
 
     def late(self, error: Exception) -> list[bytes] | None:
         """Give what to answer in the place of an exception of a body that had not begun; None to raise it."""

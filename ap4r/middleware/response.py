@@ -98,8 +98,9 @@ class Response:
         if self._refused is not None:
             self._close_application()
             return self._refuse()
-        self._body.release()
-        self._push()
+        if self._given or self._body.ready:
+            self._body.release()
+            self._push()
         self._pass_start()
         return result
 

@@ -127,8 +127,9 @@ class AP4RMiddleware:
         )
         # Taken before the call: the application may change or replace the environ.
         file_wrapper = environ.get("wsgi.file_wrapper")
+        guarded = Guarded(self._app, handle, file_wrapper)
         try:
-            return response.finish(Guarded(self._app, handle)(environ, response.start_response), file_wrapper)
+            return response.finish(guarded(environ, response.start_response), file_wrapper)
         except BaseException as error:
             answer = response.fail(error)
             if answer is None:

@@ -141,7 +141,7 @@ def _empty_generator_500(handle, refusal):
 def test_a_request_that_was_not_let_in(kind, refusal, status):
     """However the application fails of it, the answer is ours: whole, with our headers and none of its body."""
     handle = Handle()
-    answered = exchange(Guarded(kind(handle, refusal), handle), make_environ("POST"))
+    answered = exchange(Guarded(kind(handle, refusal), handle, None), make_environ("POST"))
     assert answered.raised is None
     assert answered.status[:3] == status
     headers = dict(answered.headers)
@@ -159,7 +159,7 @@ def test_an_application_may_answer_by_itself(status):
         start_response(status, [])
         return [b"mine"]
 
-    answered = exchange(Guarded(application, handle), make_environ("POST"))
+    answered = exchange(Guarded(application, handle, None), make_environ("POST"))
     assert (answered.status, answered.chunks) == (status, [b"mine"])
 
 
@@ -171,10 +171,10 @@ def test_everybody_else_is_left_alone():
         start_response("500 Internal Server Error", [])
         return result
 
-    assert exchange(Guarded(application, handle), make_environ()).result is result
-    assert exchange(Guarded(application, handle), make_environ()).status == "500 Internal Server Error"
+    assert exchange(Guarded(application, handle, None), make_environ()).result is result
+    assert exchange(Guarded(application, handle, None), make_environ()).status == "500 Internal Server Error"
 
     def fails(environ, start_response):
         raise ZeroDivisionError
 
-    assert isinstance(exchange(Guarded(fails, handle), make_environ()).raised, ZeroDivisionError)
+    assert isinstance(exchange(Guarded(fails, handle, None), make_environ()).raised, ZeroDivisionError)
