@@ -80,7 +80,8 @@ class MysqlDatabase(ServerDatabase):
 
     def now_at(self, connection: Connection) -> int:
         """Read the server's clock. Not through its time zone, which has an hour twice each autumn."""
-        return int(connection.exec_driver_sql(f"SELECT {_CLOCK}").scalar_one())
+        [(now_at,)] = self.rows(connection, f"SELECT {_CLOCK}", None)
+        return int(now_at)
 
     def insert_new(self, table: Table) -> Any:
         """Give an INSERT … ON DUPLICATE KEY UPDATE that updates nothing."""

@@ -7,7 +7,6 @@ import os
 import re
 import socket
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import psycopg
@@ -16,8 +15,9 @@ from sqlalchemy.exc import DBAPIError
 
 from ap4r.errors import StoreError, StoreUnavailable, StoreUnusable
 from ap4r.storage import versions
+from ap4r.storage.postgresql_driver import rows as rows_of
 from ap4r.storage.postgresql_rows import delete_rows, insert_rows, move_rows
-from ap4r.storage.sql import driver, spelling
+from ap4r.storage.sql import spelling
 from ap4r.storage.sql.database import RolledBack, Rows
 from ap4r.storage.sql.hosts import Host
 from ap4r.storage.sql.options import say_wrong_option
@@ -113,14 +113,12 @@ class PostgresqlDatabase(ServerDatabase):
 
     def now_at(self, connection: Connection) -> int:
         """Read the server's clock."""
-        return int(connection.exec_driver_sql(f"SELECT {_CLOCK}").scalar_one())
+        [(now_at,)] = self.rows(connection, f"SELECT {_CLOCK}", None)
+        return int(now_at)
 
     def rows(self, connection: Connection, statement: str, values: Any) -> Sequence[Any]:
         """Run a query; what opens the transaction goes with it, in the same round trip."""
-        begin = driver.take_begin(connection)
-        if begin is None:
-            return driver.rows(connection, statement, values)
-        return driver.told(connection, partial(_rows_after, begin), statement, values)
+        return rows_of(connection, statement, values)
 
     def insert_new(self, table: Table) -> Any:
         """Give an INSERT … ON CONFLICT DO NOTHING."""
@@ -222,15 +220,6 @@ class PostgresqlDatabase(ServerDatabase):
                 _log.warning(
                     "store %s: %s is off, so a crash of the server can lose messages; set it to on", self.name, name
                 )
-
-
-def _rows_after(begin: str, connection: psycopg.Connection[Any], statement: str, values: Any) -> Sequence[Any]:
-    """Run two statements in one round trip: the values are written into them here."""
-    with psycopg.ClientCursor(connection) as cursor:
-        cursor.execute(f"{begin}; {statement}", values)
-        while cursor.nextset():
-            pass
-        return cursor.fetchall()
 
 
 def _state_of_refusal(text: str) -> str | None:

@@ -11,8 +11,8 @@ from functools import lru_cache
 from sqlalchemy import Connection, Table
 from sqlalchemy.dialects import postgresql
 
+from ap4r.storage.postgresql_driver import run
 from ap4r.storage.sql.database import Rows
-from ap4r.storage.sql.driver import run
 
 _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
 _quote = _DIALECT.identifier_preparer.quote

@@ -87,7 +87,11 @@ class ServerDatabase(ABC):
 
     def run_many(self, connection: Connection, statement: str, rows: Sequence[Any]) -> None:
         """Run a statement of the driver's for each of several rows."""
-        driver.run_many(connection, statement, rows)
+        if len(rows) == 1:
+            # Drivers prepare for many.
+            driver.run(connection, statement, rows[0])
+        else:
+            driver.run_many(connection, statement, rows)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
