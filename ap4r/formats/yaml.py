@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 from typing import Any
 
 from ap4r.errors import OptionRefused, PayloadNotEncodable
@@ -12,6 +13,11 @@ from ap4r.formats.plain import plain, text_of
 CONTENT_TYPE = "application/yaml"
 # Line breaks to YAML 1.1 (5.4), which PyYAML leaves as they are outside of double quotes, and readers fold.
 _BREAKS = frozenset("\x85\u2028\u2029\ufeff")
+# Texts that PyYAML leaves plain, for to its YAML 1.1 they are texts, and that other readers take for something else:
+# numbers of the core schema (YAML 1.2.2, 10.3.2) and those that readers in use add to it, and the y and n of YAML 1.1.
+_NO_TEXT_ELSEWHERE = re.compile(
+    r"[-+]?(?:0[box][0-9a-f_]+|(?:[0-9_]+(?:\.[0-9_]*)?|\.[0-9_]+)(?:e[-+]?[0-9_]+)?|\.inf|\.nan)|[yn]", re.IGNORECASE
+)
 
 
 def encode_yaml(params: object) -> tuple[bytes, str]:
@@ -49,4 +55,9 @@ def encode_yaml(params: object) -> tuple[bytes, str]:
 
 
 def _quoted_where_needed(dumper: Any, text: str) -> Any:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if _BREAKS.isdisjoint(text) else '"')
+    style = None
+    if not _BREAKS.isdisjoint(text):
+        style = '"'
+    elif _NO_TEXT_ELSEWHERE.fullmatch(text):
+        style = "'"
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)

@@ -90,6 +90,20 @@ def test_yaml_is_read_back_by_a_safe_reader(params):
     assert yaml.safe_load(encode_params(params, "yaml")[0]) == params
 
 
+#: What the core schema takes for something else than text (YAML 1.2.2, 10.3.2), in the specification's own words.
+YAML_CORE = re.compile(
+    r"null|Null|NULL|~||true|True|TRUE|false|False|FALSE|[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+"
+    r"|[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?(\.inf|\.Inf|\.INF)|\.nan|\.NaN|\.NAN"
+)
+
+
+@given(st.dictionaries(st.text("0123456789_+-.eExXoOaF", max_size=8) | st.from_regex(YAML_CORE, fullmatch=True), TEXT))
+def test_a_text_is_no_number_to_a_reader_of_yaml_1_2(params):
+    """What stands there without quotes is text by the core schema too."""
+    for pair in yaml.compose(encode_params(params, "yaml")[0]).value:
+        assert not [one.value for one in pair if one.style is None and YAML_CORE.fullmatch(one.value)]
+
+
 def _from_xml(element):
     """Read a value as Rails' Hash.from_xml does."""
     kind, text = element.get("type"), element.text or ""

@@ -89,6 +89,19 @@ def test_yaml_has_types_of_its_own():
     }  # fmt: skip
 
 
+NO_TEXTS = "12e3 1e5 1E+5 -1.e5 .5 +.5e1 5. 0o17 0x1F -0x1f 08 1_000 0b1 12:30:45 -.inf +.INF .NaN y N no true ~"
+TEXTS = "e3 0x 0o 1.2.3 1e 0xg . -. + inf nan yn"
+
+
+@pytest.mark.parametrize(
+    ("text", "style"), [(text, "'") for text in ["", *NO_TEXTS.split()]] + [(text, None) for text in TEXTS.split()]
+)
+def test_a_text_that_looks_like_a_number_is_quoted_in_yaml(text, style):
+    """A reader of YAML 1.1 or 1.2 gets it as the text that it is, as a key and as a value; no other is quoted."""
+    [(key, value)] = yaml.compose(encode_params({text: text}, "yaml")[0]).value
+    assert (key.value, key.style, value.value, value.style) == (text, style) * 2
+
+
 @pytest.mark.parametrize("text", ["a: 1\n", "--- 1\n--- 2\n", b"- x"])
 def test_text_that_is_yaml_already_is_sent_as_it_is(text):
     """One document or several."""
