@@ -8,7 +8,7 @@ import types
 import flask
 import pytest
 from django.test.utils import override_settings
-from django.urls import clear_url_caches, include, path
+from django.urls import clear_url_caches, include, path, re_path
 from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.routing import Map, Rule, Subdomain
 
@@ -141,6 +141,10 @@ def urls(monkeypatch):
     module.urlpatterns = [
         path("orders/<int:id>/", lambda request: None, name="order-detail"),
         path("shop/", include(inner, namespace="shop")),
+        path("depot/", include((inner[0], "depots"), namespace="depot")),
+        path("report/", lambda request, kind: None, {"kind": "day"}, name="report"),
+        path("page/<int:id>/", lambda request, **_: None, name="page"),
+        re_path(r"^page/(?P<id>[0-9]+)/(?P<part>[a-z]+)/$", lambda request, **_: None, name="page"),
     ]
     monkeypatch.setitem(sys.modules, "shop_urls", module)
     with override_settings(ROOT_URLCONF="shop_urls", ALLOWED_HOSTS=["*"]):
@@ -165,9 +169,35 @@ def test_djangos_names_are_reversed(urls):
 
 
 @pytest.mark.parametrize(
+    ("given", "path"),
+    [
+        ({"endpoint": "order-detail", "id": 12, "q": "ä b"}, "/orders/12/?q=%C3%A4+b"),
+        ({"endpoint": "order-detail", "tag": ["a", "b"], "id": 12, "no": None, "n": 5}, "/orders/12/?tag=a&tag=b&n=5"),
+        ({"endpoint": "order-detail", "id": 12, "no": None}, "/orders/12/"),
+        ({"endpoint": "depot:mail", "to": "you", "q": 1}, "/depot/mail/you/?q=1"),
+        ({"endpoint": "depots:mail", "to": "you", "q": 1}, "/depot/mail/you/?q=1"),
+        ({"controller": "shop", "action": "mail", "to": "you", "q": 1}, "/shop/mail/you/?q=1"),
+        ({"endpoint": "report", "kind": "day"}, "/report/"),
+        ({"endpoint": "report", "kind": "day", "q": 1}, "/report/?q=1"),
+        ({"endpoint": "page", "id": 1, "part": "a", "q": 1}, "/page/1/a/?q=1"),
+        ({"endpoint": "page", "id": 1, "q": 1}, "/page/1/?q=1"),
+    ],
+    ids=str,
+)
+def test_values_without_a_place_become_the_query_in_django_too(urls, given, path):
+    """As in Flask: what the route, and what it has itself, leave over; a list is several, None is none."""
+    assert str(resolve_target(given, find_routes(None, urls))[0]) == f"app:{path}"
+
+
+@pytest.mark.parametrize(
     ("given", "told"),
     [
-        ({"endpoint": "order-detial", "id": 12}, "there are order-detail, shop:mail"),
+        ({"endpoint": "order-detail", "idd": 12}, "needs those of /orders/<int:id>/"),
+        ({"endpoint": "order-detail", "id": "x", "q": 1}, "needs those of /orders/<int:id>/"),
+        ({"endpoint": "order-detail", "id": 12, "q": "\ud800"}, "needs those of /orders/<int:id>/"),
+        ({"endpoint": "report", "kind": "week", "q": 1}, "needs those of /report/"),
+        ({"endpoint": "page", "id": 1, "part": "7"}, "needs those of "),
+        ({"endpoint": "order-detial", "id": 12}, "there are order-detail, "),
         ({"endpoint": "order-detail"}, "needs those of /orders/<int:id>/"),
         ({"endpoint": "order-detail", "id": "x"}, "needs those of /orders/<int:id>/"),
         ({"endpoint": "shop:mail", "args": ["ü"]}, "needs those of /shop/mail/<slug:to>/"),
