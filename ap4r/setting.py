@@ -11,7 +11,6 @@ from ap4r.errors import ConfigError, shortened
 
 MOST = 2**31 - 1  #: of every number: 68 years, 2 GiB; what timers and databases still bear
 _TABLE_PREFIX = re.compile(r"(?!sqlite_)[a-z_][a-z0-9_]{0,31}", re.IGNORECASE)
-_TRUE, _FALSE = frozenset({"1", "true", "yes", "on"}), frozenset({"0", "false", "no", "off"})
 
 
 def setting(
@@ -21,11 +20,12 @@ def setting(
     least: float | None = None,
     choices: tuple[str, ...] = (),
     parse: Callable[..., object] | None = None,
-    table: bool = False,
+    table: str = "",
 ) -> Any:
     """Describe a setting as a field of a dataclass.
 
-    :param parse: reads a value instead of `checked`; a `table` cannot be given as a variable.
+    :param parse: reads a value instead of `checked`.
+    :param table: how the tables of it begin in ap4r.toml, where it has tables; no variable can give those.
     """
     metadata = {"says": says, "least": least, "choices": choices, "parse": parse, "table": table}
     return field(default=default, metadata=metadata)
@@ -61,23 +61,3 @@ def checked(name: str, where: str, spec: Field[Any], value: object) -> object:
     if name == "table_prefix" and not _TABLE_PREFIX.fullmatch(texts[0]):
         raise refused("is not a name of at most 32 letters, digits and _ (and sqlite_ is SQLite's own)")
     return tuple(texts) if isinstance(default, tuple) else texts[0]
-
-
-def from_text(name: str, variable: str, default: object, text: str) -> object:
-    """Read a variable as what the setting is; what cannot be read stays text, to be refused as every other."""
-    text = text.strip()
-    if not text:
-        raise ConfigError(name, f"in {variable}: it is empty; give a value, or unset it")
-    if isinstance(default, bool):
-        return True if text.lower() in _TRUE else False if text.lower() in _FALSE else text
-    if isinstance(default, (int, float)):
-        for number in (int, float):
-            try:
-                return number(text)
-            except ValueError:
-                continue
-    if name in ("secrets", "stores"):
-        return text.split()  # a comma stands between the hosts of one store
-    if isinstance(default, tuple):
-        return [part.strip() for part in text.split(",") if part.strip()]
-    return text

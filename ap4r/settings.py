@@ -19,7 +19,7 @@ from ap4r.errors import ConfigError, shortened
 from ap4r.networks import parse_host_patterns, parse_networks
 from ap4r.outcome import DeliveryRules
 from ap4r.rewriting import RewriteRule, parse_rewrites, refuse_unknown
-from ap4r.setting import checked, from_text, setting
+from ap4r.setting import checked, setting
 from ap4r.signing import Secret
 from ap4r.target import APP
 from ap4r.upstreams import (
@@ -34,9 +34,10 @@ from ap4r.upstreams import (
     refuse_reference,
     server_url,
 )
+from ap4r.variables import CONFIG, VARIABLE_PREFIX, read_variables
 
 CONFIG_NAME = "ap4r.toml"
-ENVIRONMENT_PREFIX = "AP4R_"
+_CONFIG_VARIABLE = VARIABLE_PREFIX + CONFIG.upper()
 #: How the URL of a dispatcher's intake begins, where one stands in the place of a store.
 INTAKE_SCHEMES = ("http://", "https://", "http+unix://")
 _SQLITE = "sqlite:///"
@@ -55,16 +56,22 @@ class Settings:
         (), "what deliveries to `app` are signed with; all sign, and any verifies", parse=parse_secrets
     )
     upstreams: tuple[UpstreamSettings, ...] = setting(
-        (), "tables: `servers` and how they are called, of `app` and of others", parse=parse_upstreams, table=True
+        (),
+        "tables: `servers` and how they are called, of `app` and of others",
+        parse=parse_upstreams,
+        table="[upstreams.NAME]",
     )
     rewrite: tuple[RewriteRule, ...] = setting(
-        (), "a list of tables: which targets are changed before the call", parse=parse_rewrites, table=True
+        (), "a list of tables: which targets are changed before the call", parse=parse_rewrites, table="[[rewrite]]"
     )
     hosts: tuple[HostSettings, ...] = setting(
-        (), "tables: the `secrets` of other hosts, for absolute URLs", parse=parse_hosts, table=True
+        (), "tables: the `secrets` of other hosts, for absolute URLs", parse=parse_hosts, table='[hosts."HOST"]'
     )
     senders: tuple[SenderSettings, ...] = setting(
-        (), "tables: the `secrets` of others who send Standard Webhooks here", parse=parse_senders, table=True
+        (),
+        "tables: the `secrets` of others who send Standard Webhooks here",
+        parse=parse_senders,
+        table="[senders.NAME]",
     )
     allow_hosts: tuple[str, ...] = setting(
         (), "where set, absolute URLs go only to these hosts (and allow_networks)", parse=parse_host_patterns
@@ -160,8 +167,7 @@ def parse_settings(
 ) -> Settings:
     """Combine ap4r.toml's table, AP4R_* variables and overrides, the later winning, into valid settings.
 
-    An override of None is as good as absent. A variable that is nearly the name of a setting is refused; others are
-    left alone, whatever they are called: Kubernetes makes some for every service, and one may be named ap4r.
+    An override of None is as good as absent.
 
     :param folder: what a relative SQLite path counts from.
     :param read_secret: gives what a secret refers to that is not written out.
@@ -171,10 +177,7 @@ def parse_settings(
     known = {spec.name: spec for spec in fields(Settings)}
     values: dict[str, Any] = {name: spec.default for name, spec in known.items()}
     given: list[tuple[str, str, object]] = [(name, file, value) for name, value in table.items()]
-    for name, spec in known.items():
-        variable = ENVIRONMENT_PREFIX + name.upper()
-        if variable in environ and not spec.metadata["table"]:
-            given.append((name, variable, from_text(name, variable, spec.default, environ[variable])))
+    given += read_variables(environ, known)
     given += [(name, "the arguments", value) for name, value in overrides.items() if value is not None]
     for name in [*table, *overrides]:
         if name not in known:
@@ -182,7 +185,6 @@ def parse_settings(
             near = get_close_matches(name, known)
             hint = f"did you mean {' or '.join(near)}" if near else f"known are {', '.join(known)}"
             raise ConfigError(name, f"in {where}: unknown; {hint}")
-    _refuse_misspelt(environ, [name for name, spec in known.items() if not spec.metadata["table"]])
     for name, where, value in given:
         parse = known[name].metadata["parse"]
         if parse is not None:
@@ -216,15 +218,6 @@ def _spelt_short(where: str, upstreams: tuple[UpstreamSettings, ...], beside: Co
     return short
 
 
-def _refuse_misspelt(environ: Mapping[str, str], known: Collection[str]) -> None:
-    for variable in environ:
-        name = variable.removeprefix(ENVIRONMENT_PREFIX).lower()
-        if variable.startswith(ENVIRONMENT_PREFIX) and name not in known and name != "config":
-            near = get_close_matches(name, [*known, "config"], n=1, cutoff=0.8)
-            if near:
-                raise ConfigError(name, f"in {variable}: unknown; did you mean {ENVIRONMENT_PREFIX}{near[0].upper()}")
-
-
 def load_settings(
     config: str | os.PathLike[str] | None = None, environ: Mapping[str, str] | None = None, **overrides: object
 ) -> Settings:
@@ -236,7 +229,7 @@ def load_settings(
     """
     environ = os.environ if environ is None else environ
     path = config_path(config, environ)
-    named = config or environ.get(ENVIRONMENT_PREFIX + "CONFIG")
+    named = config or environ.get(_CONFIG_VARIABLE)
     table: Mapping[str, object] = {}
     if named or path.is_file():
         try:
@@ -256,10 +249,9 @@ def config_path(config: str | os.PathLike[str] | None = None, environ: Mapping[s
     :raises ConfigError: AP4R_CONFIG is set, and empty.
     """
     environ = os.environ if environ is None else environ
-    variable = ENVIRONMENT_PREFIX + "CONFIG"
-    if not config and environ.get(variable) == "":
-        raise ConfigError("config", f"in {variable}: it is empty; give a file, or unset it")
-    return Path(config or environ.get(variable) or CONFIG_NAME)
+    if not config and environ.get(_CONFIG_VARIABLE) == "":
+        raise ConfigError(CONFIG, f"in {_CONFIG_VARIABLE}: it is empty; give a file, or unset it")
+    return Path(config or environ.get(_CONFIG_VARIABLE) or CONFIG_NAME)
 
 
 def read_secret(environ: Mapping[str, str], folder: Path, reference: str) -> str:

@@ -168,6 +168,21 @@ def test_variables_of_others_are_left_alone():
     assert parse_settings({}, environ, {}, "/") == parse_settings({}, {}, {}, "/")
 
 
+@pytest.mark.parametrize(
+    ("name", "table"),
+    [
+        ("upstreams", "[upstreams.NAME]"),
+        ("rewrite", "[[rewrite]]"),
+        ("hosts", '[hosts."HOST"]'),
+        ("senders", "[senders.NAME]"),
+    ],
+)
+def test_a_variable_that_cannot_give_tables_is_refused(name, table):
+    """Tables stand in the file: a variable of their name stops the start and says where to write them."""
+    for text in ('{"web": {"servers": ["http://10.0.0.5"]}}', ""):
+        assert f"write {table} into ap4r.toml" in _refused("AP4R_{}", name, text)
+
+
 @pytest.mark.parametrize("source", SOURCES)
 @pytest.mark.parametrize("name", NUMBERS)
 def test_a_number_is_within_its_range(name, source):

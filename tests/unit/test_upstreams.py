@@ -238,9 +238,9 @@ def test_senders_may_be_given_short_as_an_argument():
     assert _parse({}, {}, {"senders": {"stripe": ONE}}).senders == long.senders
 
 
-def test_a_variable_does_not_replace_tables():
-    """AP4R_HOSTS and the like are somebody else's variables: tables stand in the file."""
-    assert _parse({}, {"AP4R_HOSTS": "x", "AP4R_HOST": "y", "AP4R_UPSTREAMS": ""}) == _parse({})
+def test_variables_near_the_name_of_a_table_are_left_alone():
+    """AP4R_HOST and the like are somebody else's: nobody would write a table into them."""
+    assert _parse({}, {"AP4R_HOST": "y", "AP4R_SENDER": "", "AP4R_UPSTREAM_PORT": "1"}) == _parse({})
 
 
 def test_settings_made_by_hand_have_the_upstream_too():

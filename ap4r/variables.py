@@ -1,0 +1,66 @@
+"""The variables AP4R_*: which settings they give, and which of them are refused. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import Field
+from difflib import get_close_matches
+from typing import Any
+
+from ap4r.errors import ConfigError
+
+VARIABLE_PREFIX = "AP4R_"
+CONFIG = "config"  #: not a setting: AP4R_CONFIG names the file
+_TRUE, _FALSE = frozenset({"1", "true", "yes", "on"}), frozenset({"0", "false", "no", "off"})
+
+
+def read_variables(environ: Mapping[str, str], known: Mapping[str, Field[Any]]) -> list[tuple[str, str, object]]:
+    """Give name, variable and value of each setting that a variable gives.
+
+    Others are left alone, whatever they are called: Kubernetes makes some for every service, and one may be named ap4r.
+
+    :param known: the settings by their names.
+    :raises ConfigError: one is empty, is that of a table, or is nearly the name of a setting.
+    """
+    given: list[tuple[str, str, object]] = []
+    for name, spec in known.items():
+        variable = VARIABLE_PREFIX + name.upper()
+        if variable not in environ:
+            continue
+        table = spec.metadata["table"]
+        if table:
+            problem = f"no variable gives tables; write {table} into ap4r.toml, or into the file that AP4R_CONFIG names"
+            raise ConfigError(name, f"in {variable}: {problem}")
+        given.append((name, variable, _read(name, variable, spec.default, environ[variable])))
+    _refuse_misspelt(environ, known)
+    return given
+
+
+def _refuse_misspelt(environ: Mapping[str, str], known: Mapping[str, Field[Any]]) -> None:
+    names = [CONFIG, *(name for name, spec in known.items() if not spec.metadata["table"])]
+    for variable in environ:
+        name = variable.removeprefix(VARIABLE_PREFIX).lower()
+        if variable.startswith(VARIABLE_PREFIX) and name not in names:
+            near = get_close_matches(name, names, n=1, cutoff=0.8)
+            if near:
+                raise ConfigError(name, f"in {variable}: unknown; did you mean {VARIABLE_PREFIX}{near[0].upper()}")
+
+
+def _read(name: str, variable: str, default: object, text: str) -> object:
+    """Read a variable as what the setting is; what cannot be read stays text, to be refused as every other."""
+    text = text.strip()
+    if not text:
+        raise ConfigError(name, f"in {variable}: it is empty; give a value, or unset it")
+    if isinstance(default, bool):
+        return True if text.lower() in _TRUE else False if text.lower() in _FALSE else text
+    if isinstance(default, (int, float)):
+        for number in (int, float):
+            try:
+                return number(text)
+            except ValueError:
+                continue
+    if name in ("secrets", "stores"):
+        return text.split()  # a comma stands between the hosts of one store
+    if isinstance(default, tuple):
+        return [part.strip() for part in text.split(",") if part.strip()]
+    return text
