@@ -19,6 +19,7 @@ from ap4r.errors import ConfigError, shortened
 from ap4r.networks import parse_host_patterns, parse_networks
 from ap4r.outcome import DeliveryRules
 from ap4r.rewriting import RewriteRule, parse_rewrites, refuse_unknown
+from ap4r.server import server_url
 from ap4r.setting import checked, setting
 from ap4r.signing import Secret
 from ap4r.target import APP
@@ -32,7 +33,6 @@ from ap4r.upstreams import (
     parse_senders,
     parse_upstreams,
     refuse_reference,
-    server_url,
 )
 from ap4r.variables import CONFIG, VARIABLE_PREFIX, read_variables
 

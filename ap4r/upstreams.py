@@ -5,7 +5,6 @@ A secret belongs to one of them, and signs or verifies for nobody else.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -15,16 +14,14 @@ from urllib.parse import urlsplit
 
 from ap4r.credential import Credential, parse_credential
 from ap4r.errors import ConfigError, TargetRefused, shortened
+from ap4r.server import DEFAULT_PORTS, UNIX, host_and_port, server_url, weights_of
 from ap4r.signing import Secret
 from ap4r.tables import named_tables, only_known, text_of
 from ap4r.target import APP, parse_target
 
 #: The sender of what our own dispatcher delivers.
 OWN_SENDER = "ap4r"
-DEFAULT_PORTS = {"http": 80, "https": 443}
-UNIX = "unix:"  #: how a server begins that listens on a UNIX socket: unix:/run/app.sock
 LEAST_OUTSTANDING, ROUND_ROBIN, RANDOM_TWO = "least_outstanding", "round_robin", "random_two"
-MOST_WEIGHT = 1_000
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _REFERENCES = ("env:", "file:")
 
@@ -109,14 +106,14 @@ def _upstream(full: str, where: str, name: str, table: Mapping[str, Any], read_s
     for key, known in (("scheme", tuple(DEFAULT_PORTS)), ("balance", (LEAST_OUTSTANDING, ROUND_ROBIN, RANDOM_TWO))):
         if key in table and texts[key] not in known:
             raise ConfigError(f"{full}.{key}", f"in {where}: {shortened(texts[key])} is not one of {', '.join(known)}")
-    weights = _weights(f"{full}.servers", where, table.get("servers", ()))
+    weights = weights_of(f"{full}.servers", where, table.get("servers", ()))
     if not weights and name != APP:
         raise ConfigError(full, f"in {where}: without servers nothing could be called")
     settings = UpstreamSettings(
         name=name,
         servers=tuple(weights),
         weights=tuple((server, weight) for server, weight in weights.items() if weight != 1.0),
-        host=_host_and_port(f"{full}.host", where, table["host"]) if "host" in table else "",
+        host=host_and_port(f"{full}.host", where, table["host"]) if "host" in table else "",
         secrets=parse_secrets(f"{full}.secrets", where, table.get("secrets", ()), read_secret),
         proxy=server_url(f"{full}.proxy", text_of(full, where, table, "proxy")) if "proxy" in table else "",
         proxy_auth=parse_credential(f"{full}.proxy_auth", where, table.get("proxy_auth", ""), read_secret),
@@ -166,7 +163,7 @@ def parse_hosts(name: str, where: str, value: object, read_secret: ReadSecret) -
     for key, table in named_tables(name, where, value).items():
         full = f"{name}.{key}"
         only_known(full, where, table, ("secrets",))
-        parts = urlsplit("//" + _host_and_port(full, where, key))
+        parts = urlsplit("//" + host_and_port(full, where, key))
         secrets = parse_secrets(f"{full}.secrets", where, table.get("secrets", ()), read_secret)
         hosts.append(HostSettings(host=parts.hostname or "", port=parts.port, secrets=secrets))
     return tuple(hosts)
@@ -235,55 +232,3 @@ def _read(text: str, read_secret: ReadSecret) -> list[Secret]:
     if not texts:
         raise ValueError("what it refers to is empty")
     return [Secret.from_text(one) for one in texts]
-
-
-def _weights(name: str, where: str, value: object) -> dict[str, float]:
-    """Read servers, each a URL or `{url = "…", weight = 2}`, into their weights."""
-    given = [value] if isinstance(value, (str, Mapping)) else value
-    if not isinstance(given, (list, tuple)):
-        raise ConfigError(name, f'in {where}: it is a list of URLs, or of {{url = "…", weight = 2}}')
-    weights: dict[str, float] = {}
-    for one in given:
-        table = one if isinstance(one, Mapping) else {"url": one}
-        only_known(name, where, table, ("url", "weight"))
-        url, weight = table.get("url"), table.get("weight", 1.0)
-        if not isinstance(url, str):
-            raise ConfigError(name, f'in {where}: it is a list of URLs as text, or of {{url = "…", weight = 2}}')
-        if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not math.isfinite(weight):
-            raise ConfigError(name, f"in {where}: the weight of {shortened(url)} is not a number")
-        if not 0.001 <= weight <= MOST_WEIGHT:
-            raise ConfigError(name, f"in {where}: the weight of {shortened(url)} is not from 0.001 to {MOST_WEIGHT:,}")
-        server = server_url(name, url)
-        if server in weights:
-            raise ConfigError(name, f"in {where}: {shortened(url)} is there twice; give it a weight")
-        weights[server] = float(weight)
-    return weights
-
-
-def server_url(name: str, url: str) -> str:
-    """Give a server's URL in canonical form.
-
-    :raises ConfigError: it is no http or https URL of a server, nor a UNIX socket.
-    """
-    if url.startswith(UNIX):
-        if not re.fullmatch(r"unix:/[^\x00-\x1f]{1,100}", url):
-            raise ConfigError(name, f"{shortened(url)} is not of the form unix:/run/app.sock")
-        return url
-    if not url.lower().startswith(("http://", "https://")) or "?" in url or "#" in url:
-        raise ConfigError(name, f"{shortened(url)} is not of the form http://host:port or unix:/run/app.sock")
-    try:
-        return parse_target(url)[0].url.rstrip("/")
-    except TargetRefused as error:
-        raise ConfigError(name, f"{shortened(url)}: {error.problem}") from error
-
-
-def _host_and_port(name: str, where: str, text: object) -> str:
-    """Give `host` or `host:port` in canonical form, a port only where one was given."""
-    if not isinstance(text, str) or not text or re.search(r"[/?#@\s]", text):
-        raise ConfigError(name, f"in {where}: {shortened(text)} is not of the form shop.example.com, or with a port")
-    try:
-        # The scheme whose default port this is not, so that the port stays.
-        scheme = "https" if text.endswith(":80") else "http"
-        return urlsplit(parse_target(f"{scheme}://{text}")[0].url).netloc
-    except TargetRefused as error:
-        raise ConfigError(name, f"in {where}: {shortened(text)}: {error.problem}") from error

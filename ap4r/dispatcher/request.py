@@ -13,6 +13,7 @@ from ap4r.dispatcher.wire import header_lines
 from ap4r.message import Message
 from ap4r.outbox.describe import PRIORITY
 from ap4r.outcome import DeliveryRules, History, last_repeat_seconds
+from ap4r.server import DEFAULT_PORTS
 from ap4r.signing import (
     AP4R_SIGNATURE,
     WEBHOOK_ID,
@@ -25,7 +26,6 @@ from ap4r.signing import (
     webhook_content,
 )
 from ap4r.storage.store import Lease
-from ap4r.upstreams import DEFAULT_PORTS
 
 USER_AGENT = f"ap4r/{__version__}".encode()
 # Printable ASCII stays as it is, but for "%" itself, so that decoding gives the name back.

@@ -14,8 +14,8 @@ from ap4r.dispatcher.endpoint import Endpoints, ProxyEndpoints, UnixEndpoints
 from ap4r.dispatcher.guard import Guard, Own, Rules
 from ap4r.dispatcher.identity import Identity, Policy
 from ap4r.dispatcher.resolve import is_local
+from ap4r.server import UNIX
 from ap4r.settings import Settings
-from ap4r.upstreams import UNIX
 
 
 class Way:
