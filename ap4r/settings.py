@@ -28,6 +28,7 @@ from ap4r.upstreams import (
     ReadSecret,
     SenderSettings,
     UpstreamSettings,
+    idle_tls,
     parse_hosts,
     parse_secrets,
     parse_senders,
@@ -203,6 +204,10 @@ def parse_settings(
     values["store"] = store or stores[0]
     values["stores"] = tuple(dict.fromkeys([values["store"], *stores]))
     values["app_urls"] = tuple(server_url("app_urls", url) for url in values["app_urls"])
+    for one in values["upstreams"]:
+        problem = "" if one.servers else idle_tls(one, values["app_urls"])
+        if problem:
+            raise ConfigError(f"upstreams.{one.name}", problem)
     return Settings(**values)
 
 

@@ -6,7 +6,7 @@ A secret belongs to one of them, and signs or verifies for nobody else.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from os.path import abspath, join
 from typing import Any
@@ -68,6 +68,7 @@ _KEYS = (
     *("ca", "certificate", "key", "server_name", "proxy", "proxy_auth", "auth", "guarded"),
 )
 _FILES = ("ca", "certificate", "key")
+_OF_TLS = (*_FILES, "server_name")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +124,8 @@ def _upstream(full: str, where: str, name: str, table: Mapping[str, Any], read_s
         **{key: text for key, text in texts.items() if text},
     )
     problem = _problem(settings)
+    if "check_seconds" in table and not settings.check:
+        problem = problem or "check_seconds without a check: give a path to ask, or leave it out"
     if problem:
         raise ConfigError(full, f"in {where}: {problem}")
     return settings
@@ -151,7 +154,18 @@ def _problem(one: UpstreamSettings) -> str:
         return "guarded means nothing behind a proxy, which looks the servers' names up itself"
     if one.proxy_auth and not one.proxy:
         return "proxy_auth without a proxy"
-    return ""
+    return idle_tls(one, one.servers)
+
+
+def idle_tls(one: UpstreamSettings, servers: Sequence[str]) -> str:
+    """Say what of an upstream is for TLS where none of its servers speaks it; "" if all of it serves.
+
+    :param servers: none where they are said elsewhere.
+    """
+    said = [key for key in _OF_TLS if getattr(one, key)]
+    if not servers or not said or any(server.startswith("https://") for server in servers):
+        return ""
+    return f"{said[0]} is for https, and none of the servers is: write https:// or leave it out"
 
 
 def parse_hosts(name: str, where: str, value: object, read_secret: ReadSecret) -> tuple[HostSettings, ...]:

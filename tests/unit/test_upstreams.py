@@ -197,7 +197,13 @@ def test_the_table_with_the_port_goes_first():
         ({"upstreams": {"web": {"servers": "http://a", "check": "healthz"}}}, "check"),
         ({"upstreams": {"web": {"servers": "http://a", "check": "http://b/"}}}, "check is a path"),
         ({"upstreams": {"web": {"servers": "http://a", "check_seconds": 0}}}, "check_seconds"),
+        ({"upstreams": {"web": {"servers": "http://a", "check_seconds": 5}}}, "check_seconds without a check"),
         ({"upstreams": {"web": {"servers": "http://a", "certificate": "a.pem"}}}, "belong together"),
+        ({"upstreams": {"web": {"servers": ["http://a", "unix:/run/a"], "ca": "a.pem"}}}, "ca is for https"),
+        ({"upstreams": {"web": {"servers": "http://a", "server_name": "b"}}}, "server_name is for https"),
+        ({"upstreams": {"web": {"servers": "http://a", "certificate": "a", "key": "b"}}}, "certificate is for https"),
+        ({"upstreams": {"app": {"servers": "http://a", "ca": "a.pem"}}}, "ca is for https"),
+        ({"upstreams": {"app": {"ca": "a.pem"}}}, "ca is for https"),
         ({"upstreams": {"web": {"servers": "http://a", "proxy": "https://p:3128"}}}, "http://host:port"),
         ({"upstreams": {"web": {"servers": "unix:/run/a", "proxy": "http://p:3128"}}}, "UNIX socket"),
         ({"upstreams": {"web": {"servers": "http://a", "proxy": "http://p:3128", "guarded": True}}}, "behind a proxy"),
@@ -229,6 +235,18 @@ def test_a_table_that_means_nothing_is_refused(table, hint):
         _parse(table)
     assert hint in str(refused.value)
     assert refused.value.setting.startswith(next(iter(table)))
+
+
+def test_what_is_for_https_serves_where_one_server_speaks_it():
+    """Of several servers one is enough; app's own may be replaced for once, and may be said elsewhere."""
+    mixed = {"web": {"servers": ["http://a", "https://b"], "ca": "a.pem"}}
+    assert _parse({"upstreams": mixed}).upstream("web").ca == "/srv/shop/a.pem"
+    own = {"upstreams": {"app": {"servers": "https://a", "ca": "a.pem"}}}
+    assert _parse(own, {}, {"app_urls": "http://127.0.0.1:8000"}).app_urls == ("http://127.0.0.1:8000",)
+    short = {"app_urls": "http://a", "upstreams": {"app": {"ca": "a.pem"}}}
+    assert _parse(short, {"AP4R_APP_URLS": "https://a"}).upstream("app").ca == "/srv/shop/a.pem"
+    with pytest.raises(ConfigError, match=r"upstreams\.app: ca is for https"):
+        _parse(short)
 
 
 def test_senders_may_be_given_short_as_an_argument():
