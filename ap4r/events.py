@@ -55,7 +55,7 @@ class ReloadFailed:
 
 @dataclass(frozen=True, slots=True)
 class RestartNeeded:
-    """These settings have changed, but only a restart brings the change."""
+    """These settings are other than those the dispatcher started with, and only a restart brings them."""
 
     settings: tuple[str, ...]
 

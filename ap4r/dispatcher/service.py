@@ -6,7 +6,6 @@ Each store has its own loops (`ap4r.dispatcher.drain`); here is what there is on
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from typing import Any
 
 from twisted.application.service import Service
@@ -52,7 +51,7 @@ class Dispatcher(Service):
         surroundings: Surroundings | None = None,
     ) -> None:
         self._reactor = reactor
-        self._settings = settings
+        self._settings = self._started_with = settings
         self._events = events
         self._around = surroundings or Surroundings()
         self._limit = Limit(settings.concurrency, caps)
@@ -122,17 +121,17 @@ class Dispatcher(Service):
         planned, terms = self._ways.planned(settings), terms_of(settings, self._ways)
         self._ways.take(planned)
         self._terms = terms
-        old, self._settings = self._settings, settings
-        changed = {spec.name for spec in fields(Settings) if getattr(old, spec.name) != getattr(settings, spec.name)}
+        self._settings = settings
         self._limit.concurrency = settings.concurrency
         self._set_upstreams(settings)
         self._transport.allow(settings.concurrency, self._ways.others.endpoints, bounds_of(settings))
         if self.running:
             self._checks.start(settings.upstreams)
         self._events.emit(happened.DispatcherReloaded(tuple(drain.store.store.name for drain in self.drains)))
-        fixed = tuple(sorted(changed & FIXED))
+        # Beside what is in use, not beside what was read last: a change may be taken back before the restart.
+        fixed = [name for name in sorted(FIXED) if getattr(self._started_with, name) != getattr(settings, name)]
         if fixed:
-            self._events.emit(happened.RestartNeeded(fixed))
+            self._events.emit(happened.RestartNeeded(tuple(fixed)))
         for drain in self.drains:
             drain.reload(terms)
 

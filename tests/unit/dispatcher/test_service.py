@@ -274,6 +274,14 @@ class TestReload:
         world.dispatcher.reload(replace(world.settings, store="sqlite:////other.db", bell="udp:7:interface=127.0.0.1"))
         assert world.told(events.RestartNeeded) == [events.RestartNeeded(("bell", "store"))]
 
+    def test_what_needs_a_restart_is_told_beside_what_the_dispatcher_started_with(self, world):
+        """A change that is taken back before the restart needs none; one that stands is told at each reload."""
+        changed, more = replace(world.settings, listen="tcp:7"), replace(world.settings, listen="tcp:7", intake=False)
+        for settings in (changed, changed, more, world.settings, world.settings):
+            world.dispatcher.reload(settings)
+        told = [event.settings for event in world.told(events.RestartNeeded)]
+        assert told == [("listen",), ("listen",), ("intake", "listen")]
+
     def test_more_room_is_used_at_once(self):
         """Nobody waits for the next bell."""
         world = World(Settings(bell="none", listen="none", concurrency=1)).start()
