@@ -167,16 +167,16 @@ def _status(store: SqlStore, arguments: argparse.Namespace) -> int:
 
 
 def _dead(store: SqlStore, arguments: argparse.Namespace) -> int:
-    letters = store.dead(limit=arguments.limit, after=arguments.after, queue=arguments.queue)
+    found = store.dead(limit=arguments.limit + 1, after=arguments.after, queue=arguments.queue)
+    letters = found[: arguments.limit]
     if arguments.json:
         _print_json([letter_json(letter) for letter in letters])
-        return 0
-    for letter in letters:
-        print("\n".join(letter_lines(letter)))
-    if not letters:
-        print("no dead letters")
-    elif len(letters) == arguments.limit:
-        print(f"… there may be more: ap4r dead --after {letters[-1].message.id}")
+    else:
+        print("\n".join(line for letter in letters for line in letter_lines(letter)) or "no dead letters")
+    if len(found) > len(letters):
+        # A list in JSON has no place for it.
+        hint = f"… there are more; go on with --after {letters[-1].message.id}"
+        print(hint, file=sys.stderr if arguments.json else sys.stdout)
     return 0
 
 

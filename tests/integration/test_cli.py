@@ -132,6 +132,21 @@ def test_dead_pages_and_filters_by_queue(store, url, capsys):
     assert listed("--queue", "queue.mail.send") == ids[3:]
 
 
+def test_dead_says_when_there_are_more(store, url, capsys):
+    """A list that ends at its limit tells how to go on; with --json on standard error, where it spoils nothing."""
+    ids = put(store, 3)
+    bury(store)
+    told = f"there are more; go on with --after {ids[1]}\n"
+    _, out, err = run(capsys, "dead", "--store", url, "--limit", "2")
+    assert (told in out, err) == (True, "")
+    _, out, err = run(capsys, "dead", "--store", url, "--limit", "2", "--json")
+    assert (len(json.loads(out)), told in err) == (2, True)
+    for options in (["--limit", "3"], ["--after", ids[1], "--limit", "1"]):
+        for form in ([], ["--json"]):
+            _, out, err = run(capsys, "dead", "--store", url, *options, *form)
+            assert ("there are more" in out, err) == (False, "")
+
+
 def test_replay_puts_back_by_id(store, url, capsys):
     """A dead letter that is replayed is ready again; the others stay dead."""
     first, second = put(store, 2)
