@@ -125,7 +125,7 @@ _ERROR: dict[str, Any] = {
 }
 
 _REFUSALS = {
-    "400": "The body is not JSON, or a header stands there twice.",
+    "400": "The body is not JSON, a header stands there twice or is no text, or all of it is no HTTP.",
     "401": "The token is missing or unknown.",
     "403": "Host is no name of this intake, or a web page asks.",
     "408": "The request took too long to arrive.",

@@ -15,6 +15,7 @@ from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
 
 from ap4r.dispatcher.arrival import Arrivals, ArrivingSite, answer_bytes
+from ap4r.dispatcher.refusal import Refusal
 
 _POST = b"POST /messages HTTP/1.1\r\n"
 _MOST_HEAD_BYTES = 8 * 1024
@@ -24,6 +25,11 @@ _HEADER = re.compile(rb"([^:\r\n]+):[ \t]*([^\r\n]*?)[ \t]*\r\n")
 #: What says how to read the request or what is to become of the connection: not to be judged here.
 _ODD = frozenset({b"connection", b"cookie", b"expect", b"te", b"trailer", b"transfer-encoding", b"upgrade"})
 _LENGTH = re.compile(rb"[0-9]{1,9}")
+
+_MALFORMED = Refusal(
+    400, "malformed", "this is no HTTP request that can be read", "",
+    "send a request line, headers as `name: value`, a body that is as long as they say; nothing was stored",
+)  # fmt: skip
 
 Fields = Mapping[bytes, Sequence[bytes]]
 
@@ -132,6 +138,12 @@ class ArrivingChannel(HTTPChannel):
             self._request.is_gone = True
             self._forget()
         super().connectionLost(reason)  # type: ignore[no-untyped-call]
+
+    def _respondToBadRequestAndDisconnect(self) -> None:
+        # Twisted's own has no body. Should it call this by another name, its own is what is answered.
+        headers = {"Connection": "close"}
+        self.transport.write(answer_bytes(b"HTTP/1.1", 400, "application/json", headers, _MALFORMED.body))
+        self.loseConnection()  # type: ignore[no-untyped-call]
 
     def _forget(self) -> None:
         request, self._request = self._request, None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -175,6 +177,31 @@ class TestConnections:
         site.channel.dataReceived(request())
         assert site.plain == []
         assert len(site.refused) == 2, "Twisted's way has looked at both"
+
+    @pytest.mark.parametrize(
+        "data",
+        [
+            b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\r\n",
+            b"POST /messages\r\n",
+            POST + b"X-Own\r\n\r\n",
+            POST + b"X-Own : a\r\n\r\n",
+            POST + b"X-Own: a\0\r\n\r\n",
+            POST + b"Content-Length: -1\r\n\r\n",
+            POST + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\n",
+            POST + b"Transfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\n",
+            POST + b"Transfer-Encoding: chunked\r\n\r\nx\r\n",
+            POST + b"X-Own: a\r\n" * 600 + b"\r\n",
+        ],
+    )
+    def test_what_is_no_http_is_answered_like_other_errors(self, data):
+        """With JSON that says so, once, and the connection ends."""
+        site = Site()
+        site.channel.dataReceived(data)
+        head, _, body = site.said.partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+        assert {b"Content-Type: application/json", b"Connection: close"} < set(head.split(b"\r\n"))
+        assert json.loads(body)["error"] == "malformed"
+        assert site.transport.disconnecting
 
     def test_a_request_in_pieces(self):
         """What does not come whole goes the long way from its beginning."""
