@@ -20,6 +20,8 @@ _PARTS = ("upstream", "scheme", "host", "port", "path")
 _MATCHED = (*_PARTS, "queue")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _PATH = re.compile(r"/[^?#\s]*")
+_ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
+_UNRESERVED = re.compile(r"[A-Za-z0-9._~-]")
 _CALLABLE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 
 
@@ -61,7 +63,7 @@ class RewriteRule:
             if match.port and match.port != (parts.port or _DEFAULT_PORTS[parts.scheme]):
                 return False
             path = parts.path
-        return not match.path or _begins(path.partition("?")[0], match.path)
+        return not match.path or _begins(_spelt(path.partition("?")[0]), match.path)
 
     def replaced(self, target: Target) -> Target:
         """Put the new parts into a target. The result is checked as what a handler gives is.
@@ -77,7 +79,8 @@ class RewriteRule:
             host = netloc.rpartition(":")[0] if port is not None else netloc
             resource = target.url.partition("://")[2].removeprefix(netloc)
         if new.path:
-            rest = resource[len(self.match.path) :] if self.match.path else "?".join(("", *resource.split("?")[1:]))
+            path, mark, query = resource.partition("?")
+            rest = (_spelt(path)[len(self.match.path) :] if self.match.path else "") + mark + query
             joint = "/" if self.match.path.endswith("/") and not new.path.endswith("/") and rest[:1] not in "/?" else ""
             path = new.path[:-1] if new.path.endswith("/") and rest.startswith("/") else new.path
             resource = path + joint + rest
@@ -154,7 +157,8 @@ def _parts(name: str, where: str, table: object, known: tuple[str, ...]) -> Part
             checked = parse_target(Target(texts.get("path", "/"), texts.get("upstream", APP)))[0]
         except TargetRefused as error:
             raise ConfigError(name, f"in {where}: {error.problem}") from None
-        texts |= {"path": checked.url} if "path" in texts else {}
+        path = _spelt(checked.url) if "queue" in known else checked.url
+        texts |= {"path": path} if "path" in texts else {}
     return Parts(**texts)
 
 
@@ -164,3 +168,13 @@ def _is_queue(queue: str, wanted: str) -> bool:
 
 def _begins(path: str, prefix: str) -> bool:
     return path.startswith(prefix) and (prefix.endswith("/") or path[len(prefix) : len(prefix) + 1] in ("", "/"))
+
+
+def _spelt(path: str) -> str:
+    """Give a path in the one spelling of all that mean the same (RFC 3986, 6.2.2.1 and 6.2.2.2)."""
+    return _ESCAPE.sub(_unescaped, path) if "%" in path else path
+
+
+def _unescaped(escape: re.Match[str]) -> str:
+    character = chr(int(escape[0][1:], 16))
+    return character if _UNRESERVED.fullmatch(character) else escape[0].upper()
