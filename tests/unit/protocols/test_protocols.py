@@ -234,6 +234,25 @@ def test_what_cannot_be_called_is_refused_in_the_callers_line(params, options, t
         made(params, **options)
 
 
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf"), decimal.Decimal("NaN")], ids=repr)
+@pytest.mark.parametrize(
+    "options",
+    [
+        *({"format": format} for format in ("form", "json", "xml", "yaml", "multipart")),
+        *({"protocol": protocol, "action": "a"} for protocol in ("jsonrpc", "xmlrpc", "soap")),
+        {"protocol": "soap", "action": "a", "wsdl": "/x"},
+    ],
+    ids=lambda options: "-".join(options.values()),
+)
+def test_what_is_no_number_is_refused_everywhere(options, number):
+    """NaN and infinities, which JSON has no place for, are named in the caller's line, whatever is to be written."""
+    params = [{"b": number}] if options.get("protocol") == "xmlrpc" else {"a": {"b": number}}
+    with pytest.raises(PayloadNotEncodable, match=r'params.*\["b"\].*no number') as refused:
+        made(params, **options)
+    assert repr(number) in str(refused.value)
+    assert refused.value.value is number
+
+
 @pytest.mark.parametrize("action", ["system.listMethods", "a_b/C:9", "7"])
 def test_a_method_has_every_name_that_xmlrpc_allows(action):
     """Letters, digits, and the signs of its specification."""
