@@ -59,10 +59,14 @@ class OptionRefused(MessageError):
 
 
 class PayloadTooLarge(MessageError):
-    """A body, the headers or a whole request's messages exceed their limit. Sizes are bytes, counts are messages."""
+    """A body, the headers or a whole request's messages exceed their limit. Sizes are bytes, counts are messages.
+
+    `setting` is what raises the limit, "" where nothing does.
+    """
 
     def __init__(self, what: str, size: int, limit: int, setting: str) -> None:
-        super().__init__(f"{what}: {size:,} is more than the limit of {limit:,} (setting {setting})")
+        told = f"setting {setting}" if setting else "which no setting raises"
+        super().__init__(f"{what}: {size:,} is more than the limit of {limit:,} ({told})")
         self.what = what
         self.size = size
         self.limit = limit

@@ -134,7 +134,7 @@ def refuse_unknown(rules: Sequence[RewriteRule], upstreams: Collection[str]) -> 
 
 def _parts(name: str, where: str, table: object, known: tuple[str, ...]) -> Parts:
     if not isinstance(table, Mapping):
-        raise ConfigError(name, f'in {where}: it is a table, {{host = "…", path = "…"}}')
+        raise ConfigError(name, f'in {where}: it must be a table, {{host = "…", path = "…"}}')
     only_known(name, where, table, known)
     texts: dict[str, Any] = {key: text_of(name, where, table, key) for key in known if key in table and key != "port"}
     if "port" in table:

@@ -40,14 +40,14 @@ def weights_of(name: str, where: str, value: object) -> dict[str, float]:
     """
     given = [value] if isinstance(value, (str, Mapping)) else value
     if not isinstance(given, (list, tuple)):
-        raise ConfigError(name, f'in {where}: it is a list of URLs, or of {{url = "…", weight = 2}}')
+        raise ConfigError(name, f'in {where}: it must be a list of URLs, or of {{url = "…", weight = 2}}')
     weights: dict[str, float] = {}
     for one in given:
         table = one if isinstance(one, Mapping) else {"url": one}
         only_known(name, where, table, ("url", "weight"))
         url, weight = table.get("url"), table.get("weight", 1.0)
         if not isinstance(url, str):
-            raise ConfigError(name, f'in {where}: it is a list of URLs as text, or of {{url = "…", weight = 2}}')
+            raise ConfigError(name, f'in {where}: it must be a list of URLs as text, or of {{url = "…", weight = 2}}')
         if isinstance(weight, bool) or not isinstance(weight, (int, float)) or not math.isfinite(weight):
             raise ConfigError(name, f"in {where}: the weight of {shortened(url)} is not a number")
         if not 0.001 <= weight <= MOST_WEIGHT:

@@ -17,7 +17,7 @@ def named_tables(name: str, where: str, value: object) -> Mapping[str, Mapping[s
     if value == ():
         return {}
     if not isinstance(value, Mapping):
-        raise ConfigError(name, f"in {where}: it is a table of tables, [{name}.NAME]")
+        raise ConfigError(name, f"in {where}: it must be a table of tables, [{name}.NAME]")
     for key, table in value.items():
         if isinstance(key, str) and SECRET_PREFIX in key:
             raise ConfigError(name, f"in {where}: a table is named by a name, not by a secret")
@@ -32,7 +32,7 @@ def listed_tables(name: str, where: str, value: object) -> Sequence[Mapping[str,
     :raises ConfigError: it is something else.
     """
     if not isinstance(value, (list, tuple)) or not all(isinstance(table, Mapping) for table in value):
-        raise ConfigError(name, f"in {where}: it is a list of tables, each begun with [[{name}]]")
+        raise ConfigError(name, f"in {where}: it must be a list of tables, each begun with [[{name}]]")
     return value
 
 
@@ -53,5 +53,7 @@ def text_of(name: str, where: str, table: Mapping[str, Any], key: str) -> str:
     """
     text = table.get(key, "")
     if key in table and (not isinstance(text, str) or not text or text != text.strip() or not text.isprintable()):
-        raise ConfigError(f"{name}.{key}", f"in {where}: {shortened(text)} is not a text without blanks at its ends")
+        raise ConfigError(
+            f"{name}.{key}", f"in {where}: {shortened(text)} is not a text, or is empty, or has blanks at its ends"
+        )
     return str(text)

@@ -119,7 +119,9 @@ class Options(usage.Options):
             self._config_file = os.path.abspath(CONFIG_NAME)
         if self._config_file is not None and not os.path.isfile(self._config_file):
             # Going on with the defaults would send messages to a server that nobody named.
-            raise ConfigError("config", f"{self._config_file} is gone")
+            raise ConfigError(
+                "config", f"{self._config_file} is gone; put it back, or start anew to go by the defaults"
+            )
         given: dict[str, Any] = {setting: self[option] for option, setting in _SETTINGS.items()}
         if self["store"]:
             given |= {"store": self["store"][0], "stores": tuple(self["store"])}

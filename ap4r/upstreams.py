@@ -109,7 +109,7 @@ def _upstream(full: str, where: str, name: str, table: Mapping[str, Any], read_s
             raise ConfigError(f"{full}.{key}", f"in {where}: {shortened(texts[key])} is not one of {', '.join(known)}")
     weights = weights_of(f"{full}.servers", where, table.get("servers", ()))
     if not weights and name != APP:
-        raise ConfigError(full, f"in {where}: without servers nothing could be called")
+        raise ConfigError(full, f'in {where}: without servers nothing could be called; give servers = ["http://…"]')
     settings = UpstreamSettings(
         name=name,
         servers=tuple(weights),
@@ -135,25 +135,25 @@ def _problem(one: UpstreamSettings) -> str:
     seconds: object = one.check_seconds
     guarded: object = one.guarded
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0.1 <= seconds <= 3_600:
-        return "check_seconds is a number from 0.1 to 3600"
+        return "check_seconds must be a number from 0.1 to 3600"
     if not isinstance(guarded, bool):
         return "guarded is neither true nor false"
     if one.check:
         try:
             if parse_target(one.check)[0].upstream != APP:
-                return "check is a path"
+                return "check must be a path on the servers, such as /healthz"
         except TargetRefused as error:
             return f"check: {error.problem}"
     if bool(one.certificate) != bool(one.key):
-        return "certificate and key belong together"
+        return "certificate and key belong together: give both, or none"
     if one.proxy and (not one.proxy.startswith("http://") or urlsplit(one.proxy).path):
-        return "a proxy is given as http://host:port"
+        return "a proxy must be given as http://host:port"
     if one.proxy and any(server.startswith(UNIX) for server in one.servers):
         return "no proxy leads to a UNIX socket"
     if one.proxy and one.guarded:
         return "guarded means nothing behind a proxy, which looks the servers' names up itself"
     if one.proxy_auth and not one.proxy:
-        return "proxy_auth without a proxy"
+        return "proxy_auth without a proxy: give one, or leave it out"
     return idle_tls(one, one.servers)
 
 

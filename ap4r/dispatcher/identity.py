@@ -49,7 +49,11 @@ class Identity:
             Policy(identity).creatorForNetloc(b"localhost", 443)
         except Exception as error:  # noqa: BLE001 - whatever OpenSSL and Twisted say about a file
             name = f"upstreams.{upstream.name}"
-            raise ConfigError(name, f"ca, certificate or key is of no use: {type(error).__name__}: {error}") from None
+            problem = (
+                f"ca, certificate or key is of no use ({type(error).__name__}: {error}); each is a file in PEM, key "
+                "that of certificate, without a passphrase"
+            )
+            raise ConfigError(name, problem) from None
         return identity
 
 

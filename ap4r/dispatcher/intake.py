@@ -119,14 +119,14 @@ class Intake:
         message_id = keyed if fields.get("id") is None else _uuid(fields["id"])
         options = {name: _whole(name, fields[name]) for name in (*_CALL, *_RULES) if fields.get(name) is not None}
         if not isinstance(options.get("options", {}), Mapping):
-            raise OptionRefused("options", options["options"], "an object with what belongs to the protocol")
+            raise OptionRefused("options", options["options"], "give an object with what belongs to the protocol")
         params, format = _body(fields)
         # Bytes for another protocol are a call that was written where it was said.
         written_for = options.pop("protocol", HTTP) if format == "raw" else HTTP
         find_protocol(written_for)
         own_trace = fields.get("trace_id")
         if own_trace is not None and not (isinstance(own_trace, str) and _TRACE_ID.fullmatch(own_trace)):
-            raise OptionRefused("trace_id", own_trace, "32 hexadecimal digits in lower case, not all 0")
+            raise OptionRefused("trace_id", own_trace, "give 32 hexadecimal digits in lower case, not all 0")
         message = self.describe(
             _target(fields["target"]),
             id=message_id,
@@ -150,7 +150,7 @@ def id_of_key(key: str) -> str:
     # The header's own form is a quoted string (draft-ietf-httpapi-idempotency-key-header); most send it bare.
     bare = key[1:-1] if len(key) > 2 and key[0] == key[-1] == '"' else key
     if not bare or len(bare) > MAX_KEY_CHARACTERS or not bare.isprintable():
-        raise OptionRefused("Idempotency-Key", key, f"printable text of 1 to {MAX_KEY_CHARACTERS} characters")
+        raise OptionRefused("Idempotency-Key", key, f"give printable text of 1 to {MAX_KEY_CHARACTERS} characters")
     return _id_named(bare)
 
 
@@ -210,7 +210,7 @@ def _body(fields: Mapping[str, Any]) -> tuple[object, str]:
                 return base64.b64decode(value, validate=True), "raw"
             except (binascii.Error, ValueError) as error:
                 raise OptionRefused("base64", value, f"it is not base64: {error}") from None
-    raise OptionRefused(name, value, "it is a string")
+    raise OptionRefused(name, value, "give a string")
 
 
 def _target(given: Any) -> TargetLike:
@@ -240,4 +240,4 @@ def _instant(given: object) -> Any:
     try:
         return datetime.datetime.fromisoformat(given)
     except ValueError:
-        raise OptionRefused("deliver_at", given, "Unix seconds, or an instant as 2030-01-31T12:00:00Z") from None
+        raise OptionRefused("deliver_at", given, "give Unix seconds, or an instant as 2030-01-31T12:00:00Z") from None

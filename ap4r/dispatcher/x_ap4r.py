@@ -14,6 +14,7 @@ from ap4r.errors import OptionRefused
 #: A comma within a URL does not end it: what follows one that does is a name and =.
 _BETWEEN = re.compile(r",\s*(?=[A-Za-z_][A-Za-z0-9_-]*\s*=)")
 _HEADER = "http_header_"
+_MOST = 2**31 - 1
 _DECIMAL = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,15})?")
 
 
@@ -59,21 +60,21 @@ def _http(name: str, value: str) -> None:
 
 def _number(name: str, value: str) -> float:
     if not _DECIMAL.fullmatch(value):
-        raise OptionRefused("X-AP4R", value, f"{name} is a number in digits, as 60 or 0.5")
+        raise OptionRefused("X-AP4R", value, f"{name} must be a number in digits, as 60 or 0.5")
     return float(value)
 
 
 def _count(name: str, value: str) -> int:
     number = _number(name, value)
-    if not 1 <= number <= 2**31 - 1 or number != int(number):
-        raise OptionRefused("X-AP4R", value, f"{name} is a whole number from 1 up")
+    if not 1 <= number <= _MOST or number != int(number):
+        raise OptionRefused("X-AP4R", value, f"{name} must be a whole number from 1 to {_MOST:,}")
     return int(number)
 
 
 def _priority(name: str, value: str) -> int:
     number = _number(name, value)
     if number != int(number):
-        raise OptionRefused("X-AP4R", value, f"{name} is a whole number")
+        raise OptionRefused("X-AP4R", value, f"{name} must be a whole number")
     return int(number)
 
 

@@ -37,7 +37,7 @@ def encode_params(params: object, format: str) -> tuple[bytes, str | None]:
     :raises OptionRefused: when the format is unknown, or needs a library that is not installed.
     """
     if format not in FORMATS:
-        raise OptionRefused("format", format, f"one of {', '.join(FORMATS)}")
+        raise OptionRefused("format", format, f"give one of {', '.join(FORMATS)}")
     if params is None:
         return b"", None
     if format in ("form", "text", "raw"):

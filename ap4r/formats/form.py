@@ -81,7 +81,9 @@ def _pairs(value: object, name: str, place: Place, format: str, keep: tuple[type
         for key, inner in value.items():
             nests = isinstance(inner, (dict, list))
             if not key or ((name or nests) and ("[" in key or "]" in key)):
-                advice = "an empty one, or one with brackets, would be read back as something else"
+                advice = (
+                    "empty, or with brackets, it would be read back as something else; rename it, or use format='json'"
+                )
                 raise PayloadNotEncodable(place.key(key), key, format, advice)
             yield from _pairs(inner, f"{name}[{key}]" if name else key, place / key, format, keep)
     elif isinstance(value, list):

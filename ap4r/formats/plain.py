@@ -70,7 +70,7 @@ def _leaf(value: object, place: Place, format: str) -> str | int | float:
     if isinstance(value, float):
         if math.isfinite(value):
             return float.__pos__(value)
-        raise PayloadNotEncodable(str(place), value, format, f"{value!r} is no number there")
+        raise PayloadNotEncodable(str(place), value, format, f"{value!r} is no number there; give None, or a text")
     if isinstance(value, (datetime.datetime, datetime.date, datetime.time)):
         return value.isoformat()
     if isinstance(value, uuid.UUID):
@@ -78,7 +78,7 @@ def _leaf(value: object, place: Place, format: str) -> str | int | float:
     if isinstance(value, decimal.Decimal):
         if value.is_finite():
             return str(value)
-        raise PayloadNotEncodable(str(place), value, format, f"{value!r} is no number there")
+        raise PayloadNotEncodable(str(place), value, format, f"{value!r} is no number there; give None, or a text")
     if isinstance(value, (bytes, bytearray, memoryview)) and format not in ("form", "multipart"):
         return base64.b64encode(value).decode("ascii")
     raise PayloadNotEncodable(str(place), value, format, _advice_for(value, format))

@@ -135,7 +135,7 @@ def _typed(value: Any, place: Place) -> tuple[str, str]:
         return "base64Binary", base64.b64encode(value).decode("ascii")
     if isinstance(value, decimal.Decimal):
         if not value.is_finite():
-            raise PayloadNotEncodable(str(place), value, "xml", f"{value!r} is no number there")
+            raise PayloadNotEncodable(str(place), value, "xml", f"{value!r} is no number there; give None, or a text")
         return "decimal", str(value)
     return "dateTime" if isinstance(value, datetime.datetime) else "date", value.isoformat()
 

@@ -40,7 +40,9 @@ def encode_yaml(params: object) -> tuple[bytes, str]:
                 pass
         except (yaml.YAMLError, ValueError, RecursionError) as error:
             problem = str(error).replace("\n", " ")[:200]
-            advice = f"a str or bytes must be safe YAML already ({problem})"
+            advice = (
+                f"a str or bytes must be safe YAML already ({problem}); to send a string, give yaml.safe_dump(text)"
+            )
             raise PayloadNotEncodable("params", params, "yaml", advice) from error
         return body, CONTENT_TYPE
 

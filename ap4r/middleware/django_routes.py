@@ -50,11 +50,11 @@ class DjangoRoutes:
             name = given["endpoint"]
             values = {key: value for key, value in given.items() if key != "endpoint"}
             if not isinstance(name, str):
-                raise TargetRefused(given, "'endpoint' is the name of a route, as of django.urls.reverse")
+                raise TargetRefused(given, "'endpoint' must be the name of a route, as django.urls.reverse takes it")
             return Resolved(self._reversed(given, name, values), _words(name))
         controller, action = given.get("controller"), given.get("action")
         if not isinstance(controller, str) or not isinstance(action, str) or not controller or not action:
-            raise TargetRefused(given, "'controller' and 'action' are names")
+            raise TargetRefused(given, "'controller' and 'action' go together, each a string that is not empty")
         values = {key: value for key, value in given.items() if key not in ("controller", "action")}
         known = self._known()
         for joint in (":", ".", "-", "_", "/"):
@@ -70,7 +70,9 @@ class DjangoRoutes:
         positional = values.get("args", ())
         named = {key: value for key, value in values.items() if key != "args"}
         if not isinstance(positional, (list, tuple)) or (positional and named):
-            raise TargetRefused(given, "'args' is a list of positional arguments, and stands alone")
+            raise TargetRefused(
+                given, "'args' must be a list of positional arguments, and stands alone: give no others beside it"
+            )
         refused: Exception | None = None
         for kept in self._kept(name, named):
             others = {key: value for key, value in named.items() if key not in kept}

@@ -88,7 +88,7 @@ class MapRoutes:
         """Find a rule for a controller and action: an endpoint of that name, or a rule with both as values."""
         names = [given.get(key) for key in _NAMES]
         if not all(isinstance(name, str) and name for name in names):
-            raise TargetRefused(given, "'controller' and 'action' are names")
+            raise TargetRefused(given, "'controller' and 'action' go together, each a string that is not empty")
         controller, action = (str(name).strip("/") for name in names)
         words = (*controller.split("/"), action)
         others = {key: value for key, value in given.items() if key not in _NAMES}

@@ -36,12 +36,12 @@ def check_answer(
     if data and status in _BODILESS:
         raise OptionRefused("body", shortened_size(data), f"an answer of {status} has no body")
     if len(data) > BODY_BYTES:
-        raise PayloadTooLarge("the body of a stored answer", len(data), BODY_BYTES, "fixed")
+        raise PayloadTooLarge("the body of a stored answer", len(data), BODY_BYTES, "")
     given = list(headers.items()) if isinstance(headers, Mapping) else list(headers or ())
     kept = tuple(_header(pair) for pair in given)
     size = sum(len(name) + len(value) for name, value in kept)
     if size > HEADER_BYTES:
-        raise PayloadTooLarge("the headers of a stored answer", size, HEADER_BYTES, "fixed")
+        raise PayloadTooLarge("the headers of a stored answer", size, HEADER_BYTES, "")
     return StoredAnswer(status, tuple(pair for pair in kept if pair[0].lower() != "content-length"), data)
 
 
@@ -57,7 +57,7 @@ def _header(pair: object) -> tuple[str, str]:
     if not TOKEN.fullmatch(name):
         raise OptionRefused("headers", name, "a header's name is made of letters, digits and -")
     if name.lower() in _FRAMING and name.lower() != "content-length":
-        raise OptionRefused("headers", name, "this header belongs to the connection")
+        raise OptionRefused("headers", name, "it belongs to the connection, which the server makes; leave it out")
     if not _VALUE.fullmatch(value):
         raise OptionRefused("headers", name, "its value has a line break, or a character that no header can carry")
     return name, value

@@ -109,7 +109,7 @@ def _method(method: object) -> str:
         raise OptionRefused("method", method, "a method is one word, such as POST")
     upper = method.upper()
     if upper in ("CONNECT", "TRACE"):
-        raise OptionRefused("method", method, "it speaks to proxies, not to a handler")
+        raise OptionRefused("method", method, "it speaks to proxies, not to a handler; give another")
     return upper
 
 
@@ -117,7 +117,7 @@ def _priority(priority: object) -> list[tuple[str, str]]:
     if priority is None:
         return []
     if isinstance(priority, bool) or not isinstance(priority, int) or abs(priority) > _MAX_PRIORITY:
-        raise OptionRefused("priority", priority, f"a whole number from {-_MAX_PRIORITY} to {_MAX_PRIORITY}")
+        raise OptionRefused("priority", priority, f"give a whole number from {-_MAX_PRIORITY} to {_MAX_PRIORITY}")
     return [(PRIORITY, str(priority))]
 
 
@@ -127,17 +127,17 @@ def _delivery(delivery: object) -> Delivery:
     for known in Delivery:
         if delivery == known:
             return known
-    raise OptionRefused("delivery", delivery, f"one of {', '.join(Delivery)}")
+    raise OptionRefused("delivery", delivery, f"give one of {', '.join(Delivery)}")
 
 
 def _seconds(option: str, value: object, *, or_zero: bool = False) -> float | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise OptionRefused(option, value, "a number of seconds")
+        raise OptionRefused(option, value, "give a number of seconds")
     # Written so that NaN, which is neither above nor below anything, is refused too.
     if not (0 <= value <= _MAX_SECONDS) or (value == 0 and not or_zero):
-        raise OptionRefused(option, value, f"a number {'from' if or_zero else 'above'} 0 up to {_MAX_SECONDS:,}")
+        raise OptionRefused(option, value, f"give a number {'from' if or_zero else 'above'} 0 up to {_MAX_SECONDS:,}")
     return float(value)
 
 
@@ -146,12 +146,12 @@ def _instant(value: object) -> float | None:
         return None
     if isinstance(value, datetime.datetime):
         if value.utcoffset() is None:
-            raise OptionRefused("deliver_at", value, "a datetime without a time zone; say which one it is in")
+            raise OptionRefused("deliver_at", value, "it has no time zone; give one, as with tzinfo=datetime.UTC")
         value = value.timestamp()
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise OptionRefused("deliver_at", value, "Unix seconds, or a datetime with a time zone")
+        raise OptionRefused("deliver_at", value, "give Unix seconds, or a datetime with a time zone")
     if not 0 <= value <= _MAX_INSTANT:
-        raise OptionRefused("deliver_at", value, "an instant from 1970 to 9999, in Unix seconds")
+        raise OptionRefused("deliver_at", value, "give an instant from 1970 to 9999, in Unix seconds")
     return float(value)
 
 
@@ -159,5 +159,5 @@ def _deliveries(value: object) -> int | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= _MAX_DELIVERIES:
-        raise OptionRefused("max_deliveries", value, "a whole number from 1 up")
+        raise OptionRefused("max_deliveries", value, f"give a whole number from 1 to {_MAX_DELIVERIES:,}")
     return value

@@ -70,9 +70,9 @@ def _name(name: object) -> str:
     # Servers turn - into _ for the handler (CGI), so both spellings of a name arrive as one.
     lower = name.lower().replace("_", "-")
     if lower in _CONNECTION:
-        raise OptionRefused("headers", name, "this header belongs to the connection, which the dispatcher makes")
+        raise OptionRefused("headers", name, "it belongs to the connection, which the dispatcher makes; leave it out")
     if lower in _OWN or lower.startswith(_OWN_PREFIXES):
-        raise OptionRefused("headers", name, "this header is written by ap4r itself")
+        raise OptionRefused("headers", name, "ap4r writes it itself; leave it out")
     return name
 
 

@@ -44,7 +44,7 @@ def check_on(on: object) -> On:
     for known in On:
         if on == known:
             return known
-    raise OptionRefused("on", on, f"one of {', '.join(On)}")
+    raise OptionRefused("on", on, f"give one of {', '.join(On)}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,7 @@ def resolve_target(given: TargetLike, routes: Routes | None) -> tuple[Target, st
     if "endpoint" in asked and ({"controller", "url"} & set(asked)):
         raise TargetRefused(given, "a mapping has one of 'url', 'endpoint', or 'controller' and 'action'")
     if not all(isinstance(key, str) for key in asked):
-        raise TargetRefused(given, "the keys of a target are strings")
+        raise TargetRefused(given, "the keys of a target must be strings")
     if routes is None:
         if "endpoint" in asked:
             problem = "no routes are known here; give AP4RMiddleware(app, routes=…) or session(routes=…)"

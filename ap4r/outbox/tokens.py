@@ -12,6 +12,7 @@ from pathlib import Path
 from ap4r.errors import ConfigError
 
 _LEAST_CHARACTERS = 16
+_MAKE_ONE = "make one with: python3 -c 'import secrets; print(secrets.token_urlsafe(32))'"
 
 
 def read_tokens(given: Sequence[str], environ: Mapping[str, str] | None = None) -> tuple[str, ...]:
@@ -23,14 +24,11 @@ def read_tokens(given: Sequence[str], environ: Mapping[str, str] | None = None) 
     for text in given:
         for token in _found(text, os.environ if environ is None else environ).split():
             if len(token) < _LEAST_CHARACTERS or not token.isascii():
-                raise ConfigError(
-                    "intake_token",
-                    f"a token has at least {_LEAST_CHARACTERS} characters, all of them ASCII; make one with: "
-                    "python3 -c 'import secrets; print(secrets.token_urlsafe(32))'",
-                )
+                problem = f"a token has at least {_LEAST_CHARACTERS} characters, all of them ASCII"
+                raise ConfigError("intake_token", f"{problem}; {_MAKE_ONE}")
             tokens.append(token)
     if given and not tokens:
-        raise ConfigError("intake_token", "what it refers to is empty")
+        raise ConfigError("intake_token", f"what it refers to is empty; {_MAKE_ONE}")
     return tuple(dict.fromkeys(tokens))
 
 

@@ -122,7 +122,7 @@ def text_option(call: Call, name: str, default: str = "") -> str:
     if value is None:
         return default
     if not isinstance(value, str) or not value.isprintable():
-        raise OptionRefused(name, value, "a string of printable characters")
+        raise OptionRefused(name, value, "give a string of printable characters")
     return str.__str__(value)
 
 

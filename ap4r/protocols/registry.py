@@ -28,7 +28,7 @@ def find_protocol(name: object) -> CallProtocol:
     :raises OptionRefused: there is none, or it cannot be loaded; it lists those that there are.
     """
     if not isinstance(name, str) or not name or len(name) > MAX_NAME:
-        raise OptionRefused("protocol", name, f"one of {', '.join(known_protocols())}")
+        raise OptionRefused("protocol", name, f"give one of {', '.join(known_protocols())}")
     return _loaded(name)
 
 
@@ -42,7 +42,7 @@ def _loaded(name: str) -> CallProtocol:
         names = known_protocols()
         nearest = get_close_matches(name, names, n=1)
         hint = f"did you mean {nearest[0]}? " if nearest else ""
-        raise OptionRefused("protocol", name, f"no such protocol is installed; {hint}one of {', '.join(names)}")
+        raise OptionRefused("protocol", name, f"no such protocol is installed; {hint}give one of {', '.join(names)}")
     return _checked(name, others[name].load)
 
 

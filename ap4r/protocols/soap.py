@@ -109,7 +109,7 @@ def headers_of(version: str, soap_action: str) -> tuple[tuple[str, str], ...]:
 def _plain_call(call: Call, action: str) -> Encoded:
     version = text_option(call, "version", "1.1")
     if version not in NAMESPACES:
-        raise OptionRefused("version", version, "'1.1' or '1.2'")
+        raise OptionRefused("version", version, "give '1.1' or '1.2'")
     namespace = text_option(call, "namespace")
     if is_element(call.params):
         content = element_bytes(call.params).decode()
@@ -159,7 +159,7 @@ def _spelled(value: str | bool | int | float | bytes) -> str:
 
 def _typed_call(call: Call, action: str, wsdl: object) -> Encoded:
     if not isinstance(wsdl, str):
-        raise OptionRefused("wsdl", wsdl, "the URL of a WSDL, or its path on an upstream, as a target is given")
+        raise OptionRefused("wsdl", wsdl, "give the URL of a WSDL, or its path on an upstream, as a target is given")
     params = call.params
     if params is not None and not isinstance(params, (str, bytes)):
         params = plain(params, "soap", keep=(datetime.datetime, datetime.date, datetime.time, decimal.Decimal, bytes))

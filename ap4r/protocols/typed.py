@@ -38,7 +38,7 @@ def tagged(value: Any, place: Place) -> Any:
         return {"$bytes": base64.b64encode(value).decode("ascii")}
     if isinstance(value, decimal.Decimal):
         if not value.is_finite():
-            raise PayloadNotEncodable(str(place), value, "soap", f"{value!r} is no number there")
+            raise PayloadNotEncodable(str(place), value, "soap", f"{value!r} is no number there; give None, or a text")
         return {"$decimal": str(value)}
     for kind, tag in _KINDS:
         if isinstance(value, kind):

@@ -42,7 +42,7 @@ class XmlRpc:
             raise OptionRefused("action", action, advice)
         allow_none = call.options.get("allow_none", False)
         if not isinstance(allow_none, bool):
-            raise OptionRefused("allow_none", allow_none, "True or False")
+            raise OptionRefused("allow_none", allow_none, "give True or False")
         tree = [] if call.params is None else plain(call.params, "xmlrpc", keep=(datetime.datetime, bytes))
         place = Place()
         if isinstance(call.params, (list, tuple)):

@@ -195,7 +195,7 @@ def test_the_table_with_the_port_goes_first():
         ({"upstreams": {"web": {"servers": ["http://a", "http://a/"]}}}, "twice"),
         ({"upstreams": {"web": {"servers": "http://a", "balance": "fair"}}}, "least_outstanding, round_robin"),
         ({"upstreams": {"web": {"servers": "http://a", "check": "healthz"}}}, "check"),
-        ({"upstreams": {"web": {"servers": "http://a", "check": "http://b/"}}}, "check is a path"),
+        ({"upstreams": {"web": {"servers": "http://a", "check": "http://b/"}}}, "check must be a path"),
         ({"upstreams": {"web": {"servers": "http://a", "check_seconds": 0}}}, "check_seconds"),
         ({"upstreams": {"web": {"servers": "http://a", "check_seconds": 5}}}, "check_seconds without a check"),
         ({"upstreams": {"web": {"servers": "http://a", "certificate": "a.pem"}}}, "belong together"),

@@ -143,10 +143,11 @@ def test_a_method_that_is_none_is_refused(method):
     ],
 )
 def test_an_option_that_means_nothing_is_refused_by_name(option, value):
-    """The error names the option and is a ValueError."""
+    """The error names the option, says what to give instead, and is a ValueError."""
     with pytest.raises(OptionRefused) as caught:
         describe(**{option: value})
     assert caught.value.option == option
+    assert ("a queue's name" if option == "queue" else "give ") in caught.value.problem
     assert str(caught.value).startswith(f"{option}=")
     assert isinstance(caught.value, ValueError)
 
