@@ -6,13 +6,12 @@ It is never written out, not in the settings, not in a message, not in a log.
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ap4r.errors import ConfigError
+from ap4r.reference import REFERENCES, ReadSecret
 
 _KINDS = ("basic", "bearer")
-_REFERENCES = ("env", "file")
 _FORMS = "basic:env:NAME, basic:file:PATH, bearer:env:NAME or bearer:file:PATH"
 
 
@@ -23,7 +22,7 @@ class Credential:
     name: str  #: of the setting, for errors
     kind: str
     reference: str
-    read: Callable[[str], str] = field(repr=False, compare=False)
+    read: ReadSecret = field(repr=False, compare=False)
 
     def header(self) -> bytes:
         """Read the secret and give the value of Authorization or Proxy-Authorization (RFC 7617, RFC 6750).
@@ -45,7 +44,7 @@ class Credential:
         return b"Bearer " + secret.encode()
 
 
-def parse_credential(name: str, where: str, value: object, read: Callable[[str], str]) -> Credential | None:
+def parse_credential(name: str, where: str, value: object, read: ReadSecret) -> Credential | None:
     """Read `basic:env:NAME` and its like; empty is None.
 
     :raises ConfigError: it is something else. The value is not shown: it may be the secret itself.
@@ -54,6 +53,6 @@ def parse_credential(name: str, where: str, value: object, read: Callable[[str],
         return None
     kind, _, reference = value.partition(":") if isinstance(value, str) else ("", "", "")
     source, _, place = reference.partition(":")
-    if kind not in _KINDS or source not in _REFERENCES or not place or not place.isprintable():
+    if kind not in _KINDS or source not in REFERENCES or not place or not place.isprintable():
         raise ConfigError(name, f"in {where}: give a reference to the secret, {_FORMS}")
     return Credential(name, kind, reference, read)

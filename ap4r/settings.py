@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from ap4r.backoff import Backoff
-from ap4r.errors import ConfigError, shortened
+from ap4r.errors import ConfigError
 from ap4r.networks import parse_host_patterns, parse_networks
 from ap4r.outcome import DeliveryRules
+from ap4r.reference import ReadSecret, read_reference, refuse_reference
 from ap4r.rewriting import RewriteRule, parse_rewrites, refuse_unknown
 from ap4r.server import server_url
 from ap4r.setting import checked, setting
@@ -25,7 +26,6 @@ from ap4r.signing import Secret
 from ap4r.target import APP
 from ap4r.upstreams import (
     HostSettings,
-    ReadSecret,
     SenderSettings,
     UpstreamSettings,
     idle_tls,
@@ -33,7 +33,6 @@ from ap4r.upstreams import (
     parse_secrets,
     parse_senders,
     parse_upstreams,
-    refuse_reference,
 )
 from ap4r.variables import CONFIG, VARIABLE_PREFIX, read_variables
 
@@ -245,7 +244,7 @@ def load_settings(
         folder = path.absolute().parent
     else:
         folder = Path.cwd()
-    return parse_settings(table, environ, overrides, str(folder), partial(read_secret, environ, folder), str(path))
+    return parse_settings(table, environ, overrides, str(folder), partial(read_reference, environ, folder), str(path))
 
 
 def config_path(config: str | os.PathLike[str] | None = None, environ: Mapping[str, str] | None = None) -> Path:
@@ -257,23 +256,6 @@ def config_path(config: str | os.PathLike[str] | None = None, environ: Mapping[s
     if not config and environ.get(_CONFIG_VARIABLE) == "":
         raise ConfigError(CONFIG, f"in {_CONFIG_VARIABLE}: it is empty; give a file, or unset it")
     return Path(config or environ.get(_CONFIG_VARIABLE) or CONFIG_NAME)
-
-
-def read_secret(environ: Mapping[str, str], folder: Path, reference: str) -> str:
-    """Read what `env:NAME` or `file:PATH` refers to; a relative path counts from `folder`.
-
-    :raises ValueError: it is not there. The error names the reference only.
-    """
-    kind, _, name = reference.partition(":")
-    if kind == "env":
-        if name not in environ:
-            raise ValueError(f"the variable {shortened(name)} is not set")
-        return environ[name]
-    try:
-        return (folder / name).read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is no text"
-        raise ValueError(f"the file {shortened(name)} cannot be read: {why}") from None
 
 
 def absolute_store(url: str, folder: str, setting: str = "store") -> str:

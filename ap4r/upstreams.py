@@ -6,7 +6,7 @@ A secret belongs to one of them, and signs or verifies for nobody else.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from os.path import abspath, join
 from typing import Any
@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from ap4r.credential import Credential, parse_credential
 from ap4r.errors import ConfigError, TargetRefused, shortened
+from ap4r.reference import ReadSecret, is_reference
 from ap4r.server import DEFAULT_PORTS, UNIX, host_and_port, server_url, weights_of
 from ap4r.signing import Secret
 from ap4r.tables import named_tables, only_known, text_of
@@ -23,10 +24,6 @@ from ap4r.target import APP, parse_target
 OWN_SENDER = "ap4r"
 LEAST_OUTSTANDING, ROUND_ROBIN, RANDOM_TWO = "least_outstanding", "round_robin", "random_two"
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
-_REFERENCES = ("env:", "file:")
-
-#: Gives the text that a reference like `env:NAME` or `file:/run/secrets/x` stands for, or raises ValueError.
-ReadSecret = Callable[[str], str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,11 +218,6 @@ def parse_secrets(name: str, where: str, value: object, read_secret: ReadSecret)
     return tuple(secrets)
 
 
-def refuse_reference(reference: str) -> str:
-    """Read no reference: what a pure parse does."""
-    raise ValueError(f"{reference.partition(':')[0]}: cannot be read here")
-
-
 def secrets_of(url: str, hosts: tuple[HostSettings, ...]) -> tuple[Secret, ...]:
     """Give the secrets that belong to an absolute URL's host; a table with its very port goes before one without."""
     parts = urlsplit(url)
@@ -240,7 +232,7 @@ def secrets_of(url: str, hosts: tuple[HostSettings, ...]) -> tuple[Secret, ...]:
 
 
 def _read(text: str, read_secret: ReadSecret) -> list[Secret]:
-    if not text.startswith(_REFERENCES):
+    if not is_reference(text):
         return [Secret.from_text(text)]
     texts = read_secret(text).split()
     if not texts:
