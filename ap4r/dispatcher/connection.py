@@ -10,16 +10,14 @@ from typing import Any, cast
 
 import httptools
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IProtocol
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.tcp import Connection as TCPConnection
 from twisted.python.failure import Failure
 from twisted.web.client import ResponseDone, ResponseFailed, ResponseNeverReceived
 from twisted.web.http import PotentialDataLoss
 from twisted.web.iweb import IResponse
-from zope.interface import implementer
 
-from ap4r.dispatcher.wire import ReceivedHeaders
+from ap4r.dispatcher.response import Response
 
 #: A head longer than this is no answer but an attack or a defect.
 MOST_HEAD_BYTES = 64 * 1024
@@ -143,7 +141,7 @@ class _Exchange:
         self._head_came = False
         self._pieces: list[bytes] = []
         self._problem: Exception | None = None
-        self._response: _Response | None = None
+        self._response: Response | None = None
         self._answered: Deferred[IResponse] = Deferred(self._cancelled)
         self.complete = False
         self.may_stay = False
@@ -201,7 +199,7 @@ class _Exchange:
         pieces, self._pieces = self._pieces, []
         if self._head_came and response is None:
             code, version = self._parser.get_status_code(), self._parser.get_http_version()
-            response = self._response = _Response(self._connection, code, version, self._phrase, self._headers)
+            response = self._response = Response(self._connection, code, version, self._phrase, self._headers)
             answered.callback(response)
         if response is not None:
             for piece in pieces:
@@ -228,67 +226,3 @@ class _Exchange:
 
     def _cancelled(self, answered: Deferred[IResponse]) -> None:
         self._connection.abort()
-
-
-@implementer(IResponse)
-class _Response:
-    """A response whose head has come; its body waits for whoever asks for it."""
-
-    previousResponse = None
-    request = None
-
-    def __init__(
-        self, connection: Connection, code: int, version: str, phrase: bytes, headers: list[tuple[bytes, bytes]]
-    ) -> None:
-        self.code = code
-        self.phrase = phrase
-        self.headers = ReceivedHeaders(headers)
-        self._version = version
-        self._connection = connection
-        self._reader: Any = None
-        self._waiting: list[bytes] = []
-        self._ended: Failure | None = None
-
-    @property
-    def version(self) -> tuple[bytes, int, int]:
-        """The protocol and the two numbers of its version (IResponse)."""
-        major, _, minor = self._version.partition(".")
-        return (b"HTTP", int(major), int(minor or 0))
-
-    @property
-    def length(self) -> int | None:
-        """The body's length as the head tells it (IResponse)."""
-        [text] = self.headers.getRawHeaders(b"content-length", [b""])[:1]
-        return int(text) if text.isdigit() else None
-
-    @property
-    def has_end(self) -> bool:
-        """Whether the head tells where the body ends."""
-        return any(self.headers.getRawHeaders(name) for name in (b"content-length", b"transfer-encoding"))
-
-    def deliverBody(self, protocol: IProtocol) -> None:
-        """Give the body to `protocol`, and then tell its `connectionLost` how it ended (IResponse)."""
-        self._reader = protocol
-        protocol.makeConnection(cast(Any, self._connection.transport))
-        waiting, self._waiting = self._waiting, []
-        for piece in waiting:
-            protocol.dataReceived(piece)
-        if self._ended is not None:
-            protocol.connectionLost(self._ended)
-
-    def setPreviousResponse(self, response: IResponse) -> None:
-        """Note the response that was redirected to this one; none ever is (IResponse)."""
-
-    def take(self, piece: bytes) -> None:
-        """Take a piece of the body."""
-        if self._reader is None:
-            self._waiting.append(piece)
-        else:
-            self._reader.dataReceived(piece)
-
-    def end(self, reason: Failure) -> None:
-        """Note the body's end."""
-        if self._ended is None:
-            self._ended = reason
-            if self._reader is not None:
-                self._reader.connectionLost(reason)

@@ -1,0 +1,82 @@
+"""The response of a server whose head has come, as Twisted knows one: its body waits for whoever asks for it.
+
+It parses nothing; the connection tells it what comes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+from twisted.internet.interfaces import IProtocol
+from twisted.python.failure import Failure
+from twisted.web.iweb import IResponse
+from zope.interface import implementer
+
+from ap4r.dispatcher.wire import ReceivedHeaders
+
+if TYPE_CHECKING:
+    from ap4r.dispatcher.connection import Connection
+
+
+@implementer(IResponse)
+class Response:
+    """One response (IResponse)."""
+
+    previousResponse = None
+    request = None
+
+    def __init__(
+        self, connection: Connection, code: int, version: str, phrase: bytes, headers: list[tuple[bytes, bytes]]
+    ) -> None:
+        self.code = code
+        self.phrase = phrase
+        self.headers = ReceivedHeaders(headers)
+        self._version = version
+        self._connection = connection
+        self._reader: Any = None
+        self._waiting: list[bytes] = []
+        self._ended: Failure | None = None
+
+    @property
+    def version(self) -> tuple[bytes, int, int]:
+        """The protocol and the two numbers of its version (IResponse)."""
+        major, _, minor = self._version.partition(".")
+        return (b"HTTP", int(major), int(minor or 0))
+
+    @property
+    def length(self) -> int | None:
+        """The body's length as the head tells it (IResponse)."""
+        [text] = self.headers.getRawHeaders(b"content-length", [b""])[:1]
+        return int(text) if text.isdigit() else None
+
+    @property
+    def has_end(self) -> bool:
+        """Whether the head tells where the body ends."""
+        return any(self.headers.getRawHeaders(name) for name in (b"content-length", b"transfer-encoding"))
+
+    def deliverBody(self, protocol: IProtocol) -> None:
+        """Give the body to `protocol`, and then tell its `connectionLost` how it ended (IResponse)."""
+        self._reader = protocol
+        protocol.makeConnection(cast(Any, self._connection.transport))
+        waiting, self._waiting = self._waiting, []
+        for piece in waiting:
+            protocol.dataReceived(piece)
+        if self._ended is not None:
+            protocol.connectionLost(self._ended)
+
+    def setPreviousResponse(self, response: IResponse) -> None:
+        """Note the response that was redirected to this one; none ever is (IResponse)."""
+
+    def take(self, piece: bytes) -> None:
+        """Take a piece of the body."""
+        if self._reader is None:
+            self._waiting.append(piece)
+        else:
+            self._reader.dataReceived(piece)
+
+    def end(self, reason: Failure) -> None:
+        """Note the body's end."""
+        if self._ended is None:
+            self._ended = reason
+            if self._reader is not None:
+                self._reader.connectionLost(reason)
