@@ -13,10 +13,11 @@ from twisted.internet.interfaces import IReactorTime
 
 from ap4r import events as happened
 from ap4r.dispatcher.blame import blame
+from ap4r.dispatcher.call import Call
 from ap4r.dispatcher.descriptions import Descriptions
 from ap4r.dispatcher.request import build_request
 from ap4r.dispatcher.terms import Terms
-from ap4r.dispatcher.transport import Call, Transport
+from ap4r.dispatcher.transport import Transport
 from ap4r.dispatcher.upstream import Upstream
 from ap4r.dispatcher.way import Way
 from ap4r.dispatcher.wording import Wording

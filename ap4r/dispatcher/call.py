@@ -1,0 +1,227 @@
+"""One HTTP exchange with treq: a request goes out, and an `Answer` or a `Fault` comes back, never an exception.
+
+It does not judge, repeat or choose a server. One deadline covers everything: looking up, connecting, shaking hands,
+sending, and reading the body, which is read to a bound.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Any, cast
+
+from treq.client import HTTPClient
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+from twisted.web.client import URI, ResponseDone
+from twisted.web.http import PotentialDataLoss
+from twisted.web.iweb import IAgent, IResponse
+from zope.interface import implementer
+
+from ap4r.dispatcher.classify import answer_of, fault_of
+from ap4r.dispatcher.connection import Connection, ConnectionFactory
+from ap4r.dispatcher.deadlines import Deadline
+from ap4r.dispatcher.request import Request
+from ap4r.dispatcher.way import Way
+from ap4r.dispatcher.wire import NO_COOKIES, Body, Reader, SentHeaders, as_it_is, prepared_url
+from ap4r.exchange import BUSY_HEADER
+from ap4r.outcome import Answer, Exchange, Fault, Reading, Reason
+
+if TYPE_CHECKING:
+    from ap4r.dispatcher.transport import Transport
+
+AnswerReader = Callable[[Answer], "Reading | None"]
+_JUDGED_HEADERS = ("retry-after", "ap4r-retry", "location", BUSY_HEADER)
+_TOKEN = re.compile(rb"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_VISIBLE = re.compile(rb"[\x21-\x7e]+")
+
+
+@implementer(IAgent)
+class Call:
+    """One exchange. To treq it is the agent: so it learns the moment of writing."""
+
+    __slots__ = (
+        *("_begun_at", "_called", "_connect_deadline", "_connection", "_cut", "_deadline", "_done"),
+        *("_fresh", "_may_write", "_headers", "_pending", "_read", "_status", "_transport", "_way"),
+    )
+
+    def __init__(
+        self,
+        transport: Transport,
+        done: Callable[[Exchange], None],
+        may_write: Callable[[], bool],
+        *,
+        fresh: bool,
+        read: AnswerReader | None,
+        way: Way,
+    ) -> None:
+        self._transport = transport
+        self._may_write = may_write
+        self._fresh = fresh
+        self._read = read
+        self._way = way
+        self._done: Callable[[Exchange], None] | None = done
+        self._begun_at = transport.clock.seconds()
+        self._deadline: Deadline | None = None
+        self._connect_deadline: Deadline | None = None
+        self._pending: Deferred[Any] | None = None
+        self._connection: Connection | None = None
+        self._called = False
+        self._cut: Reason | None = None
+        self._status: int | None = None
+        self._headers: Any = None
+
+    def start(self, request: Request, timeout_seconds: float) -> None:
+        """Send the request."""
+        clock = self._transport.clock
+        self._deadline = self._transport.deadlines.set(timeout_seconds, self._time_out)
+        lines = request.lines + b"Connection: close\r\n" if self._fresh else request.lines
+        try:
+            pending = HTTPClient(self, NO_COOKIES, as_it_is).request(
+                request.method,
+                prepared_url(request.url),
+                headers=SentHeaders(lines),
+                data=cast(Any, Body(request.body)) if request.body else None,
+                cookies=NO_COOKIES,
+                allow_redirects=False,
+                unbuffered=True,
+                reactor=cast(Any, clock),
+            )
+        except Exception:  # noqa: BLE001 - whatever it is, it becomes a value
+            self._failed(Failure())
+            return
+        self._pending = pending
+        pending.addCallbacks(self._headers_came, self._failed)
+
+    def cut(self, reason: Reason) -> None:
+        """End the exchange now; its end is a `Fault` of this reason."""
+        if self._done is None:
+            return
+        self._cut = reason
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending.cancel()
+        self._failed(None)
+        self._abort()
+
+    def _time_out(self) -> None:
+        self.cut(Reason.TIMEOUT)
+
+    def request(self, method: bytes, uri: bytes, headers: Any = None, bodyProducer: Any = None) -> Deferred[IResponse]:
+        """Send a request for treq (IAgent), given `SentHeaders` and a `Body`."""
+        way = self._way
+        uri_parts, address, line = _taken_apart(method, uri, way.absolute)
+        server = (way, *address)
+        head = line + way.lines + headers.lines
+        connection = None if self._fresh else self._transport.kept.take(server)
+        if connection is not None:
+            sent = self._send(connection, method, head, bodyProducer)
+        else:
+            transport = self._transport
+            self._connect_deadline = transport.deadlines.set(
+                transport.bounds.connect_timeout_seconds, partial(self.cut, Reason.CONNECT_TIMEOUT)
+            )
+            idle = _let_go if self._fresh else partial(transport.kept.keep, server)
+            connecting: Deferred[Any] = way.endpoints.endpointForURI(uri_parts).connect(ConnectionFactory(idle))
+            sent = connecting.addCallback(self._send, method, head, bodyProducer)
+        return sent
+
+    def _send(self, connection: Connection, method: bytes, head: bytes, body: Body | None) -> Deferred[IResponse]:
+        if self._connect_deadline is not None:
+            self._connect_deadline.meet()
+        if self._done is None or not self._may_write():
+            connection.abort()
+            self._cut = self._cut or Reason.STOPPED
+            raise _NotNow
+        self._connection = connection
+        self._called = True
+        return connection.send(method, head, body.whole if body else b"")
+
+    def _headers_came(self, response: Any) -> None:
+        self._pending = None
+        if self._done is None:
+            self._abort()
+            return
+        if response.code == 407 and self._way.absolute:
+            # The proxy's own word (RFC 9110, 15.5.8): the server has seen nothing.
+            told = "the proxy wants credentials, or other ones: it answered 407"
+            self._finish(Fault(Reason.CONNECT_FAILED, False, told, seconds=self._seconds()))
+            self._abort()
+            return
+        self._status = response.code
+        self._headers = response.headers
+        response.deliverBody(Reader(self._transport.bounds.read_bytes, self.cut, self._body_ended))
+
+    def _body_ended(self, body: bytes, reason: Failure) -> None:
+        if self._done is None:
+            return
+        # A body without a length ends with its connection (RFC 9112, 6.3): that is all that can be known of it.
+        if not isinstance(reason.value, (ResponseDone, PotentialDataLoss)):
+            self._failed(reason)
+            return
+        bounds, status = self._transport.bounds, self._status
+        assert status is not None
+        # Also a 200 may be a failure, by what its protocol or the original rule reads in it.
+        is_plain = 200 <= status < 300 and self._read is None and not bounds.search_true
+        headers: dict[str, str] = {}
+        if not is_plain:
+            for name in _JUDGED_HEADERS:
+                values = self._headers.getRawHeaders(name)
+                if values:
+                    headers[name] = values[-1]
+        reading = None if self._read is None else self._read(Answer(status, headers, body))
+        answer = answer_of(
+            status, headers, body, kept_bytes=bounds.kept_bytes, search_true=bounds.search_true,
+            seconds=self._seconds(), reading=reading,
+        )  # fmt: skip
+        self._finish(answer)
+
+    def _failed(self, failure: Failure | None) -> None:
+        if self._done is not None:
+            self._finish(
+                fault_of(failure, called=self._called, cut=self._cut, status=self._status, seconds=self._seconds())
+            )
+
+    def _finish(self, exchange: Exchange) -> None:
+        done, self._done = self._done, None
+        self._pending = None
+        for deadline in (self._deadline, self._connect_deadline):
+            if deadline is not None:
+                deadline.meet()
+        self._deadline = self._connect_deadline = None
+        if done is not None:
+            done(exchange)
+
+    def _abort(self) -> None:
+        # Closing politely would wait for a TLS peer to agree, and an endless body would go on coming.
+        if self._connection is not None:
+            self._connection.abort()
+
+    def _seconds(self) -> float:
+        return self._transport.clock.seconds() - self._begun_at
+
+
+@lru_cache(maxsize=4_096)
+def _taken_apart(method: bytes, url: bytes, absolute: bool) -> tuple[URI, tuple[bytes, bytes, int], bytes]:
+    """Give a URL's parts, its server and the request line (RFC 9112, 3), in absolute form for a proxy.
+
+    What would blur where that line ends is refused before any connection is made for it.
+
+    :raises ValueError: saying what is wrong.
+    """
+    if not _TOKEN.fullmatch(method):
+        raise ValueError("a method is a token (RFC 9110, 9.1)")
+    if not _VISIBLE.fullmatch(url):
+        raise ValueError("a URL is made of visible ASCII characters")
+    parts = URI.fromBytes(bytes(url))  # as plain bytes: ours do not let themselves be taken apart
+    resource = url if absolute else parts.originForm
+    return parts, (parts.scheme, parts.host, parts.port), b"%s %s HTTP/1.1\r\n" % (method, resource)
+
+
+def _let_go(connection: Connection) -> None:
+    cast(Any, connection.transport).loseConnection()
+
+
+class _NotNow(Exception):
+    """The request must not be written now."""
