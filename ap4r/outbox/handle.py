@@ -13,11 +13,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ap4r.delivery import Delivery
-from ap4r.errors import DeliveryRefused, HandleClosed, OptionRefused, StoreError, TransactionOpen
-from ap4r.outbox.blocks import Blocks
+from ap4r.errors import DeliveryRefused, HandleClosed, OptionRefused
 from ap4r.outbox.builder import MessageBuilder, building
 from ap4r.outbox.describe import describe_message
-from ap4r.outbox.outbox import Entry, On, Sealed, Verdict, check_on
+from ap4r.outbox.ending import Ending
+from ap4r.outbox.outbox import Entry, On, check_on
 from ap4r.outbox.routes import Routes
 from ap4r.outbox.scope import NotGiven, given_connection
 from ap4r.outbox.single_use import SingleUse
@@ -30,14 +30,14 @@ if TYPE_CHECKING:
     from ap4r.outbox.once import Receipt
 
 
-class Handle(Blocks):
+class Handle(Ending):
     """Takes messages during one request and gives them to a store when its verdict is COMMIT.
 
     Threads of the request may share it. A `transaction()` takes in what its own thread says, nobody else's.
     """
 
     __slots__ = (
-        *("_find_writer", "_routes", "_trace_id", "_traceparent", "_writing"),
+        *("_routes", "_trace_id", "_traceparent"),
         *("delivery", "path", "place", "refusal"),
     )
 
@@ -60,27 +60,16 @@ class Handle(Blocks):
         :param connection: finds the application's connection for `transaction()` and `join()` without an argument.
         """
         super().__init__(limits, connection)
+        self._find_writer = find_writer
+        self._writing = threading.Lock()
         self.place = place
         #: The verified delivery that this request is, else None.
         self.delivery = delivery
         self.path = ""  # of the request, as far as `once(key=…)` needs it
         self.refusal: DeliveryRefused | None = None  # why once() did not let the request in
-        self._find_writer = find_writer
         self._routes = routes
         self._traceparent = traceparent
         self._trace_id: str | None = None
-        # Held while a put is under way, so that the verdict waits for a commit() of another thread.
-        self._writing = threading.Lock()
-
-    @property
-    def is_empty(self) -> bool:
-        """Tell whether nothing waits for the verdict."""
-        return self._outbox is None or self._outbox.is_empty
-
-    @property
-    def closed(self) -> bool:
-        """Tell whether the verdict was given."""
-        return self._closed
 
     def async_to(
         self,
@@ -195,92 +184,6 @@ class Handle(Blocks):
 
         given = given_connection(conn, using, self._find_connection)
         return SingleUse("once", receive(self, given, self._limits.table_prefix, key, body))
-
-    def commit(self) -> None:
-        """Write now what waits for success, without waiting for the response; a stream flows on freely.
-
-        Messages with on="failure" and blocks that are still open stay. It may be called again for later messages.
-
-        :raises StoreError: it is not stored. The messages stay held and follow the next commit() or the verdict;
-            with `outcome_unknown` they may be stored all the same.
-        :raises HandleClosed: the request has its verdict already.
-        """
-        with self._writing:
-            with self._lock:
-                sealed = self._open_outbox().seal(Verdict.COMMIT)
-            self._write(sealed)
-
-    def rollback(self) -> None:
-        """Drop what waits for success. Messages with another `on`, and blocks that are still open, stay.
-
-        :raises HandleClosed: the request has its verdict already.
-        """
-        with self._writing, self._lock:
-            self._open_outbox().drop(On.SUCCESS)
-
-    def would_write(self, verdict: Verdict) -> bool:
-        """Tell whether this verdict, given now, would write anything."""
-        outbox = self._outbox
-        if outbox is None or outbox.is_empty:
-            return False
-        with self._lock:
-            return outbox.would_write(verdict)
-
-    @property
-    def has_open_messages(self) -> bool:
-        """Tell whether a `transaction()` block that is still open holds a message."""
-        outbox = self._outbox
-        if outbox is None:
-            return False
-        with self._lock:
-            return outbox.has_open_messages
-
-    def conclude(self, verdict: Verdict) -> None:
-        """Give the verdict: write what follows it, drop the rest, take nothing more. The first verdict stands.
-
-        :raises StoreError: what follows the verdict is not stored, or with `outcome_unknown` perhaps is.
-        :raises TransactionOpen: COMMIT came before the end of a block with messages; ABORT was given in its place.
-        """
-        with self._lock:
-            given_before, self._closed = self._closed, True
-        if given_before or self._outbox is None:
-            return
-        try:
-            self._follow(verdict)
-        finally:
-            # For transactions whose end shows nowhere: by now they should have come to it.
-            for ring in self._late_bells:
-                ring()
-
-    def close_unused(self) -> bool:
-        """Take nothing more if nothing was ever said, whatever the verdict would be; tell whether it was so."""
-        with self._lock:
-            if self._outbox is not None or self._closed:
-                return False
-            self._closed = True
-        return True
-
-    def _follow(self, verdict: Verdict) -> None:
-        assert self._outbox is not None
-        with self._writing:
-            with self._lock:
-                too_early = verdict is Verdict.COMMIT and self._outbox.has_open_messages
-                sealed = self._outbox.seal(Verdict.ABORT if too_early else verdict)
-            self._write(sealed)
-        if too_early:
-            raise TransactionOpen
-
-    def _write(self, sealed_ones: list[Sealed]) -> None:
-        for sealed in sealed_ones:
-            try:
-                self._find_writer().write(sealed.put)
-            except StoreError as error:
-                if not getattr(error, "outcome_unknown", False):
-                    with self._lock:
-                        self._ever_used().unseal(sealed)
-                raise
-            with self._lock:
-                self._ever_used().settle(sealed)
 
     def _trace(self, headers: object) -> str:
         # One trace a request, unless the caller gives a message another.
