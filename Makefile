@@ -4,8 +4,8 @@ BIN := .venv/bin
 PYTEST := $(BIN)/python -X dev -m pytest
 
 .DEFAULT_GOAL := setup
-.PHONY: setup setup-servers help demo run test lanes check format unit contract integration faults faults-long bank stores galera \
-	bench bench-treq bench-claims bench-memory bench-balance bench-peers docs clean
+.PHONY: setup setup-servers help demo run test test-serial check format unit contract integration faults faults-long bank \
+	stores galera bench bench-treq bench-claims bench-memory bench-balance bench-peers docs clean
 
 setup: ## Set everything up, so that `.venv/bin/twistd ap4r` works (the default)
 	@.ci/prepare
@@ -23,10 +23,10 @@ run: setup ## Run a dispatcher in the foreground: make run ARGS="--app-url http:
 	@exec $(BIN)/twistd -n ap4r $(ARGS)
 
 test: setup-servers check ## Prove it all: form, types, layers, and every test in its short form
-	@$(PYTEST) $(ARGS)
-
-lanes: setup-servers ## The same tests, two processes side by side: sooner, where there are cores to spare
 	@$(BIN)/python -X dev -m tests.lanes $(ARGS)
+
+test-serial: setup-servers check ## The same in one process, one test after the other: slower, and for --pdb and --junitxml
+	@$(PYTEST) $(ARGS)
 
 check: setup ## Check form, types and layers; nothing is run
 	@$(BIN)/ruff format --check .
