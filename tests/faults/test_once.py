@@ -34,7 +34,8 @@ def test_no_transfer_is_missing_and_none_is_booked_twice(stand: Stand, measured:
     web = stand.processes.gunicorn(
         "tests.support.bank:make_application()",
         stand.web_port,
-        *("--workers=2", "--worker-class=gthread", "--threads=2"),
+        # Preloaded, so that in the place of each that dies another one works at once.
+        *("--workers=2", "--worker-class=gthread", "--threads=2", "--preload"),
         BANK_FILE=str(path),
         BANK_DEATHS=str(deaths),
         **environ,

@@ -12,13 +12,15 @@ from sqlalchemy.engine import make_url
 from tests.support.processes import ROOT
 
 # Forks a child for each line it reads, and tells how it ended. The child counts what goes to the driver and ends itself
-# at the statement whose number it was given: before it is sent, or after its answer has come.
+# at the statement whose number it was given: before it is sent, or after its answer has come. What a child needs is
+# imported before it is forked: there are hundreds of them.
 _PROGRAM = """
 import os, signal, sys
 from sqlalchemy import create_engine, event, text
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import NullPool
-import ap4r, ap4r.storage.foreign.recognise, ap4r.storage.foreign.session, ap4r.outbox.outlet
+import ap4r, ap4r.formats, ap4r.outbox.outlet, ap4r.settings
+import ap4r.storage.foreign.recognise, ap4r.storage.foreign.session
 
 class Elsewhere:
     def put(self, put):
@@ -58,6 +60,7 @@ def work(url, way, when, number):
 
 for line in sys.stdin:
     url, way, when, number = line.split()
+    create_engine(url)  # imports the driver
     child = os.fork()
     if child == 0:
         print(*work(url, way, when, int(number)), flush=True)
