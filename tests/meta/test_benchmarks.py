@@ -34,7 +34,7 @@ def test_the_delivery_benchmark_runs():
 def test_the_benchmark_of_claims_runs():
     """`make bench-claims` still measures: it fills a store on each database there is, and prints a line for each."""
     stores = ["sqlite", *(kind for kind, program in SERVERS.items() if glob.glob(program))]
-    small = ["--waiting", "20000", "--few", "1000", "--claims", "3", "--lanes", "300", "--passing", "3000"]
+    small = ["--waiting", "5000", "--few", "1000", "--claims", "3", "--lanes", "100", "--passing", "1000"]
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.claims", "--stores", ",".join(stores), *small],
         cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=170, check=False,
