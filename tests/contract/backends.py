@@ -20,7 +20,7 @@ from ap4r.settings import Settings
 from ap4r.storage.open import open_store
 from ap4r.storage.sql.schema import VERSION, Schema
 from ap4r.storage.store import Store
-from tests.support.databases import shared_server
+from tests.support.databases import shared_server, without_tls
 from tests.support.memory_store import MemoryDatabase
 
 
@@ -82,7 +82,7 @@ class OnServer:
     def __init__(self, kind: str) -> None:
         self._server = shared_server(kind)
         self._kind = kind
-        self.url = self._server.url("kept")
+        self.url = without_tls(self._server.url("kept"))
         if kind not in self._made or not self._emptied():
             self._server.make("kept")
             store = self.open()

@@ -17,7 +17,7 @@ from ap4r.storage.foreign import tables
 from ap4r.storage.open import open_store
 from ap4r.storage.sql.schema import Schema
 from tests.integration.foreign.subjects import SUBJECTS, Subject
-from tests.support.databases import shared_server
+from tests.support.databases import shared_server, without_tls
 from tests.support.sink import MemorySink
 
 _owners = itertools.count()
@@ -86,7 +86,7 @@ def make_shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[...
             if database == "sqlite":
                 url = f"sqlite:///{tmp_path_factory.mktemp('shop') / f'{name}.db'}"
             else:
-                url = shared_server(database).make(name)
+                url = without_tls(shared_server(database).make(name))
             made[database, name] = Shop(url).make()
         made[database, name].clear()
         return made[database, name]

@@ -149,7 +149,11 @@ class PyMySQL(Dbapi):
         import pymysql
 
         return pymysql.connect(
-            **_mysql(self.url), autocommit=self.autocommit, cursorclass=pymysql.cursors.DictCursor, charset="utf8mb4"
+            **_mysql(self.url),
+            autocommit=self.autocommit,
+            cursorclass=pymysql.cursors.DictCursor,
+            charset="utf8mb4",
+            ssl_disabled=True,
         )
 
 

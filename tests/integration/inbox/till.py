@@ -43,7 +43,7 @@ class Till:
             case "pymysql":
                 import pymysql
 
-                return pymysql.connect(**_where(self.url), database=make_url(self.url).database)
+                return pymysql.connect(**_where(self.url), database=make_url(self.url).database, ssl_disabled=True)
             case "psycopg":
                 import psycopg
 
