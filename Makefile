@@ -2,6 +2,8 @@
 
 BIN := .venv/bin
 PYTEST := $(BIN)/python -X dev -m pytest
+# The tests start hundreds of processes; let them find compiled what they import.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := setup
 .PHONY: setup setup-servers help demo run test test-serial check format unit contract integration faults faults-long bank \
