@@ -25,8 +25,8 @@ ROOT = Path(__file__).resolve().parents[1]
 #: Of each stage the lanes, with their files and folders; all that is named nowhere is in the very first. As many lanes
 #: side by side as a small machine has processors, so parted that they take about as long.
 STAGES: tuple[dict[str, tuple[str, ...]], ...] = (
-    {"rest": (), "faults": ("tests/faults",)},
-    {"stores": ("tests/stores", "tests/meta")},
+    {"rest": (), "contract+faults": ("tests/contract", "tests/faults")},
+    {"stores": ("tests/stores",)},
 )
 LANES = {lane: places for stage in STAGES for lane, places in stage.items()}
 FIRST = next(iter(LANES))
