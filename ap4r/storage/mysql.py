@@ -10,8 +10,8 @@ from contextlib import suppress
 from typing import Any
 
 from pymysql.connections import Connection as Driver  # type: ignore[import-untyped]
-from sqlalchemy import URL, Connection, Dialect, Table
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import URL, Connection, Dialect, Table, inspect
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from ap4r.errors import StoreError, StoreUnavailable, StoreUnusable
 from ap4r.storage import mysql_settings, versions
@@ -58,7 +58,8 @@ class MysqlDatabase(ServerDatabase):
         """Make or move the tables.
 
         DDL commits by itself here, and no lock holds on all nodes of a cluster. So every step of a migration can be
-        repeated and looks first whether it was done; whoever meets a step that another takes begins again.
+        repeated and looks first whether it was done; whoever meets a step that another takes begins again. The first
+        time the version is noted elsewhere until all is made, so that what was left half-made counts as not there.
         """
         give_up_at = time.monotonic() + _MIGRATING_SECONDS
         lock = f"ap4r {self._url.database} {schema.prefix}"[:64]
@@ -69,13 +70,16 @@ class MysqlDatabase(ServerDatabase):
             try:
                 while versions.may_move(versions.found_version(connection, schema)):
                     try:
-                        versions.upgrade(connection, schema)
+                        if inspect(connection).has_table(schema.version_table):
+                            versions.upgrade(connection, schema)
+                        else:
+                            _make_first(connection, schema)
                     except Exception as error:
                         if not _was_done_by_another(error) or time.monotonic() > give_up_at:
                             raise
                         time.sleep(0.1)
             finally:
-                with suppress(DBAPIError):
+                with suppress(SQLAlchemyError):
                     connection.exec_driver_sql("SELECT RELEASE_LOCK(%s)", (lock,))
 
     def now_at(self, connection: Connection) -> int:
@@ -153,7 +157,10 @@ class MysqlDatabase(ServerDatabase):
             with watched(connection.duplicate, give_up_at), connection.cursor() as cursor:
                 cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
                 lock_seconds = max(1, int(self._deadline_seconds) - 1)
-                cursor.execute(f"SET SESSION innodb_lock_wait_timeout={lock_seconds}, wait_timeout={SILENT_SECONDS}")
+                cursor.execute(
+                    f"SET SESSION innodb_lock_wait_timeout={lock_seconds}, wait_timeout={SILENT_SECONDS}, "
+                    "sql_select_limit=18446744073709551615"
+                )
                 if self.conflicts_at_commit:
                     # A node applies what the others have committed a little later. Whoever comes from another node
                     # waits for it here, once, or would not find what it has written there itself.
@@ -231,10 +238,17 @@ class _Connection(Driver):  # type: ignore[misc]
         self._force_close()
 
 
+def _make_first(connection: Connection, schema: Schema) -> None:
+    making, made = f"{schema.prefix}making", schema.version_table
+    versions.upgrade(connection, schema, noted_in=making)
+    quote = connection.dialect.identifier_preparer.quote
+    connection.exec_driver_sql(f"RENAME TABLE {quote(making)} TO {quote(made)}")
+
+
 def _was_done_by_another(error: BaseException) -> bool:
     """Tell whether a step of a migration failed because another process, on another node, took it meanwhile."""
     from alembic.util import CommandError
 
     if isinstance(error, CommandError):
         return True  # the version that was to be replaced has moved
-    return isinstance(error, DBAPIError) and code_of(error.orig) in THERE_ALREADY | ROLLED_BACK.keys()
+    return isinstance(error, DBAPIError) and code_of(error.orig) in {NO_TABLE, *THERE_ALREADY, *ROLLED_BACK}

@@ -195,7 +195,12 @@ class PostgresqlDatabase(ServerDatabase):
         }
         if len(self._hosts) > 1:
             ours["target_session_attrs"] = "read-write"
-        return psycopg.connect(**{**ours, **arguments})
+        # Whatever a role, a database or the environment sets: names are any text, and ids are written with backslashes
+        # that mean themselves. A pooler keeps both for whom it serves.
+        connection = psycopg.connect(**{**ours, **arguments, "client_encoding": "UTF8"})
+        if connection.info.parameter_status("standard_conforming_strings") == "off":
+            connection.execute("SET standard_conforming_strings = on")
+        return connection
 
     def _line(self, connection: Any) -> socket.socket | None:
         return socket.socket(fileno=os.dup(connection.fileno()))

@@ -64,9 +64,13 @@ def may_move(found: str | None) -> bool:
     return numbers is not None and wanted is not None and numbers < wanted
 
 
-def upgrade(connection: Connection, schema: Schema) -> None:
-    """Bring the tables to this code's version inside the connection's open transaction."""
-    with _alembic(schema, connection=connection) as (command, config):
+def upgrade(connection: Connection, schema: Schema, noted_in: str | None = None) -> None:
+    """Bring the tables to this code's version inside the connection's open transaction.
+
+    :param noted_in: the table that keeps the version meanwhile, where that is not to be the usual one.
+    """
+    table = noted_in or schema.version_table
+    with _alembic(schema, version_table=table, connection=connection) as (command, config):
         command.upgrade(config, "head")
 
 
@@ -75,7 +79,7 @@ def script(found: str | None, schema: Schema, dialect: str) -> str:
     if not may_move(found):
         return ""
     written = io.StringIO()
-    with _alembic(schema, dialect=dialect) as (command, config):
+    with _alembic(schema, version_table=schema.version_table, dialect=dialect) as (command, config):
         config.output_buffer = written
         command.upgrade(config, f"{found or 'base'}:head", sql=True)
     return written.getvalue()
@@ -93,7 +97,7 @@ def _alembic(schema: Schema, **attributes: object) -> Iterator[tuple[Any, Any]]:
     migrations = str(resources.files("ap4r.storage").joinpath("migrations"))
     config.set_main_option("script_location", migrations.replace("%", "%%"))  # a ConfigParser reads it
     config.set_main_option("path_separator", "os")
-    config.attributes.update(version_table=schema.version_table, table_prefix=schema.prefix, **attributes)
+    config.attributes.update(table_prefix=schema.prefix, **attributes)
     with _migrating:
         yield command, config
 

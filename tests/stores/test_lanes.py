@@ -51,3 +51,20 @@ def test_a_lower_number_that_is_seen_much_later(store, url, monkeypatch, claims)
             put(store, one, now=None)
             assert ids(claim(store, owner, now=None)) == [one.id]
     assert ids(claim(store, owner, now=None)) == [late]
+
+
+def test_a_lane_that_vanishes_while_it_is_made(store, monkeypatch):
+    """Where another's new lane was counted on and is undone, the put is tried again, and stored once."""
+    make, undone = lanes.Lanes._make, []
+
+    def make_or_count_on_another(self, tx, names):
+        if undone:
+            make(self, tx, names)
+        else:
+            undone.append(names)
+
+    monkeypatch.setattr(lanes.Lanes, "_make", make_or_count_on_another)
+    one = message("new")
+    put(store, one, now=None)
+    assert undone and store.retried == 1
+    assert ids(claim(store, dispatcher(store, now=None), now=None)) == [one.id]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from sqlalchemy import create_engine, inspect, text
+from sqlalchemy import create_engine, event, inspect, text
 from sqlalchemy.pool import NullPool
 
 from ap4r.errors import SchemaMismatch
@@ -87,6 +87,48 @@ def test_a_half_made_database_is_finished(store, engine, kind):
     one = message()
     put(store, one)
     assert ids(claim(store, dispatcher(store))) == [one.id]
+
+
+class Left(BaseException):
+    """Stands for a kill: nothing of ours catches it."""
+
+
+def test_a_first_use_that_broke_off_is_finished_by_the_next(server, opened, engine):
+    """Wherever the making of the tables ends, whoever comes next makes them whole, and nobody types anything."""
+    begun = []
+
+    def leave_after(most):
+        def count(connection, cursor, statement, *_):
+            begun.append(statement)
+            if len(begun) > most:
+                raise Left
+
+        return count
+
+    def make(most):
+        begun.clear()
+        url = server.make("own")
+        first = opened(url)
+        event.listen(first._database.engine(), "before_cursor_execute", leave_after(most))
+        try:
+            first.prepare()
+        except Left:
+            pass
+        finally:
+            first.close()
+        return opened(url)
+
+    make(10_000).close()
+    whole, count = tables(engine), len(begun)
+    assert set(whole) == TABLES and count > 20
+    # Each of the last ones: there the versions are noted, and there they change their place.
+    for most in [*range(2, count - 12, 6), *range(count - 12, count)]:
+        second = make(most)
+        one = message()
+        put(second, one)
+        assert tables(engine) == whole, begun[-1]
+        assert ids(claim(second, dispatcher(second))) == [one.id]
+        second.close()
 
 
 def test_many_processes_meet_at_an_empty_database(url, opened, engine, tmp_path):

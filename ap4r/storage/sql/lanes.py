@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import Select, bindparam, func, literal, select
 
 from ap4r.errors import StoreUnavailable
+from ap4r.storage.sql.database import RolledBack
 
 if TYPE_CHECKING:
     from ap4r.storage.sql.schema import Schema
@@ -153,6 +154,9 @@ class Lanes:
         if missing:
             self._make(tx, missing)
             found |= self._found(tx, missing)
+            if len(found) < len(names):
+                # Whoever made one at the same time has undone it, or a lane was forgotten just now.
+                raise RolledBack(tx.store, "its lanes changed meanwhile")
         return found
 
     def _make(self, tx: Transaction, names: Sequence[LaneName]) -> None:
