@@ -14,7 +14,7 @@ from twisted.python.logfile import LogFile
 from ap4r.dispatcher.app_server import AppServer
 from ap4r.dispatcher.front import Front
 from ap4r.dispatcher.log import Log
-from ap4r.dispatcher.observer import LineObserver, TextOutput, standard_output, write_line
+from ap4r.dispatcher.observer import LineObserver, TextOutput, forward_logging, standard_output, write_line
 from ap4r.dispatcher.process import Process, give_up
 from ap4r.dispatcher.service import Dispatcher
 from ap4r.errors import Ap4rError, ConfigError, StoreUnavailable
@@ -143,6 +143,7 @@ def makeService(options: Options) -> IService:
     """
     from twisted.internet import reactor
 
+    forward_logging()
     try:
         settings = options.read_settings()
         stores = open_stores(settings)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 import time
 from typing import Any, Protocol
@@ -34,6 +35,23 @@ class TextOutput(Protocol):
 def write_line(line: Line) -> None:
     """Put a line into Twisted's log, from where the observer in charge prints it."""
     _logger.emit(_LEVELS[line.level], "{ap4r_line.text}", ap4r_line=line)
+
+
+class Forwarded(logging.Handler):
+    """Puts what parts of ap4r tell the standard library's log into Twisted's, at its level."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record down."""
+        words = ((logging.ERROR, "error"), (logging.WARNING, "warn"), (logging.INFO, "info"))
+        level = next((word for least, word in words if record.levelno >= least), "debug")
+        write_line(Line(level, record.name, self.format(record)))
+
+
+def forward_logging() -> None:
+    """See to it that what ap4r's own loggers tell is in the dispatcher's log, unless somebody takes it elsewhere."""
+    logger = logging.getLogger("ap4r")
+    if not logger.hasHandlers():
+        logger.addHandler(Forwarded())
 
 
 @implementer(ILogObserver)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import typing
 
 import pytest
@@ -12,9 +13,10 @@ from twisted.logger import Logger, LogLevel, LogPublisher
 from twisted.python.failure import Failure as Trouble
 
 from ap4r import events
+from ap4r.dispatcher import observer
 from ap4r.dispatcher.lines import Line, line_of, say_failure, without_query
 from ap4r.dispatcher.log import RETRIES_A_SECOND, Log
-from ap4r.dispatcher.observer import LineObserver
+from ap4r.dispatcher.observer import Forwarded, LineObserver
 from ap4r.outcome import Dead, Delivered, Dropped, Failure, PutBack, Reason, RetryLater
 
 SECRET = "s3cret-in-the-answer"
@@ -274,3 +276,17 @@ class TestObserver:
         observed.observer.format = "json"
         observed.line(Line("info", "x", "text"))
         assert json.loads(observed.output.getvalue())["text"] == "text"
+
+
+@pytest.mark.parametrize(
+    ("logged", "level"),
+    [("debug", "debug"), ("info", "info"), ("warning", "warn"), ("error", "error"), ("critical", "error")],
+)
+def test_what_other_parts_of_ap4r_log_keeps_its_level(monkeypatch, logged, level):
+    """What the stores and the middleware tell the standard library's log is a line of the dispatcher's, as grave."""
+    lines = []
+    monkeypatch.setattr(observer, "write_line", lines.append)
+    logger = logging.Logger("ap4r.storage")
+    logger.addHandler(Forwarded())
+    getattr(logger, logged)("store %s: %d messages", "x", 3)
+    assert lines == [Line(level, "ap4r.storage", "store x: 3 messages")]
