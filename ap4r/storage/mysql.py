@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 from pymysql.connections import Connection as Driver  # type: ignore[import-untyped]
-from sqlalchemy import URL, Connection, Dialect, Table, inspect
+from sqlalchemy import URL, Connection, Dialect, Table
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from ap4r.errors import StoreError, StoreUnavailable, StoreUnusable
@@ -58,8 +58,7 @@ class MysqlDatabase(ServerDatabase):
         """Make or move the tables.
 
         DDL commits by itself here, and no lock holds on all nodes of a cluster. So every step of a migration can be
-        repeated and looks first whether it was done; whoever meets a step that another takes begins again. The first
-        time the version is noted elsewhere until all is made, so that what was left half-made counts as not there.
+        repeated and looks first whether it was done; whoever meets a step that another takes begins again.
         """
         give_up_at = time.monotonic() + _MIGRATING_SECONDS
         lock = f"ap4r {self._url.database} {schema.prefix}"[:64]
@@ -70,10 +69,7 @@ class MysqlDatabase(ServerDatabase):
             try:
                 while versions.may_move(versions.found_version(connection, schema)):
                     try:
-                        if inspect(connection).has_table(schema.version_table):
-                            versions.upgrade(connection, schema)
-                        else:
-                            _make_first(connection, schema)
+                        versions.make_or_move(connection, schema)
                     except Exception as error:
                         if not _was_done_by_another(error) or time.monotonic() > give_up_at:
                             raise
@@ -238,17 +234,10 @@ class _Connection(Driver):  # type: ignore[misc]
         self._force_close()
 
 
-def _make_first(connection: Connection, schema: Schema) -> None:
-    making, made = f"{schema.prefix}making", schema.version_table
-    versions.upgrade(connection, schema, noted_in=making)
-    quote = connection.dialect.identifier_preparer.quote
-    connection.exec_driver_sql(f"RENAME TABLE {quote(making)} TO {quote(made)}")
-
-
 def _was_done_by_another(error: BaseException) -> bool:
     """Tell whether a step of a migration failed because another process, on another node, took it meanwhile."""
     from alembic.util import CommandError
 
     if isinstance(error, CommandError):
         return True  # the version that was to be replaced has moved
-    return isinstance(error, DBAPIError) and code_of(error.orig) in {NO_TABLE, *THERE_ALREADY, *ROLLED_BACK}
+    return isinstance(error, DBAPIError) and code_of(error.orig) in THERE_ALREADY | ROLLED_BACK.keys()

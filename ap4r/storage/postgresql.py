@@ -104,8 +104,7 @@ class PostgresqlDatabase(ServerDatabase):
             try:
                 lock = int.from_bytes(schema.prefix.encode()[:7], "big")
                 connection.exec_driver_sql("SELECT pg_advisory_xact_lock(%s)", (lock,))
-                if versions.may_move(versions.found_version(connection, schema)):
-                    versions.upgrade(connection, schema)
+                versions.make_or_move(connection, schema)
                 connection.exec_driver_sql("COMMIT")
             except BaseException:
                 connection.invalidate()

@@ -128,8 +128,7 @@ class SqliteDatabase:
             except sqlite3.Error as error:
                 raise self._meaning_of(error) or StoreUnavailable(self._name, str(error)) from error
         with self.writing(self._deadline_seconds) as connection:
-            if versions.may_move(versions.found_version(connection, schema)):
-                versions.upgrade(connection, schema)
+            versions.make_or_move(connection, schema)
 
     def now_at(self, connection: Connection) -> int:
         """Read this host's clock: it is the file's too."""

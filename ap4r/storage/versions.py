@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from importlib import resources
 from typing import Any
 
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Column, Connection, MetaData, PrimaryKeyConstraint, String, Table, inspect, text
 
 from ap4r.errors import NO_TABLES, SchemaMismatch
 from ap4r.storage.sql.schema import VERSION, Schema
@@ -64,14 +64,36 @@ def may_move(found: str | None) -> bool:
     return numbers is not None and wanted is not None and numbers < wanted
 
 
-def upgrade(connection: Connection, schema: Schema, noted_in: str | None = None) -> None:
-    """Bring the tables to this code's version inside the connection's open transaction.
+def make_or_move(connection: Connection, schema: Schema) -> None:
+    """Make the tables, or bring older ones to this code's version, inside the connection's open transaction."""
+    found = found_version(connection, schema)
+    if found is None:
+        _make(connection, schema)
+    elif may_move(found):
+        with _alembic(schema, connection=connection) as (command, config):
+            command.upgrade(config, "head")
 
-    :param noted_in: the table that keeps the version meanwhile, where that is not to be the usual one.
-    """
-    table = noted_in or schema.version_table
-    with _alembic(schema, version_table=table, connection=connection) as (command, config):
-        command.upgrade(config, "head")
+
+def _make(connection: Connection, schema: Schema) -> None:
+    """Make what is not there. The version is noted last, so that what was left half made counts as not made."""
+    looked = inspect(connection)
+    for table in schema.metadata.sorted_tables:
+        if not looked.has_table(table.name):
+            table.create(connection)
+            continue
+        there = {index["name"] for index in looked.get_indexes(table.name)}
+        for index in table.indexes:
+            if index.name not in there:
+                index.create(connection)
+    # As Alembic makes and fills it, which moves the tables from then on.
+    noted = Table(
+        schema.version_table,
+        MetaData(),
+        Column("version_num", String(32), nullable=False),
+        PrimaryKeyConstraint("version_num", name=f"{schema.version_table}_pkc"),
+    )
+    noted.create(connection, checkfirst=True)
+    connection.execute(noted.insert(), {"version_num": VERSION})
 
 
 def script(found: str | None, schema: Schema, dialect: str) -> str:
@@ -79,7 +101,7 @@ def script(found: str | None, schema: Schema, dialect: str) -> str:
     if not may_move(found):
         return ""
     written = io.StringIO()
-    with _alembic(schema, version_table=schema.version_table, dialect=dialect) as (command, config):
+    with _alembic(schema, dialect=dialect) as (command, config):
         config.output_buffer = written
         command.upgrade(config, f"{found or 'base'}:head", sql=True)
     return written.getvalue()
@@ -87,7 +109,7 @@ def script(found: str | None, schema: Schema, dialect: str) -> str:
 
 @contextmanager
 def _alembic(schema: Schema, **attributes: object) -> Iterator[tuple[Any, Any]]:
-    # Alembic takes longer to import than everything else; only a process that makes tables needs it.
+    # Alembic takes longer to import than everything else, and 20 MB; only a process that moves tables needs it.
     # It also tells of its plug-ins while it is imported.
     logging.getLogger("alembic").setLevel(logging.WARNING)
     from alembic import command
@@ -97,7 +119,7 @@ def _alembic(schema: Schema, **attributes: object) -> Iterator[tuple[Any, Any]]:
     migrations = str(resources.files("ap4r.storage").joinpath("migrations"))
     config.set_main_option("script_location", migrations.replace("%", "%%"))  # a ConfigParser reads it
     config.set_main_option("path_separator", "os")
-    config.attributes.update(table_prefix=schema.prefix, **attributes)
+    config.attributes.update(version_table=schema.version_table, table_prefix=schema.prefix, **attributes)
     with _migrating:
         yield command, config
 

@@ -8,6 +8,7 @@ from sqlalchemy import MetaData, Table, column, inspect, select, table, text, up
 from ap4r.errors import SchemaMismatch, StoreUnusable
 from ap4r.message import Put, new_id
 from ap4r.outcome import Delivered, PutBack
+from ap4r.storage import versions
 from ap4r.storage.sql.schema import VERSION, Schema
 from tests.support.factories import (
     NOW,
@@ -211,7 +212,7 @@ def described(backend, prefix):
     with backend.engine().connect() as connection:
         inspector = inspect(connection)
         for name in sorted(inspector.get_table_names()):
-            if not name.startswith(prefix) or name == f"{prefix}version":
+            if not name.startswith(prefix):
                 continue
             reflected = Table(name, metadata, autoload_with=connection)
             found[name.removeprefix(prefix)] = (
@@ -237,12 +238,25 @@ class TestSchema:
     def test_migrations_make_the_schema_that_the_code_describes(self, empty, opened):
         """All migrations together make the tables, columns, keys and indexes of `Schema`, and no others."""
         opened(empty)().prepare()
-        migrated = described(empty, "ap4r_")
-        with empty.engine().begin() as connection:
-            Schema("fresh_").metadata.create_all(connection)
-        fresh = described(empty, "fresh_")
-        assert migrated == fresh
-        assert set(fresh) == {name.removeprefix("x_") for name in Schema("x_").metadata.tables}
+        made = described(empty, "ap4r_")
+        with (
+            empty.engine().begin() as connection,
+            versions._alembic(Schema("moved_"), connection=connection) as (command, config),
+        ):
+            command.upgrade(config, "head")
+        assert described(empty, "moved_") == made
+        assert set(made) == {"version", *(name.removeprefix("x_") for name in Schema("x_").metadata.tables)}
+
+    def test_made_tables_are_moved_like_others(self, empty, opened):
+        """Alembic takes the version that the making of the tables has noted for its own."""
+        opened(empty)().prepare()
+        with (
+            empty.engine().begin() as connection,
+            versions._alembic(Schema("ap4r_"), connection=connection) as (command, config),
+        ):
+            command.upgrade(config, "head")
+            noted = connection.execute(text("SELECT version_num FROM ap4r_version")).scalars().all()
+        assert noted == [VERSION]
 
     def test_two_prefixes_in_one_database(self, empty, opened):
         """Stores with different prefixes share a database and see nothing of each other."""
