@@ -161,6 +161,12 @@ def test_ports_refuse_and_get_stuck():
     stuck.close()
 
 
+def test_a_port_that_was_found_is_not_found_again():
+    """While the server of a port that was found has not begun to listen, nobody else is given the port."""
+    found = [free_port() for _ in range(100)]
+    assert len(set(found)) == len(found)
+
+
 def test_target_as_a_process(processes: Processes, tmp_path: Path):
     """The target runs as a process of its own, and its ledger outlives a kill."""
     port = free_port()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import atexit
 import functools
+import itertools
 import os
 import random
 import shutil
@@ -15,7 +16,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -33,9 +34,8 @@ _TAIL_CHARACTERS = 6_000
 
 
 def free_port() -> int:
-    """Find a port of the loopback address that nobody listens on, and that no other process of tests will find."""
-    for _ in range(1_000):
-        port = _chance.choice(_own_ports())
+    """Find a port of the loopback address that nobody listens on, and that nobody else will find in the meantime."""
+    for port in itertools.islice(_own_ports(), _PORTS_A_PROCESS):
         with socket.socket() as probe, suppress(OSError):
             probe.bind((HOST, port))
             return port
@@ -43,11 +43,11 @@ def free_port() -> int:
 
 
 @functools.cache
-def _own_ports() -> range:
-    """Take a share of the ports for as long as this process lives.
+def _own_ports() -> Iterator[int]:
+    """Take a share of the ports for as long as this process lives; each comes once before any comes again.
 
-    A port that was found is free until its server listens, and again while a test has that server down: another
-    process of tests that runs meanwhile must not find it. Whoever holds a share's first port has the share.
+    A port that was found is free until its server listens, and again while a test has that server down: nobody who
+    looks for one meanwhile must find it, in this process or another. Whoever holds a share's first port has the share.
     """
     for first in _PORTS[::_PORTS_A_PROCESS]:
         holder = socket.socket()
@@ -57,7 +57,8 @@ def _own_ports() -> range:
             holder.close()
         else:
             atexit.register(holder.close)
-            return range(first + 1, first + _PORTS_A_PROCESS)
+            ports = range(first + 1, first + _PORTS_A_PROCESS)
+            return itertools.cycle(_chance.sample(ports, len(ports)))
     raise AssertionError("every share of the ports is taken")
 
 
