@@ -181,7 +181,7 @@ def test_writers_and_a_claimer_on_each_node(cluster, urls, opened, tmp_path, mea
 def test_every_lease_while_nodes_are_lost(cluster, urls, opened, tmp_path, measured):
     """While one node is killed and one cut off no lease is ever held by two, and nothing acknowledged is lost."""
     opened(urls[0]).prepare()
-    seconds = 20.0
+    seconds = 30.0
     with Crowd(tmp_path, seconds) as crowd:
         crowd_on(crowd, urls)
         crowd.go()

@@ -14,8 +14,8 @@ from tests.support.processes import free_port
 
 _LIBRARIES = ("/usr/lib/galera/libgalera_smm.so", "/usr/lib64/galera-4/libgalera_smm.so")
 _JOIN_SECONDS = 90.0
-#: So that a node which falls silent is noticed within seconds here; the default is five and more.
-_QUICK = "evs.keepalive_period=PT0.5S;evs.suspect_timeout=PT2S;evs.inactive_timeout=PT4S;evs.install_timeout=PT4S"
+#: So that a node which is lost is noticed within seconds here, but none that only waits for a processor for a while.
+_QUICK = "evs.keepalive_period=PT1S;evs.suspect_timeout=PT4S;evs.inactive_timeout=PT8S;evs.install_timeout=PT8S"
 
 
 class Node(MariaDB):
@@ -122,9 +122,9 @@ class Cluster:
         self.nodes[number].stop(signal.SIGKILL)
         others = [node for node in self.nodes if node.number != number]
         wait_until(
-            lambda: all(node.status("wsrep_cluster_size") == "2" and node.is_ready() for node in others),
+            lambda: all(node.is_ready() and node.status("wsrep_cluster_size") == "2" for node in others),
             "the others go on by themselves",
-            timeout_seconds=20,
+            timeout_seconds=_JOIN_SECONDS,
             every_seconds=0.2,
         )
 
