@@ -190,6 +190,8 @@ class MysqlDatabase(ServerDatabase):
 class _Connection(Driver):  # type: ignore[misc]
     """PyMySQL's connection over a socket of which we keep a `duplicate`, so that a call can be ended from outside."""
 
+    _usual_context: Any = None  #: for TLS; the same for all connections of which the URL says nothing else
+
     def __init__(self, give_up_at: float, **arguments: Any) -> None:
         self._give_up_at = give_up_at
         self.duplicate: socket.socket | None = None
@@ -213,6 +215,15 @@ class _Connection(Driver):  # type: ignore[misc]
             if line is not None:
                 line.close()
             raise
+
+    def _create_ssl_ctx(self, sslp: Any) -> Any:
+        # Where the URL says nothing of TLS, PyMySQL reads all of the system's authorities for each connection, which
+        # takes longer than to connect, and then asks none of them. Should it call this no more, it only takes longer.
+        if sslp:
+            return super()._create_ssl_ctx(sslp)
+        if _Connection._usual_context is None:
+            _Connection._usual_context = super()._create_ssl_ctx(sslp)
+        return _Connection._usual_context
 
     def take_line(self) -> socket.socket | None:
         """Give the duplicate of the socket, once."""
