@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-from pymysql.connections import Connection as Driver  # type: ignore[import-untyped]
 from sqlalchemy import URL, Connection, Dialect, Table
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
@@ -26,9 +25,10 @@ from ap4r.storage.mysql_codes import (
     WRONG_SERVER,
     code_of,
 )
+from ap4r.storage.mysql_connection import MysqlConnection
 from ap4r.storage.mysql_rows import delete_rows, insert_rows
 from ap4r.storage.sql import spelling
-from ap4r.storage.sql.database import RolledBack, Rows
+from ap4r.storage.sql.database import RolledBack, Rows, move_in_turn
 from ap4r.storage.sql.deadlines import watched
 from ap4r.storage.sql.hosts import Host
 from ap4r.storage.sql.schema import Schema
@@ -97,8 +97,7 @@ class MysqlDatabase(ServerDatabase):
 
     def move(self, connection: Connection, source: Table, key: Sequence[str], target: Table, rows: Rows) -> None:
         """Delete rows, and insert them elsewhere."""
-        self.delete(connection, source, [{name: row[name] for name in key} for row in rows])
-        self.insert(connection, target, rows)
+        move_in_turn(self, connection, source, key, target, rows)
 
     def meaning_of(self, error: DBAPIError) -> StoreError | None:
         """Read the server's or PyMySQL's code."""
@@ -145,7 +144,7 @@ class MysqlDatabase(ServerDatabase):
         }
         give_up_at = time.monotonic() + within_seconds
         try:
-            connection = _Connection(give_up_at, **{**ours, **arguments, "defer_connect": True})
+            connection = MysqlConnection(give_up_at, **{**ours, **arguments, "defer_connect": True})
         except (TypeError, ValueError, OSError) as error:
             raise self._wrong_option(error) from error
         connection.connect()
@@ -185,64 +184,6 @@ class MysqlDatabase(ServerDatabase):
             mode = str(cursor.fetchone()[0])
         self.conflicts_at_commit = found.get("wsrep_on") == "ON"
         mysql_settings.check(self.name, found, mode, self._max_row_bytes)
-
-
-class _Connection(Driver):  # type: ignore[misc]
-    """PyMySQL's connection over a socket of which we keep a `duplicate`, so that a call can be ended from outside."""
-
-    _usual_context: Any = None  #: for TLS; the same for all connections of which the URL says nothing else
-
-    def __init__(self, give_up_at: float, **arguments: Any) -> None:
-        self._give_up_at = give_up_at
-        self.duplicate: socket.socket | None = None
-        super().__init__(**arguments)
-
-    def connect(self, sock: Any = None) -> None:
-        """Connect and log in, or be cut at the deadline."""
-        if sock is None and not self.unix_socket:
-            try:
-                sock = socket.create_connection((self.host, self.port), self.connect_timeout)
-            except OSError as error:
-                problem = f"cannot connect to {self.host}:{self.port}: {error}"
-                raise self.OperationalError(2003, problem) from error
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self.duplicate = sock.dup()
-        try:
-            with watched(self.duplicate, self._give_up_at):
-                super().connect(sock)
-        except BaseException:
-            line = self.take_line()
-            if line is not None:
-                line.close()
-            raise
-
-    def _create_ssl_ctx(self, sslp: Any) -> Any:
-        # Where the URL says nothing of TLS, PyMySQL reads all of the system's authorities for each connection, which
-        # takes longer than to connect, and then asks none of them. Should it call this no more, it only takes longer.
-        if sslp:
-            return super()._create_ssl_ctx(sslp)
-        if _Connection._usual_context is None:
-            _Connection._usual_context = super()._create_ssl_ctx(sslp)
-        return _Connection._usual_context
-
-    def take_line(self) -> socket.socket | None:
-        """Give the duplicate of the socket, once."""
-        line, self.duplicate = self.duplicate, None
-        return line
-
-    def close(self) -> None:
-        """Say goodbye and close."""
-        line = self.take_line()
-        if line is not None:
-            line.close()
-        super().close()
-
-    def close_at_once(self) -> None:
-        """Close without waiting for the server."""
-        line = self.take_line()
-        if line is not None:
-            line.close()
-        self._force_close()
 
 
 def _was_done_by_another(error: BaseException) -> bool:

@@ -19,7 +19,7 @@ from sqlalchemy.pool import QueuePool
 from ap4r.errors import StoreError, StoreUnavailable
 from ap4r.storage import sqlite_errors, versions
 from ap4r.storage.sql import spelling
-from ap4r.storage.sql.database import Rows
+from ap4r.storage.sql.database import Rows, move_in_turn
 from ap4r.storage.sql.schema import Schema
 from ap4r.storage.sql.transaction import MICROSECONDS
 from ap4r.storage.sqlite_driver import driver_of, open_file, roll_back, rows_of, run, run_many
@@ -148,8 +148,7 @@ class SqliteDatabase:
 
     def move(self, connection: Connection, source: Table, key: Sequence[str], target: Table, rows: Rows) -> None:
         """Delete rows, and insert them elsewhere."""
-        self.delete(connection, source, [{name: row[name] for name in key} for row in rows])
-        self.insert(connection, target, rows)
+        move_in_turn(self, connection, source, key, target, rows)
 
     def rows(self, connection: Connection, statement: str, values: Any) -> Sequence[Any]:
         """Run a query of the driver's."""

@@ -105,3 +105,11 @@ class Database(Protocol):
 
     def close(self) -> None:
         """Let go of every connection."""
+
+
+def move_in_turn(
+    database: Database, connection: Connection, source: Table, key: Sequence[str], target: Table, rows: Rows
+) -> None:
+    """Move rows as `Database.move` does, where one statement cannot: delete them, then insert them."""
+    database.delete(connection, source, [{name: row[name] for name in key} for row in rows])
+    database.insert(connection, target, rows)

@@ -50,8 +50,23 @@ def run(connection: Connection, statement: str, values: Any = None) -> int:
 
 def run_many(connection: Connection, statement: str, many: Sequence[Any]) -> None:
     """Run a statement for each of several rows of values, in as few round trips as the driver needs."""
+    if len(many) == 1:
+        # Drivers prepare for many.
+        run(connection, statement, many[0])
+        return
     begin_first(connection)
     told(connection, _run_many, statement, many)
+
+
+def roll_back(connection: Connection) -> None:
+    """Undo the open transaction, if it was begun and is still there."""
+    if connection.invalidated or take_begin(connection) is not None:
+        return
+    try:
+        run(connection, "ROLLBACK")
+    except DBAPIError:
+        # The connection is gone, and with it the transaction; the first error is the one that tells.
+        connection.invalidate()
 
 
 def told(connection: Connection, call: Callable[[Any, str, Any], T], statement: str, values: Any) -> T:

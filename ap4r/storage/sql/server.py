@@ -78,7 +78,7 @@ class ServerDatabase(ABC):
                 if driver.take_begin(connection) is None:
                     driver.run(connection, "COMMIT")
             except BaseException:
-                _roll_back(connection)
+                driver.roll_back(connection)
                 raise
 
     def rows(self, connection: Connection, statement: str, values: Any) -> Sequence[Any]:
@@ -87,11 +87,7 @@ class ServerDatabase(ABC):
 
     def run_many(self, connection: Connection, statement: str, rows: Sequence[Any]) -> None:
         """Run a statement of the driver's for each of several rows."""
-        if len(rows) == 1:
-            # Drivers prepare for many.
-            driver.run(connection, statement, rows[0])
-        else:
-            driver.run_many(connection, statement, rows)
+        driver.run_many(connection, statement, rows)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -250,13 +246,3 @@ def _close_line(connection: Any, record: Any) -> None:
     line = record.info.pop(_LINE, None)
     if line is not None:
         line.close()
-
-
-def _roll_back(connection: Connection) -> None:
-    if connection.invalidated or driver.take_begin(connection) is not None:
-        return
-    try:
-        driver.run(connection, "ROLLBACK")
-    except DBAPIError:
-        # The connection is gone, and with it the transaction; the first error is the one that tells.
-        connection.invalidate()

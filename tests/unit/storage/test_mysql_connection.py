@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import ssl
 
-from ap4r.storage.mysql import _Connection
+from ap4r.storage.mysql_connection import MysqlConnection
 
 
 def test_the_systems_authorities_are_read_once(monkeypatch):
     """Connections of which nothing is said of TLS share what PyMySQL prepares for it; others have their own."""
-    monkeypatch.setattr(_Connection, "_usual_context", None)
-    one, other = (_Connection(0.0, defer_connect=True) for _ in range(2))
-    asked = _Connection(0.0, defer_connect=True, ssl={"check_hostname": False})
+    monkeypatch.setattr(MysqlConnection, "_usual_context", None)
+    one, other = (MysqlConnection(0.0, defer_connect=True) for _ in range(2))
+    asked = MysqlConnection(0.0, defer_connect=True, ssl={"check_hostname": False})
     assert isinstance(one.ctx, ssl.SSLContext)
     assert one.ctx is other.ctx
     assert asked.ctx is not one.ctx
-    assert not _Connection(0.0, defer_connect=True, ssl_disabled=True).ssl
+    assert not MysqlConnection(0.0, defer_connect=True, ssl_disabled=True).ssl
