@@ -14,6 +14,7 @@ from enum import StrEnum
 from ap4r.target import Target
 
 HTTP = "http"  #: the protocol of a plain call
+_VARIANTS = "89ab"  # RFC 9562, section 4.1: a digit of the bits 10, and two that are random
 
 
 class Delivery(StrEnum):
@@ -57,7 +58,7 @@ class Message:
         """Bytes that count towards a request's limit: the target, the headers and the body."""
         size = len(self.target.url) + len(self.body)
         for name, value in self.headers:
-            size += len(name) + len(value.encode())
+            size += len(name) + (len(value) if value.isascii() else len(value.encode()))
         return size
 
     @property
@@ -91,7 +92,6 @@ def new_id(now: float | None = None) -> str:
     nanoseconds = time.time_ns() if now is None else round(now * 1_000_000) * 1_000
     milliseconds, remainder = divmod(nanoseconds, 1_000_000)
     fraction = remainder * 4096 // 1_000_000
-    random_bits = int.from_bytes(os.urandom(8), "big") & 0x3FFF_FFFF_FFFF_FFFF
-    value = (milliseconds & 0xFFFF_FFFF_FFFF) << 80 | 0x7 << 76 | fraction << 64 | 0b10 << 62 | random_bits
-    digits = f"{value:032x}"
-    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+    instant, random = f"{milliseconds & 0xFFFF_FFFF_FFFF:012x}", os.urandom(8)
+    digits = random.hex()
+    return f"{instant[:8]}-{instant[8:]}-7{fraction:03x}-{_VARIANTS[random[0] & 3]}{digits[1:4]}-{digits[4:]}"

@@ -26,6 +26,7 @@ _MAX_INSTANT = 253_402_300_799  # the end of the year 9999, the last that dateti
 _MAX_DELIVERIES = 2**31 - 1
 _MAX_PRIORITY = 1_000
 PRIORITY = "Ap4r-Priority"  #: the header that carries it
+_REPEATED = Delivery.REPEATED
 
 
 def describe_message(
@@ -76,24 +77,25 @@ def describe_message(
         raise PayloadTooLarge("the body of one message", len(body), limits.max_body_bytes, "max_body_bytes")
     if delay_seconds is not None and deliver_at is not None:
         raise OptionRefused("deliver_at", deliver_at, "give either delay_seconds or deliver_at")
-    checked_delay = _seconds("delay_seconds", delay_seconds, or_zero=True) or 0.0
-    checked_expiry = _seconds("expires_seconds", expires_seconds)
+    checked_delay = 0.0 if delay_seconds is None else _seconds("delay_seconds", delay_seconds, or_zero=True)
+    checked_expiry = None if expires_seconds is None else _seconds("expires_seconds", expires_seconds)
     if checked_expiry is not None and checked_expiry <= checked_delay:
         raise OptionRefused("expires_seconds", expires_seconds, "it would expire before its delay_seconds are over")
+    added = encoded.headers if priority is None else [*encoded.headers, _priority(priority)]
     message = Message(
         id=message_id,
         queue=derived_queue if queue is None else check_queue_name(queue),
         target=encoded.target,
         method=encoded.method,
-        headers=check_headers(headers, [*encoded.headers, *_priority(priority)], limits.max_header_bytes),
+        headers=check_headers(headers, added, limits.max_header_bytes),
         body=body,
         protocol=protocol,
         delivery=_delivery(delivery),
         delay_seconds=checked_delay,
-        deliver_at=_instant(deliver_at),
+        deliver_at=None if deliver_at is None else _instant(deliver_at),
         expires_seconds=checked_expiry,
-        max_deliveries=_deliveries(max_deliveries),
-        timeout_seconds=_seconds("timeout_seconds", timeout_seconds),
+        max_deliveries=None if max_deliveries is None else _deliveries(max_deliveries),
+        timeout_seconds=None if timeout_seconds is None else _seconds("timeout_seconds", timeout_seconds),
         trace_id=trace_id,
     )
     source = spoken.description_of(message) if protocol != HTTP and isinstance(spoken, Described) else None
@@ -113,26 +115,22 @@ def _method(method: object) -> str:
     return upper
 
 
-def _priority(priority: object) -> list[tuple[str, str]]:
-    if priority is None:
-        return []
+def _priority(priority: object) -> tuple[str, str]:
     if isinstance(priority, bool) or not isinstance(priority, int) or abs(priority) > _MAX_PRIORITY:
         raise OptionRefused("priority", priority, f"give a whole number from {-_MAX_PRIORITY} to {_MAX_PRIORITY}")
-    return [(PRIORITY, str(priority))]
+    return (PRIORITY, str(priority))
 
 
 def _delivery(delivery: object) -> Delivery:
     if delivery == "repeated":
-        return Delivery.REPEATED
+        return _REPEATED
     for known in Delivery:
         if delivery == known:
             return known
     raise OptionRefused("delivery", delivery, f"give one of {', '.join(Delivery)}")
 
 
-def _seconds(option: str, value: object, *, or_zero: bool = False) -> float | None:
-    if value is None:
-        return None
+def _seconds(option: str, value: object, *, or_zero: bool = False) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise OptionRefused(option, value, "give a number of seconds")
     # Written so that NaN, which is neither above nor below anything, is refused too.
@@ -141,9 +139,7 @@ def _seconds(option: str, value: object, *, or_zero: bool = False) -> float | No
     return float(value)
 
 
-def _instant(value: object) -> float | None:
-    if value is None:
-        return None
+def _instant(value: object) -> float:
     if isinstance(value, datetime.datetime):
         if value.utcoffset() is None:
             raise OptionRefused("deliver_at", value, "it has no time zone; give one, as with tzinfo=datetime.UTC")
@@ -155,9 +151,7 @@ def _instant(value: object) -> float | None:
     return float(value)
 
 
-def _deliveries(value: object) -> int | None:
-    if value is None:
-        return None
+def _deliveries(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= _MAX_DELIVERIES:
         raise OptionRefused("max_deliveries", value, f"give a whole number from 1 to {_MAX_DELIVERIES:,}")
     return value

@@ -46,14 +46,16 @@ def check_headers(
     :raises OptionRefused: naming the header; never its value, which may be a secret.
     :raises PayloadTooLarge: when they exceed the limit.
     """
-    headers = [*added] if given is None else _with_given(given, added)
-    size = sum(len(name) + len(value.encode()) for name, value in headers)
+    headers = tuple(added) if given is None else _with_given(given, added)
+    size = 0
+    for name, value in headers:
+        size += len(name) + (len(value) if value.isascii() else len(value.encode()))
     if size > limit:
         raise PayloadTooLarge("the headers of one message", size, limit, "max_header_bytes")
-    return tuple(headers)
+    return headers
 
 
-def _with_given(given: object, added: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+def _with_given(given: object, added: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
     if not isinstance(given, Mapping):
         raise OptionRefused("headers", type(given).__name__, "headers are a mapping of strings to strings")
     headers = [(_name(name), _value(name, value)) for name, value in given.items()]
@@ -61,7 +63,7 @@ def _with_given(given: object, added: Iterable[tuple[str, str]]) -> list[tuple[s
     for name in names:
         if names.count(name) > 1:
             raise OptionRefused("headers", name, "this name was given more than once")
-    return headers + [(name, value) for name, value in added if name.lower() not in names]
+    return (*headers, *((name, value) for name, value in added if name.lower() not in names))
 
 
 def _name(name: object) -> str:

@@ -22,7 +22,8 @@ class Http:
 
         :raises MessageError: the params cannot be written, or an option means nothing here.
         """
-        check_options(call, "http", ())
+        if call.options:
+            check_options(call, "http", ())
         if call.action is not None:
             advice = "only other protocols have an action; for an action by name the target is {'controller': …}"
             raise OptionRefused("action", call.action, advice)

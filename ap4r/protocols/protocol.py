@@ -13,7 +13,8 @@ from ap4r.message import Message
 from ap4r.target import Target
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+# One of each is made for every message, and a frozen one takes three times as long to make.
+@dataclass(slots=True, kw_only=True)
 class Call:
     """A call as its caller said it. `options` holds what `async_to` itself has no argument for."""
 
@@ -26,7 +27,7 @@ class Call:
     options: Mapping[str, object] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Encoded:
     """A call as a request. `headers` stand back behind those that the caller gives."""
 
