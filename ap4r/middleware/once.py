@@ -164,8 +164,7 @@ class Guarded:
         if self._receiving.refusal is not None and status[:1] == "5":
             self._refuse(exc_info)
             return _ignore
-        arguments = () if exc_info is None else (exc_info,)
-        return self._start(status, headers, *arguments)
+        return self._start(status, headers) if exc_info is None else self._start(status, headers, exc_info)
 
     def _refuse(self, exc_info: Any) -> list[bytes]:
         answer = BUSY if isinstance(self._receiving.refusal, DeliveryBusy) else DIFFERS

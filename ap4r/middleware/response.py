@@ -32,7 +32,7 @@ class Response:
     __slots__ = (
         *("_handle", "_rules", "_server_start", "_server_write", "_method", "_path"),
         *("_start", "_prospect", "_started", "_gone", "_given", "_decided", "_refused"),
-        *("_body", "_chunks", "_ended", "_iterable"),
+        *("_made_body", "_chunks", "_ended", "_iterable"),
     )
 
     def __init__(self, handle: Handle, rules: ResponseRules, server_start: ServerStart, method: str, path: str) -> None:
@@ -49,10 +49,18 @@ class Response:
         self._given = 0  # bytes that the application gave
         self._decided = False
         self._refused: Exception | None = None  # why the messages of a success are not stored
-        self._body = Body()
+        self._made_body: Body | None = None
         self._chunks: Iterator[bytes] | None = None
         self._ended = False
         self._iterable: Any = None
+
+    @property
+    def _body(self) -> Body:
+        # Most responses are decided at once and need none.
+        body = self._made_body
+        if body is None:
+            body = self._made_body = Body()
+        return body
 
     def start_response(
         self, status: str, headers: list[tuple[str, str]], exc_info: Any = None
@@ -98,7 +106,7 @@ class Response:
         if self._refused is not None:
             self._close_application()
             return self._refuse()
-        if self._given or self._body.ready:
+        if self._made_body is not None:
             self._body.release()
             self._push()
         self._pass_start()

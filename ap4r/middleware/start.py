@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 from wsgiref.util import is_hop_by_hop
 
@@ -36,8 +37,9 @@ class Start:
         self.status: str = status
         # The server sees them later than the application gave them, so they must not change in between.
         self.headers: Sequence[tuple[str, str]] = list(headers) if type(headers) is list else headers
-        self.code = code = _code(status)
-        self.bodiless = method == "HEAD" or (code is not None and (code < 200 or code in (204, 304)))
+        code = _USUAL_CODES.get(status[:3]) if type(status) is str else None
+        self.code = code = _code(status) if code is None else code
+        self.bodiless = method == "HEAD" or (code is not None and (code < 200 or code == 204 or code == 304))
         self._content_length: int | _Unread | None = _UNREAD
 
     @property
@@ -55,18 +57,20 @@ class Start:
 
 
 def _code(status: object) -> int | None:
-    if not isinstance(status, str):
-        return None
-    first = status[:3]
-    return _USUAL_CODES.get(first) or _number(first)
+    return _number(status[:3]) if isinstance(status, str) else None
 
 
 def _is_plain(name: object, value: object) -> bool:
-    if not isinstance(name, str) or not isinstance(value, str):
+    if type(name) is not str or type(value) is not str or not _is_plain_name(name):
         return False
-    if not TOKEN.fullmatch(name) or not _VALUE.fullmatch(value) or is_hop_by_hop(name):
-        return False
-    return name.lower() != "status" and (name.lower() != "content-length" or _number(value) is not None)
+    if len(name) == 14 and name.lower() == "content-length":
+        return _number(value) is not None
+    return (value.isascii() and value.isprintable()) or _VALUE.fullmatch(value) is not None
+
+
+@lru_cache(maxsize=1_024)  # most applications have a few names
+def _is_plain_name(name: str) -> bool:
+    return TOKEN.fullmatch(name) is not None and not is_hop_by_hop(name) and name.lower() != "status"
 
 
 def _content_length(headers: Any) -> int | None:

@@ -22,13 +22,13 @@ class Blocks:
 
     __slots__ = ("_closed", "_find_connection", "_late_bells", "_limits", "_lock", "_outbox")
 
-    def __init__(self, limits: Settings, connection: Callable[[], object] | None) -> None:
-        self._limits = limits
-        self._find_connection = connection
-        self._outbox: Outbox | None = None
-        self._lock = threading.Lock()
-        self._closed = False
-        self._late_bells: list[Callable[[], None]] = []
+    # The handle sets them.
+    _limits: Settings
+    _find_connection: Callable[[], object] | None
+    _outbox: Outbox | None
+    _lock: threading.Lock
+    _closed: bool
+    _late_bells: list[Callable[[], None]]
 
     def transaction(
         self, conn: object = NotGiven.CONN, *, using: str | None = None, strict: bool = False

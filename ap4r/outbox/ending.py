@@ -5,25 +5,20 @@ It says no messages, and knows nothing of requests.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 
 from ap4r.errors import StoreError, TransactionOpen
 from ap4r.outbox.blocks import Blocks
-from ap4r.outbox.outbox import On, Sealed, Verdict
+from ap4r.outbox.outbox import On, Outbox, Sealed, Verdict
 from ap4r.outbox.writer import Writer
 
 
 class Ending(Blocks):
     """An outbox with its blocks, and the writer that it ends in."""
 
-    __slots__ = ("_find_writer", "_writing")
+    __slots__ = ("_find_writer",)
 
-    # Each request makes a handle, and pays for each constructor and for each step to it: so both are set by the handle.
-    __init__ = Blocks.__init__
     _find_writer: Callable[[], Writer]
-    #: Held while a put is under way, so that the verdict waits for a commit() of another thread.
-    _writing: threading.Lock
 
     @property
     def is_empty(self) -> bool:
@@ -44,17 +39,21 @@ class Ending(Blocks):
             with `outcome_unknown` they may be stored all the same.
         :raises HandleClosed: the request has its verdict already.
         """
-        with self._writing:
+        with self._lock:
+            outbox = self._open_outbox()
+        with outbox.writing:
             with self._lock:
                 sealed = self._open_outbox().seal(Verdict.COMMIT)
-            self._write(sealed)
+            self._write(outbox, sealed)
 
     def rollback(self) -> None:
         """Drop what waits for success. Messages with another `on`, and blocks that are still open, stay.
 
         :raises HandleClosed: the request has its verdict already.
         """
-        with self._writing, self._lock:
+        with self._lock:
+            outbox = self._open_outbox()
+        with outbox.writing, self._lock:
             self._open_outbox().drop(On.SUCCESS)
 
     def would_write(self, verdict: Verdict) -> bool:
@@ -85,7 +84,7 @@ class Ending(Blocks):
         if given_before or self._outbox is None:
             return
         try:
-            self._follow(verdict)
+            self._follow(self._outbox, verdict)
         finally:
             # For transactions whose end shows nowhere: by now they should have come to it.
             for ring in self._late_bells:
@@ -99,24 +98,23 @@ class Ending(Blocks):
             self._closed = True
         return True
 
-    def _follow(self, verdict: Verdict) -> None:
-        assert self._outbox is not None
-        with self._writing:
+    def _follow(self, outbox: Outbox, verdict: Verdict) -> None:
+        with outbox.writing:
             with self._lock:
-                too_early = verdict is Verdict.COMMIT and self._outbox.has_open_messages
-                sealed = self._outbox.seal(Verdict.ABORT if too_early else verdict)
-            self._write(sealed)
+                too_early = verdict is Verdict.COMMIT and outbox.has_open_messages
+                sealed = outbox.seal(Verdict.ABORT if too_early else verdict)
+            self._write(outbox, sealed)
         if too_early:
             raise TransactionOpen
 
-    def _write(self, sealed_ones: list[Sealed]) -> None:
+    def _write(self, outbox: Outbox, sealed_ones: list[Sealed]) -> None:
         for sealed in sealed_ones:
             try:
                 self._find_writer().write(sealed.put)
             except StoreError as error:
                 if not getattr(error, "outcome_unknown", False):
                     with self._lock:
-                        self._ever_used().unseal(sealed)
+                        outbox.unseal(sealed)
                 raise
             with self._lock:
-                self._ever_used().settle(sealed)
+                outbox.settle(sealed)

@@ -13,11 +13,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ap4r.delivery import Delivery
-from ap4r.errors import DeliveryRefused, HandleClosed, OptionRefused
+from ap4r.errors import DeliveryRefused, HandleClosed
 from ap4r.outbox.builder import MessageBuilder, building
 from ap4r.outbox.describe import describe_message
 from ap4r.outbox.ending import Ending
-from ap4r.outbox.outbox import Entry, On, check_on
+from ap4r.outbox.outbox import check_on
 from ap4r.outbox.routes import Routes
 from ap4r.outbox.scope import NotGiven, given_connection
 from ap4r.outbox.single_use import SingleUse
@@ -59,9 +59,14 @@ class Handle(Ending):
         :param routes: what targets by name are looked up in.
         :param connection: finds the application's connection for `transaction()` and `join()` without an argument.
         """
-        super().__init__(limits, connection)
+        # Each request makes a handle, and a chain of constructors would take half of that.
+        self._limits = limits
+        self._find_connection = connection
         self._find_writer = find_writer
-        self._writing = threading.Lock()
+        self._outbox = None
+        self._lock = threading.Lock()
+        self._closed = False
+        self._late_bells = []
         self.place = place
         #: The verified delivery that this request is, else None.
         self.delivery = delivery
@@ -133,17 +138,8 @@ class Handle(Ending):
             limits=self._limits,
             trace_id=self._trace(headers),
         )
-        thread = threading.get_ident()
         with self._lock:
-            outbox = self._open_outbox()
-            outlet = outbox.outlet_of(thread)
-            if outlet is not None and waits_for is not On.SUCCESS:
-                raise OptionRefused(
-                    "on", on, "within transaction(conn) or join(conn) a message follows that transaction alone"
-                )
-            takes_now = outbox.outlet_for(message, thread)
-            if takes_now is None:
-                outbox.add(Entry(message, waits_for), thread)
+            takes_now = self._open_outbox().take(message, waits_for, threading.get_ident())
         if takes_now is not None:
             takes_now.write([message])
         return message.id

@@ -5,10 +5,11 @@ It takes no lock and writes nothing: the handle does both.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from ap4r.errors import OptionRefused, PayloadTooLarge
 from ap4r.message import Message, Put, new_id
@@ -34,25 +35,29 @@ class On(StrEnum):
         return self is On.ALWAYS or (self is On.SUCCESS) == (verdict is Verdict.COMMIT)
 
 
+# An Enum's own look-up of a member is a call in Python.
+_COMMIT, _SUCCESS, _ALWAYS = Verdict.COMMIT, On.SUCCESS, On.ALWAYS
+
+
 def check_on(on: object) -> On:
     """Validate the `on` of `async_to`.
 
     :raises OptionRefused: naming the values there are.
     """
     if on == "success":
-        return On.SUCCESS
+        return _SUCCESS
     for known in On:
         if on == known:
             return known
     raise OptionRefused("on", on, f"give one of {', '.join(On)}")
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A message and the verdict it waits for."""
+class Entry(NamedTuple):
+    """A message, the verdict it waits for, and the bytes that it counts."""
 
     message: Message
     on: On
+    size: int
 
 
 @dataclass(slots=True, eq=False)
@@ -69,20 +74,21 @@ class Block:
     passed_bytes: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Sealed:
+class Sealed(NamedTuple):
     """Entries on their way into a store. The put's id is made once, so that writing it again changes nothing."""
 
     put: Put
-    entries: tuple[Entry, ...]
+    entries: list[Entry]
 
 
 class Outbox:
     """The messages of one request, in the order they were said, and the open blocks of its threads."""
 
-    __slots__ = ("_blocks", "_bytes", "_count", "_entries", "_limits", "_sealed")
+    __slots__ = ("_blocks", "_bytes", "_count", "_entries", "_limits", "_sealed", "writing")
 
     def __init__(self, limits: Settings) -> None:
+        #: Held while a put is under way, so that the verdict waits for a commit() of another thread.
+        self.writing = threading.Lock()
         self._limits = limits
         self._entries: list[Entry] = []
         self._blocks: dict[int, list[Block]] = {}
@@ -90,32 +96,37 @@ class Outbox:
         self._count = 0
         self._bytes = 0
 
-    def add(self, entry: Entry, thread: int) -> None:
+    def take(self, message: Message, on: On, thread: int) -> Any:
         """Hold a message: in the innermost block that `thread` has open, else in the outbox itself.
 
+        Returns the outlet that takes it at once in place of that, if there is one; it counts until its block ends.
+
         :raises PayloadTooLarge: the request holds too many messages or bytes; this one is not held.
+        :raises OptionRefused: it waits for another verdict than that of the transaction around it.
         """
-        self._count_in(entry.message)
-        blocks = self._blocks.get(thread)
-        (blocks[-1].entries if blocks else self._entries).append(entry)
-
-    def outlet_for(self, message: Message, thread: int) -> Any:
-        """Give the outlet that takes a message of `thread` at once, if there is one; it counts until its block ends.
-
-        :raises PayloadTooLarge: as `add`.
-        """
-        blocks = self._blocks.get(thread)
-        if not blocks or blocks[-1].outlet is None:
+        entry = Entry(message, on, message.size)
+        if not self._blocks:
+            self._count_in(entry.size)
+            self._entries.append(entry)
             return None
-        block = blocks[-1]
+        if self.outlet_of(thread) is not None and on is not On.SUCCESS:
+            raise OptionRefused(
+                "on", on, "within transaction(conn) or join(conn) a message follows that transaction alone"
+            )
+        blocks = self._blocks.get(thread)
+        block = blocks[-1] if blocks else None
+        if block is None or block.outlet is None:
+            self._count_in(entry.size)
+            (self._entries if block is None else block.entries).append(entry)
+            return None
         if block.outlet.is_counted:
-            self._count_in(message)
+            self._count_in(entry.size)
             block.passed_count += 1
-            block.passed_bytes += message.size
+            block.passed_bytes += entry.size
         return block.outlet
 
-    def _count_in(self, message: Message) -> None:
-        size = self._bytes + message.size
+    def _count_in(self, more: int) -> None:
+        size = self._bytes + more
         if self._count >= self._limits.max_messages:
             raise PayloadTooLarge(
                 "the messages of one request", self._count + 1, self._limits.max_messages, "max_messages"
@@ -191,9 +202,9 @@ class Outbox:
 
     def would_write(self, verdict: Verdict) -> bool:
         """Tell whether this verdict, given now, would write anything."""
-        if verdict is Verdict.COMMIT and (self._sealed or self.has_open_messages):
+        if verdict is _COMMIT and (self._sealed or self.has_open_messages):
             return True
-        return any(entry.on.follows(verdict) for entry in self._entries)
+        return bool(_following(self._entries, verdict))
 
     def seal(self, verdict: Verdict) -> list[Sealed]:
         """Take out what follows this verdict; return all that is to be written, the oldest first.
@@ -201,14 +212,15 @@ class Outbox:
         What was sealed before and is not settled comes again, unchanged: the store may have it already, and
         only the same put under the same id changes nothing. ABORT leaves that in doubt and writes it no more.
         """
-        taken = tuple(entry for entry in self._entries if entry.on.follows(verdict))
+        taken = _following(self._entries, verdict)
         if verdict is Verdict.ABORT:
             for sealed in self._sealed:
                 self._forget(sealed.entries)
             self._sealed.clear()
         if taken:
-            self._entries = [entry for entry in self._entries if not entry.on.follows(verdict)]
-            put = Put(new_id(), tuple(entry.message for entry in taken))
+            left = len(taken) < len(self._entries)
+            self._entries = [entry for entry in self._entries if not entry.on.follows(verdict)] if left else []
+            put = Put(new_id(), tuple([entry.message for entry in taken]))
             self._sealed.append(Sealed(put, taken))
         return list(self._sealed)
 
@@ -232,9 +244,16 @@ class Outbox:
                 self._forget(sealed.entries)
             self._sealed.clear()
 
-    def _forget(self, entries: list[Entry] | tuple[Entry, ...]) -> None:
+    def _forget(self, entries: Sequence[Entry]) -> None:
         self._count -= len(entries)
-        self._bytes -= sum(entry.message.size for entry in entries)
+        for entry in entries:
+            self._bytes -= entry.size
+
+
+def _following(entries: Sequence[Entry], verdict: Verdict) -> list[Entry]:
+    """Give those that are written after a verdict, as `On.follows` says: each request asks, and mostly for one."""
+    commits = verdict is _COMMIT
+    return [entry for entry in entries if (entry.on is _SUCCESS) == commits or entry.on is _ALWAYS]
 
 
 def _innermost(blocks: Sequence[Block]) -> Block | None:
