@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
-import random
 import sqlite3
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Engine, Table, create_engine
@@ -22,19 +21,16 @@ from ap4r.storage.sql import spelling
 from ap4r.storage.sql.database import Rows, move_in_turn
 from ap4r.storage.sql.schema import Schema
 from ap4r.storage.sql.transaction import MICROSECONDS
-from ap4r.storage.sqlite_driver import driver_of, open_file, roll_back, rows_of, run, run_many
+from ap4r.storage.sqlite_driver import open_file, rows_of, run, run_many
 from ap4r.storage.sqlite_rows import delete_rows, insert_rows
+from ap4r.storage.sqlite_writing import Writing
 
 _log = logging.getLogger("ap4r.storage")
 
 PREFIX = "sqlite:///"
 _READERS = 4
-_ASK_AGAIN_SECONDS = 0.001
 _NANOSECONDS = 1_000_000_000 // MICROSECONDS
 
-#: By process and file. One for all stores of a process on one file: waiting for a lock in memory is fair and wakes at
-#: once, waiting for SQLite's own is neither.
-_turns: dict[tuple[int, str], threading.Lock] = {}
 #: What a parent process has opened is kept, for closing their connections would take part in what the parent does.
 _inherited: list[_Opened] = []
 
@@ -90,29 +86,9 @@ class SqliteDatabase:
         """Tell whether there is a file."""
         return os.path.exists(self._path)
 
-    @contextmanager
-    def writing(self, within_seconds: float) -> Iterator[Connection]:
+    def writing(self, within_seconds: float) -> AbstractContextManager[Connection]:
         """Open a write transaction at once (BEGIN IMMEDIATE), so that it cannot fail halfway for a lock."""
-        give_up_at = time.monotonic() + within_seconds
-        place = (os.getpid(), self._path)
-        turn = _turns.get(place) or _turns.setdefault(place, threading.Lock())
-        if not turn.acquire(timeout=max(0.0, within_seconds)):
-            raise StoreUnavailable(self._name, f"others wrote for longer than {within_seconds:g} s")
-        try:
-            connection = self._take_writer()
-            try:
-                self._begin(connection, give_up_at)
-                if connection.engine is not self.engine():
-                    raise StoreUnavailable(self._name, "its file was replaced just now")
-                yield connection
-                run(connection, "COMMIT")
-            except BaseException:
-                roll_back(connection)
-                raise
-            finally:
-                self._give_back(connection)
-        finally:
-            turn.release()
+        return Writing(self, self._path, within_seconds)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -126,7 +102,7 @@ class SqliteDatabase:
             try:
                 open_file(self._path, self._deadline_seconds, "rwc").close()
             except sqlite3.Error as error:
-                raise self._meaning_of(error) or StoreUnavailable(self._name, str(error)) from error
+                raise self.meaning_of_driver(error) or StoreUnavailable(self._name, str(error)) from error
         with self.writing(self._deadline_seconds) as connection:
             versions.make_or_move(connection, schema)
 
@@ -160,14 +136,15 @@ class SqliteDatabase:
 
     def meaning_of(self, error: DBAPIError) -> StoreError | None:
         """Read SQLite's result code. Anything but a lock closes the file, so that a mended one is opened anew."""
-        return self._meaning_of(error.orig, committing=error.statement == "COMMIT")
+        return self.meaning_of_driver(error.orig, committing=error.statement == "COMMIT")
 
     def close(self) -> None:
         """Close the file."""
         with self._opening_lock():
             self._let_go()
 
-    def _meaning_of(self, error: BaseException | None, *, committing: bool = False) -> StoreError | None:
+    def meaning_of_driver(self, error: BaseException | None, *, committing: bool = False) -> StoreError | None:
+        """Read the code of an error that no SQLAlchemy has wrapped."""
         meaning = sqlite_errors.meaning_of(error, self._name, self._path, committing=committing)
         if meaning is not None and not sqlite_errors.is_locked(error):
             self.close()
@@ -186,21 +163,24 @@ class SqliteDatabase:
         else:
             _inherited.append(opened)
 
-    def _take_writer(self) -> Connection:
+    def take_writer(self) -> Connection:
         """Give the connection that writes; it is the caller's alone until it is given back."""
         opened = self._opened
         # Whether that is still the file is looked at when the lock is held.
-        if opened is not None and opened.pid == os.getpid() and opened.idle:
-            with suppress(IndexError):  # `close` was there first
+        if opened is not None and opened.idle and opened.pid == os.getpid():
+            try:
                 return opened.idle.pop()
+            except IndexError:  # `close` was there first
+                pass
         connection = self.engine().connect()
-        # `_begin` asks for the lock by itself, and within a transaction nothing else is waited for.
+        # `Writing` asks for the lock by itself, and within a transaction nothing else is waited for.
         run(connection, "PRAGMA busy_timeout = 0")
         return connection
 
-    def _give_back(self, connection: Connection) -> None:
+    def give_back(self, connection: Connection) -> None:
+        """Take back the connection that writes, for the next who asks."""
         opened = self._opened
-        if connection.invalidated or opened is None or opened.engine is not connection.engine:
+        if opened is None or opened.engine is not connection.engine or connection.invalidated:
             connection.close()
             return
         opened.idle.append(connection)
@@ -217,19 +197,6 @@ class SqliteDatabase:
             pool_timeout=self._deadline_seconds,
             pool_reset_on_return=None,
         )
-
-    def _begin(self, connection: Connection, give_up_at: float) -> None:
-        # SQLite itself asks for the lock ever more seldom, up to ten times a second, and so never gives it to whoever
-        # has waited long while others come and go. Asking at an even pace gives each the same chance.
-        driver = driver_of(connection)
-        while True:
-            try:
-                driver.execute("BEGIN IMMEDIATE")
-                return
-            except sqlite3.OperationalError as error:
-                if not sqlite_errors.is_locked(error) or time.monotonic() >= give_up_at:
-                    raise self._meaning_of(error) or StoreUnavailable(self._name, str(error)) from error
-            time.sleep(random.uniform(0.5, 1.5) * _ASK_AGAIN_SECONDS)
 
 
 def _close_idle(opened: _Opened) -> None:

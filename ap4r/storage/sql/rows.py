@@ -34,7 +34,7 @@ def id_text(stored: bytes) -> str:
 
 def message_row(message: Message, now_at: int) -> dict[str, Any]:
     """Give the row of a message that is stored at `now_at`; its durations become instants of the store's clock."""
-    due_at = now_at + to_microseconds(message.delay_seconds)
+    due_at = now_at + to_microseconds(message.delay_seconds) if message.delay_seconds else now_at
     if message.deliver_at is not None:
         due_at = max(due_at, to_microseconds(message.deliver_at))
     expires, headers = message.expires_seconds, message.headers
@@ -45,7 +45,7 @@ def message_row(message: Message, now_at: int) -> dict[str, Any]:
         "headers": _usual_headers_text(headers) if _are_usual(headers) else _headers_text(headers),
         "body": message.body,
         "protocol": message.protocol,
-        "delivery": message.delivery.value,
+        "delivery": message.delivery._value_,  # `value` is a call in Python
         "max_deliveries": message.max_deliveries,
         "timeout_seconds": message.timeout_seconds,
         "trace_id": message.trace_id,
@@ -109,7 +109,7 @@ def _headers(stored: bytes) -> tuple[tuple[str, str], ...]:
 
 def _are_usual(headers: tuple[tuple[str, str], ...]) -> bool:
     """Tell whether many messages may have the same ones: no more than a content type."""
-    return len(headers) < 2 and all(len(value) < _SHORT_BYTES for _, value in headers)
+    return not headers or (len(headers) == 1 and len(headers[0][1]) < _SHORT_BYTES)
 
 
 def _headers_text(headers: tuple[tuple[str, str], ...]) -> bytes:
