@@ -81,6 +81,15 @@ class TestDurability:
         store.close()
         assert not path.exists()
 
+    def test_what_was_delivered_is_not_written_once_more(self, store, path):
+        """Forgetting a large body writes a few pages, also where SQLite was built to overwrite what is deleted."""
+        put(store, message(body=b"x" * 1_000_000))
+        [lease] = claim(store, dispatcher(store))
+        with closing(sqlite3.connect(path)) as other:
+            other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        settle(store, (lease, Delivered()))
+        assert 0 < path.with_name(f"{path.name}-wal").stat().st_size < 100_000
+
 
 class TestBounds:
     def test_attempts_are_bounded_and_leave_with_their_message(self, store, path):
