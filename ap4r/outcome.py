@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from ap4r.backoff import Backoff
 from ap4r.exchange import BUSY_HEADER
@@ -75,8 +76,7 @@ class Dropped:
 Outcome = Delivered | RetryLater | PutBack | Dead | Dropped
 
 
-@dataclass(frozen=True, slots=True)
-class History:
+class History(NamedTuple):
     """The facts of a message that a judgement needs, as of the moment the call began (or would begin).
 
     `attempt` counts that call; `failures` and `crashes` are from before it.

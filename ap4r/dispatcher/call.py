@@ -43,7 +43,7 @@ class Call:
 
     __slots__ = (
         *("_begun_at", "_called", "_connect_deadline", "_connection", "_cut", "_deadline", "_done"),
-        *("_fresh", "_may_write", "_headers", "_pending", "_read", "_status", "_transport", "_way"),
+        *("_fresh", "_may_write", "_pending", "_read", "_response", "_status", "_transport", "_way"),
     )
 
     def __init__(
@@ -70,11 +70,12 @@ class Call:
         self._called = False
         self._cut: Reason | None = None
         self._status: int | None = None
-        self._headers: Any = None
+        self._response: Any = None
 
     def start(self, request: Request, timeout_seconds: float) -> None:
         """Send the request."""
-        clock = self._transport.clock
+        clock: Any = self._transport.clock
+        body: Any = Body(request.body) if request.body else None
         self._deadline = self._transport.deadlines.set(timeout_seconds, self._time_out)
         lines = request.lines + b"Connection: close\r\n" if self._fresh else request.lines
         try:
@@ -82,11 +83,11 @@ class Call:
                 request.method,
                 prepared_url(request.url),
                 headers=SentHeaders(lines),
-                data=cast(Any, Body(request.body)) if request.body else None,
+                data=body,
                 cookies=NO_COOKIES,
                 allow_redirects=False,
                 unbuffered=True,
-                reactor=cast(Any, clock),
+                reactor=clock,
             )
         except Exception:  # noqa: BLE001 - whatever it is, it becomes a value
             self._failed(Failure())
@@ -143,14 +144,15 @@ class Call:
         if self._done is None:
             self._abort()
             return
-        if response.code == 407 and self._way.absolute:
+        status = response.code  # treq's response asks for each through a layer of its own
+        if status == 407 and self._way.absolute:
             # The proxy's own word (RFC 9110, 15.5.8): the server has seen nothing.
             told = "the proxy wants credentials, or other ones: it answered 407"
             self._finish(Fault(Reason.CONNECT_FAILED, False, told, seconds=self._seconds()))
             self._abort()
             return
-        self._status = response.code
-        self._headers = response.headers
+        self._status = status
+        self._response = response
         response.deliverBody(Reader(self._transport.bounds.read_bytes, self.cut, self._body_ended))
 
     def _body_ended(self, body: bytes, reason: Failure) -> None:
@@ -167,7 +169,7 @@ class Call:
         headers: dict[str, str] = {}
         if not is_plain:
             for name in _JUDGED_HEADERS:
-                values = self._headers.getRawHeaders(name)
+                values = self._response.headers.getRawHeaders(name)
                 if values:
                     headers[name] = values[-1]
         reading = None if self._read is None else self._read(Answer(status, headers, body))

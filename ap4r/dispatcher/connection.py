@@ -69,7 +69,7 @@ class Connection(Protocol):
         # A socket mostly takes a request at once; asking the reactor to wait until it can costs more than the sending.
         if self._may_send:
             try:
-                sent = cast(Any, self.transport).getHandle().send(data)
+                sent = self.transport.getHandle().send(data)  # type: ignore[union-attr]
             except OSError:
                 sent = 0  # Twisted tells, when it finds the same
             if sent == len(data):

@@ -12,7 +12,6 @@ import json
 import re
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from ap4r.dispatcher.refusal import Refusal, refusal_of
@@ -106,7 +105,7 @@ class Intake:
         message = describe_message(target, limits=self._limits, trace_id=trace_id, **options)
         if self._is_self(message.target):
             raise TargetRefused(target, "it is the dispatcher's own address, which delivers nothing to itself")
-        return message if id is None else replace(message, id=id)
+        return message if id is None else message._replace(id=id)
 
     def _message(self, fields: object, keyed: str | None, trace_id: str) -> Message:
         if not isinstance(fields, Mapping):
@@ -139,7 +138,7 @@ class Intake:
             deliver_at=_instant(fields.get("deliver_at")),
             **options,
         )
-        return message if written_for == HTTP else replace(message, protocol=written_for)
+        return message if written_for == HTTP else message._replace(protocol=written_for)
 
 
 def id_of_key(key: str) -> str:

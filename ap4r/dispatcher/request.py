@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 from urllib.parse import quote, urlsplit
 
 from ap4r import __version__
@@ -42,8 +43,7 @@ _BROUGHT = PRIORITY.lower().encode()
 _SHORT_CHARACTERS = 256
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """What is sent. `lines` are its headers but for those that frame the body, each with its end."""
 
     method: str

@@ -5,7 +5,7 @@ It parses nothing; the connection tells it what comes.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.interfaces import IProtocol
 from twisted.python.failure import Failure
@@ -57,7 +57,8 @@ class Response:
     def deliverBody(self, protocol: IProtocol) -> None:
         """Give the body to `protocol`, and then tell its `connectionLost` how it ended (IResponse)."""
         self._reader = protocol
-        protocol.makeConnection(cast(Any, self._connection.transport))
+        transport: Any = self._connection.transport
+        protocol.makeConnection(transport)
         waiting, self._waiting = self._waiting, []
         for piece in waiting:
             protocol.dataReceived(piece)

@@ -6,7 +6,6 @@ HTTP has nothing to add, and costs nothing here.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from twisted.internet.defer import Deferred
 
@@ -51,7 +50,7 @@ class Wording:
         def written(result: Message | Fault) -> None:
             self._writing = None
             if isinstance(result, Message):
-                self.sent = replace(self.sent, message=result)
+                self.sent = self.sent._replace(message=result)
             done(result if isinstance(result, Fault) else None, True)
 
         writing = descriptions.prepare(protocol, source, message, within_seconds, written)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from lxml import etree
@@ -73,4 +72,4 @@ class Wsdl:
             if (name, value) != ("Content-Type", UNWRITTEN) and name.lower() not in names
         )
         body: bytes = etree.tostring(envelope, xml_declaration=True, encoding="utf-8")
-        return replace(message, headers=others + mine, body=body)
+        return message._replace(headers=others + mine, body=body)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from ap4r.message import Message, Put
 from ap4r.outcome import DeliveryRules, History, Outcome
@@ -41,8 +41,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Lease:
+class Lease(NamedTuple):
     """A message given to one dispatcher for a time. Whatever is written about it later carries `token`.
 
     `attempt` counts the call about to be made. `age_seconds` (since it was first due) and `expires_in_seconds`
@@ -81,8 +80,7 @@ class Claim:
     next_due_in_seconds: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Settlement:
+class Settlement(NamedTuple):
     """What to write down about one lease."""
 
     lease: Lease

@@ -157,7 +157,7 @@ class Model(RuleBasedStateMachine):
             one = self.known[lease.message.id]
             assert one in free, "it was not due, or is held"
             assert (lease.attempt, lease.failures, lease.crashes) == (one.calls + 1, one.failures, one.crashes)
-            assert replace(lease.message, delay_seconds=0.0) == replace(one.message, delay_seconds=0.0)
+            assert lease.message._replace(delay_seconds=0.0) == one.message._replace(delay_seconds=0.0)
             self.known[lease.message.id] = replace(one, lease=lease, owner=owner)
         assert len({lease.message.id for lease in leases}) == len(leases)
         self.leases += leases

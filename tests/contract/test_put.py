@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 
 import pytest
 
@@ -89,14 +88,14 @@ class TestOnce:
             if state == "scheduled":
                 settle(store, (lease, retry()))
         before = counts(store)
-        put(store, message("queue.b"), replace(one, body=b"another"))
+        put(store, message("queue.b"), one._replace(body=b"another"))
         assert counts(store) == before
         assert counts(store, "queue.b") == (1, 0, 0, 0)
 
     def test_a_message_twice_in_one_put_is_stored_once(self, store):
         """The first of two messages of one id in a put is stored."""
         one = message(body=b"first")
-        put(store, one, message("queue.b"), replace(one, body=b"second"))
+        put(store, one, message("queue.b"), one._replace(body=b"second"))
         assert counts(store) == (1, 0, 0, 0)
         assert [lease.message.body for lease in claim(store, dispatcher(store)) if lease.message.id == one.id] == [
             b"first"

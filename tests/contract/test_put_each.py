@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from ap4r.errors import MessageConflict
@@ -48,7 +46,7 @@ class TestRepeats:
         one = message()
         delivered(store, one)
         assert store.prune(now=NOW + DAY + 1) >= 2
-        put_each(store, replace(one, body=b"other"), now=NOW + DAY + 1)
+        put_each(store, one._replace(body=b"other"), now=NOW + DAY + 1)
         assert counts(store, now=NOW + DAY + 1) == (1, 0, 0, 0)
 
     def test_what_is_new_beside_a_repeat_is_stored(self, store):
@@ -68,7 +66,7 @@ class TestRepeats:
         """A repeat within another trace is a repeat."""
         one = message(trace_id="1" * 32)
         put_each(store, one)
-        put_each(store, replace(one, trace_id="2" * 32))
+        put_each(store, one._replace(trace_id="2" * 32))
         assert counts(store) == (1, 0, 0, 0)
 
 
@@ -79,7 +77,7 @@ class TestConflicts:
         one = message()
         put_each(store, one)
         with pytest.raises(MessageConflict, match=one.id):
-            put_each(store, message(), replace(one, **change))
+            put_each(store, message(), one._replace(**change))
         assert counts(store) == (1, 0, 0, 0)
 
     def test_also_after_the_first_was_delivered(self, store):
@@ -87,7 +85,7 @@ class TestConflicts:
         one = message()
         delivered(store, one)
         with pytest.raises(MessageConflict):
-            put_each(store, replace(one, body=b"other"), now=NOW + 1_000)
+            put_each(store, one._replace(body=b"other"), now=NOW + 1_000)
 
 
 class TestTogether:
@@ -101,7 +99,7 @@ class TestTogether:
         """One that cannot be stored keeps no other from it."""
         one, two, three = messages(3)
         put_each(store, one, now=None)
-        puts = [Put(new_id(), (each,), each=True) for each in (two, replace(one, body=b"other"), three)]
+        puts = [Put(new_id(), (each,), each=True) for each in (two, one._replace(body=b"other"), three)]
         first, second, third = store.put_together(puts)
         assert (first, third) == (None, None)
         assert isinstance(second, MessageConflict)

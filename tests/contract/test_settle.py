@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from ap4r.message import Delivery
@@ -172,7 +170,7 @@ class TestTokens:
     def test_a_forged_token_changes_nothing(self, store):
         """An id alone settles nothing."""
         lease = claimed(store, message())
-        assert settle(store, (replace(lease, token=b"\0" * 16), Delivered())) == [LOST]
+        assert settle(store, (lease._replace(token=b"\0" * 16), Delivered())) == [LOST]
         assert counts(store) == (0, 0, 1, 0)
 
     @pytest.mark.parametrize("state", ["ready", "scheduled", "dead", "gone"])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 import uuid
 
@@ -53,25 +52,25 @@ def test_ids_do_not_repeat():
 
 
 def test_a_message_and_a_put_cannot_be_changed():
-    """Both are frozen, and equal ones count once in a set."""
+    """Both refuse it, and equal ones count once in a set."""
     put = Put(new_id(1.0), (MESSAGE,))
     for value, name in ((MESSAGE, "queue"), (put, "messages"), (MESSAGE.target, "url")):
-        with pytest.raises(dataclasses.FrozenInstanceError):
+        with pytest.raises(AttributeError):
             setattr(value, name, "other")
-    assert {MESSAGE, dataclasses.replace(MESSAGE)} == {MESSAGE}
+    assert {MESSAGE, MESSAGE._replace()} == {MESSAGE}
     assert {put, Put(put.id, (MESSAGE,))} == {put}
 
 
 def test_lane_is_queue_and_origin():
     """What is held together is one queue to one server, not one URL."""
-    here, there = (dataclasses.replace(MESSAGE, target=Target(url)) for url in ("http://h/a", "http://h/b?c"))
+    here, there = (MESSAGE._replace(target=Target(url)) for url in ("http://h/a", "http://h/b?c"))
     assert here.lane == there.lane == ("queue.search", "http://h")
     assert MESSAGE.lane == ("queue.search", "app")
 
 
 def test_size_counts_the_bytes_of_target_headers_and_body():
     """What counts towards a request's limit is all that is stored of a message, in bytes."""
-    message = dataclasses.replace(MESSAGE, body=b"12345", headers=(("ab", "cdé"), ("f", "")))
+    message = MESSAGE._replace(body=b"12345", headers=(("ab", "cdé"), ("f", "")))
     assert message.size == len(MESSAGE.target.url) + 6 + 1 + 5
 
 

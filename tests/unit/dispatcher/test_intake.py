@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import re
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -82,7 +81,7 @@ class TestMessages:
     def test_null_is_as_good_as_absent(self):
         """A field that is null has its default."""
         [one] = read({"target": "/x", **dict.fromkeys(FIELDS - {"target", "json"})})
-        assert replace(one, id=ID, trace_id=None) == replace(message("queue.x", url="/x"), id=ID)
+        assert one._replace(id=ID, trace_id=None) == message("queue.x", url="/x")._replace(id=ID)
 
     @pytest.mark.parametrize("name", ["params", "text", "base64"])
     def test_a_body_that_is_null_leaves_room_for_another(self, name):
@@ -238,7 +237,7 @@ def test_what_the_client_sends_is_what_was_described(values):
     """A message that was described in a web process arrives at the intake as the very same."""
     described = describe_message(values.pop("target", "/x"), limits=Settings(), trace_id="a" * 32, **values)
     assert read([fields_of(described)]) == [described]
-    other = replace(described, target=Target("/x", "billing"), id=new_id())
+    other = described._replace(target=Target("/x", "billing"), id=new_id())
     assert read([fields_of(other)]) == [other]
 
 

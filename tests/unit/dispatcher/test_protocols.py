@@ -186,7 +186,7 @@ def test_a_description_is_had_anew_for_what_does_not_fit_the_old_one():
 def test_a_protocol_that_is_not_installed_here_makes_a_dead_letter():
     """It names the protocol."""
     here = world()
-    sent = dataclasses.replace(message(), protocol="shout", delivery=Delivery.REPEATED)
+    sent = message()._replace(protocol="shout", delivery=Delivery.REPEATED)
     here.put(sent)
     here.pass_time(0.5)
     [letter] = here.store.dead()

@@ -7,7 +7,6 @@ import datetime
 import decimal
 import json
 import xmlrpc.client
-from dataclasses import replace
 from importlib.metadata import EntryPoint
 from xml.etree import ElementTree
 
@@ -392,4 +391,4 @@ def test_a_decimal_that_is_no_number_has_no_place_in_soap():
     """The place is told."""
     with pytest.raises(PayloadNotEncodable, match=r'params\["a"\]'):
         made({"a": decimal.Decimal("NaN")}, protocol="soap", action="a", wsdl="/x")
-    assert replace(made(), body=b"x").protocol == "http"
+    assert made()._replace(body=b"x").protocol == "http"
