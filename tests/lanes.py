@@ -22,10 +22,15 @@ from typing import IO
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+#: Of the tests of stores those that are held to no deadline.
+_PATIENT = ("backup", "lanes", "limits", "migrate", "plans", "sessions", "sizes", "tls")
 #: Of each stage the lanes, with their files and folders; all that is named nowhere is in the very first. As many lanes
 #: side by side as a small machine has processors, so parted that they take about as long.
 STAGES: tuple[dict[str, tuple[str, ...]], ...] = (
-    {"rest": (), "contract+faults": ("tests/contract", "tests/faults")},
+    {
+        "rest": ("tests/faults/test_drain.py",),
+        "contract+faults": ("tests/contract", "tests/faults", *(f"tests/stores/test_{name}.py" for name in _PATIENT)),
+    },
     {"stores": ("tests/stores",)},
 )
 LANES = {lane: places for stage in STAGES for lane, places in stage.items()}

@@ -27,7 +27,8 @@ def test_what_a_lane_names_is_there():
 
 def test_a_file_is_in_the_lane_of_the_nearest_place():
     """A file is in the lane that names it or its folder; what nobody names is in the first one."""
-    assert lanes.lane_of(ROOT / "tests/stores/test_tls.py") == "stores"
+    assert lanes.lane_of(ROOT / "tests/stores/test_outages.py") == "stores"
+    assert lanes.lane_of(ROOT / "tests/stores/test_tls.py") == "contract+faults"
     assert lanes.lane_of(ROOT / "tests/faults/deep/test_new.py") == "contract+faults"
     assert lanes.lane_of(ROOT / "tests/new/test_new.py") == lanes.FIRST
     assert lanes.lane_of(Path("/elsewhere/test_new.py")) == lanes.FIRST
