@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ap4r.errors import HandleClosed
 from ap4r.middleware import AP4RMiddleware
 from tests.support.sink import MemorySink, unavailable
 from tests.support.wire import exchange, make_environ
@@ -141,7 +142,9 @@ def test_the_same_bytes_leave_unless_the_request_fails(plan, buffer_bytes):
         assert (answer.status, answer.headers, answer.body) == (bare.status, bare.headers, bare.body)
         assert [chunk for chunk in answer.chunks if chunk] == [chunk for chunk in bare.chunks if chunk]
     elif bare.raised is not None:
-        assert type(answer.raised) is type(bare.raised)
+        # A message that comes after all bytes of a Content-Length is refused before the plan gets to its own failure.
+        too_late = plan.has_length and plan.says_at is not None and not run.said
+        assert type(answer.raised) is type(bare.raised) or (too_late and type(answer.raised) is HandleClosed)
         assert bare.body.startswith(answer.body)
 
 
