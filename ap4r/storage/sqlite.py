@@ -21,7 +21,7 @@ from ap4r.storage.sql import spelling
 from ap4r.storage.sql.database import Rows, move_in_turn
 from ap4r.storage.sql.schema import Schema
 from ap4r.storage.sql.transaction import MICROSECONDS
-from ap4r.storage.sqlite_driver import open_file, rows_of, run, run_many
+from ap4r.storage.sqlite_driver import open_file, rows_of, run, run_each, run_many
 from ap4r.storage.sqlite_rows import delete_rows, insert_rows
 from ap4r.storage.sqlite_writing import Writing
 
@@ -82,6 +82,12 @@ class SqliteDatabase:
                 opened = self._opened = _Opened(self._make_engine(), file, pid, [])
             return opened.engine
 
+    @property
+    def engine_in_use(self) -> Engine | None:
+        """The engine that was made last, in this process; `Writing` and `reading` look whether it is of the file."""
+        opened = self._opened
+        return opened.engine if opened is not None and opened.pid == os.getpid() else None
+
     def is_there(self) -> bool:
         """Tell whether there is a file."""
         return os.path.exists(self._path)
@@ -129,6 +135,10 @@ class SqliteDatabase:
     def rows(self, connection: Connection, statement: str, values: Any) -> Sequence[Any]:
         """Run a query of the driver's."""
         return rows_of(connection, statement, values)
+
+    def run_each(self, connection: Connection, steps: Sequence[tuple[str, Any]]) -> None:
+        """Run statements of the driver's, one after the other."""
+        run_each(connection, steps)
 
     def run_many(self, connection: Connection, statement: str, rows: Sequence[Any]) -> None:
         """Run a statement of the driver's for each of several rows."""

@@ -85,6 +85,16 @@ def rows_of(connection: Connection, statement: str, values: Sequence[Any]) -> li
         raise _wrapped(statement, error) from error
 
 
+def run_each(connection: Connection, steps: Sequence[tuple[str, Any]]) -> None:
+    """Run statements with their values, one after the other."""
+    driver, statement = driver_of(connection), ""
+    try:
+        for statement, values in steps:
+            driver.execute(statement, values)
+    except sqlite3.Error as error:
+        raise _wrapped(statement, error) from error
+
+
 def run_many(connection: Connection, statement: str, rows: Sequence[Any]) -> int:
     """Run a statement for each of several rows of values; give the number of rows that were changed."""
     try:

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Engine
 
 from ap4r.errors import StoreError, StoreUnavailable
 from ap4r.storage import sqlite_errors
+from ap4r.storage.sql.database import RolledBack
 from ap4r.storage.sqlite_driver import driver_of, roll_back, run
 
 _ASK_AGAIN_SECONDS = 0.001
@@ -64,7 +65,8 @@ class Writing:
     def __enter__(self) -> Connection:
         """Wait for the turn, and begin.
 
-        :raises StoreUnavailable: others wrote for too long, or the file is not what it was.
+        :raises StoreUnavailable: others wrote for too long.
+        :raises RolledBack: the file is not what it was.
         """
         database, within_seconds = self._database, self._within_seconds
         give_up_at = time.monotonic() + within_seconds
@@ -77,7 +79,7 @@ class Writing:
             try:
                 self._begin(connection, give_up_at)
                 if connection.engine is not database.engine():
-                    raise StoreUnavailable(database.name, "its file was replaced just now")
+                    raise RolledBack(database.name, "its file was replaced just now")
             except BaseException:
                 self._undo()
                 raise

@@ -63,6 +63,11 @@ class _Spelling:
         """Insert rows in the way that every driver knows."""
         connection.execute(table.insert(), [dict(row) for row in rows])
 
+    def run_each(self, connection: Connection, steps: Sequence[tuple[str, Any]]) -> None:
+        """Run statements of the driver's, one after the other."""
+        for statement, values in steps:
+            connection.exec_driver_sql(statement, values)
+
     def run_many(self, connection: Connection, statement: str, rows: Sequence[Any]) -> None:
         """Run a statement of the driver's for each of several rows."""
         connection.exec_driver_sql(statement, rows)

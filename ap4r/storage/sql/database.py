@@ -47,6 +47,13 @@ class Database(Protocol):
         Whatever was learnt from a database holds for as long as its engine is given.
         """
 
+    @property
+    def engine_in_use(self) -> Engine | None:
+        """The engine that `engine` gave last, in this process, without a look at its file; None where there is none.
+
+        Within a transaction it is certain: one on another engine ends as `RolledBack`, and may be tried anew at once.
+        """
+
     def is_there(self) -> bool:
         """Tell whether there is a database to read. Looking makes none."""
 
@@ -90,6 +97,12 @@ class Database(Protocol):
 
     def rows(self, connection: Connection, statement: str, values: Any) -> Sequence[Any]:
         """Run a query, in the driver's words, and give all its rows as the driver gives them.
+
+        :raises DBAPIError: the driver's.
+        """
+
+    def run_each(self, connection: Connection, steps: Sequence[tuple[str, Any]]) -> None:
+        """Run several statements, in the driver's words, one after the other.
 
         :raises DBAPIError: the driver's.
         """

@@ -69,6 +69,11 @@ class Lanes:
             tx.after_commit.append(partial(self._learn, marked, tx.now_at))
         return found
 
+    def id_of(self, tx: Transaction, name: LaneName) -> int:
+        """Give the number of one lane, as `ids_of` does."""
+        known = self._ids.get(name)
+        return self.ids_of(tx, [name])[name] if known is None or tx.now_at - known[1] > _HOUR else known[0]
+
     def names_of(self, tx: Transaction, ids: Collection[int]) -> dict[int, LaneName]:
         """Give queue and origin by number; what does not exist is left out."""
         missing = [lane for lane in ids if lane not in self._names]

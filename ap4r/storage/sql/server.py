@@ -64,6 +64,11 @@ class ServerDatabase(ABC):
                 self._engine, self._pid = self._make_engine(), os.getpid()
             return self._engine
 
+    @property
+    def engine_in_use(self) -> Engine | None:
+        """The engine: it stays until a fork or `close`."""
+        return self.engine()
+
     def is_there(self) -> bool:
         """Tell nothing: only connecting shows whether there is such a database."""
         return True
@@ -84,6 +89,11 @@ class ServerDatabase(ABC):
     def rows(self, connection: Connection, statement: str, values: Any) -> Sequence[Any]:
         """Run a query of the driver's."""
         return driver.rows(connection, statement, values)
+
+    def run_each(self, connection: Connection, steps: Sequence[tuple[str, Any]]) -> None:
+        """Run statements of the driver's, one after the other."""
+        for statement, values in steps:
+            driver.run(connection, statement, values)
 
     def run_many(self, connection: Connection, statement: str, rows: Sequence[Any]) -> None:
         """Run a statement of the driver's for each of several rows."""

@@ -260,13 +260,13 @@ class SqlStore:
 
     def _transaction(self, connection: Connection, prepared: _Prepared, now: float | None) -> Transaction:
         if connection.engine is not prepared.engine:
-            raise StoreUnavailable(self.name, "it was opened anew just now")
+            raise RolledBack(self.name, "it was opened anew just now")
         known_now_at = None if now is None else to_microseconds(now)
         return Transaction(self.name, connection, self._schema, self._database, prepared.lanes, known_now_at)
 
     def _prepared_once(self) -> _Prepared:
         prepared = self._prepared
-        while prepared is None or prepared.engine is not self._database.engine() or prepared.lanes.full:
+        while prepared is None or prepared.engine is not self._database.engine_in_use or prepared.lanes.full:
             self.prepare()
             prepared = self._prepared
         return prepared

@@ -59,6 +59,11 @@ class Transaction:
         """Run a query with values by name; give its rows as the driver gives them, without names."""
         return self.database.rows(self.connection, *statement.with_values(self.connection.dialect, values))
 
+    def run_each(self, *steps: tuple[Compiled, Mapping[str, Any]]) -> None:
+        """Run several statements, one after the other, each with its values by name."""
+        dialect = self.connection.dialect
+        self.database.run_each(self.connection, [statement.with_values(dialect, values) for statement, values in steps])
+
     def run_many(self, statement: Compiled, rows: Sequence[Mapping[str, Any]]) -> None:
         """Run a statement for each of several rows."""
         self.database.run_many(self.connection, *statement.for_rows(self.connection.dialect, rows))
