@@ -53,7 +53,10 @@ class Start:
         """Tell whether every server takes this start; an odd one is some server's to refuse."""
         if self.code is None or not _STATUS.fullmatch(self.status) or type(self.headers) is not list:
             return False
-        return all(type(header) is tuple and len(header) == 2 and _is_plain(*header) for header in self.headers)
+        for header in self.headers:
+            if type(header) is not tuple or len(header) != 2 or not _is_plain(*header):
+                return False
+        return True
 
 
 def _code(status: object) -> int | None:

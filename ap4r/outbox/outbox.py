@@ -220,7 +220,9 @@ class Outbox:
         if taken:
             left = len(taken) < len(self._entries)
             self._entries = [entry for entry in self._entries if not entry.on.follows(verdict)] if left else []
-            put = Put(new_id(), tuple([entry.message for entry in taken]))
+            # A message by itself lends the put its own id: that too is made once and never again.
+            put_id = taken[0].message.id if len(taken) == 1 else new_id()
+            put = Put(put_id, tuple([entry.message for entry in taken]))
             self._sealed.append(Sealed(put, taken))
         return list(self._sealed)
 
