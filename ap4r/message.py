@@ -27,7 +27,7 @@ class Delivery(StrEnum):
 
 
 class Message(NamedTuple):
-    """One call to be made. A named tuple, which is made in an eighth of a frozen dataclass's time.
+    """One call to be made. A named tuple, which is made in a third of a frozen dataclass's time.
 
     Durations count from the moment the store takes the message, by the store's own clock;
     `deliver_at` is an instant in Unix seconds. None leaves a rule to the dispatcher's settings.

@@ -35,7 +35,7 @@ class On(StrEnum):
         return self is On.ALWAYS or (self is On.SUCCESS) == (verdict is Verdict.COMMIT)
 
 
-# An Enum's own look-up of a member is a call in Python.
+# Each request asks for them, and a look-up in an Enum goes through its metaclass.
 _COMMIT, _SUCCESS, _ALWAYS = Verdict.COMMIT, On.SUCCESS, On.ALWAYS
 
 
