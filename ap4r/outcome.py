@@ -110,6 +110,9 @@ _HOPELESS = frozenset({Reason.BAD_TARGET, Reason.REFUSED_ADDRESS, Reason.NOT_ENC
 _PATIENT_CLIENT_ERRORS = frozenset({408, 409, 425, 429})
 _GONE = frozenset({410, 489})
 _SLOW_DOWN = frozenset({429, 503})
+#: Uncalled, and not for its target's fault, which must not be held for it: what cannot be described yet, and what gives
+#: less time than it takes to connect, waits for itself.
+_PUT_OFF = frozenset({Reason.NO_DESCRIPTION, Reason.TIMEOUT})
 #: Calls that were made and cost the message nothing but age.
 _FREE = frozenset({Reason.STOPPED, Reason.BUSY})
 
@@ -136,8 +139,7 @@ def judge(exchange: Exchange, history: History, rules: DeliveryRules, random: fl
     counts = called and failure.reason not in _FREE and failure.status not in _SLOW_DOWN
     if final:
         return Dead(failure.reason, failure, called=called, counts=counts)
-    # What cannot be described yet waits for itself: its target is well, and must not be held for it.
-    if not called and failure.reason is not Reason.NO_DESCRIPTION:
+    if not called and failure.reason not in _PUT_OFF:
         return _too_late(failure, failure.seconds, history, rules, called=False, counts=False) or PutBack(failure)
     if called and history.delivery is Delivery.ONCE:
         reason = Reason.UNKNOWN if failure.reason is Reason.STOPPED else failure.reason

@@ -164,6 +164,9 @@ class Attempt:
 
     def _ended(self, exchange: Exchange) -> None:
         try:
+            own = self.lease.message.timeout_seconds
+            if own is not None and isinstance(exchange, Fault):
+                exchange = self._by_its_own_time(exchange, own)
             upstream, self._upstream = self._upstream, None
             if upstream is not None:
                 upstream.ended(self._server)
@@ -176,6 +179,14 @@ class Attempt:
             self._deliveries.ended(self, exchange)
         except Exception:  # noqa: BLE001 - whatever it is, the message must come to an end
             self._deliveries.failed_unexpectedly(self)
+
+    def _by_its_own_time(self, fault: Fault, own: float) -> Fault:
+        """Say of a message that gives less time than connecting may take that it ran out of that, not the target."""
+        connecting = self._deliveries.transport.bounds.connect_timeout_seconds
+        if fault.reason is not Reason.CONNECT_TIMEOUT or own >= connecting:
+            return fault
+        detail = f"its timeout_seconds of {own:g} ran out before there was a connection"
+        return Fault(Reason.TIMEOUT, False, detail, fault.status, fault.seconds)
 
     def _fails_over(self, upstream: Upstream, exchange: Exchange, now: float) -> bool:
         deliveries = self._deliveries

@@ -43,7 +43,7 @@ class Holding:
             seconds = self.limit.hold(origin, now, random(), probe=self.probe, asked_seconds=asked_seconds or 0.0)
             if seconds is not None:
                 self.events.emit(happened.TargetHeld(origin, seconds, failure))
-        elif self.probe and isinstance(exchange, Fault) and exchange.reason in _UNPROVEN:
+        elif self.probe and isinstance(exchange, Fault) and (not exchange.called or exchange.reason in _UNPROVEN):
             self.limit.unproved(origin)
             return True
         elif self.probe and self.limit.release(origin):

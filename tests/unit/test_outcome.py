@@ -244,7 +244,7 @@ def test_a_cut_answer_that_asks_for_less_does_not_count(status):
     assert slow_down_seconds(fault, RULES, NOW) == 0.0
 
 
-@pytest.mark.parametrize("reason", sorted({*NOT_CALLED, Reason.TIMEOUT, Reason.RESET}))
+@pytest.mark.parametrize("reason", sorted({*NOT_CALLED, Reason.RESET}))
 def test_no_call_costs_only_age(reason):
     """Before the first byte nothing was called: the attempt is given back, `once` included, whatever the counters."""
     fault = Fault(reason, called=False, detail="why", seconds=1.0)
@@ -252,6 +252,15 @@ def test_no_call_costs_only_age(reason):
     for history in (_history(), _history(ONCE), _history(failures=1_000, attempt=2_000, max_deliveries=1)):
         assert _judged(fault, history) == PutBack(failure)
     assert _judged(fault, _history(BEST_EFFORT)) == Dropped(failure)
+
+
+def test_too_little_time_to_connect_waits_longer_each_time():
+    """A message that gives less time than connecting takes backs off, `once` included, and counts no failure."""
+    fault = Fault(Reason.TIMEOUT, called=False, seconds=1.0)
+    for history in (_history(), _history(ONCE), _history(failures=1_000, max_deliveries=1)):
+        assert _judged(fault, history) == RetryLater(Failure(Reason.TIMEOUT, seconds=1.0), 2.5, counts=False)
+    assert _judged(fault, _history(BEST_EFFORT)) == Dropped(Failure(Reason.TIMEOUT, seconds=1.0))
+    assert isinstance(_judged(fault, _history(age_seconds=259_199.0)), Dead)
 
 
 @pytest.mark.parametrize("delivery", [REPEATED, ONCE])
@@ -485,8 +494,8 @@ def test_judge_keeps_its_promises_whatever_comes(exchange, history, rules, rando
         assert outcome.called == called
         assert called or not outcome.counts
     if isinstance(outcome, RetryLater):
-        # Without its description no request could be written: that backs off like a call.
-        assert called or exchange.reason is Reason.NO_DESCRIPTION
+        # Without its description, or the time to connect, no request could be written: that backs off like a call.
+        assert called or exchange.reason in (Reason.NO_DESCRIPTION, Reason.TIMEOUT)
         caps = (rules.backoff.floor_seconds, rules.backoff.cap_seconds, rules.retry_after_cap_seconds)
         least = 0.0 if outcome.failure.reason is Reason.STOPPED else 1.0
         assert least <= outcome.wait_seconds <= max(caps)

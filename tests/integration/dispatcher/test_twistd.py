@@ -88,6 +88,18 @@ def test_at_the_usual_level_a_delivery_is_no_line(stand):
     assert "50 delivered" in process.output
 
 
+def test_a_message_that_gives_no_time_to_connect_holds_up_nobody(stand):
+    """It waits by itself: its target is not held, and the others are called at once."""
+    process = stand.dispatcher()
+    with ap4r.session(stand.url) as handle:
+        handle.async_to("/hasty?answer=200", timeout_seconds=1e-6, max_deliveries=1)
+    process.wait_for_output("retry")
+    stand.send(*["/work?answer=200"] * 20)
+    wait_until(lambda: len(stand.target.requests) >= 20, "the others are called", timeout_seconds=5)
+    assert "is held" not in process.output
+    assert "timeout" in process.output
+
+
 def test_an_application_that_cannot_be_imported(processes):
     """One line on standard error that says why, and exit code 1."""
     (processes.folder / "broken.py").write_text("\nimport not_there\n")
