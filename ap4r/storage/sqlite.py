@@ -205,7 +205,6 @@ class SqliteDatabase:
             pool_size=_READERS + 1,
             max_overflow=_READERS,
             pool_timeout=self._deadline_seconds,
-            pool_reset_on_return=None,
         )
 
 

@@ -34,7 +34,8 @@ class _Line:
     """Those who wait in one process. Whoever has the turn writes."""
 
     def __init__(self) -> None:
-        self.turn = threading.Lock()
+        # A thread may take it again: an exception of a signal's handler may have kept it from giving it back.
+        self.turn = threading.RLock()
         self._lock = threading.Lock()
         self._waiting: list[_Entry] = []
 

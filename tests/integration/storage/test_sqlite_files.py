@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import random
+import signal
 import sqlite3
 import sys
 import threading
@@ -184,6 +186,25 @@ class TestForks:
         put(store, message())
         assert counts(store, "child", now=NOW * 2) == (1, 0, 0, 0)
 
+    def test_a_fork_waits_for_who_writes(self, store):
+        """What another thread has locked in the file is free again in a child, for a fork waits until it is."""
+        put(store, message())
+        began, go_on = threading.Event(), threading.Event()
+
+        def write():
+            with store._database.writing(5.0):
+                began.set()
+                assert go_on.wait(10)
+
+        holding = threading.Thread(target=write)
+        holding.start()
+        assert began.wait(10)
+        threading.Timer(0.3, go_on.set).start()
+        assert forked(lambda: put(store, message("child")) and list(counts(store, "child"))) == [1, 0, 0, 0]
+        assert go_on.is_set()
+        holding.join()
+        put(store, message())
+
     def test_a_fork_while_the_file_is_locked_by_the_parent(self, store):
         """A child waits for its parent's open transaction like any other process, and has its turn after it."""
         put(store, message())
@@ -202,6 +223,36 @@ class TestForks:
         assert counts(store) == (3, 0, 0, 0)
         with closing(sqlite3.connect(path)) as other:
             assert other.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+class TestInterruptions:
+    def test_whoever_is_interrupted_can_put_again(self, opened, path):
+        """Exceptions of a signal's handler, wherever in a put they come, do not shut a process out of the store."""
+
+        class Interrupted(Exception):
+            pass
+
+        def interrupt(number, frame):
+            raise Interrupted
+
+        def put_interrupted():
+            # In a process of its own, for the timer here is that of the tests.
+            store, interrupted = opened(path, store_deadline_seconds=1.0), 0
+            put(store, message())
+            signal.signal(signal.SIGALRM, interrupt)
+            while interrupted < 1_000:
+                try:
+                    signal.setitimer(signal.ITIMER_REAL, random.uniform(0.00005, 0.0006))
+                    store.put(Put(new_id(), (message("interrupted"),)))
+                    signal.setitimer(signal.ITIMER_REAL, 0.0)
+                except (Interrupted, StoreUnavailable):
+                    interrupted += 1
+            signal.setitimer(signal.ITIMER_REAL, 0.0)
+            for _ in range(3):
+                put(store, message())
+            return list(counts(store))
+
+        assert forked(put_interrupted) == [4, 0, 0, 0]
 
 
 class TestThreads:
