@@ -6,7 +6,7 @@ It decides nothing; chunks leave in the order and in the pieces that the applica
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 
@@ -24,6 +24,11 @@ class Body:
         """Take a chunk in; it waits."""
         self._held.append(chunk)
         self.held_bytes += len(chunk)
+
+    @property
+    def held(self) -> Sequence[bytes]:
+        """What is held."""
+        return self._held
 
     def release(self, *, but_last: bool = False) -> None:
         """Let everything that is held leave; with `but_last`, everything but the last chunk."""

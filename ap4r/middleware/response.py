@@ -12,6 +12,7 @@ from typing import Any
 from ap4r.errors import Ap4rError
 from ap4r.middleware.body import Body, SizedBody, is_at_hand
 from ap4r.middleware.refusal import STATUS, describe_failure, refusal
+from ap4r.middleware.sendable import is_surely_sendable
 from ap4r.middleware.start import Start
 from ap4r.middleware.verdict import ResponseRules
 from ap4r.outbox.handle import Handle
@@ -49,18 +50,16 @@ class Response:
         self._given = 0  # bytes that the application gave
         self._decided = False
         self._refused: Exception | None = None  # why the messages of a success are not stored
-        self._made_body: Body | None = None
+        self._made_body: Body | None = None  # most responses are decided at once and need none
         self._chunks: Iterator[bytes] | None = None
         self._ended = False
         self._iterable: Any = None
 
     @property
     def _body(self) -> Body:
-        # Most responses are decided at once and need none.
-        body = self._made_body
-        if body is None:
-            body = self._made_body = Body()
-        return body
+        if self._made_body is None:
+            self._made_body = Body()
+        return self._made_body
 
     def start_response(
         self, status: str, headers: list[tuple[str, str]], exc_info: Any = None
@@ -249,7 +248,8 @@ class Response:
             return
         verdict = self._judge(exception)
         is_success = verdict is Verdict.COMMIT and exception is None
-        if is_success and self._start and self._handle.would_write(verdict) and not self._start.is_plain():
+        writes = is_success and not self._started and self._handle.would_write(verdict)
+        if writes and self._start and not is_surely_sendable(self._start, self._iterable, self._made_body):
             # The server may refuse this start, and then the request has failed: let it see the start first.
             self._pass_start()
         self._decided = True

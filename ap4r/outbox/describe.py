@@ -13,7 +13,7 @@ from ap4r.message import HTTP, Delivery, Message, new_id
 from ap4r.outbox.headers import TOKEN, check_headers
 from ap4r.outbox.routes import Routes, resolve_target
 from ap4r.outbox.upstream import check_upstream
-from ap4r.protocols.protocol import Call, Described
+from ap4r.protocols.protocol import Call, Described, Encoded
 from ap4r.protocols.registry import find_protocol
 from ap4r.settings import Settings
 from ap4r.target import Target, TargetLike, check_queue_name
@@ -72,6 +72,8 @@ def describe_message(
             format=format, options={} if options is None else options,
         )
     )  # fmt: skip
+    if not isinstance(encoded, Encoded):
+        raise OptionRefused("protocol", protocol, f"its encode() gave {type(encoded).__name__} and no Encoded")
     body = encoded.body
     if len(body) > limits.max_body_bytes:
         raise PayloadTooLarge("the body of one message", len(body), limits.max_body_bytes, "max_body_bytes")

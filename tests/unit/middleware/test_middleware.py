@@ -458,6 +458,36 @@ def test_a_file_is_closed_when_its_response_is_refused(sink):
     assert wrapped.filelike.closed == 1
 
 
+@pytest.mark.parametrize("is_stream", [False, True])
+@pytest.mark.parametrize(
+    ("status", "header", "chunk", "says"),
+    [
+        ("200 OK", ("X-File", "5 €.txt"), b"done", "header 'X-File'"),
+        ("200 OK", ("X-€", "5"), b"done", "name of a header"),
+        ("200 Fünf €", ("X-File", "5"), b"done", "status"),
+        ("200 OK", ("X-File", "5"), "done", "str"),
+    ],
+)
+def test_a_response_that_no_server_can_send_fails_before_the_commit(status, header, chunk, says, is_stream, sink):
+    """Most servers find that out only when they write: the client gets a 500, and no message may have been stored."""
+    sent = answering(status, headers=[header], chunks=[chunk, chunk] if is_stream else [chunk])
+    answer = exchange(AP4RMiddleware(sent, store=sink))
+    assert isinstance(answer.raised, ValueError)
+    assert says in str(answer.raised)
+    assert (sink.puts, answer.chunks) == ([], [])
+
+
+def test_a_response_that_no_server_can_send_is_the_servers_to_judge_without_messages(sink):
+    """A request that said nothing is none of our business."""
+
+    def application(environ, start_response):
+        start_response("200 OK", [("X-File", "5 €.txt")])
+        return [b"done"]
+
+    answer = exchange(AP4RMiddleware(application, store=sink))
+    assert (answer.raised, answer.chunks) == (None, [b"done"])
+
+
 def test_a_start_that_the_server_refuses_stores_nothing(sink):
     """A line break in a header fails the request at the server, and so the verdict is ABORT."""
 

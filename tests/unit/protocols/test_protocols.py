@@ -366,12 +366,20 @@ class Shout:
         return {b"heard": Reading(), b"what": "no reading"}.get(answer.body) or 1 / 0
 
 
+class Plain(Shout):
+    """One that gives something else than it should."""
+
+    def encode(self, call):
+        return str(call.params)
+
+
 def test_others_may_add_protocols(monkeypatch):
     """An entry point names one; what it makes of answers cannot hurt anybody."""
     point = EntryPoint("shout", f"{__name__}:Shout", registry.GROUP)
     broken = EntryPoint("broken", f"{__name__}:NoSuch", registry.GROUP)
+    plain = EntryPoint("plain", f"{__name__}:Plain", registry.GROUP)
     wrong = EntryPoint("wrong", f"{__name__}:XMLRPC_DONE", registry.GROUP)
-    monkeypatch.setattr(registry, "entry_points", lambda group: [point, broken, wrong])
+    monkeypatch.setattr(registry, "entry_points", lambda group: [point, broken, wrong, plain])
     registry._loaded.cache_clear()
     try:
         message = made("hey", protocol="shout")
@@ -382,7 +390,9 @@ def test_others_may_add_protocols(monkeypatch):
         for name in ("broken", "wrong"):
             with pytest.raises(OptionRefused, match=name):
                 made(protocol=name)
-        assert registry.known_protocols() == ["http", "jsonrpc", "soap", "xmlrpc", "broken", "shout", "wrong"]
+        with pytest.raises(OptionRefused, match="gave str and no Encoded"):
+            made(protocol="plain")
+        assert registry.known_protocols()[-4:] == ["broken", "plain", "shout", "wrong"]
     finally:
         registry._loaded.cache_clear()
 
