@@ -380,7 +380,9 @@ CALLABLE = st.one_of(RESOURCE, st.builds("{}{}".format, ORIGINS, RESOURCE), ORIG
 def _assert_sound(target, queue):
     # What is stored as text is read back as the same target, and parsing it again changes nothing.
     assert Target.from_text(str(target)) == target
-    assert parse_target(target) == parse_target(target.url) == (target, queue)
+    # A path by itself is the application's; one on another upstream needs that name too.
+    written = target.url if target.upstream in (None, "app") else str(target)
+    assert parse_target(target) == parse_target(written) == (target, queue)
     # Nothing that a header, a log line or another parser could take for something else.
     assert re.fullmatch(r"[!-~]+", target.url)
     assert not set('\\#<>"{}|^`') & set(target.url)
