@@ -56,10 +56,7 @@ class Message(NamedTuple):
     @property
     def size(self) -> int:
         """Bytes that count towards a request's limit: the target, the headers and the body."""
-        size = len(self.target.url) + len(self.body)
-        for name, value in self.headers:
-            size += len(name) + (len(value) if value.isascii() else len(value.encode()))
-        return size
+        return len(self.target.url) + len(self.body) + header_bytes(self.headers)
 
     @property
     def fingerprint(self) -> bytes:
@@ -82,6 +79,14 @@ class Put:
     id: str
     messages: tuple[Message, ...]
     each: bool = False
+
+
+def header_bytes(headers: tuple[tuple[str, str], ...]) -> int:
+    """Count the bytes that names and values of headers take together, in UTF-8."""
+    size = 0
+    for name, value in headers:
+        size += len(name) + (len(value) if value.isascii() else len(value.encode()))
+    return size
 
 
 def new_id(now: float | None = None) -> str:

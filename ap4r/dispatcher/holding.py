@@ -9,11 +9,6 @@ from ap4r import events as happened
 from ap4r.dispatcher.limit import Limit
 from ap4r.outcome import NOT_CALLED, DeliveryRules, Exchange, Failure, Fault, Reason, slow_down_seconds
 
-#: Faults that tell nothing about their target.
-_UNPROVEN = frozenset(
-    {Reason.STOPPED, Reason.BAD_TARGET, Reason.REFUSED_ADDRESS, Reason.NOT_ENCODABLE, Reason.NO_DESCRIPTION}
-)
-
 
 @dataclass(frozen=True, slots=True)
 class Holding:
@@ -43,7 +38,8 @@ class Holding:
             seconds = self.limit.hold(origin, now, random(), probe=self.probe, asked_seconds=asked_seconds or 0.0)
             if seconds is not None:
                 self.events.emit(happened.TargetHeld(origin, seconds, failure))
-        elif self.probe and isinstance(exchange, Fault) and (not exchange.called or exchange.reason in _UNPROVEN):
+        elif self.probe and isinstance(exchange, Fault) and (not exchange.called or exchange.reason is Reason.STOPPED):
+            # Neither what was never sent nor what we cut ourselves tells anything about the target.
             self.limit.unproved(origin)
             return True
         elif self.probe and self.limit.release(origin):

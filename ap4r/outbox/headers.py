@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 from ap4r.errors import OptionRefused, PayloadTooLarge
+from ap4r.message import header_bytes
 
 #: RFC 9110, section 5.6.2; methods have the same form.
 TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
@@ -47,9 +48,7 @@ def check_headers(
     :raises PayloadTooLarge: when they exceed the limit.
     """
     headers = tuple(added) if given is None else _with_given(given, added)
-    size = 0
-    for name, value in headers:
-        size += len(name) + (len(value) if value.isascii() else len(value.encode()))
+    size = header_bytes(headers)
     if size > limit:
         raise PayloadTooLarge("the headers of one message", size, limit, "max_header_bytes")
     return headers

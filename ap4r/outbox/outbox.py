@@ -31,12 +31,12 @@ class On(StrEnum):
     ALWAYS = "always"
 
     def follows(self, verdict: Verdict) -> bool:
-        """Tell whether a message that waits for this is written after `verdict`."""
-        return self is On.ALWAYS or (self is On.SUCCESS) == (verdict is Verdict.COMMIT)
+        """Tell whether a message that waits for this is written after `verdict`: all but what waits for the other."""
+        return self is not (_FAILURE if verdict is _COMMIT else _SUCCESS)
 
 
 # Each request asks for them, and a look-up in an Enum goes through its metaclass.
-_COMMIT, _SUCCESS, _ALWAYS = Verdict.COMMIT, On.SUCCESS, On.ALWAYS
+_COMMIT, _SUCCESS, _FAILURE = Verdict.COMMIT, On.SUCCESS, On.FAILURE
 
 
 def check_on(on: object) -> On:
@@ -105,20 +105,15 @@ class Outbox:
         :raises OptionRefused: it waits for another verdict than that of the transaction around it.
         """
         entry = Entry(message, on, message.size)
-        if not self._blocks:
-            self._count_in(entry.size)
-            self._entries.append(entry)
-            return None
-        if self.outlet_of(thread) is not None and on is not On.SUCCESS:
-            raise OptionRefused(
-                "on", on, "within transaction(conn) or join(conn) a message follows that transaction alone"
-            )
+        if self._blocks and self.outlet_of(thread) is not None and on is not On.SUCCESS:
+            advice = "within transaction(conn) or join(conn) a message follows that transaction alone"
+            raise OptionRefused("on", on, advice)
         blocks = self._blocks.get(thread)
-        block = blocks[-1] if blocks else None
-        if block is None or block.outlet is None:
+        if not blocks or blocks[-1].outlet is None:
             self._count_in(entry.size)
-            (self._entries if block is None else block.entries).append(entry)
+            (blocks[-1].entries if blocks else self._entries).append(entry)
             return None
+        block = blocks[-1]
         if block.outlet.is_counted:
             self._count_in(entry.size)
             block.passed_count += 1
@@ -204,7 +199,7 @@ class Outbox:
         """Tell whether this verdict, given now, would write anything."""
         if verdict is _COMMIT and (self._sealed or self.has_open_messages):
             return True
-        return bool(_following(self._entries, verdict))
+        return bool([entry for entry in self._entries if entry.on.follows(verdict)])
 
     def seal(self, verdict: Verdict) -> list[Sealed]:
         """Take out what follows this verdict; return all that is to be written, the oldest first.
@@ -212,14 +207,13 @@ class Outbox:
         What was sealed before and is not settled comes again, unchanged: the store may have it already, and
         only the same put under the same id changes nothing. ABORT leaves that in doubt and writes it no more.
         """
-        taken = _following(self._entries, verdict)
+        taken = [entry for entry in self._entries if entry.on.follows(verdict)]
         if verdict is Verdict.ABORT:
             for sealed in self._sealed:
                 self._forget(sealed.entries)
             self._sealed.clear()
         if taken:
-            left = len(taken) < len(self._entries)
-            self._entries = [entry for entry in self._entries if not entry.on.follows(verdict)] if left else []
+            self._entries = [entry for entry in self._entries if not entry.on.follows(verdict)]
             # A message by itself lends the put its own id: that too is made once and never again.
             put_id = taken[0].message.id if len(taken) == 1 else new_id()
             put = Put(put_id, tuple([entry.message for entry in taken]))
@@ -248,14 +242,7 @@ class Outbox:
 
     def _forget(self, entries: Sequence[Entry]) -> None:
         self._count -= len(entries)
-        for entry in entries:
-            self._bytes -= entry.size
-
-
-def _following(entries: Sequence[Entry], verdict: Verdict) -> list[Entry]:
-    """Give those that are written after a verdict, as `On.follows` says: each request asks, and mostly for one."""
-    commits = verdict is _COMMIT
-    return [entry for entry in entries if (entry.on is _SUCCESS) == commits or entry.on is _ALWAYS]
+        self._bytes -= sum([entry.size for entry in entries])
 
 
 def _innermost(blocks: Sequence[Block]) -> Block | None:

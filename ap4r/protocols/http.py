@@ -22,8 +22,7 @@ class Http:
 
         :raises MessageError: the params cannot be written, or an option means nothing here.
         """
-        if call.options:
-            check_options(call, "http", ())
+        check_options(call, "http", ())
         if call.action is not None:
             advice = "only other protocols have an action; for an action by name the target is {'controller': …}"
             raise OptionRefused("action", call.action, advice)

@@ -27,9 +27,6 @@ _LISTED = (8, 32, 128, 256)
 def insert_rows(connection: Connection, table: Table, rows: Rows) -> None:
     """Insert rows that have the same columns."""
     columns, start = tuple(rows[0]), 0
-    if len(rows) == 1:
-        run_with(connection, _insert_text(table, columns, 1), tuple(rows[0].values()))
-        return
     for number in _INSERTED:
         while len(rows) - start >= number:
             some = rows[start : start + number]

@@ -21,10 +21,6 @@ class BorrowedLanes(Lanes):
     kept by a lock that others can share.
     """
 
-    def id_of(self, tx: Transaction, name: LaneName) -> int:
-        """Give the number of one lane."""
-        return self.ids_of(tx, [name])[name]
-
     def ids_of(self, tx: Transaction, names: Iterable[LaneName]) -> dict[LaneName, int]:
         """Give the numbers of lanes, making those that are new."""
         wanted = sorted(set(names))

@@ -58,11 +58,11 @@ class Lanes:
         found: dict[LaneName, int] = {}
         due: list[LaneName] = []
         for name in sorted(set(names)):
-            known = self._ids.get(name)
-            if known is None or tx.now_at - known[1] > _HOUR:
+            known = self._known(tx, name)
+            if known is None:
                 due.append(name)
             else:
-                found[name] = known[0]
+                found[name] = known
         if due:
             marked = self._mark_used(tx, due)
             found |= marked
@@ -71,8 +71,8 @@ class Lanes:
 
     def id_of(self, tx: Transaction, name: LaneName) -> int:
         """Give the number of one lane, as `ids_of` does."""
-        known = self._ids.get(name)
-        return self.ids_of(tx, [name])[name] if known is None or tx.now_at - known[1] > _HOUR else known[0]
+        known = self._known(tx, name)
+        return self.ids_of(tx, [name])[name] if known is None else known
 
     def names_of(self, tx: Transaction, ids: Collection[int]) -> dict[int, LaneName]:
         """Give queue and origin by number; what does not exist is left out."""
@@ -136,6 +136,11 @@ class Lanes:
         if len(found) < len(names):
             raise StoreUnavailable(tx.store, "its lanes changed meanwhile; try again")
         return found
+
+    def _known(self, tx: Transaction, name: LaneName) -> int | None:
+        """Give the number of a lane that was marked as used within the hour; None where nothing is known of it."""
+        known = self._ids.get(name)
+        return None if known is None or tx.now_at - known[1] > _HOUR else known[0]
 
     def _learn(self, ids: Mapping[LaneName, int], used_at: int) -> None:
         for name, lane in ids.items():
