@@ -6,11 +6,11 @@ import logging
 
 import pytest
 
-from ap4r.outcome import PutBack
+from ap4r.outcome import Delivered, PutBack
 from ap4r.storage.sql.rows import id_bytes
 from ap4r.storage.sql.schema import Schema
-from ap4r.storage.store import Settled, Settlement
-from tests.support.factories import NOW, dead, messages, put
+from ap4r.storage.store import Rescued, Settled, Settlement
+from tests.support.factories import NOW, dead, message, messages, put
 
 SCHEMA = Schema("ap4r_")
 
@@ -45,6 +45,37 @@ def test_what_waits_without_content_holds_up_nothing(shared, store, caplog, dela
     assert [record.message.count(lost.id) for record in caplog.records] == [1]
     figures = store.status(now=NOW + 12).queues[0]
     assert (figures.ready, figures.scheduled, figures.leased) == (0, 0, 2)
+
+
+def test_what_a_snapshot_does_not_show_yet_is_leased(shared, store, caplog, monkeypatch):
+    """A message that is locked before its content is seen, as happens on InnoDB, is leased with its content."""
+    unseen, seen = messages(2)
+    put(store, unseen, seen, now=NOW)
+    rows = store._database.rows
+
+    def rows_of_an_old_snapshot(connection, statement, values):
+        found = rows(connection, statement, values)
+        return [(*row[:6], *[None] * len(row[6:])) if id_bytes(unseen.id) in row else row for row in found]
+
+    monkeypatch.setattr(store._database, "rows", rows_of_an_old_snapshot)
+    leased = {lease.message.id: lease for lease in store.claim("one", 10, now=NOW).leases}
+    assert leased[unseen.id].message == unseen
+    assert leased[unseen.id].token == leased[seen.id].token
+    assert store.settle([Settlement(lease, Delivered()) for lease in leased.values()], now=NOW) == [Settled.SETTLED] * 2
+    assert not caplog.records
+
+
+def test_what_a_snapshot_does_not_show_yet_is_rescued(shared, store, caplog, monkeypatch):
+    """A lease whose message is not seen at first is freed when its dispatcher dies, and not taken off."""
+    one = message()
+    put(store, one, now=NOW)
+    store.claim("one", 10, now=NOW)
+    [beat] = store.look(now=NOW).beats
+    monkeypatch.setattr(store._rescues._wanted, "rows", lambda connection, ids: [])
+    assert store.rescue("one", beat.beat, now=NOW) == Rescued(freed=1)
+    store.register("two", "two", "0", "", now=NOW)
+    assert [lease.message for lease in store.claim("two", 10, now=NOW).leases] == [one]
+    assert not caplog.records
 
 
 def test_a_lease_without_content_is_settled_and_rescued(shared, store):

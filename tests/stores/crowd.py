@@ -1,7 +1,8 @@
 """Many who use stores at once: `python -m tests.stores.crowd ROLE THREADS SECONDS|PUTS FOLDER URL…`.
 
 Each thread has a store of its own on one of the URLs, as if it were a process. Writers put messages; claimers take
-them, hold them for a moment and settle them; `count` puts so many single messages. What each did is written to a file
+them, hold them for a moment and settle them; `drain` takes what there is without a pause; `count` puts so many single
+messages. What each did is written to a file
 of its own in FOLDER as lines of JSON: `put` with ids, `held` with an id and the times between which the lease was held,
 `settled`, and at the end `retried`.
 """
@@ -86,7 +87,12 @@ def count(member: Member) -> None:
             member.say("put", ids=[one.id], at=time.time(), seconds=time.monotonic() - began)
 
 
-def claim(member: Member) -> None:
+def drain(member: Member) -> None:
+    """Claim without a pause, so that messages are met at the very moment of their commit, and settle at once."""
+    claim(member, patient=False)
+
+
+def claim(member: Member, *, patient: bool = True) -> None:
     """Claim and settle until the time is over and nothing is left."""
     kept: list[Settlement] = []
     registered, in_doubt = False, False
@@ -121,14 +127,14 @@ def claim(member: Member) -> None:
             at = time.monotonic()
             for lease in claimed.leases:
                 member.say("claimed", id=lease.message.id, at=at)
-            time.sleep(random.uniform(0.0, 0.01))
+            time.sleep(random.uniform(0.0, 0.01) if patient else 0.0)
             kept = [Settlement(lease, _outcome()) for lease in claimed.leases]
             continue
         if time.time() > member.until:
             empty_since = empty_since or time.monotonic()
             if time.monotonic() - empty_since > 2.0:
                 break
-        time.sleep(0.02)
+        time.sleep(0.02 if patient else 0.0)
     member.store.unregister(owner)
 
 
@@ -154,7 +160,7 @@ def main(role: str, threads: str, amount: str, folder: str, *urls: str) -> None:
     sys.stdout.write("ready\n")
     sys.stdout.flush()
     sys.stdin.readline()
-    work = {"write": write, "claim": claim, "count": count}[role]
+    work = {"write": write, "claim": claim, "drain": drain, "count": count}[role]
     members = [
         Member(f"{role}-{os.getpid()}-{number}", urls[number % len(urls)], float(amount), Path(folder))
         for number in range(int(threads))

@@ -37,6 +37,23 @@ def test_eight_dispatchers_and_sixteen_writers(url, tmp_path, measured, opened, 
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.parametrize("seconds", [4.0, pytest.param(120.0, marks=pytest.mark.slow)])
+def test_what_is_claimed_the_moment_it_is_put(url, tmp_path, measured, opened, seconds):
+    """Dispatchers that ask without a pause take each message whole, however fresh: none is overlooked or taken off."""
+    opened(url).prepare()
+    with Crowd(tmp_path, seconds) as crowd:
+        for _ in range(PROCESSES):
+            crowd.add("drain", 1, [url])
+            crowd.add("write", 1, [url])
+        crowd.go()
+        found = crowd.wait(seconds + 90)
+    measured(f"{found}; {len(found.put) / seconds:.0f} puts/s")
+    assert not found.errors, found.errors[:5]
+    found.assert_all_is_well()
+    assert not opened(url).status().queues
+
+
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("puts", [100, pytest.param(1_000, marks=pytest.mark.slow)])
 def test_eight_processes_write_one_file_that_is_drained(processes, tmp_path, measured, puts):
     """Eight processes put into one SQLite file while a dispatcher drains it: no error, and each is delivered once."""

@@ -14,6 +14,7 @@ from sqlalchemy import Select, bindparam, func, literal, select
 
 from ap4r.errors import StoreUnavailable
 from ap4r.storage.sql.database import RolledBack
+from ap4r.storage.sql.plans import as_committed
 
 if TYPE_CHECKING:
     from ap4r.storage.sql.schema import Schema
@@ -120,10 +121,9 @@ class Lanes:
         :raises StoreUnavailable: they came and went meanwhile.
         """
         # Rows are locked by number: looking for a name that is not there would lock the gap for all who make one.
-        shared: dict[str, Any] = {"read": True, "key_share": True}
         found = self._found(tx, names)
         numbers = select(self._table.c.id).where(self._table.c.id.in_(sorted(found.values())))
-        held = set(tx.connection.execute(numbers.with_for_update(**shared)).scalars()) if found else set()
+        held = set(tx.connection.execute(as_committed(numbers)).scalars()) if found else set()
         found = {name: lane for name, lane in found.items() if lane in held}
         missing = [name for name in names if name not in found]
         if missing:
@@ -132,7 +132,7 @@ class Lanes:
             unseen = [name for name in missing if name not in found]
             if unseen:
                 # Made by others since this transaction took its snapshot, past which only a lock lets look.
-                found |= self._found(tx, unseen, self._find.with_for_update(**shared))
+                found |= self._found(tx, unseen, as_committed(self._find))
         if len(found) < len(names):
             raise StoreUnavailable(tx.store, "its lanes changed meanwhile; try again")
         return found

@@ -8,15 +8,14 @@ from sqlalchemy import Row, bindparam, select
 
 from ap4r.message import Delivery
 from ap4r.outcome import Dead, DeliveryRules, Dropped, History, Outcome, PutBack, after_crash
+from ap4r.storage.sql.among import Among
 from ap4r.storage.sql.dispatchers import Dispatchers
-from ap4r.storage.sql.orphans import set_aside
+from ap4r.storage.sql.orphans import Orphans
 from ap4r.storage.sql.outcomes import Outcomes
 from ap4r.storage.sql.plans import by_index, by_primary_key
 from ap4r.storage.sql.schema import Schema
 from ap4r.storage.sql.transaction import Transaction, to_seconds
 from ap4r.storage.store import Rescued
-
-_IDS_A_QUERY = 500
 
 
 class Rescues:
@@ -29,8 +28,10 @@ class Rescues:
         leased, messages = schema.leased, schema.messages
         held = select(leased).where(leased.c.owner == bindparam("of")).limit(bindparam("most")).with_for_update()
         self._held = by_index(held, leased, f"{schema.prefix}leased_owner")
-        wanted = select(messages.c.id, messages.c.delivery, messages.c.max_deliveries, messages.c.first_due_at)
-        self._wanted = by_primary_key(wanted.where(messages.c.id.in_(bindparam("ids", expanding=True))), messages)
+        content = [messages.c.delivery, messages.c.max_deliveries, messages.c.first_due_at]
+        wanted = select(messages.c.id, *content)
+        self._wanted = Among(lambda ids: by_primary_key(wanted.where(messages.c.id.in_(ids)), messages))
+        self._orphans = Orphans(messages, content)
 
     def write(self, tx: Transaction, owner: str, beat: int, limit: int) -> Rescued | None:
         """Take up to `limit` leases from an owner whose counter still stands at `beat`; None when it lives.
@@ -41,8 +42,7 @@ class Rescues:
             return None
         self._dispatchers.leave(tx, owner)
         held = self._rows(tx, owner, limit)
-        messages = self._messages_of(tx, held)
-        set_aside(tx, (row.id for row in held), messages)
+        messages = self._messages_of(tx, [row.id for row in held])
         rows = [(row, self._after_crash(tx, row, messages[row.id])) for row in held if row.id in messages]
         if rows:
             self._outcomes.write(tx, rows, crashed=True)
@@ -62,12 +62,10 @@ class Rescues:
     def _rows(self, tx: Transaction, owner: str, limit: int) -> list[Row[Any]]:
         return list(tx.connection.execute(self._held, {"of": owner, "most": limit}))
 
-    def _messages_of(self, tx: Transaction, rows: list[Row[Any]]) -> dict[bytes, Row[Any]]:
-        found: dict[bytes, Row[Any]] = {}
-        for start in range(0, len(rows), _IDS_A_QUERY):
-            ids = [row.id for row in rows[start : start + _IDS_A_QUERY]]
-            found.update({message.id: message for message in tx.connection.execute(self._wanted, {"ids": ids})})
-        return found
+    def _messages_of(self, tx: Transaction, ids: list[bytes]) -> dict[bytes, Row[Any]]:
+        found = {message.id: message for message in self._wanted.rows(tx.connection, ids)}
+        unseen = [stored_id for stored_id in ids if stored_id not in found]
+        return found | {message.id: message for message in self._orphans.told_apart(tx, unseen)}
 
     def _after_crash(self, tx: Transaction, row: Row[Any], message: Row[Any]) -> Outcome:
         history = History(

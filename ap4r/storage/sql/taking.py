@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import FromClause, Select, Table, bindparam, or_, select
+from sqlalchemy import Column, FromClause, Select, Table, bindparam, or_, select
 
 from ap4r.storage.sql.compiled import Compiled
-from ap4r.storage.sql.orphans import set_aside
+from ap4r.storage.sql.orphans import Orphans
 from ap4r.storage.sql.plans import by_primary_key
 from ap4r.storage.sql.rows import expires_in_seconds, message_of
 from ap4r.storage.sql.schema import Schema
@@ -61,6 +61,7 @@ class Taking:
             True: _with_content(oldest.where(is_in_share(ready)), messages),
             False: _with_content(oldest.where(~is_in_share(ready)), messages),
         }
+        self._orphans = Orphans(messages, _content(messages))
 
     def oldest(
         self, tx: Transaction, taker: Taker, lane: int, begin: int, behind: bytes, most: int, mine: bool | None
@@ -85,9 +86,10 @@ class Taking:
         if not taker.at_once:
             self._move(tx, taker, states)
         # Without its content a row ends in NULLs; a target is never NULL.
-        contents = {row[2]: row[6:] for row in rows if row[6] is not None}
+        contents: dict[bytes, Sequence[Any]] = {row[2]: row[6:] for row in rows if row[6] is not None}
         if len(contents) < len(states):
-            set_aside(tx, (state[2] for state in states), contents)
+            unseen = [state[2] for state in states if state[2] not in contents]
+            contents |= {row[0]: row[1:] for row in self._orphans.told_apart(tx, unseen)}
             states = [state for state in states if state[2] in contents]
         names = tx.lanes.names_of(tx, {state[0] for state in states})
         return tuple(_leases(states, contents, names, taker.token, tx.now_at))
@@ -137,13 +139,17 @@ def _leased_at_once(oldest: Select[Any], schema: Schema) -> Compiled:
 
 
 def _joined(places: FromClause, messages: Table) -> Select[Any]:
-    content = [column for column in messages.c if column.name not in ("id", "stored_at")]
-    return select(*places.c, *content).join_from(places, messages, messages.c.id == places.c.id, isouter=True)
+    same = messages.c.id == places.c.id
+    return select(*places.c, *_content(messages)).join_from(places, messages, same, isouter=True)
+
+
+def _content(messages: Table) -> list[Column[Any]]:
+    return [column for column in messages.c if column.name not in ("id", "stored_at")]
 
 
 def _leases(
     states: Iterable[tuple[Any, ...]],
-    contents: Mapping[bytes, tuple[Any, ...]],
+    contents: Mapping[bytes, Sequence[Any]],
     names: Mapping[int, tuple[str, str]],
     token: bytes,
     now_at: int,
