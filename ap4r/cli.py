@@ -10,43 +10,44 @@ import argparse
 import json
 import os
 import sys
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
-from typing import Any
 
 from ap4r import __version__
-from ap4r.control.diagnosis import STUCK_SECONDS, findings, is_stuck
+from ap4r.control.arguments import OF_ALL, make_parser
+from ap4r.control.diagnosis import findings, is_stuck
 from ap4r.control.initial import initialise, make_secret, what_was_done
 from ap4r.control.letters import letter_json, letter_lines
 from ap4r.control.tables import status_lines
 from ap4r.control.trust import look, trust_findings, trust_notes
-from ap4r.errors import Ap4rError, without_credentials
+from ap4r.errors import Ap4rError
 from ap4r.outbox.bell_address import hears
-from ap4r.settings import config_path, load_settings
+from ap4r.redaction import without_credentials
+from ap4r.settings import load_settings
 from ap4r.storage.open import open_store, open_stores
 from ap4r.storage.sql.store import SqlStore
 from ap4r.storage.versions import check_version
+from ap4r.variables import config_path
 
 _PAGE = 500
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code."""
-    parsed = _parser().parse_args(arguments)
-    command: Callable[..., int] = parsed.command
+    parsed = make_parser(f"ap4r {__version__}").parse_args(arguments)
     try:
-        if command is _init:
+        if parsed.command == "init":
             return _init(parsed)
+        command = _COMMANDS[parsed.command]
         # Whoever only looks must not make a store by a slip of the pen.
         create = None if command is _migrate else False
-        if parsed.store and len(parsed.store) > 1 and command not in _OF_ALL:
+        if parsed.store and len(parsed.store) > 1 and parsed.command not in OF_ALL:
             print("ap4r: --store is given more than once; this command is of one store", file=sys.stderr)
             return 2
         named = {"store": parsed.store[0], "stores": tuple(parsed.store)} if parsed.store else {}
         settings = load_settings(parsed.config, **named, create_tables=create)
         parsed.table_prefix = settings.table_prefix
-        if command in _OF_ALL:
+        if parsed.command in OF_ALL:
             return _each(command, open_stores(settings), parsed)
         if len(settings.stores) > 1:
             print(f"ap4r: this is of {without_credentials(settings.store)}; others with --store", file=sys.stderr)
@@ -88,60 +89,8 @@ def _each(
     return worst
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="ap4r", description="Look at a store of ap4r and mend it. The dispatcher itself is `twistd -n ap4r`."
-    )
-    parser.add_argument("--version", action="version", version=f"ap4r {__version__}")
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-
-    init = commands.add_parser("init", help="make a secret, so that deliveries are signed")
-    init.description = "Write a fresh secret into ap4r.toml, which is made if there is none; nothing is overwritten."
-    init.add_argument("--config", metavar="FILE", help="the settings (AP4R_CONFIG, else ap4r.toml)")
-    init.add_argument("--json", action="store_true", help="print one JSON value")
-    init.set_defaults(command=_init)
-
-    status = _command(commands, "status", _status, "what waits, what is dead, and who delivers")
-    status.epilog = f"Exits 1 when messages have been due for {STUCK_SECONDS:.0f} s and no dispatcher is alive."
-
-    dead = _command(commands, "dead", _dead, "the messages that were given up, and why")
-    dead.add_argument("--queue", help="only those of this queue")
-    dead.add_argument("--limit", type=_positive, default=100, help="how many at the most (%(default)s)")
-    dead.add_argument("--after", type=_message_id, metavar="ID", help="go on behind this message")
-
-    replay = _command(commands, "replay", _replay, "put dead letters back, to be called again at once")
-    replay.add_argument("ids", nargs="*", type=_message_id, metavar="ID", help="the messages")
-    replay.add_argument("--all", action="store_true", help="all of them")
-    replay.add_argument("--queue", help="with --all: only those of this queue")
-    replay.add_argument(
-        "--again", action="store_true", help="also `once` messages that were called, which may then take effect twice"
-    )
-
-    migrate = _command(commands, "migrate", _migrate, "bring the store's tables to this version of ap4r")
-    either = migrate.add_mutually_exclusive_group()
-    either.add_argument("--check", action="store_true", help="change nothing; exit 1 when there is something to do")
-    either.add_argument("--sql", action="store_true", help="change nothing; print the SQL that would be run")
-
-    doctor = _command(commands, "doctor", _doctor, "look for what keeps messages from being delivered soon")
-    doctor.epilog = "Exits 1 when it finds something."
-    return parser
-
-
-def _command(
-    commands: Any, name: str, run: Callable[[SqlStore, argparse.Namespace], int], says: str
-) -> argparse.ArgumentParser:
-    parser: argparse.ArgumentParser = commands.add_parser(name, help=says, description=says[0].upper() + says[1:] + ".")
-    several = "; several with a --store each" if run in (_status, _doctor) else ""
-    says = f"the store (AP4R_STORE, ap4r.toml, else sqlite:///ap4r.db){several}"
-    parser.add_argument("--store", metavar="URL", action="append", help=says)
-    parser.add_argument("--config", metavar="FILE", help="the settings (AP4R_CONFIG, else ap4r.toml)")
-    parser.add_argument("--json", action="store_true", help="print one JSON value")
-    parser.set_defaults(command=run, told=None)
-    return parser
-
-
 def _init(arguments: argparse.Namespace) -> int:
-    done = initialise(config_path(arguments.config), make_secret())
+    done = initialise(config_path(arguments.config, os.environ), make_secret())
     if arguments.json:
         _print_json(asdict(done))
     else:
@@ -273,21 +222,13 @@ def _print_json(value: object) -> None:
     print(json.dumps(value, ensure_ascii=False, indent=2))
 
 
-#: What tells of every store that is configured, where --store names none.
-_OF_ALL = frozenset({_status, _doctor})
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a number from 1 up")
-    return int(text)
-
-
-def _message_id(text: str) -> str:
-    try:
-        return str(uuid.UUID(text))
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text} is not a message's id") from error
+_COMMANDS: dict[str, Callable[[SqlStore, argparse.Namespace], int]] = {
+    "status": _status,
+    "dead": _dead,
+    "replay": _replay,
+    "migrate": _migrate,
+    "doctor": _doctor,
+}
 
 
 if __name__ == "__main__":

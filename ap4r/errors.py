@@ -5,15 +5,7 @@ It does not decide anything: results of deliveries are values (`ap4r.outcome`), 
 
 from __future__ import annotations
 
-import re
-import reprlib
-
-# The second form: a password with an unescaped slash, which is no port.
-_CREDENTIALS = re.compile(r"""(?<!/)//(?:[^/?#\s'"]{0,2000}|[^/?#\s'"@:]{0,2000}:(?!\d*[/?#])[^\s'"]{0,2000})@""")
-
-_PASSWORD_FIELD = re.compile(r"""(?<=[?&\s'"])(password|passwd|passphrase|sslpassword)=[^&\s'"]*""", re.IGNORECASE)
-_SECRET = re.compile(r"(?<=whsec_)[A-Za-z0-9+/=_-]+")
-
+from ap4r.redaction import in_one_line, shortened
 
 NO_TABLES = "none"  #: the version of a store in which there are no tables
 
@@ -187,7 +179,7 @@ class StoreUnavailable(StoreError):
     """
 
     def __init__(self, store: str, problem: str, *, outcome_unknown: bool = False, is_connection: bool = False) -> None:
-        problem = _one_line(problem)
+        problem = in_one_line(problem)
         place = store if is_connection else f"store {store}"
         super().__init__(f"{place}: {problem}" + (" (outcome unknown)" if outcome_unknown else ""))
         self.store = store
@@ -199,7 +191,7 @@ class StoreUnusable(StoreError):
     """The store's URL or file cannot be a store of ap4r; waiting does not help."""
 
     def __init__(self, store: str, problem: str) -> None:
-        problem = _one_line(problem)
+        problem = in_one_line(problem)
         super().__init__(f"store {store}: {problem}")
         self.store = store
         self.problem = problem
@@ -222,36 +214,6 @@ class OwnerLost(StoreError):
     def __init__(self, owner: str) -> None:
         super().__init__(f"dispatcher {owner} was taken for dead and its messages were given to others")
         self.owner = owner
-
-
-def without_credentials(text: str) -> str:
-    """Give a text fit for a log: no `user:password@` or `password=` of a URL, no `whsec_` secret."""
-    return _PASSWORD_FIELD.sub(r"\1=***", _SECRET.sub("…", _CREDENTIALS.sub("//…@", text)))
-
-
-class _Brief(reprlib.Repr):
-    """Write no more of a value than its beginning and end, whatever its size, depth or `__repr__`."""
-
-    def repr_str(self, x: str, level: int) -> str:
-        # Before it is cut, or the @ that betrays a password may be what falls away.
-        return super().repr_str(without_credentials(x[:10_000]), level)
-
-    def repr_int(self, x: int, level: int) -> str:
-        # Python refuses to write integers of thousands of digits.
-        return super().repr_int(x, level) if x.bit_length() <= 1_000 else f"<an integer of {x.bit_length()} bits>"
-
-
-def shortened(value: object, limit: int = 200) -> str:
-    """Write any value in at most `limit` characters, without credentials. It never raises."""
-    brief = _Brief()
-    brief.maxstring = brief.maxother = brief.maxlong = limit
-    text = without_credentials(brief.repr(value))
-    return text if len(text) <= limit else text[: limit - 1] + "…"
-
-
-def _one_line(text: str) -> str:
-    # Drivers break their lines, which a log must not.
-    return " ".join(text.split())
 
 
 def _restored(kind: type[Ap4rError], args: tuple[object, ...]) -> Ap4rError:

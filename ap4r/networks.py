@@ -6,7 +6,8 @@ import re
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from urllib.parse import urlsplit
 
-from ap4r.errors import ConfigError, TargetRefused, shortened
+from ap4r.errors import ConfigError, TargetRefused
+from ap4r.redaction import shortened
 from ap4r.target import parse_target
 
 Network = IPv4Network | IPv6Network

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from ap4r.errors import shortened
+from ap4r.redaction import shortened
 
 REFERENCES = ("env", "file")  #: what stands before its colon
 

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from ap4r.errors import ConfigError, TargetRefused, shortened
+from ap4r.errors import ConfigError, TargetRefused
 from ap4r.networks import canonical_host, is_listed, parse_host_patterns
+from ap4r.redaction import shortened
 from ap4r.tables import listed_tables, only_known, text_of
 from ap4r.target import APP, Target, parse_target
 

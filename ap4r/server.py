@@ -7,7 +7,8 @@ import re
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-from ap4r.errors import ConfigError, TargetRefused, shortened
+from ap4r.errors import ConfigError, TargetRefused
+from ap4r.redaction import shortened
 from ap4r.tables import only_known
 from ap4r.target import parse_target
 

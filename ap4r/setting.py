@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import Field, field
 from typing import Any
 
-from ap4r.errors import ConfigError, shortened
+from ap4r.errors import ConfigError
+from ap4r.redaction import shortened
 
 MOST = 2**31 - 1  #: of every number: 68 years, 2 GiB; what timers and databases still bear
 _TABLE_PREFIX = re.compile(r"(?!sqlite_)[a-z_][a-z0-9_]{0,31}", re.IGNORECASE)

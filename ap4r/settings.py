@@ -23,6 +23,7 @@ from ap4r.rewriting import RewriteRule, parse_rewrites, refuse_unknown
 from ap4r.server import server_url
 from ap4r.setting import checked, setting
 from ap4r.signing import Secret
+from ap4r.store_url import absolute_store
 from ap4r.target import APP
 from ap4r.upstreams import (
     HostSettings,
@@ -34,13 +35,7 @@ from ap4r.upstreams import (
     parse_senders,
     parse_upstreams,
 )
-from ap4r.variables import CONFIG, VARIABLE_PREFIX, read_variables
-
-CONFIG_NAME = "ap4r.toml"
-_CONFIG_VARIABLE = VARIABLE_PREFIX + CONFIG.upper()
-#: How the URL of a dispatcher's intake begins, where one stands in the place of a store.
-INTAKE_SCHEMES = ("http://", "https://", "http+unix://")
-_SQLITE = "sqlite:///"
+from ap4r.variables import CONFIG_NAME, CONFIG_VARIABLE, config_path, read_variables
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -233,7 +228,7 @@ def load_settings(
     """
     environ = os.environ if environ is None else environ
     path = config_path(config, environ)
-    named = config or environ.get(_CONFIG_VARIABLE)
+    named = config or environ.get(CONFIG_VARIABLE)
     table: Mapping[str, object] = {}
     if named or path.is_file():
         try:
@@ -245,35 +240,3 @@ def load_settings(
     else:
         folder = Path.cwd()
     return parse_settings(table, environ, overrides, str(folder), partial(read_reference, environ, folder), str(path))
-
-
-def config_path(config: str | os.PathLike[str] | None = None, environ: Mapping[str, str] | None = None) -> Path:
-    """Tell where the settings' file is, or would be.
-
-    :raises ConfigError: AP4R_CONFIG is set, and empty.
-    """
-    environ = os.environ if environ is None else environ
-    if not config and environ.get(_CONFIG_VARIABLE) == "":
-        raise ConfigError(CONFIG, f"in {_CONFIG_VARIABLE}: it is empty; give a file, or unset it")
-    return Path(config or environ.get(_CONFIG_VARIABLE) or CONFIG_NAME)
-
-
-def absolute_store(url: str, folder: str, setting: str = "store") -> str:
-    """Make an SQLite path absolute, counted from `folder`; leave every other URL alone.
-
-    :raises ConfigError: it names no file, or is no URL at all.
-    """
-    scheme, colon, _ = url.partition(":")
-    if not colon:
-        raise ConfigError(setting, "it is no URL; a file is written sqlite:///ap4r.db, or sqlite:////srv/ap4r.db")
-    if scheme.lower().partition("+")[0] != "sqlite":
-        return url
-    path, question_mark, query = url.removeprefix(_SQLITE).partition("?")
-    if not url.startswith(_SQLITE) or not path or path == ":memory:" or path.endswith("/"):
-        raise ConfigError(setting, f"{url} names no file; write sqlite:///ap4r.db, or sqlite:////srv/ap4r.db")
-    if path.startswith("file:"):
-        raise ConfigError(setting, f"{url}: leave out the file:")
-    absolute = os.path.abspath(os.path.join(folder, path))
-    if "?" in absolute:
-        raise ConfigError(setting, f"{absolute} has a ?, which no store's URL can have in its path; use another folder")
-    return _SQLITE + absolute + question_mark + query

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ap4r.errors import ConfigError, shortened
+from ap4r.errors import ConfigError
+from ap4r.redaction import shortened
 from ap4r.signing import SECRET_PREFIX
 
 

@@ -18,11 +18,12 @@ from ap4r.dispatcher.observer import LineObserver, TextOutput, forward_logging, 
 from ap4r.dispatcher.process import Process, give_up
 from ap4r.dispatcher.service import Dispatcher
 from ap4r.errors import Ap4rError, ConfigError, StoreUnavailable
-from ap4r.events import Events
-from ap4r.settings import CONFIG_NAME, Settings, load_settings
+from ap4r.settings import Settings, load_settings
 from ap4r.storage.open import open_store, open_stores
 from ap4r.storage.store import Store
+from ap4r.subscribers import Events
 from ap4r.target import APP
+from ap4r.variables import CONFIG_NAME
 
 #: Options that are settings too: command line, then AP4R_* variables, then ap4r.toml.
 _SETTINGS = {

@@ -7,22 +7,23 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Union
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, urlsplit
 
 import idna
 
-from ap4r.errors import OptionRefused, TargetRefused, shortened
+from ap4r.errors import TargetRefused
+from ap4r.queue_name import name_queue, queue_of_path
+from ap4r.redaction import shortened
 
 TargetLike = Union[str, Mapping[str, object], "Target"]
 
 APP = "app"  #: the upstream that is the application itself
 MAX_URL_BYTES = 8_192
 MAX_HOST_CHARACTERS = 253
-MAX_QUEUE_BYTES = 128
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 # RFC 3986: what may stand in a path or query as it is; "%" so that escapes are kept.
 _PATH_SAFE = "/%:@!$&'()*+,;=-._~"
@@ -33,11 +34,6 @@ _DOT_SEGMENT = re.compile(r"/(?:\.|%2e){1,2}(?:/|\Z)", re.IGNORECASE)
 _HOST_LABEL = re.compile(r"[a-z0-9_-]{1,63}\Z")
 _UPSTREAM = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z")
 _ON_UPSTREAM = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*):/(?!/)")
-# Numbers, UUIDs and long hex name one thing of many, so they must not make a queue each.
-_VARIABLE_SEGMENT = re.compile(
-    r"[+-]?\d+(?:\.\d+)?|[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|[0-9a-f]{12,}", re.IGNORECASE
-)
-_NOT_IN_NAME = re.compile(r"[^a-z0-9._-]+")
 _CONTROLLER = re.compile(r"/?[A-Za-z0-9_][A-Za-z0-9_.-]*(?:/[A-Za-z0-9_][A-Za-z0-9_.-]*)*/?\Z")
 
 
@@ -92,29 +88,6 @@ def _parse_str(text: str) -> tuple[Target, str]:
     return target, _queue_of(target)
 
 
-def check_queue_name(name: object) -> str:
-    """Validate a queue name that a caller chose: any printable text of 1 to 128 bytes in UTF-8, no outer blanks.
-
-    :raises OptionRefused: with the reason.
-    """
-    if not isinstance(name, str):
-        raise OptionRefused("queue", name, "a queue's name is a string")
-    if not name or name != name.strip() or not name.isprintable():
-        raise OptionRefused("queue", name, "a queue's name is printable text without blanks at its ends")
-    try:
-        size = len(name.encode())
-    except UnicodeEncodeError as error:
-        raise OptionRefused("queue", name, "a queue's name must be encodable as UTF-8") from error
-    if size > MAX_QUEUE_BYTES:
-        raise OptionRefused("queue", name, f"{size} bytes are more than a queue's name may have ({MAX_QUEUE_BYTES})")
-    return str.__str__(name)  # a str Enum would not be written as its value everywhere
-
-
-def name_queue(words: Sequence[str]) -> str:
-    """Make a queue's name of the words that tell what is called: `queue.search.reindex`."""
-    return _name(list(words) or ["root"])
-
-
 def _parse_again(given: Target) -> Target:
     if not isinstance(given.url, str):
         raise TargetRefused(given, "its url must be a string")
@@ -140,7 +113,7 @@ def _parse_mapping(given: Mapping[str, object]) -> tuple[Target, str]:
         if not all(isinstance(name, str) and _CONTROLLER.match(name) for name in names):
             raise TargetRefused(given, "'controller' and 'action' are names of letters, digits, _, -, . and /")
         path = "/".join(str.__str__(name).strip("/") for name in names if isinstance(name, str))
-        return _parse_text("/" + path, given), _name(path.split("/"))
+        return _parse_text("/" + path, given), name_queue(path.split("/"))
     if keys > {"controller", "action"}:
         others = ", ".join(sorted(shortened(key, 40) for key in keys - {"controller", "action"}))
         raise TargetRefused(given, f"unknown keys {others}; only routes=… gives a place to other values; use params")
@@ -242,11 +215,5 @@ def _resource(path: str, query: str) -> str:
 
 def _queue_of(target: Target) -> str:
     if target.upstream is None:
-        return _name([urlsplit(target.url).hostname or ""])
-    segments = [unquote(part) for part in target.url.partition("?")[0].split("/") if part][:3]
-    return _name(["_" if _VARIABLE_SEGMENT.fullmatch(part) else part for part in segments] or ["root"])
-
-
-def _name(segments: list[str]) -> str:
-    words = [_NOT_IN_NAME.sub("_", part.lower()) for part in segments]
-    return ".".join(["queue", *words])[:MAX_QUEUE_BYTES]
+        return name_queue([urlsplit(target.url).hostname or ""])
+    return queue_of_path(target.url.partition("?")[0])

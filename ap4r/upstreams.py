@@ -13,7 +13,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ap4r.credential import Credential, parse_credential
-from ap4r.errors import ConfigError, TargetRefused, shortened
+from ap4r.errors import ConfigError, TargetRefused
+from ap4r.redaction import shortened
 from ap4r.reference import ReadSecret, is_reference
 from ap4r.server import DEFAULT_PORTS, UNIX, host_and_port, server_url, weights_of
 from ap4r.signing import Secret

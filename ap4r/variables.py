@@ -1,16 +1,20 @@
-"""The variables AP4R_*: which settings they give, and which of them are refused. Pure."""
+"""The variables AP4R_*: which settings they give, which of them are refused, and which file they name. Pure."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import Field
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
 from ap4r.errors import ConfigError
 
 VARIABLE_PREFIX = "AP4R_"
 CONFIG = "config"  #: not a setting: AP4R_CONFIG names the file
+CONFIG_VARIABLE = VARIABLE_PREFIX + CONFIG.upper()
+CONFIG_NAME = "ap4r.toml"  #: the file where none is named
 _TRUE, _FALSE = frozenset({"1", "true", "yes", "on"}), frozenset({"0", "false", "no", "off"})
 
 
@@ -34,6 +38,16 @@ def read_variables(environ: Mapping[str, str], known: Mapping[str, Field[Any]]) 
         given.append((name, variable, _read(name, variable, spec.default, environ[variable])))
     _refuse_misspelt(environ, known)
     return given
+
+
+def config_path(config: str | os.PathLike[str] | None, environ: Mapping[str, str]) -> Path:
+    """Tell where the settings' file is, or would be.
+
+    :raises ConfigError: AP4R_CONFIG is set, and empty.
+    """
+    if not config and environ.get(CONFIG_VARIABLE) == "":
+        raise ConfigError(CONFIG, f"in {CONFIG_VARIABLE}: it is empty; give a file, or unset it")
+    return Path(config or environ.get(CONFIG_VARIABLE) or CONFIG_NAME)
 
 
 def _refuse_misspelt(environ: Mapping[str, str], known: Mapping[str, Field[Any]]) -> None:

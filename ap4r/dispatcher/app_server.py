@@ -20,7 +20,8 @@ from zope.interface import implementer
 
 from ap4r.dispatcher.port import listen, url_of
 from ap4r.errors import ConfigError
-from ap4r.events import Events, Serving
+from ap4r.events import Serving
+from ap4r.subscribers import Events
 
 
 def load_app(name: str) -> Any:

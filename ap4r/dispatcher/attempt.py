@@ -24,6 +24,7 @@ from ap4r.dispatcher.wording import Wording
 from ap4r.message import HTTP, Delivery
 from ap4r.outcome import Exchange, Fault, History, Reason
 from ap4r.storage.store import Lease
+from ap4r.subscribers import Events
 from ap4r.target import Target
 
 
@@ -32,7 +33,7 @@ class Surroundings(Protocol):
 
     clock: IReactorTime
     transport: Transport
-    events: happened.Events
+    events: Events
     upstreams: Mapping[str, Upstream]
     terms: Terms
     descriptions: Descriptions

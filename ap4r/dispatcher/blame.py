@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ap4r.dispatcher.upstream import Upstream
-from ap4r.outcome import NOT_CALLED, DeliveryRules, Exchange, Fault, Reason, slow_down_seconds
+from ap4r.judgement import slow_down_seconds
+from ap4r.outcome import NOT_CALLED, DeliveryRules, Exchange, Fault, Reason
 
 #: What a proxy in front of a server that is gone answers (RFC 9110, 15.6.3 and 15.6.5).
 _GATEWAY = frozenset({502, 504})

@@ -18,6 +18,7 @@ from ap4r.dispatcher.upstream import Upstream
 from ap4r.dispatcher.way import Ways
 from ap4r.dispatcher.wire import header_lines
 from ap4r.outcome import Answer, Exchange
+from ap4r.subscribers import Events
 from ap4r.target import Target
 from ap4r.upstreams import UpstreamSettings
 
@@ -38,7 +39,7 @@ class Checks:
         ways: Ways,
         upstreams: Mapping[str, Upstream],
         bearing_of: Callable[[Target], Bearing],
-        events: happened.Events,
+        events: Events,
         returned: Callable[[str], None],
     ) -> None:
         self._clock = clock

@@ -16,8 +16,9 @@ from ap4r.dispatcher.loop import Loop, Report
 from ap4r.dispatcher.schedule import Schedule
 from ap4r.dispatcher.store_thread import StoreThread
 from ap4r.errors import StoreUnavailable
-from ap4r.events import Claimed, Events
+from ap4r.events import Claimed
 from ap4r.storage.store import Lease, Look
+from ap4r.subscribers import Events
 
 
 class Claims:

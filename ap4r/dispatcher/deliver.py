@@ -25,9 +25,11 @@ from ap4r.dispatcher.rewrite import RewriteFailed
 from ap4r.dispatcher.terms import Terms
 from ap4r.dispatcher.transport import Transport
 from ap4r.dispatcher.upstream import Upstream
+from ap4r.judgement import before_call, judge
 from ap4r.message import Delivery
-from ap4r.outcome import Answer, Delivered, Exchange, Fault, PutBack, Reason, before_call, judge
+from ap4r.outcome import Answer, Delivered, Exchange, Fault, PutBack, Reason
 from ap4r.storage.store import Lease, Settlement
+from ap4r.subscribers import Events
 
 
 class Deliveries:
@@ -40,7 +42,7 @@ class Deliveries:
         self,
         clock: IReactorTime,
         transport: Transport,
-        events: happened.Events,
+        events: Events,
         limit: Limit,
         lanes: Lanes,
         upstreams: Mapping[str, Upstream],

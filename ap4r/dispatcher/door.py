@@ -15,9 +15,10 @@ from ap4r.dispatcher.gather import Gathered
 from ap4r.dispatcher.intake import Intake, Refused, id_of_key
 from ap4r.dispatcher.refusal import Refusal, refusal_of
 from ap4r.dispatcher.x_ap4r import read_options
-from ap4r.errors import Ap4rError, MessageError, shortened
+from ap4r.errors import Ap4rError, MessageError
 from ap4r.message import Message, Put
 from ap4r.outbox.traceparent import new_trace_id, read_trace_id
+from ap4r.redaction import shortened
 
 JSON = "application/json"
 #: Of two that differ, any choice would be wrong for one of those who read them.

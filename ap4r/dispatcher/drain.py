@@ -39,6 +39,7 @@ from ap4r.dispatcher.transport import Transport
 from ap4r.dispatcher.upstream import Upstream
 from ap4r.settings import Settings
 from ap4r.storage.store import Lease, Store
+from ap4r.subscribers import Events
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +47,7 @@ class Common:
     """What the stores of a process have in common."""
 
     reactor: Any
-    events: happened.Events
+    events: Events
     around: Surroundings
     limit: Limit
     share: Share

@@ -18,11 +18,11 @@ from ap4r.dispatcher.outage import Outage
 from ap4r.dispatcher.paths import Messages, Nowhere, OpenApi, Queues
 from ap4r.dispatcher.plain import PlainSite
 from ap4r.dispatcher.store_thread import OwnThread, StoreThread
-from ap4r.events import Events
 from ap4r.outbox.doorbell import Doorbell
 from ap4r.outbox.tokens import read_tokens
 from ap4r.settings import Settings
 from ap4r.storage.store import Store
+from ap4r.subscribers import Events
 from ap4r.target import Target
 
 

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 from ap4r import events as happened
 from ap4r.dispatcher.limit import Limit
-from ap4r.outcome import NOT_CALLED, DeliveryRules, Exchange, Failure, Fault, Reason, slow_down_seconds
+from ap4r.judgement import slow_down_seconds
+from ap4r.outcome import NOT_CALLED, DeliveryRules, Exchange, Failure, Fault, Reason
+from ap4r.subscribers import Events
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +21,7 @@ class Holding:
     """
 
     limit: Limit
-    events: happened.Events
+    events: Events
     origin: str
     probe: bool
     alone: bool

@@ -15,12 +15,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ap4r.dispatcher.refusal import Refusal, refusal_of
-from ap4r.errors import MessageError, OptionRefused, PayloadTooLarge, TargetRefused, shortened
+from ap4r.errors import MessageError, OptionRefused, PayloadTooLarge, TargetRefused
 from ap4r.formats import encode_params
 from ap4r.message import HTTP, Message
 from ap4r.outbox.describe import describe_message
 from ap4r.outbox.traceparent import new_trace_id, read_trace_id
 from ap4r.protocols.registry import find_protocol
+from ap4r.redaction import shortened
 from ap4r.settings import Settings
 from ap4r.target import Target, TargetLike
 

@@ -12,7 +12,8 @@ from twisted.python.failure import Failure
 
 from ap4r.dispatcher.loop import Report
 from ap4r.errors import OwnerLost, StoreError
-from ap4r.events import Events, StoreFailed, StoreRecovered, Unexpected
+from ap4r.events import StoreFailed, StoreRecovered, Unexpected
+from ap4r.subscribers import Events
 
 
 class Outage:

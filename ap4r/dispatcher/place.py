@@ -12,7 +12,8 @@ from twisted.internet.interfaces import IReactorTime
 
 from ap4r.dispatcher.heartbeat import Heartbeat
 from ap4r.dispatcher.loop import Loop, Report
-from ap4r.events import Events, OwnerWasLost
+from ap4r.events import OwnerWasLost
+from ap4r.subscribers import Events
 
 
 class Place:

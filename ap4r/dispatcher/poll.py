@@ -13,8 +13,9 @@ from twisted.internet.interfaces import IReactorTime
 from ap4r.dispatcher.loop import Loop, Report
 from ap4r.dispatcher.store_thread import StoreThread
 from ap4r.dispatcher.watch import Watch
-from ap4r.events import DispatcherDied, Events
+from ap4r.events import DispatcherDied
 from ap4r.storage.store import Look
+from ap4r.subscribers import Events
 
 
 class Poll(Loop):

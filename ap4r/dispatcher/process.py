@@ -24,8 +24,9 @@ from ap4r.dispatcher.observer import LineObserver, write_line
 from ap4r.dispatcher.port import listen, url_of
 from ap4r.dispatcher.service import Dispatcher
 from ap4r.errors import Ap4rError, ConfigError
-from ap4r.events import Events, ReloadFailed, Serving
+from ap4r.events import ReloadFailed, Serving
 from ap4r.settings import Settings
+from ap4r.subscribers import Events
 
 
 class Process(Service):

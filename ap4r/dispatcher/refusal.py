@@ -14,8 +14,8 @@ from ap4r.errors import (
     PayloadTooLarge,
     StoreUnavailable,
     TargetRefused,
-    shortened,
 )
+from ap4r.redaction import shortened
 
 _STORE_RETRY_SECONDS = 2.0
 

@@ -11,9 +11,10 @@ from urllib.parse import quote, urlsplit
 from ap4r import __version__
 from ap4r.dispatcher.bearing import PLAIN, Bearing
 from ap4r.dispatcher.wire import header_lines
+from ap4r.judgement import last_repeat_seconds
 from ap4r.message import Message
 from ap4r.outbox.describe import PRIORITY
-from ap4r.outcome import DeliveryRules, History, last_repeat_seconds
+from ap4r.outcome import DeliveryRules, History
 from ap4r.server import DEFAULT_PORTS
 from ap4r.signing import (
     AP4R_SIGNATURE,

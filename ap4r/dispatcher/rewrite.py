@@ -11,7 +11,8 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 
-from ap4r.errors import ConfigError, TargetRefused, shortened
+from ap4r.errors import ConfigError, TargetRefused
+from ap4r.redaction import shortened
 from ap4r.rewriting import RewriteRule
 from ap4r.target import APP, Target, parse_target
 

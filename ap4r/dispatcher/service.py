@@ -29,6 +29,7 @@ from ap4r.dispatcher.way import Ways
 from ap4r.settings import Settings
 from ap4r.signing import fingerprints
 from ap4r.storage.store import Store
+from ap4r.subscribers import Events
 from ap4r.target import APP, Target
 
 
@@ -45,7 +46,7 @@ class Dispatcher(Service):
         reactor: Any,
         stores: Sequence[Store],
         settings: Settings,
-        events: happened.Events,
+        events: Events,
         *,
         caps: Mapping[str, int] | None = None,
         surroundings: Surroundings | None = None,

@@ -20,6 +20,7 @@ from ap4r.dispatcher.store_thread import StoreThread
 from ap4r.errors import StoreError
 from ap4r.outcome import PutBack
 from ap4r.storage.store import Settled, Settlement
+from ap4r.subscribers import Events
 
 UNKNOWN_PAUSE_SECONDS = 0.5  #: between two tries to write down what the store could not say of
 #: An outcome waits this long for others, the window in which a crash repeats a delivery: a little longer where they
@@ -40,7 +41,7 @@ class Settlements:
         store: StoreThread,
         clock: IReactorTime,
         report: Report,
-        events: happened.Events,
+        events: Events,
         settled: Callable[[bool], None],
     ) -> None:
         self._store = store

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ap4r.errors import shortened
+from ap4r.redaction import shortened
 
 _MOST_CHARACTERS = 200
 

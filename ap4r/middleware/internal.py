@@ -12,7 +12,8 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote
 
-from ap4r.errors import ConfigError, shortened
+from ap4r.errors import ConfigError
+from ap4r.redaction import shortened
 
 _EVERYTHING = "/*"
 _INVISIBLE = re.compile(r"[\x00-\x20\x7f]+")

@@ -15,8 +15,9 @@ from ap4r.outbox.routes import Routes, resolve_target
 from ap4r.outbox.upstream import check_upstream
 from ap4r.protocols.protocol import Call, Described, Encoded
 from ap4r.protocols.registry import find_protocol
+from ap4r.queue_name import check_queue_name
 from ap4r.settings import Settings
-from ap4r.target import Target, TargetLike, check_queue_name
+from ap4r.target import Target, TargetLike
 
 _MAX_METHOD_LENGTH = 32
 _USUAL_METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})

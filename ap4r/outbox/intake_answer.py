@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from ap4r.errors import shortened
+from ap4r.redaction import shortened
 
 _SECONDS = re.compile(r"[0-9]{1,6}")
 

@@ -14,13 +14,14 @@ import time
 from dataclasses import dataclass, replace
 
 from ap4r import __version__
-from ap4r.errors import MessageError, StoreUnavailable, StoreUnusable, shortened
+from ap4r.errors import MessageError, StoreUnavailable, StoreUnusable
 from ap4r.message import Put
 from ap4r.outbox.intake_answer import IntakeAnswer, Trouble, worst_of
 from ap4r.outbox.intake_connection import connection_to, read_answer, set_deadline
 from ap4r.outbox.intake_hosts import IntakeHost, Rotation, parse_intake
 from ap4r.outbox.tokens import read_tokens
 from ap4r.outbox.wire_form import fields_of
+from ap4r.redaction import shortened
 from ap4r.settings import Settings
 
 #: A connection that was idle for longer may have been closed at the other end.

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
-from ap4r.errors import ConfigError, without_credentials
+from ap4r.errors import ConfigError
+from ap4r.redaction import without_credentials
 
 #: So long a host that failed is tried after the others.
 LEFT_OUT_SECONDS = 5.0

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Protocol
 
-from ap4r.errors import TargetRefused, shortened
-from ap4r.target import Target, TargetLike, name_queue, parse_target
+from ap4r.errors import TargetRefused
+from ap4r.queue_name import name_queue
+from ap4r.redaction import shortened
+from ap4r.target import Target, TargetLike, parse_target
 
 _LISTED = 10
 _COMPARED, _COMPARED_CHARACTERS = 1_000, 50  #: names, and of each; more would make an error expensive

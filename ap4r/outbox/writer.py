@@ -14,7 +14,8 @@ from typing import Protocol
 
 from ap4r.message import Put
 from ap4r.outbox.doorbell import Doorbell
-from ap4r.settings import INTAKE_SCHEMES, Settings
+from ap4r.settings import Settings
+from ap4r.store_url import INTAKE_SCHEMES
 
 _log = logging.getLogger("ap4r.outbox")
 

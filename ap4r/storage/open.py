@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 
-from ap4r.errors import ConfigError, without_credentials
-from ap4r.settings import INTAKE_SCHEMES, Settings
+from ap4r.errors import ConfigError
+from ap4r.redaction import without_credentials
+from ap4r.settings import Settings
 from ap4r.storage.sql.database import Database
 from ap4r.storage.sql.hosts import parse_url
 from ap4r.storage.sql.store import SqlStore
 from ap4r.storage.store import StoreRules
+from ap4r.store_url import INTAKE_SCHEMES
 
 _SQLITE, _MYSQL, _POSTGRESQL = "sqlite:///", "mysql+pymysql://", "postgresql+psycopg://"
 _PORTS = {"mysql": 3306, "postgresql": 5432}

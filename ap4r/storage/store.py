@@ -210,7 +210,7 @@ class Store(Protocol):
     def rescue(self, owner: str, beat: int, *, limit: int = 500, now: float | None = None) -> Rescued | None:
         """Take the leases from a dispatcher whose counter still stands at `beat`, in batches of `limit`.
 
-        Returns what became of them (`ap4r.outcome.after_crash`), or None when the counter has moved: it lives.
+        Returns what became of them (`ap4r.judgement.after_crash`), or None when the counter has moved: it lives.
         """
 
     def lanes(self, ids: Collection[int]) -> dict[int, tuple[str, str]]:

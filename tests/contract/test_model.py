@@ -13,19 +13,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from sqlalchemy import text
 
 from ap4r.errors import OwnerLost
+from ap4r.judgement import after_crash
 from ap4r.message import Delivery, Message, Put, new_id
-from ap4r.outcome import (
-    Dead,
-    Delivered,
-    DeliveryRules,
-    Dropped,
-    History,
-    Outcome,
-    PutBack,
-    Reason,
-    RetryLater,
-    after_crash,
-)
+from ap4r.outcome import Dead, Delivered, DeliveryRules, Dropped, History, Outcome, PutBack, Reason, RetryLater
 from ap4r.storage.store import Beat, Lease, Rescued, Settled, Settlement
 from tests.contract.backends import BACKENDS, SHARED
 from tests.support.factories import NOW, counts_of, failure, message

@@ -23,6 +23,7 @@ from ap4r.settings import load_settings
 from ap4r.storage.open import open_store
 from ap4r.storage.sql.schema import Schema
 from ap4r.storage.store import StoreStatus
+from ap4r.subscribers import Events
 from tests.meta.tree import DOCUMENTS, ROOT, blocks
 
 _LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)(?:#([^)\s]+))?\)")
@@ -68,9 +69,9 @@ def test_every_twistd_line_is_understood(line, monkeypatch):
 @pytest.mark.parametrize("line", [line for line, words in _COMMANDS.items() if words[0].split("/")[-1] == "ap4r"])
 def test_every_ap4r_line_is_understood(line):
     """The options of every `ap4r …` in the documents exist."""
-    from ap4r.cli import _parser
+    from ap4r.control.arguments import make_parser
 
-    _parser().parse_args(_COMMANDS[line][1:])
+    make_parser("").parse_args(_COMMANDS[line][1:])
 
 
 @pytest.mark.parametrize("line", [line for line, words in _COMMANDS.items() if words[0] == "make"])
@@ -123,7 +124,7 @@ def test_the_health_page_is_as_documented(tmp_path):
     """The example of /healthz in docs/operating.md has the keys of a real answer."""
     [shown] = (json.loads(block.text) for block in blocks(ROOT / "docs" / "operating.md", "json"))
     settings = load_settings(store=f"sqlite:///{tmp_path}/ap4r.db", bell="none")
-    dispatcher = Dispatcher(Clock(), [open_store(settings.store, settings)], settings, events.Events())
+    dispatcher = Dispatcher(Clock(), [open_store(settings.store, settings)], settings, Events())
     facts = dispatcher.facts()
     assert list(shown) == list(facts)
     for store in shown["stores"]:

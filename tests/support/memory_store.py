@@ -18,8 +18,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ap4r.errors import MessageConflict, OwnerLost
+from ap4r.judgement import after_crash
 from ap4r.message import Delivery, Message, Put
-from ap4r.outcome import Dead, Delivered, Dropped, Failure, History, Outcome, PutBack, RetryLater, after_crash
+from ap4r.outcome import Dead, Delivered, Dropped, Failure, History, Outcome, PutBack, RetryLater
 from ap4r.settings import Settings
 from ap4r.storage.store import (
     Beat,

@@ -34,9 +34,8 @@ from ap4r.errors import (
     TargetRefused,
     TransactionLost,
     TransactionOpen,
-    shortened,
-    without_credentials,
 )
+from ap4r.redaction import shortened, without_credentials
 
 EXAMPLES = [
     ConfigError("concurrency", "0 is too few"),

@@ -13,7 +13,8 @@ from ap4r.backoff import Backoff
 from ap4r.errors import ConfigError
 from ap4r.outcome import DeliveryRules
 from ap4r.setting import MOST
-from ap4r.settings import Settings, absolute_store, parse_settings
+from ap4r.settings import Settings, parse_settings
+from ap4r.store_url import absolute_store
 
 FIELDS = {spec.name: spec for spec in dataclasses.fields(Settings)}
 NUMBERS = sorted(name for name, spec in FIELDS.items() if type(spec.default) in (int, float))

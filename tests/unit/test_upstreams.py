@@ -8,8 +8,9 @@ import traceback
 
 import pytest
 
-from ap4r.errors import ConfigError, TargetRefused, shortened
+from ap4r.errors import ConfigError, TargetRefused
 from ap4r.outbox.describe import describe_message
+from ap4r.redaction import shortened
 from ap4r.settings import Settings, load_settings, parse_settings
 from ap4r.signing import Secret
 from ap4r.target import parse_target

@@ -48,6 +48,12 @@ def run(connection: Connection, statement: str, values: Any = None) -> int:
     return told(connection, _changed, statement, values)
 
 
+def run_each(connection: Connection, steps: Sequence[tuple[str, Any]]) -> None:
+    """Run several statements, one after the other."""
+    for statement, values in steps:
+        run(connection, statement, values)
+
+
 def run_many(connection: Connection, statement: str, many: Sequence[Any]) -> None:
     """Run a statement for each of several rows of values, in as few round trips as the driver needs."""
     if len(many) == 1:

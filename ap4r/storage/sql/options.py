@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-from ap4r.errors import without_credentials
+from ap4r.redaction import without_credentials
 
 
 def say_wrong_option(query: Mapping[str, tuple[str, ...] | str], error: BaseException) -> str:

@@ -6,8 +6,9 @@ from typing import Any
 
 from sqlalchemy import Row, bindparam, select
 
+from ap4r.judgement import after_crash
 from ap4r.message import Delivery
-from ap4r.outcome import Dead, DeliveryRules, Dropped, History, Outcome, PutBack, after_crash
+from ap4r.outcome import Dead, DeliveryRules, Dropped, History, Outcome, PutBack
 from ap4r.storage.sql.among import Among
 from ap4r.storage.sql.dispatchers import Dispatchers
 from ap4r.storage.sql.orphans import Orphans

@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -86,18 +86,7 @@ class ServerDatabase(ABC):
                 driver.roll_back(connection)
                 raise
 
-    def rows(self, connection: Connection, statement: str, values: Any) -> Sequence[Any]:
-        """Run a query of the driver's."""
-        return driver.rows(connection, statement, values)
-
-    def run_each(self, connection: Connection, steps: Sequence[tuple[str, Any]]) -> None:
-        """Run statements of the driver's, one after the other."""
-        for statement, values in steps:
-            driver.run(connection, statement, values)
-
-    def run_many(self, connection: Connection, statement: str, rows: Sequence[Any]) -> None:
-        """Run a statement of the driver's for each of several rows."""
-        driver.run_many(connection, statement, rows)
+    rows, run_each, run_many = staticmethod(driver.rows), staticmethod(driver.run_each), staticmethod(driver.run_many)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:

@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-import random
 import time
-from collections.abc import Callable, Collection, Sequence
-from typing import NamedTuple, TypeVar
+from collections.abc import Collection, Sequence
 
-from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
-
-from ap4r.errors import StoreUnavailable, StoreUnusable
+from ap4r.errors import StoreUnavailable
 from ap4r.message import Put
 from ap4r.storage.inbox import Stored
+from ap4r.storage.sql.access import Access, Refused
 from ap4r.storage.sql.claims import Claims
-from ap4r.storage.sql.database import Database, RolledBack
+from ap4r.storage.sql.database import Database
 from ap4r.storage.sql.dead_letters import DeadLetters
 from ap4r.storage.sql.dispatchers import Dispatchers
 from ap4r.storage.sql.figures import Figures
 from ap4r.storage.sql.group import GroupCommit
 from ap4r.storage.sql.inbox import recall
-from ap4r.storage.sql.lanes import Lanes
 from ap4r.storage.sql.outcomes import Outcomes
 from ap4r.storage.sql.pruning import Pruning
 from ap4r.storage.sql.puts import Puts
 from ap4r.storage.sql.rescues import Rescues
 from ap4r.storage.sql.schema import Schema
 from ap4r.storage.sql.settlements import Settlements, SomeLost
-from ap4r.storage.sql.transaction import Transaction, to_microseconds
+from ap4r.storage.sql.transaction import Transaction
 from ap4r.storage.store import (
     Claim,
     DeadLetter,
@@ -39,31 +34,16 @@ from ap4r.storage.store import (
     StoreRules,
     StoreStatus,
 )
-from ap4r.storage.versions import check_version, found_version, migrate_command, script
 
-_Result = TypeVar("_Result")
 _HANDED_BACK_A_TIME = 500
-#: Transactions that the database undid are tried so often again, after a pause that begins here and doubles.
-_RETRIES, _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 20, 0.004, 0.25
 
 
-class _Prepared(NamedTuple):
-    """An engine whose database has been looked at, and what is known of it."""
-
-    engine: Engine
-    lanes: Lanes
-
-
-class _Refused(StoreUnavailable):
-    """The database could not take one statement, where the store itself is well."""
-
-
-class SqlStore:
+class SqlStore(Access):
     """A `Store` over any `Database`. Opens nothing before its first call; a forked process opens anew."""
 
     def __init__(self, database: Database, rules: StoreRules) -> None:
-        self._database, self._rules = database, rules
-        schema = self._schema = Schema(rules.table_prefix)
+        schema = Schema(rules.table_prefix)
+        super().__init__(database, rules, schema)
         outcomes, self._dispatchers = Outcomes(schema), Dispatchers(schema)
         self._puts, self._claims = Puts(schema, rules), Claims(schema, self._dispatchers)
         self._settlements = Settlements(schema, outcomes)
@@ -71,32 +51,6 @@ class SqlStore:
         self._dead_letters, self._figures = DeadLetters(schema), Figures(schema)
         self._pruning = Pruning(schema, rules.put_memory_seconds)
         self._group = GroupCommit(database.name, self._write_puts, rules.deadline_seconds)
-        self._prepared: _Prepared | None = None
-        self.retried = 0  #: transactions that were tried again because the database had undone them
-
-    @property
-    def name(self) -> str:
-        """The store's URL in full, without a password."""
-        return self._database.name
-
-    def prepare(self) -> None:
-        """Make the tables in an empty database (unless `create_tables` is off) and check their version."""
-        engine, found = self._understood(self._found_or_made)
-        check_version(found, self.name, self._schema.prefix)
-        self._prepared = _Prepared(engine, Lanes(self._schema))
-
-    def migrate(self) -> None:
-        """Bring the tables to this code's version, whatever `create_tables` says."""
-        self._understood(lambda: self._database.make_tables(self._schema))
-        self.prepare()
-
-    def version(self) -> str | None:
-        """Give the version of the tables, or None where there are none."""
-        return self._understood(self._found)[1]
-
-    def script(self) -> str:
-        """Give the SQL that `migrate` would run now, for a person who runs it; "" when there is nothing to do."""
-        return script(self.version(), self._schema, self._database.engine().dialect.name)
 
     def put(self, put: Put, *, now: float | None = None) -> None:
         """Store all messages of `put` in one transaction, durable on return."""
@@ -172,10 +126,6 @@ class SqlStore:
         """Forget up to `limit` rows whose time is over."""
         return self._write(lambda tx: self._pruning.write(tx, limit), now)
 
-    def close(self) -> None:
-        """Let go of every connection. A later call opens anew."""
-        self._database.close()
-
     def _settle(self, settlements: Sequence[Settlement], now: float | None, give_up_at: float) -> list[Settled]:
         first: list[Settled] = []
 
@@ -188,7 +138,7 @@ class SqlStore:
                 return self._write(settle, now, give_up_at)
             except SomeLost:
                 return self._write(lambda tx: settle(tx, careful=True), now, give_up_at)
-        except _Refused:
+        except Refused:
             if len(settlements) == 1:
                 raise
         except StoreUnavailable as error:
@@ -215,86 +165,6 @@ class SqlStore:
         give_up_at = time.monotonic() + within_seconds
         try:
             self._write(lambda tx: self._puts.write(tx, puts), now, give_up_at)
-        except _Refused:
+        except Refused:
             # A put or a message is there already. That is seldom, so only now is it looked which.
             self._write(lambda tx: self._puts.write(tx, puts, careful=True), now, give_up_at)
-
-    def _write(
-        self, operation: Callable[[Transaction], _Result], now: float | None, give_up_at: float | None = None
-    ) -> _Result:
-        until = self._give_up_at() if give_up_at is None else give_up_at
-
-        def write() -> _Result:
-            prepared = self._prepared_once()
-            with self._database.writing(until - time.monotonic()) as connection:
-                transaction = self._transaction(connection, prepared, now)
-                result = operation(transaction)
-            for learn in transaction.after_commit:
-                learn()
-            return result
-
-        return self._retrying(write, until)
-
-    def _read(self, operation: Callable[[Transaction], _Result], now: float | None) -> _Result:
-        def read() -> _Result:
-            prepared = self._prepared_once()
-            with self._database.reading() as connection:
-                return operation(self._transaction(connection, prepared, now))
-
-        return self._retrying(read, self._give_up_at())
-
-    def _retrying(self, call: Callable[[], _Result], give_up_at: float) -> _Result:
-        """Make a call, and again when the database undid it, for as long as there is time."""
-        retries, pause_seconds = 0, _FIRST_PAUSE_SECONDS
-        while True:
-            try:
-                return self._understood(call)
-            except RolledBack:
-                # Those who met in one place must not meet there again.
-                wait_seconds = random.uniform(0.0, pause_seconds)
-                if retries == _RETRIES or time.monotonic() + wait_seconds >= give_up_at:
-                    raise
-            retries, self.retried = retries + 1, self.retried + 1
-            time.sleep(wait_seconds)
-            pause_seconds = min(2 * pause_seconds, _LONGEST_PAUSE_SECONDS)
-
-    def _transaction(self, connection: Connection, prepared: _Prepared, now: float | None) -> Transaction:
-        if connection.engine is not prepared.engine:
-            raise RolledBack(self.name, "it was opened anew just now")
-        known_now_at = None if now is None else to_microseconds(now)
-        return Transaction(self.name, connection, self._schema, self._database, prepared.lanes, known_now_at)
-
-    def _prepared_once(self) -> _Prepared:
-        prepared = self._prepared
-        while prepared is None or prepared.engine is not self._database.engine_in_use or prepared.lanes.full:
-            self.prepare()
-            prepared = self._prepared
-        return prepared
-
-    def _found_or_made(self) -> tuple[Engine, str | None]:
-        if not self._rules.create_tables and not self._database.is_there():
-            command = migrate_command(self.name, self._schema.prefix)
-            raise StoreUnusable(self.name, f"no such file; `{command}` makes it")
-        engine, found = self._found()
-        if found is None and self._rules.create_tables:
-            self._database.make_tables(self._schema)
-            engine, found = self._found()
-        return engine, found
-
-    def _found(self) -> tuple[Engine, str | None]:
-        if not self._database.is_there():
-            return self._database.engine(), None
-        with self._database.reading() as connection:
-            return connection.engine, found_version(connection, self._schema)
-
-    def _give_up_at(self) -> float:
-        return time.monotonic() + self._rules.deadline_seconds
-
-    def _understood(self, call: Callable[[], _Result]) -> _Result:
-        """Make a call; what the driver raises is raised as what it means here."""
-        try:
-            return call()
-        except DBAPIError as error:
-            raise self._database.meaning_of(error) or _Refused(self.name, str(error.orig)) from error
-        except SQLAlchemyError as error:
-            raise StoreUnavailable(self.name, str(error)) from error

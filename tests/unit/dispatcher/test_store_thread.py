@@ -11,6 +11,7 @@ from ap4r import events
 from ap4r.dispatcher.outage import Outage
 from ap4r.dispatcher.store_thread import GRACE_SECONDS, OwnThread, StoreThread
 from ap4r.errors import StoreUnavailable
+from ap4r.subscribers import Events
 from tests.support.memory_store import MemoryStore
 from tests.unit.dispatcher.world import Inline
 
@@ -22,7 +23,7 @@ class Bench:
         self.clock = Clock()
         self.workers = Inline(self.clock)
         self.told = []
-        heard = events.Events()
+        heard = Events()
         heard.subscribe(self.told.append)
         outage = Outage("memory", self.clock, heard)
         self.thread = StoreThread(

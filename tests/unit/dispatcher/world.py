@@ -18,9 +18,10 @@ from zope.interface import implementer
 
 from ap4r.dispatcher.service import Dispatcher
 from ap4r.dispatcher.surroundings import Surroundings
-from ap4r.events import Event, Events
+from ap4r.events import Event
 from ap4r.message import Message
 from ap4r.settings import Settings
+from ap4r.subscribers import Events
 from tests.support.factories import NOW, put
 from tests.support.memory_store import MemoryDatabase, MemoryStore
 

@@ -6,7 +6,8 @@ import psycopg
 import pytest
 from sqlalchemy.exc import DBAPIError
 
-from ap4r.errors import ConfigError, StoreUnavailable, StoreUnusable, without_credentials
+from ap4r.errors import ConfigError, StoreUnavailable, StoreUnusable
+from ap4r.redaction import without_credentials
 from ap4r.settings import Settings
 from ap4r.storage.open import open_store
 from ap4r.storage.postgresql import PostgresqlDatabase

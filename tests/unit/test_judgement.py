@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ap4r.backoff import Backoff
+from ap4r.judgement import after_crash, before_call, judge, last_repeat_seconds, slow_down_seconds
 from ap4r.message import Delivery
 from ap4r.outcome import (
     NOT_CALLED,
@@ -23,11 +24,6 @@ from ap4r.outcome import (
     PutBack,
     Reason,
     RetryLater,
-    after_crash,
-    before_call,
-    judge,
-    last_repeat_seconds,
-    slow_down_seconds,
 )
 
 NOW = 784_111_777.0  # Sun, 06 Nov 1994 08:49:37 GMT
