@@ -6,7 +6,9 @@ takes longer than SQLite's own work. Values go to the driver as they are: ids as
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import CompoundSelect, Connection, CursorResult, Delete, Insert, Select, Update
@@ -47,12 +49,16 @@ class Compiled:
 class _Text:
     """A statement for one kind of database."""
 
-    __slots__ = ("_fixed", "_names", "sql")
+    __slots__ = ("_fixed", "_in_order", "sql")
 
     def __init__(self, statement: Statement, dialect: Dialect) -> None:
         compiled = statement.compile(dialect=dialect)
         self.sql = str(compiled)
-        self._names = compiled.positiontup
+        names = compiled.positiontup
+        # Where the driver wants them in order. Of one name alone itemgetter would give no tuple.
+        self._in_order: Callable[[Mapping[str, Any]], Any] | None = (
+            None if names is None else itemgetter(*names) if len(names) > 1 else partial(_each, names)
+        )
         # What the description itself says, an offset of 0 for one.
         self._fixed = {name: value for name, value in compiled.params.items() if value is not None}
 
@@ -60,4 +66,8 @@ class _Text:
         """Give the values as the driver wants them: in order, or by name."""
         if self._fixed:
             values = {**self._fixed, **values}
-        return values if self._names is None else tuple([values[name] for name in self._names])
+        return values if self._in_order is None else self._in_order(values)
+
+
+def _each(names: Sequence[str], values: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple([values[name] for name in names])
