@@ -11,26 +11,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from twisted.internet.defer import Deferred, gatherResults
-from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.defer import gatherResults
 
 from ap4r import __version__
 from ap4r import events as happened
-from ap4r.dispatcher.ahead import AHEAD_SECONDS
 from ap4r.dispatcher.claim import Claims
 from ap4r.dispatcher.deliver import Deliveries
 from ap4r.dispatcher.descriptions import Descriptions
 from ap4r.dispatcher.health import LATE_SECONDS
 from ap4r.dispatcher.heartbeat import Heartbeat
 from ap4r.dispatcher.lanes import Lanes
+from ap4r.dispatcher.leaving import Leaving
 from ap4r.dispatcher.limit import Limit
 from ap4r.dispatcher.loop import Loop, Report
 from ap4r.dispatcher.outage import Outage
 from ap4r.dispatcher.place import Place
 from ap4r.dispatcher.poll import Poll
 from ap4r.dispatcher.prune import Pruning
-from ap4r.dispatcher.schedule import GATHER_SECONDS
-from ap4r.dispatcher.settle import BATCH, Settlements
+from ap4r.dispatcher.room import Room
+from ap4r.dispatcher.settle import Settlements
 from ap4r.dispatcher.share import Part, Share
 from ap4r.dispatcher.store_thread import OwnThread, StoreThread
 from ap4r.dispatcher.surroundings import Surroundings
@@ -60,12 +59,15 @@ class Common:
 class Drain:
     """Delivers the messages of one store."""
 
+    # What is made later than those who ask for it.
+    _claims: Claims
+    _room: Room
+
     def __init__(self, store: Store, settings: Settings, common: Common) -> None:
         reactor, events, around = common.reactor, common.events, common.around
         self._reactor = reactor
         self._events = events
         self._limit, self._share = common.limit, common.share
-        self._store_deadline_seconds = settings.store_deadline_seconds
         make_workers = around.make_workers or (lambda store: OwnThread(reactor, "ap4r-store"))
         outage = Outage(store.name, reactor, events)
         self.store = StoreThread(
@@ -82,18 +84,28 @@ class Drain:
         )  # fmt: skip
         self._lanes = Lanes()
         self._settlements = Settlements(self.store, reactor, self._report("settle"), events, self._settled)
-        self._claims = Claims(
-            self.store, reactor, self._report("claim"), events, self._heartbeat,
-            room=self._room, enough_room=self._enough_room, gather_seconds=self._gather_seconds,
-            excluded=self._excluded, full=self._limit.full, next_probe_at=self._limit.next_probe_at,
-            take=self._take, in_doubt=self._place.doubt, ask=self._ask, answered=self._answered,
-        )  # fmt: skip
         self._deliveries = Deliveries(
             reactor, common.transport, events, self._limit, self._lanes, common.upstreams, common.terms,
             common.descriptions,
             settle=self._settlements.add, freed=self._freed, released=self._share.released,
-            may_call=self._may_begin, may_write=self._heartbeat.may_call, full=self._full,
+            may_call=self._may_begin, may_write=self._heartbeat.may_call, full=lambda: self._room.is_used_up,
             random=around.random, now=around.now,
+        )  # fmt: skip
+        self._part = Part(
+            held=lambda: self._deliveries.held, hungry=lambda: self._claims.hungry,
+            ill=lambda: self._claims.ill, freed=self._more_room, released=self.wake,
+        )  # fmt: skip
+        self._share.join(self._part)
+        self._room = Room(reactor, self._limit, self._share, self._part, self._deliveries, self._settlements)
+        self._leaving = Leaving(
+            reactor, self._deliveries, self._settlements, self._heartbeat, self._place, outage,
+            deadline_seconds=settings.store_deadline_seconds,
+        )  # fmt: skip
+        self._claims = Claims(
+            self.store, reactor, self._report("claim"), events, self._heartbeat,
+            room=self._room.left, enough_room=self._room.enough, gather_seconds=self._room.gather_seconds,
+            excluded=self._excluded, full=self._limit.full, next_probe_at=self._limit.next_probe_at,
+            take=self._take, in_doubt=self._place.doubt, ask=self._ask, answered=self._answered,
         )  # fmt: skip
         self._poll = Poll(
             self.store, reactor, self._report("look"), events, own=lambda: self._heartbeat.owner,
@@ -101,16 +113,9 @@ class Drain:
         )  # fmt: skip
         self._pruning = Pruning(self.store, reactor, self._report("prune"), self._was_busy)
         self._opening = Loop(reactor, self._open, self._report("open"))
-        self._part = Part(
-            held=lambda: self._deliveries.held, hungry=lambda: self._claims.hungry,
-            ill=lambda: self._claims.ill, freed=self._more_room, released=self._claims.wake,
-        )  # fmt: skip
-        self._share.join(self._part)
         self._busy = False
         self._working = False
         self._stopping = False
-        self._idle: Deferred[None] | None = None
-        self._grace: IDelayedCall | None = None
 
     def listen(self, bell: str) -> None:
         """Tell this store's writers where the doorbell is, from the next registration on."""
@@ -158,20 +163,14 @@ class Drain:
         self._events.emit(happened.DispatcherStopping(owner, name, self._deliveries.in_flight, grace_seconds))
         await gatherResults([self._opening.stop(), self._claims.stop(), self._poll.stop(), self._pruning.stop()])
         self._deliveries.put_back_waiting()
-        if self._deliveries.in_flight:
-            self._idle = Deferred()
-            self._grace = self._reactor.callLater(grace_seconds, self._deliveries.cut_all)
-            await self._idle
-            if self._grace.active():
-                self._grace.cancel()
-        handed_back = await self._leave()
+        await self._leaving.wait_for_calls(grace_seconds)
+        handed_back = await self._leaving.leave()
         self._working = False
         self._events.emit(happened.DispatcherStopped(owner, name, handed_back))
 
     def hurry(self) -> None:
         """End the grace of a stop now."""
-        if self._grace is not None and self._grace.active():
-            self._grace.reset(0.0)
+        self._leaving.hurry()
 
     def close(self) -> None:
         """Let go of the store. A call of it that still runs is waited for."""
@@ -199,27 +198,6 @@ class Drain:
     def _empty(self) -> bool:
         return not self._deliveries.held and not self._settlements.kept
 
-    def _room(self) -> int:
-        ahead, deliveries = self._ahead(), self._deliveries
-        waiting = deliveries.held - deliveries.in_flight
-        most = self._limit.concurrency + ahead + BATCH - deliveries.held - self._settlements.kept
-        return min(self._share.room(self._part) + ahead - waiting, most)
-
-    def _full(self) -> bool:
-        # What a crash repeats stays within this.
-        return self._deliveries.in_flight + self._settlements.kept >= self._limit.concurrency + BATCH
-
-    def _enough_room(self) -> int:
-        return self._share.enough() + self._ahead() // 2
-
-    def _gather_seconds(self) -> float:
-        # While messages are at hand nobody waits for a claim, and a larger one does as much for less.
-        return GATHER_SECONDS if self._deliveries.held == self._deliveries.in_flight else AHEAD_SECONDS / 2
-
-    def _ahead(self) -> int:
-        # Where an origin has a limit of its own, or another store waits for room, what is held here is kept from them.
-        return self._deliveries.ahead.count(self._reactor.seconds()) if self._share.is_undivided else 0
-
     def _more_room(self) -> None:
         self._deliveries.begin_waiting()
         self._claims.freed()
@@ -243,9 +221,7 @@ class Drain:
 
     def _freed(self) -> None:
         self._share.freed()
-        if self._idle is not None and not self._deliveries.in_flight:
-            idle, self._idle = self._idle, None
-            idle.callback(None)
+        self._leaving.freed()
 
     def _settled(self, put_back: bool) -> None:
         if put_back:
@@ -269,21 +245,3 @@ class Drain:
 
     def _report(self, doing: str) -> Report:
         return self.store.outage.report(doing, lambda owner: self._place.lose(owner))
-
-    async def _leave(self) -> int:
-        """Settle what is kept and give up our place; what the store does not take in time is found by others."""
-        handed_back = 0
-        try:
-            flushed = self._settlements.flush()
-            await flushed.addTimeout(2 * self._store_deadline_seconds, self._reactor)
-            await self._stop_writing()
-            handed_back = await self._heartbeat.unregister()
-        except Exception as error:  # noqa: BLE001 - whatever it is, the process must end
-            unsettled = self._settlements.kept
-            problem = f"{error!r}; {unsettled} outcomes are not written down"
-            self.store.outage.failed("leave", problem, 0.0)
-            await self._stop_writing()
-        return handed_back
-
-    async def _stop_writing(self) -> None:
-        await gatherResults([*self._heartbeat.stop(), self._place.stop(), self._settlements.stop()])

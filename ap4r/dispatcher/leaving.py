@@ -1,0 +1,74 @@
+"""How a store is left: calls end within a grace, what they brought is written down, then the place is given up."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.interfaces import IDelayedCall
+
+from ap4r.dispatcher.deliver import Deliveries
+from ap4r.dispatcher.heartbeat import Heartbeat
+from ap4r.dispatcher.outage import Outage
+from ap4r.dispatcher.place import Place
+from ap4r.dispatcher.settle import Settlements
+
+
+class Leaving:
+    """The end of a dispatcher's work on one store.
+
+    :param deadline_seconds: of one call of the store.
+    """
+
+    def __init__(
+        self, reactor: Any, deliveries: Deliveries, settlements: Settlements, heartbeat: Heartbeat, place: Place,
+        outage: Outage, *, deadline_seconds: float,
+    ) -> None:  # fmt: skip
+        self._reactor = reactor
+        self._deliveries, self._settlements = deliveries, settlements
+        self._heartbeat, self._place, self._outage = heartbeat, place, outage
+        self._deadline_seconds = deadline_seconds
+        self._idle: Deferred[None] | None = None
+        self._grace: IDelayedCall | None = None
+
+    async def wait_for_calls(self, grace_seconds: float) -> None:
+        """Return when no call is in flight any more; those that still are after the grace are cut."""
+        if not self._deliveries.in_flight:
+            return
+        self._idle = Deferred()
+        self._grace = self._reactor.callLater(grace_seconds, self._deliveries.cut_all)
+        await self._idle
+        if self._grace is not None and self._grace.active():
+            self._grace.cancel()
+
+    def freed(self) -> None:
+        """Note that a call has ended."""
+        if self._idle is not None and not self._deliveries.in_flight:
+            idle, self._idle = self._idle, None
+            idle.callback(None)
+
+    def hurry(self) -> None:
+        """End the grace now."""
+        if self._grace is not None and self._grace.active():
+            self._grace.reset(0.0)
+
+    async def leave(self) -> int:
+        """Settle what is kept and give up our place; give how many messages were handed back.
+
+        What the store does not take in time is found by others.
+        """
+        handed_back = 0
+        try:
+            flushed = self._settlements.flush()
+            await flushed.addTimeout(2 * self._deadline_seconds, self._reactor)
+            await self._stop_writing()
+            handed_back = await self._heartbeat.unregister()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the process must end
+            unsettled = self._settlements.kept
+            problem = f"{error!r}; {unsettled} outcomes are not written down"
+            self._outage.failed("leave", problem, 0.0)
+            await self._stop_writing()
+        return handed_back
+
+    async def _stop_writing(self) -> None:
+        await gatherResults([*self._heartbeat.stop(), self._place.stop(), self._settlements.stop()])
