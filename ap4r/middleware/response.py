@@ -10,56 +10,33 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from ap4r.errors import Ap4rError
-from ap4r.middleware.body import Body, SizedBody, is_at_hand
-from ap4r.middleware.refusal import STATUS, describe_failure, refusal
+from ap4r.middleware.body import SizedBody, is_at_hand
+from ap4r.middleware.departure import Departure, ServerStart
+from ap4r.middleware.refusal import describe_failure
 from ap4r.middleware.sendable import is_surely_sendable
 from ap4r.middleware.start import Start
 from ap4r.middleware.verdict import ResponseRules
 from ap4r.outbox.handle import Handle
 from ap4r.outbox.outbox import Verdict
 
-ServerStart = Callable[..., Callable[[bytes], object]]
-
 _log = logging.getLogger("ap4r.middleware")
 
 
-class Response:
-    """The application's `start_response` and `write`, and the iterable that the server is given.
+class Response(Departure):
+    """The application's `start_response` and `write`, and the iterable that the server is given."""
 
-    The server's own start_response is called as late as PEP 3333 allows, and once, with the start that is meant to
-    last: some servers add the headers of a second start to those of the first.
-    """
-
-    __slots__ = (
-        *("_handle", "_rules", "_server_start", "_server_write", "_method", "_path"),
-        *("_start", "_prospect", "_started", "_gone", "_given", "_decided", "_refused"),
-        *("_made_body", "_chunks", "_ended", "_iterable"),
-    )
+    __slots__ = ("_chunks", "_decided", "_given", "_handle", "_iterable", "_path", "_prospect", "_rules")
 
     def __init__(self, handle: Handle, rules: ResponseRules, server_start: ServerStart, method: str, path: str) -> None:
+        super().__init__(server_start, method)
         self._handle = handle
         self._rules = rules
-        self._server_start = server_start
-        self._server_write: Callable[[bytes], object] | None = None
-        self._method = method
         self._path = path
-        self._start: Start | None = None
         self._prospect: Verdict | None = None  # the verdict if nothing is raised any more
-        self._started = False  # the server has the start
-        self._gone = False  # the server has a chunk, so the start may have left
         self._given = 0  # bytes that the application gave
         self._decided = False
-        self._refused: Exception | None = None  # why the messages of a success are not stored
-        self._made_body: Body | None = None  # most responses are decided at once and need none
         self._chunks: Iterator[bytes] | None = None
-        self._ended = False
         self._iterable: Any = None
-
-    @property
-    def _body(self) -> Body:
-        if self._made_body is None:
-            self._made_body = Body()
-        return self._made_body
 
     def start_response(
         self, status: str, headers: list[tuple[str, str]], exc_info: Any = None
@@ -262,36 +239,6 @@ class Response:
             has_length = self._start is not None and self._start.content_length is not None
             text = describe_failure(error, is_success, self._gone, has_length)
             _log.error("%s %r: %s", self._method, self._path, text, exc_info=not isinstance(error, Ap4rError))
-
-    def _refuse(self) -> list[bytes]:
-        """Put a 503 in the place of the response and return its body; or end the response short, if it has begun."""
-        error = self._refused
-        assert error is not None
-        self._ended = True
-        if self._gone:
-            raise error
-        headers, text = refusal(error)
-        if self._started:
-            self._server_start(STATUS, headers, (type(error), error, error.__traceback__))
-        else:
-            self._server_start(STATUS, headers)
-        self._started = self._gone = True
-        if self._method != "HEAD":
-            self._body.ready.append(text)
-        return list(self._body.ready)
-
-    def _push(self) -> None:
-        ready = self._body.ready
-        if ready:
-            self._pass_start()
-            self._gone = True
-        while ready and self._server_write is not None:
-            self._server_write(ready.popleft())
-
-    def _pass_start(self) -> None:
-        if not self._started and self._start is not None:
-            self._started = True
-            self._server_write = self._server_start(self._start.status, self._start.headers)
 
     def _close_application(self) -> None:
         iterable, self._iterable = self._iterable, None
