@@ -159,11 +159,15 @@ class BlockUsed(Ap4rError):
 class TransactionLost(Ap4rError):
     """The application's transaction ended, or was undone, within a block that had messages for it.
 
-    What its end has committed stays, messages and rows alike; what came after it is rolled back.
+    What its end has committed stays, messages and rows alike; what came after it is rolled back, but for rows on an
+    autocommit connection, of which the database has committed each by itself.
     """
 
     def __init__(self, connection: str, problem: str) -> None:
-        super().__init__(f"{connection}: {problem}; what came after it in the block is not stored, row or message")
+        super().__init__(
+            f"{connection}: {problem}; what came after it in the block is not stored, row or message "
+            "(rows are, on an autocommit connection)"
+        )
         self.connection = connection
         self.problem = problem
 

@@ -123,8 +123,17 @@ class Psycopg:
 
     @property
     def begin(self) -> str | None:
-        """Say BEGIN only where psycopg would not."""
-        return "BEGIN" if self.is_autocommit else None
+        """Say BEGIN only where psycopg would not, and then of the kind that was set on the connection."""
+        if not self.is_autocommit:
+            return None
+        words, raw = ["BEGIN"], self.raw
+        if raw.isolation_level is not None:
+            words += ["ISOLATION LEVEL", raw.isolation_level.name.replace("_", " ")]
+        if raw.read_only is not None:
+            words.append("READ ONLY" if raw.read_only else "READ WRITE")
+        if raw.deferrable is not None:
+            words.append("DEFERRABLE" if raw.deferrable else "NOT DEFERRABLE")
+        return " ".join(words)
 
     def place(self) -> Place:
         """Ask libpq where it is connected."""
