@@ -137,6 +137,16 @@ class TurnedAway:
 
 
 @dataclass(frozen=True, slots=True)
+class Unanswered:
+    """A call had no whole answer in time while `in_flight` were under way; `advice` says what to look at."""
+
+    queue: str
+    target: str
+    in_flight: int
+    advice: str
+
+
+@dataclass(frozen=True, slots=True)
 class ServerLeftOut:
     """A server of an upstream accepts no connection, gives no good answer or fails its check; left out for `seconds`.
 
@@ -215,6 +225,7 @@ Event = (
     | TargetHeld
     | TargetReleased
     | TurnedAway
+    | Unanswered
     | ServerLeftOut
     | ServerTakenBack
     | DispatcherDied

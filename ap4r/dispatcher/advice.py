@@ -1,4 +1,4 @@
-"""Why an application may have turned a delivery away, and which setting lets it in. Pure: time is an argument."""
+"""Why an application may have turned a delivery away or left it unanswered, and which setting helps. Pure."""
 
 from __future__ import annotations
 
@@ -6,17 +6,22 @@ from urllib.parse import urlsplit
 
 from ap4r.dispatcher.bearing import Bearing
 from ap4r.message import Message
-from ap4r.outcome import Answer, Exchange
+from ap4r.outcome import Answer, Exchange, Fault, Reason
 
 AGAIN_SECONDS = 600.0  #: between two pieces of advice about the same queue and status
 MOST_REMEMBERED = 1_000
+_SEVERAL = 2  #: calls at once that may wait for each other in a server
+_TOO_MANY = (
+    "a server with fewer threads lets calls wait, and people behind them, and runs them after they were given up; "
+    "keep concurrency, of all dispatchers together, below what it works on at once"
+)
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 #: How our own middleware's refusals begin.
 _OURS = b"ap4r:"
 
 
 class Advice:
-    """Says it once in a while for each queue and status, so that a thousand failures are one line."""
+    """Says it once in a while for each queue and status, so that a thousand failures are one line. Time is given."""
 
     def __init__(self) -> None:
         self._told_at: dict[tuple[str, int], float] = {}
@@ -29,13 +34,25 @@ class Advice:
         if not isinstance(exchange, Answer) or message.target.upstream is None:
             return None
         advice = advise(exchange, message.target.url, message.target.upstream, bearing)
-        key = (message.queue, exchange.status)
-        if advice is None or now - self._told_at.get(key, float("-inf")) < AGAIN_SECONDS:
+        return advice if advice is not None and self._is_due((message.queue, exchange.status), now) else None
+
+    def about_silence(self, message: Message, exchange: Exchange, in_flight: int, now: float) -> str | None:
+        """Give the likely cause of a call that our own application did not answer in time; None where there is none.
+
+        :param in_flight: the calls that were under way, this one among them.
+        """
+        is_silence = isinstance(exchange, Fault) and exchange.called and exchange.reason is Reason.TIMEOUT
+        if not is_silence or message.target.upstream is None or in_flight < _SEVERAL:
             return None
+        return _TOO_MANY if self._is_due((message.queue, 0), now) else None
+
+    def _is_due(self, key: tuple[str, int], now: float) -> bool:
+        if now - self._told_at.get(key, float("-inf")) < AGAIN_SECONDS:
+            return False
         if len(self._told_at) >= MOST_REMEMBERED:
             self._told_at.clear()
         self._told_at[key] = now
-        return advice
+        return True
 
 
 def advise(answer: Answer, url: str, upstream: str, bearing: Bearing) -> str | None:

@@ -214,3 +214,7 @@ class Deliveries:
         advice = self._advice.about(message, self.terms.bearings.of(attempt.target), exchange, now)
         if advice is not None and isinstance(exchange, Answer):
             self.events.emit(happened.TurnedAway(message.queue, message.target.url, exchange.status, advice))
+        in_flight = self.limit.in_flight + 1
+        advice = self._advice.about_silence(message, exchange, in_flight, now)
+        if advice is not None:
+            self.events.emit(happened.Unanswered(message.queue, message.target.url, in_flight, advice))

@@ -132,6 +132,13 @@ def _turned_away(event: happened.TurnedAway) -> Line:
     return Line("warn", "turned_away", text, fields)
 
 
+def _unanswered(event: happened.Unanswered) -> Line:
+    target = without_query(event.target)
+    text = f"{target} of {event.queue} gave no answer in time, with {event.in_flight} calls in flight: {event.advice}"
+    fields = {"queue": event.queue, "target": target, "in_flight": event.in_flight, "advice": event.advice}
+    return Line("warn", "unanswered", text, fields)
+
+
 def _left_out(event: happened.ServerLeftOut) -> Line:
     text = f"server {event.server} of {event.upstream} is not to be called; left out for {event.seconds:.1f} s"
     return Line("warn", "left_out", text, {"upstream": event.upstream, "server": event.server})
@@ -198,6 +205,7 @@ _TELL: dict[type, Callable[[Any], Line | None]] = {
     happened.TargetHeld: _held,
     happened.TargetReleased: _released,
     happened.TurnedAway: _turned_away,
+    happened.Unanswered: _unanswered,
     happened.ServerLeftOut: _left_out,
     happened.ServerTakenBack: _taken_back,
     happened.DispatcherDied: _died,

@@ -9,7 +9,7 @@ from ap4r.dispatcher.advice import AGAIN_SECONDS, MOST_REMEMBERED, Advice, advis
 from ap4r.dispatcher.bearing import PLAIN, Bearing
 from ap4r.outcome import Answer, Fault, Reason
 from ap4r.settings import Settings
-from tests.support.factories import message
+from tests.support.factories import message, messages
 from tests.support.signed import secret
 from tests.unit.dispatcher.world import World, http
 
@@ -82,3 +82,41 @@ def test_a_dispatcher_tells_it():
     [told] = world.told(events.TurnedAway)
     assert (told.status, told.target) == (301, "/do")
     assert "scheme" in told.advice
+
+
+SILENT = Fault(Reason.TIMEOUT, called=True)
+
+
+@pytest.mark.parametrize(
+    ("exchange", "in_flight", "told"),
+    [
+        (SILENT, 64, True),
+        (SILENT, 2, True),
+        (SILENT, 1, False),
+        (Fault(Reason.TIMEOUT, called=False), 64, False),
+        (Fault(Reason.RESET, called=True), 64, False),
+        (Answer(500), 64, False),
+    ],
+)
+def test_silence_is_explained_where_calls_may_wait_for_each_other(exchange, in_flight, told):
+    """A call that was made and not answered in time, with others in flight, points to the number of calls at once."""
+    advice = Advice().about_silence(message(), exchange, in_flight, 0.0)
+    assert (advice is not None and "concurrency" in advice) is told
+
+
+def test_silence_is_told_once_in_a_while_and_of_the_application_alone():
+    """A thousand calls without an answer are one line in ten minutes; another host's threads are not ours to know."""
+    advice = Advice()
+    told = [advice.about_silence(message(), SILENT, 9, float(second)) for second in range(int(AGAIN_SECONDS) + 1)]
+    assert [second for second, one in enumerate(told) if one] == [0, AGAIN_SECONDS]
+    assert advice.about_silence(message(url="http://elsewhere/do", upstream=None), SILENT, 9, 0.0) is None
+
+
+def test_a_dispatcher_tells_of_calls_that_wait_in_the_server():
+    """Where several calls end without an answer, the event tells how many were in flight."""
+    world = World(Settings(bell="none", listen="none", app_urls=("http://a:1",), timeout_seconds=5.0)).start()
+    world.targets.scripts["/do"] = [1_000.0]
+    world.put(*messages(3))
+    world.pass_time(6.0)
+    [told] = world.told(events.Unanswered)
+    assert (told.in_flight, told.target) == (3, "/do")

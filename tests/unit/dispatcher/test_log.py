@@ -47,6 +47,7 @@ ONE_OF_EACH = [
     events.TargetHeld("http://h", 4.0, ANSWERED),
     events.TargetReleased("http://h"),
     events.TurnedAway("queue.a", "/do?a=1", 403, "set host"),
+    events.Unanswered("queue.a", "/do?a=1", 64, "lower concurrency"),
     events.ServerTakenBack("app", "http://a:1"),
     events.ServerLeftOut("app", "http://a:1", 2.0),
     events.DispatcherDied("o", 3, 2, 1),
