@@ -142,7 +142,7 @@ def _replay(store: SqlStore, arguments: argparse.Namespace) -> int:
         replayed += result.replayed
         refused += result.refused
         missing += result.missing
-        if arguments.all and not arguments.json and len(replayed) >= _PAGE:
+        if arguments.all and not arguments.json and result.replayed and len(replayed) >= _PAGE:
             print(f"… {len(replayed):,} so far", file=sys.stderr)
     if arguments.json:
         _print_json({"replayed": replayed, "refused": refused, "missing": missing})

@@ -10,6 +10,7 @@ from ap4r.control.diagnosis import STUCK_SECONDS
 
 #: The commands that tell of every store that is configured, where --store names none.
 OF_ALL = frozenset({"status", "doctor"})
+_MOST = 1_000_000
 
 
 def make_parser(version: str) -> argparse.ArgumentParser:
@@ -67,8 +68,9 @@ def _command(commands: Any, name: str, says: str) -> argparse.ArgumentParser:
 
 
 def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a number from 1 up")
+    # A longer text may be a number that Python refuses to read.
+    if not text.isdecimal() or len(text) > len(str(_MOST)) or not 1 <= int(text) <= _MOST:
+        raise argparse.ArgumentTypeError(f"{text[:40]} is not a number from 1 to {_MOST:,}")
     return int(text)
 
 
