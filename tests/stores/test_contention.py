@@ -16,17 +16,22 @@ from tests.support.target import ScriptedTarget
 CLAIMERS, WRITERS, PROCESSES = 8, 16, 4
 
 
+def worked(folder, url, seconds, **members):
+    """Let so many members of each role work on one database, in as many processes of each; give what they did."""
+    with Crowd(folder, seconds) as crowd:
+        for _ in range(PROCESSES):
+            for role, count in members.items():
+                crowd.add(role, count // PROCESSES, [url])
+        crowd.go()
+        return crowd.wait(seconds + 90)
+
+
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("seconds", [10.0, pytest.param(60.0, marks=pytest.mark.slow)])
 def test_eight_dispatchers_and_sixteen_writers(url, tmp_path, measured, opened, seconds):
     """No error reaches a user, no deadlock surfaces, no message is held by two, and each is delivered once."""
     opened(url).prepare()
-    with Crowd(tmp_path, seconds) as crowd:
-        for _ in range(PROCESSES):
-            crowd.add("claim", CLAIMERS // PROCESSES, [url])
-            crowd.add("write", WRITERS // PROCESSES, [url])
-        crowd.go()
-        found = crowd.wait(seconds + 90)
+    found = worked(tmp_path, url, seconds, claim=CLAIMERS, write=WRITERS)
     measured(f"{found}; {len(found.put) / seconds:.0f} puts/s, {found.claims / seconds:.0f} claims/s")
     assert not found.errors, found.errors[:5]
     found.assert_all_is_well()
@@ -41,12 +46,7 @@ def test_eight_dispatchers_and_sixteen_writers(url, tmp_path, measured, opened, 
 def test_what_is_claimed_the_moment_it_is_put(url, tmp_path, measured, opened, seconds):
     """Dispatchers that ask without a pause take each message whole, however fresh: none is overlooked or taken off."""
     opened(url).prepare()
-    with Crowd(tmp_path, seconds) as crowd:
-        for _ in range(PROCESSES):
-            crowd.add("drain", 1, [url])
-            crowd.add("write", 1, [url])
-        crowd.go()
-        found = crowd.wait(seconds + 90)
+    found = worked(tmp_path, url, seconds, drain=PROCESSES, write=PROCESSES)
     measured(f"{found}; {len(found.put) / seconds:.0f} puts/s")
     assert not found.errors, found.errors[:5]
     found.assert_all_is_well()
