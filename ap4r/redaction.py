@@ -1,4 +1,4 @@
-"""Texts that are fit for a log and an error: short, in one line, without credentials. They go through here first."""
+"""Texts that are fit for a log and an error: short, in one line, without credentials."""
 
 from __future__ import annotations
 

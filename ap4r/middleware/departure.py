@@ -10,9 +10,7 @@ from collections.abc import Callable
 
 from ap4r.middleware.body import Body
 from ap4r.middleware.refusal import STATUS, refusal
-from ap4r.middleware.start import Start
-
-ServerStart = Callable[..., Callable[[bytes], object]]
+from ap4r.middleware.start import ServerStart, Start
 
 
 class Departure:

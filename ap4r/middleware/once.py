@@ -14,6 +14,7 @@ from ap4r.delivery import Delivery
 from ap4r.errors import ConfigError, DeliveryBusy, DeliveryRefused, StoreError
 from ap4r.middleware.body import is_file
 from ap4r.middleware.internal import InternalPaths
+from ap4r.middleware.start import ServerStart
 from ap4r.middleware.verification import path_parts
 from ap4r.storage.inbox import Stored, StoredAnswer, expiry, key_of
 
@@ -23,7 +24,6 @@ _BETWEEN_WARNINGS_SECONDS = 10.0
 
 _log = logging.getLogger("ap4r.middleware")
 
-ServerStart = Callable[..., Callable[[bytes], object]]
 Application = Callable[[dict[str, Any], ServerStart], Iterable[bytes]]
 
 

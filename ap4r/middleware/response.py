@@ -11,10 +11,10 @@ from typing import Any
 
 from ap4r.errors import Ap4rError
 from ap4r.middleware.body import SizedBody, is_at_hand
-from ap4r.middleware.departure import Departure, ServerStart
+from ap4r.middleware.departure import Departure
 from ap4r.middleware.refusal import describe_failure
 from ap4r.middleware.sendable import is_surely_sendable
-from ap4r.middleware.start import Start
+from ap4r.middleware.start import ServerStart, Start
 from ap4r.middleware.verdict import ResponseRules
 from ap4r.outbox.handle import Handle
 from ap4r.outbox.outbox import Verdict

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 from wsgiref.util import is_hop_by_hop
 
 from ap4r.outbox.headers import TOKEN
+
+#: What a server gives an application to begin its response with (PEP 3333).
+ServerStart = Callable[..., Callable[[bytes], object]]
 
 _STATUS = re.compile(r"[1-5]\d\d [\t\x20-\x7e\x80-\xff]*")
 _VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")

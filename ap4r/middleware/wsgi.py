@@ -12,11 +12,11 @@ from typing import Any
 
 from ap4r.delivery import Delivery
 from ap4r.errors import ConfigError
-from ap4r.middleware.departure import ServerStart
 from ap4r.middleware.door import Door, Instead
 from ap4r.middleware.once import Guarded, Repeats, give
 from ap4r.middleware.response import Response
 from ap4r.middleware.routes import find_routes
+from ap4r.middleware.start import ServerStart
 from ap4r.middleware.verdict import ResponseRules, VerdictRule, judge_response
 from ap4r.middleware.verification import path_of
 from ap4r.outbox.handle import Handle

@@ -11,9 +11,9 @@ from ap4r.storage.sql.database import Database
 from ap4r.storage.sql.hosts import parse_url
 from ap4r.storage.sql.store import SqlStore
 from ap4r.storage.store import StoreRules
-from ap4r.store_url import INTAKE_SCHEMES
+from ap4r.store_url import INTAKE_SCHEMES, SQLITE
 
-_SQLITE, _MYSQL, _POSTGRESQL = "sqlite:///", "mysql+pymysql://", "postgresql+psycopg://"
+_MYSQL, _POSTGRESQL = "mysql+pymysql://", "postgresql+psycopg://"
 _PORTS = {"mysql": 3306, "postgresql": 5432}
 _LOOPBACK = {"": "127.0.0.1", "localhost": "127.0.0.1"}
 #: Options of the two drivers that say where the database is, or what of it is seen.
@@ -57,8 +57,8 @@ def _identity(url: str) -> object:
 
     In doubt they count as two: one that is drained twice is only looked at twice, one left out is never delivered.
     """
-    if url.startswith(_SQLITE):
-        path = os.path.realpath(url.removeprefix(_SQLITE))
+    if url.startswith(SQLITE):
+        path = os.path.realpath(url.removeprefix(SQLITE))
         try:
             file = os.stat(path)
         except OSError:
@@ -81,7 +81,7 @@ def _database(url: str, settings: Settings) -> Database:
     deadline_seconds = settings.store_deadline_seconds
     # Headers are kept as JSON, which at worst doubles them.
     row_bytes = settings.max_body_bytes + 2 * settings.max_header_bytes
-    if url.startswith(_SQLITE) and url != _SQLITE:
+    if url.startswith(SQLITE) and url != SQLITE:
         from ap4r.storage.sqlite import SqliteDatabase
 
         if "?" in url:
@@ -105,6 +105,6 @@ def _database(url: str, settings: Settings) -> Database:
         )
     raise ConfigError(
         "store",
-        f"{without_credentials(url)} is no store of this version; write {_SQLITE}PATH, as sqlite:///ap4r.db, "
+        f"{without_credentials(url)} is no store of this version; write {SQLITE}PATH, as sqlite:///ap4r.db, "
         f"or {_MYSQL}USER:PASSWORD@HOST/DATABASE, or {_POSTGRESQL}USER:PASSWORD@HOST/DATABASE",
     )

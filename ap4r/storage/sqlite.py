@@ -24,10 +24,10 @@ from ap4r.storage.sql.transaction import MICROSECONDS
 from ap4r.storage.sqlite_driver import open_file, rows_of, run, run_each, run_many
 from ap4r.storage.sqlite_rows import delete_rows, insert_rows
 from ap4r.storage.sqlite_writing import Writing
+from ap4r.store_url import SQLITE
 
 _log = logging.getLogger("ap4r.storage")
 
-PREFIX = "sqlite:///"
 _READERS = 4
 _NANOSECONDS = 1_000_000_000 // MICROSECONDS
 
@@ -56,7 +56,7 @@ class SqliteDatabase:
 
     def __init__(self, url: str, deadline_seconds: float) -> None:
         self._name = url
-        self._path = os.path.abspath(url.removeprefix(PREFIX).partition("?")[0])
+        self._path = os.path.abspath(url.removeprefix(SQLITE).partition("?")[0])
         self._deadline_seconds = deadline_seconds
         self._opening: dict[int, threading.Lock] = {}  # by process: a parent's may have been held at the fork
         self._opened: _Opened | None = None
