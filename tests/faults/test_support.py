@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.support.ledger import LedgerFile, Verdict, compare, read_ledger
+from tests.support.lines import whole_lines
 from tests.support.ports import StuckPort, refusing_port
 from tests.support.probe import wait_until
 from tests.support.processes import HOST, Processes, free_port, listens
@@ -90,6 +91,16 @@ def test_ledger_file_survives_a_torn_line(tmp_path: Path):
     with (tmp_path / "one.jsonl").open("ab") as torn:
         torn.write(b'{"kind":"arri')
     assert [line["id"] for line in read_ledger(tmp_path)] == ["a", "b"]
+
+
+def test_a_line_counts_once_it_is_whole(tmp_path: Path):
+    """A line is read when its end is there, and a file that nobody has begun has no lines."""
+    path = tmp_path / "calls"
+    assert whole_lines(path) == []
+    for said, lines in [("on", []), ("e\ntw", [b"one"]), ("o\n\n", [b"one", b"two", b""])]:
+        with path.open("a") as file:
+            file.write(said)
+        assert whole_lines(path) == lines
 
 
 def _call(url: str, answer: str, message: str = "m", timeout_seconds: float = 0.3) -> tuple[int, str | None, bytes]:

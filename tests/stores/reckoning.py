@@ -13,6 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from tests.support.lines import whole_lines
 from tests.support.processes import ROOT
 
 
@@ -107,7 +108,7 @@ def reckon(folder: Path) -> Reckoning:
     held: dict[str, list[tuple[float, float]]] = defaultdict(list)
     for path in folder.glob("*.jsonl"):
         since: dict[str, float] = {}
-        for line in map(json.loads, path.read_text().splitlines()):
+        for line in map(json.loads, whole_lines(path)):
             match line["kind"]:
                 case "trying":
                     found.tried.update(line["ids"])

@@ -16,6 +16,7 @@ from sqlalchemy import Engine, NullPool, create_engine, text
 
 from tests.support.chaos import Victim
 from tests.support.databases import Server
+from tests.support.lines import whole_lines
 from tests.support.probe import wait_until
 from tests.support.processes import HOST, ROOT, Process, Processes, children_of, free_port, program
 from tests.support.transfers import Transfer
@@ -141,8 +142,7 @@ class Branch:
 
     def answers(self, name: str, path: str) -> Counter[str]:
         """Count by status what an application has answered at a path, as far as it lived to write it down."""
-        log = self._access_log(name)
-        lines = log.read_text().splitlines() if log.exists() else []
+        lines = [line.decode() for line in whole_lines(self._access_log(name))]
         return Counter(line.rpartition(" ")[2] for line in lines if f" {path} " in line)
 
     def wait_until_drained(self, unchanged_seconds: float = 150.0) -> None:

@@ -17,6 +17,8 @@ from types import ModuleType
 from typing import Any
 from xmlrpc.server import SimpleXMLRPCRequestHandler, SimpleXMLRPCServer
 
+from tests.support.lines import whole_lines
+
 HOST = "127.0.0.1"
 _lock = threading.Lock()
 
@@ -30,8 +32,7 @@ def record(server: str, *values: Any) -> None:
 
 def calls(ledger: Path, server: str) -> list[Any]:
     """Read what a server was called with, in order."""
-    lines = ledger.read_bytes().splitlines() if ledger.exists() else []
-    told = [pickle.loads(base64.b64decode(line)) for line in lines]
+    told = [pickle.loads(base64.b64decode(line)) for line in whole_lines(ledger)]
     return [values for name, values in told if name == server]
 
 

@@ -17,6 +17,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from tests.support.lines import whole_lines
+
 Line = Mapping[str, Any]
 
 
@@ -50,7 +52,7 @@ def read_ledger(folder: Path) -> list[Line]:
     """Read the whole ledger of a folder in order of time. A last line that a kill cut short was never written."""
     lines: list[Line] = []
     for path in folder.glob("*.jsonl"):
-        for text in path.read_bytes().split(b"\n")[:-1]:
+        for text in whole_lines(path):
             lines.append(json.loads(text))
     return sorted(lines, key=lambda line: float(line["at"]))
 

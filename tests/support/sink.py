@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl
 from ap4r.errors import StoreUnavailable
 from ap4r.message import Message, Put
 from ap4r.storage.store import StoreStatus
+from tests.support.lines import whole_lines
 
 
 class MemorySink:
@@ -98,7 +99,7 @@ class FileSink:
     @property
     def puts(self) -> list[dict[str, Any]]:
         """Everything that was put, by any process."""
-        return [json.loads(line) for line in self._path.read_text().splitlines()] if self._path.exists() else []
+        return [json.loads(line) for line in whole_lines(self._path)]
 
     def stored(self, request: str) -> list[str]:
         """Give the paths of a request's messages."""

@@ -13,6 +13,7 @@ import pytest
 import ap4r
 from tests.support import storefile
 from tests.support.client import ask
+from tests.support.lines import whole_lines
 from tests.support.probe import hold_for, wait_until
 from tests.support.processes import HOST, free_port
 from tests.support.servers import is_installed, start_server
@@ -38,9 +39,7 @@ class Guarded:
     @property
     def calls(self):
         """Every call that reached a handler, in order."""
-        if not self.calls_file.exists():
-            return []
-        return [json.loads(line) for line in self.calls_file.read_text(encoding="utf-8").splitlines()]
+        return [json.loads(line) for line in whole_lines(self.calls_file)]
 
     def wait_for(self, count):
         """Wait for so many calls."""
