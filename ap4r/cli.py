@@ -20,7 +20,7 @@ from ap4r.control.initial import initialise, make_secret, what_was_done
 from ap4r.control.letters import letter_json, letter_lines
 from ap4r.control.tables import status_lines
 from ap4r.control.trust import look, trust_findings, trust_notes
-from ap4r.errors import Ap4rError
+from ap4r.errors import Ap4rError, OwnerLost, StoreUnavailable, StoreUnusable
 from ap4r.outbox.bell_address import hears
 from ap4r.redaction import without_credentials
 from ap4r.settings import load_settings
@@ -195,7 +195,7 @@ def _migrate(store: SqlStore, arguments: argparse.Namespace) -> int:
 
 def _doctor(store: SqlStore, arguments: argparse.Namespace) -> int:
     trust = look(load_settings(arguments.config))
-    found = findings(store.status(), *_bells(store)) + trust_findings(trust)
+    found = _writing_findings(store) + findings(store.status(), *_bells(store)) + trust_findings(trust)
     notes = trust_notes(trust)
     if arguments.json:
         _tell(arguments, {"store": store.name, "findings": found, "signed": trust.signed, "notes": notes})
@@ -204,6 +204,17 @@ def _doctor(store: SqlStore, arguments: argparse.Namespace) -> int:
         print("\n".join(f"- {finding}" for finding in found) or "nothing found: messages are delivered at once")
         print("\n".join(notes))
     return 1 if found else 0
+
+
+def _writing_findings(store: SqlStore) -> list[str]:
+    # A beat of nobody changes nothing, and is refused as any other write where the store can only be read.
+    try:
+        store.beat("")
+    except OwnerLost:
+        return []
+    except (StoreUnavailable, StoreUnusable) as error:
+        return [f"nothing can be written to it, so no message is taken and none delivered: {error.problem}"]
+    return []
 
 
 def _bells(store: SqlStore) -> tuple[list[str], list[str]]:

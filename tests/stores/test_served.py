@@ -73,6 +73,19 @@ def test_from_the_handler_to_the_action(place, web, processes, target):
     assert (doctor.returncode, "no dispatcher of this store is alive" in doctor.stdout) == (1, True)
 
 
+def test_doctor_says_that_a_server_can_only_be_read(server, url, processes):
+    """`ap4r doctor` names a server that takes no writes, though it answers every question."""
+    assert processes.ap4r("migrate", "--store", url).returncode == 0
+    server.make_read_only(True)
+    try:
+        refused = processes.ap4r("doctor", "--store", url)
+    finally:
+        server.make_read_only(False)
+    assert refused.returncode == 1
+    assert "nothing can be written to it" in refused.stdout and "read-only" in refused.stdout
+    assert "nothing can be written" not in processes.ap4r("doctor", "--store", url).stdout
+
+
 def test_with_tables_off_the_command_is_named_and_helps(place, processes, target):
     """`create_tables` off: the dispatcher ends with the command that makes the tables, and runs after it."""
     off = {"AP4R_CREATE_TABLES": "off", "AP4R_STORE": place}
