@@ -15,7 +15,7 @@ from ap4r.dispatcher.heartbeat import Heartbeat
 from ap4r.dispatcher.loop import Loop, Report
 from ap4r.dispatcher.schedule import Schedule
 from ap4r.dispatcher.store_thread import StoreThread
-from ap4r.errors import StoreUnavailable
+from ap4r.errors import StoreError, StoreUnavailable
 from ap4r.events import Claimed
 from ap4r.storage.store import Lease, Look
 from ap4r.subscribers import Events
@@ -139,6 +139,12 @@ class Claims:
         except StoreUnavailable as error:
             if error.outcome_unknown:
                 self._in_doubt()
+            raise
+        except StoreError:
+            raise
+        except Exception:
+            # It may have come after the commit: what it brought is then ours, though nobody calls it.
+            self._in_doubt()
             raise
         finally:
             self._answered()

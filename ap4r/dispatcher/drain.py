@@ -80,7 +80,7 @@ class Drain:
         )  # fmt: skip
         self._place = Place(
             self._heartbeat, reactor, self._report("register"), events,
-            empty=self._empty, drop=self._drop, pause=self._pause,
+            empty=self._empty, refused=lambda: self._settlements.refused, drop=self._drop, pause=self._pause,
         )  # fmt: skip
         self._lanes = Lanes()
         self._settlements = Settlements(self.store, reactor, self._report("settle"), events, self._settled)
@@ -153,7 +153,7 @@ class Drain:
             "owner": self._heartbeat.owner,
             "late_seconds": round(late_seconds, 3),
             "in_flight": self._deliveries.in_flight,
-            "unsettled": self._settlements.kept,
+            "unsettled": self._settlements.kept + self._settlements.refused,
         }
 
     async def stop(self, grace_seconds: float) -> None:
@@ -193,7 +193,7 @@ class Drain:
         self._pruning.start(1.0)
 
     def _holds(self) -> bool:
-        return self._place.doubted or not self._empty()
+        return self._place.doubted or not self._empty() or bool(self._settlements.refused)
 
     def _empty(self) -> bool:
         return not self._deliveries.held and not self._settlements.kept

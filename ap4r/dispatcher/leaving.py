@@ -62,7 +62,14 @@ class Leaving:
             flushed = self._settlements.flush()
             await flushed.addTimeout(2 * self._deadline_seconds, self._reactor)
             await self._stop_writing()
-            handed_back = await self._heartbeat.unregister()
+            if self._settlements.refused:
+                # Others find them in the hands of one who is silent, and know that they may have been called.
+                problem = (
+                    f"outcomes that cannot be written down: {self._settlements.refused}; others find their messages"
+                )
+                self._outage.failed("leave", problem, 0.0)
+            else:
+                handed_back = await self._heartbeat.unregister()
         except Exception as error:  # noqa: BLE001 - whatever it is, the process must end
             unsettled = self._settlements.kept
             problem = f"{error!r}; {unsettled} outcomes are not written down"

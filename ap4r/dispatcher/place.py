@@ -19,7 +19,8 @@ from ap4r.subscribers import Events
 class Place:
     """Keeps this dispatcher registered.
 
-    :param empty: whether no message is held that we know of.
+    :param empty: whether no message is held that we know of, but for those that are refused.
+    :param refused: how many outcomes cannot be written down, of messages that were called.
     :param drop: ends every call in flight.
     :param pause: keeps claims from being made, or lets them go on.
     """
@@ -32,12 +33,14 @@ class Place:
         events: Events,
         *,
         empty: Callable[[], bool],
+        refused: Callable[[], int],
         drop: Callable[[], None],
         pause: Callable[[bool], None],
     ) -> None:
         self._heartbeat = heartbeat
         self._events = events
         self._empty = empty
+        self._refused = refused
         self._drop = drop
         self._pause = pause
         self._renewing = Loop(clock, self._renew, report)
@@ -78,7 +81,9 @@ class Place:
         if doubted:
             if not self._empty():
                 return
-            await self._heartbeat.unregister()
+            if not self._refused():
+                await self._heartbeat.unregister()
+            # Else that place is left to fall silent: what comes back from there counts as called.
         elif self._heartbeat.registered:
             return
         await self._heartbeat.register()

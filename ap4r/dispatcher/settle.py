@@ -23,6 +23,7 @@ from ap4r.storage.store import Settled, Settlement
 from ap4r.subscribers import Events
 
 UNKNOWN_PAUSE_SECONDS = 0.5  #: between two tries to write down what the store could not say of
+REFUSED_PAUSE_SECONDS = 30.0  #: and what failed by itself, for a reason that is no store's: no free file, or a defect
 #: An outcome waits this long for others, the window in which a crash repeats a delivery: a little longer where they
 #: come in crowds, for a commit costs as much for one as for many.
 GATHER_SECONDS, CROWD_SECONDS = 0.005, 0.02
@@ -47,7 +48,10 @@ class Settlements:
         self._store = store
         self._events = events
         self._settled = settled
+        self._clock = clock
         self._kept: deque[Settlement] = deque()
+        self._refused: list[Settlement] = []
+        self._refused_until = 0.0
         self._loop = Loop(clock, self._turn, report)
         # After a failure that is no store's fault, so that one bad row cannot keep the others back.
         self._one_by_one = 0
@@ -56,8 +60,16 @@ class Settlements:
 
     @property
     def kept(self) -> int:
-        """How many outcomes are not settled yet."""
+        """How many outcomes are to be settled as soon as the store can."""
         return len(self._kept)
+
+    @property
+    def refused(self) -> int:
+        """How many outcomes could not be written down, though the store is well. They are tried again now and then.
+
+        Their messages were called, so their leases must not be handed back as if they had not been.
+        """
+        return len(self._refused)
 
     def start(self) -> None:
         """Begin to settle."""
@@ -73,7 +85,8 @@ class Settlements:
         self._loop.wake(0.0 if len(self._kept) >= BATCH else self._gather_seconds)
 
     def flush(self) -> Deferred[None]:
-        """Settle what is kept now; fires when nothing is left."""
+        """Settle what is kept now; fires when nothing is left but what is refused again."""
+        self._try_refused_again()
         if not self._kept:
             return succeed(None)
         self._loop.wake(0.0)
@@ -84,8 +97,10 @@ class Settlements:
         return waiting
 
     async def _turn(self) -> float | None:
+        if self._refused and self._clock.seconds() >= self._refused_until:
+            self._try_refused_again()
         if not self._kept:
-            return None
+            return self._drained()
         size = 1 if self._one_by_one else min(BATCH, len(self._kept))
         batch = list(islice(self._kept, size))
         try:
@@ -104,15 +119,18 @@ class Settlements:
         ]
         self._kept.extendleft(reversed(unknown))
         self._settled(any(isinstance(settlement.outcome, PutBack) for settlement in batch))
-        if not self._kept and self._all_settled is not None:
-            all_settled, self._all_settled = self._all_settled, None
-            all_settled.callback(None)
         if not self._kept:
-            return None
+            return self._drained()
         if unknown:
             # The store could not say; asking again at once would hear the same.
             return UNKNOWN_PAUSE_SECONDS
         return 0.0 if self._all_settled is not None or len(self._kept) >= BATCH else self._gather_seconds
+
+    def _drained(self) -> float | None:
+        if self._all_settled is not None:
+            all_settled, self._all_settled = self._all_settled, None
+            all_settled.callback(None)
+        return max(0.0, self._refused_until - self._clock.seconds()) if self._refused else None
 
     def _noted(self, settlement: Settlement, answer: Settled) -> bool:
         message = settlement.lease.message
@@ -128,8 +146,15 @@ class Settlements:
         if size > 1:
             self._one_by_one = size
             return
-        # This one cannot be written down. Its lease stays until this dispatcher ends and is rescued then.
-        lost = self._kept.popleft()
+        # Tried on, it would hold up the others. While it is not written down its lease stays, and is rescued at last.
+        refused = self._kept.popleft()
         self._one_by_one = max(0, self._one_by_one - 1)
-        doing = f"settling message {lost.lease.message.id}"
+        self._refused.append(refused)
+        self._refused_until = self._clock.seconds() + REFUSED_PAUSE_SECONDS
+        doing = f"settling message {refused.lease.message.id}"
         self._events.emit(happened.Unexpected(doing, Failure().getTraceback()))
+        self._settled(False)
+
+    def _try_refused_again(self) -> None:
+        self._kept.extend(self._refused)
+        self._refused.clear()

@@ -25,11 +25,13 @@ class MysqlConnection(Driver):  # type: ignore[misc]
         if sock is None and not self.unix_socket:
             try:
                 sock = socket.create_connection((self.host, self.port), self.connect_timeout)
+                self.duplicate = sock.dup()
             except OSError as error:
+                if sock is not None:
+                    sock.close()
                 problem = f"cannot connect to {self.host}:{self.port}: {error}"
                 raise self.OperationalError(2003, problem) from error
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self.duplicate = sock.dup()
         try:
             with watched(self.duplicate, self._give_up_at):
                 super().connect(sock)

@@ -202,7 +202,11 @@ class PostgresqlDatabase(ServerDatabase):
         return connection
 
     def _line(self, connection: Any) -> socket.socket | None:
-        return socket.socket(fileno=os.dup(connection.fileno()))
+        try:
+            return socket.socket(fileno=os.dup(connection.fileno()))
+        except OSError:
+            connection.close()
+            raise
 
     def _look_at_server(self, connection: Any) -> None:
         names = ("server_encoding", "fsync", "synchronous_commit", "full_page_writes")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import socket
@@ -15,6 +16,7 @@ from ap4r.message import Put, new_id
 from ap4r.outcome import Delivered
 from ap4r.settings import Settings
 from ap4r.storage.open import open_store
+from ap4r.storage.sql import driver
 from tests.support.databases import KINDS, PASSWORD, USER, shared_server
 from tests.support.factories import claim, dispatcher, ids, message, messages, put, settle
 from tests.support.pooler import TransactionPooler
@@ -33,6 +35,15 @@ CALLS = {
     "status": lambda store: store.status(),
     "bells": lambda store: store.bells(),
 }
+
+
+def raising(error):
+    """Give what raises an error, however it is called."""
+
+    def fail(*args, **kwargs):
+        raise error
+
+    return fail
 
 
 class TestDeadlines:
@@ -126,6 +137,25 @@ class TestLostConnections:
         assert {queue.queue: queue.ready for queue in store.status().queues} == {"parent": 2, "child": 1}
         os.close(reading)
         os.close(writing)
+
+    @pytest.mark.parametrize("where", ["while it connects", "within a transaction"])
+    def test_no_file_is_free(self, store, server, monkeypatch, kind, where):
+        """What the system refuses is the store's error, nothing is half done, and the next call finds it well."""
+        put(store, message())
+        no_file = OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        with monkeypatch.context() as patch:
+            if where == "while it connects":
+                store.close()
+                patch.setattr(*((socket.socket, "dup") if kind == "mariadb" else (os, "dup")), raising(no_file))
+            else:
+                # As psycopg, which opens a file to wait for the answer with.
+                patch.setattr(driver, "_changed", raising(no_file))
+                patch.setattr(driver, "_run_many", raising(no_file))
+            with pytest.raises(StoreUnavailable, match=r"open files|connection was lost") as caught:
+                put(store, message())
+            assert not caught.value.outcome_unknown
+        put(store, message())
+        assert store.status().queues[0].ready == 2
 
     def test_nothing_is_opened_before_the_first_call(self, kind):
         """Making and closing a store connects to nobody."""

@@ -150,5 +150,6 @@ class Access:
             return call()
         except DBAPIError as error:
             raise self._database.meaning_of(error) or Refused(self.name, str(error.orig)) from error
-        except SQLAlchemyError as error:
+        except (SQLAlchemyError, OSError) as error:
+            # Also the system's own errors, as where no file is free for a socket or to wait with.
             raise StoreUnavailable(self.name, str(error)) from error

@@ -81,8 +81,9 @@ def told(connection: Connection, call: Callable[[Any, str, Any], T], statement: 
     base = dialect.loaded_dbapi.Error
     try:
         return call(driver, statement, values)
-    except base as error:
-        lost = dialect.is_disconnect(error, driver, None)
+    except (base, OSError) as error:
+        # psycopg needs a file to wait with, and says it in the system's words when none is free.
+        lost = isinstance(error, OSError) or dialect.is_disconnect(error, driver, None)
         if lost:
             # The others that stand idle are as old, and have most likely been lost with it.
             connection.invalidate(error)

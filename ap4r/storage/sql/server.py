@@ -148,6 +148,9 @@ class ServerDatabase(ABC):
                         if self._is_wrong_server(error):
                             self._turn_away(connection)
                         raise
+                    except OSError as error:  # within the driver, which may have left off halfway
+                        connection.invalidate(error)
+                        raise
                 if call is not None and call.was_cut:
                     connection.invalidate()
                 info[_USED_AT] = time.monotonic()
@@ -184,7 +187,6 @@ class ServerDatabase(ABC):
         except (ArgumentError, TypeError, ValueError) as error:
             raise self._wrong_option(error) from error
         event.listen(engine, "do_connect", self._connect_to_any)
-        event.listen(engine, "connect", self._connected_anew)
         event.listen(engine, "checkout", _refuse_idle)
         event.listen(engine, "before_cursor_execute", driver.begin_first)
         event.listen(engine, "close", _close_line)
@@ -199,16 +201,21 @@ class ServerDatabase(ABC):
             named = {key: value for key, value in (("host", host.name), ("port", host.port)) if value is not None}
             try:
                 connection = self._connect(dialect, {**arguments, **named}, within_seconds)
-            except dialect.loaded_dbapi.Error:
+                record.info[_LINE] = self._line(connection)
+            except (dialect.loaded_dbapi.Error, OSError) as error:
                 self._hosts.failed(host)
-                if index == len(hosts) - 1:
-                    raise
-                continue
+                if index < len(hosts) - 1:
+                    continue
+                if isinstance(error, OSError):  # no file is free for it
+                    raise dialect.loaded_dbapi.OperationalError(str(error)) from error
+                raise
             record.info[_HOST] = host
+            record.info[_USED_AT] = time.monotonic()
             if host not in self._looked_at:
                 try:
                     self._look_at_server(connection)
                 except BaseException:
+                    _close_line(connection, record)
                     connection.close()
                     raise
                 self._looked_at.add(host)
@@ -217,10 +224,6 @@ class ServerDatabase(ABC):
 
     def _wrong_option(self, error: BaseException) -> StoreUnusable:
         return StoreUnusable(self._name, say_wrong_option(self._url.query, error))
-
-    def _connected_anew(self, connection: Any, record: Any) -> None:
-        record.info[_LINE] = self._line(connection)
-        record.info[_USED_AT] = time.monotonic()
 
     def _opening_lock(self) -> threading.Lock:
         return self._opening.setdefault(os.getpid(), threading.Lock())

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from ap4r import events
-from ap4r.dispatcher.settle import BATCH
+from ap4r.dispatcher.settle import BATCH, REFUSED_PAUSE_SECONDS
 from ap4r.errors import StoreUnavailable
+from ap4r.message import Delivery
 from ap4r.settings import Settings
 from ap4r.storage.store import Settled
 from tests.support.factories import message, messages
@@ -89,3 +92,99 @@ def test_one_that_cannot_be_written_keeps_none_back(world):
     world.pass_time(10)
     assert list(world.database.records) == [described[2].id]
     assert any(described[2].id in event.doing for event in world.told(events.Unexpected))
+
+
+class Choking:
+    """A store's `settle` that fails, for no fault of the store's, on the messages that are named."""
+
+    def __init__(self, world, *named):
+        self._settle = world.store.settle
+        self.ids = {one.id for one in named}
+        world.store.settle = self
+
+    def __call__(self, settlements, **options):
+        """Settle, or fail."""
+        if any(settlement.lease.message.id in self.ids for settlement in settlements):
+            raise OSError(24, "Too many open files")
+        return self._settle(settlements, **options)
+
+
+def test_one_that_could_not_be_written_is_tried_again(world):
+    """What failed for a passing reason, as no free file, is settled later without another call."""
+    described = messages(3)
+    choking = Choking(world, described[1])
+    world.put(*described)
+    world.pass_time(10)
+    assert list(world.database.records) == [described[1].id]
+    choking.ids.clear()
+    world.pass_time(REFUSED_PAUSE_SECONDS)
+    assert world.database.records == {}
+    assert len(world.targets.received) == 3
+
+
+def test_a_stop_tries_it_once_more(world):
+    """A dispatcher that stops writes it down if it can by now, and leaves nothing behind."""
+    described = message(delivery=Delivery.ONCE)
+    choking = Choking(world, described)
+    world.put(described)
+    world.pass_time(2)
+    choking.ids.clear()
+    stopped = world.dispatcher.stopService()
+    world.pass_time(5)
+    assert stopped.called
+    assert (world.database.records, world.database.members) == ({}, {})
+
+
+@pytest.mark.parametrize("is_doubted", [False, True], ids=["stops", "comes again after a doubt"])
+def test_what_was_called_is_never_handed_back_as_uncalled(world, is_doubted):
+    """A `once` whose outcome cannot be written down is found by a rescue, as a dead letter, and not called again."""
+    described = message(delivery=Delivery.ONCE)
+    Choking(world, described)
+    world.put(described)
+    world.pass_time(2)
+    if is_doubted:
+        lose_the_answer_to_a_claim(world)
+    else:
+        world.dispatcher.stopService()
+        world.pass_time(30, step=0.05)
+        assert list(world.database.members) == ["owner-1"]
+        world.dispatcher.startService()
+    world.pass_time(60, step=0.05)
+    assert "owner-1" not in world.database.members
+    assert world.state_of(described) == "dead"
+    assert len(world.targets.received) == 1
+    # The dispatcher goes on with all others.
+    world.put(message())
+    world.pass_time(1)
+    assert len(world.targets.received) == 2
+
+
+def test_a_claim_that_ends_in_a_defect_loses_no_message(world):
+    """What it brought before it failed is nobody's secret: the dispatcher comes again, and calls it once."""
+    claim = world.store.claim
+
+    def claim_and_fail(*args, **kwargs):
+        claim(*args, **kwargs)
+        world.store.claim = claim
+        raise OSError(24, "Too many open files")
+
+    world.store.claim = claim_and_fail
+    world.put(message())
+    world.pass_time(5)
+    assert len(world.targets.received) == 1
+    assert world.database.records == {}
+
+
+def lose_the_answer_to_a_claim(world):
+    """Let one claim that brings nothing end in doubt."""
+    claim = world.store.claim
+
+    def claim_and_lose_the_answer(*args, **kwargs):
+        claim(*args, **kwargs)
+        world.store.claim = claim
+        raise StoreUnavailable("memory", "connection lost", outcome_unknown=True)
+
+    world.store.claim = claim_and_lose_the_answer
+    world.ring()
+    world.pass_time(1)
+    assert world.owners == 2
