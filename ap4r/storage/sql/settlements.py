@@ -13,7 +13,7 @@ from ap4r.storage.sql.plans import by_primary_key
 from ap4r.storage.sql.rows import id_bytes
 from ap4r.storage.sql.schema import Schema
 from ap4r.storage.sql.transaction import Transaction
-from ap4r.storage.store import Settled, Settlement
+from ap4r.storage.store import Lease, Settled, Settlement
 
 
 class SomeLost(Exception):
@@ -68,6 +68,21 @@ class Settlements:
         if rows:
             self._outcomes.write(tx, rows)
         return answers
+
+    def still_held(self, tx: Transaction, leases: Sequence[Lease]) -> set[str]:
+        """Give the messages whose leases are held as the whole cluster sees it, not this node alone.
+
+        Outside a transaction: the statement waits until all is applied here that was committed before, at any node
+        (https://mariadb.com/docs/galera-cluster, wsrep_sync_wait).
+        """
+        by_id = {id_bytes(lease.message.id): lease for lease in leases}
+        statement = (
+            f"SET STATEMENT wsrep_sync_wait=1 FOR SELECT id, token FROM `{self._leased.name}` "
+            f"WHERE id IN ({', '.join(['%s'] * len(by_id))})"
+        )
+        rows = tx.database.rows(tx.connection, statement, list(by_id))
+        held = (by_id[bytes(stored_id)] for stored_id, token in rows if bytes(token) == by_id[bytes(stored_id)].token)
+        return {lease.message.id for lease in held}
 
 
 def _are_plain(settlements: Sequence[Settlement]) -> bool:

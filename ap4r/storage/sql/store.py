@@ -88,7 +88,10 @@ class SqlStore(Access):
 
     def settle(self, settlements: Sequence[Settlement], *, now: float | None = None) -> list[Settled]:
         """Write outcomes down in one transaction; a batch that fails for one of its rows is split."""
-        return self._settle(settlements, now, self._give_up_at()) if settlements else []
+        if not settlements:
+            return []
+        answers = self._settle(settlements, now, self._give_up_at())
+        return self._heard_of(settlements, answers) if self._database.conflicts_at_commit else answers
 
     def look(self, *, now: float | None = None) -> Look:
         """Glance at what is due and who lives."""
@@ -153,6 +156,25 @@ class SqlStore(Access):
                 # What the other part has answered must not be lost.
                 answers += [Settled.UNKNOWN] * len(part)
         return answers
+
+    def _heard_of(self, settlements: Sequence[Settlement], answers: list[Settled]) -> list[Settled]:
+        """Take back that a lease is lost where a node of a cluster had only not heard of it yet.
+
+        That is so behind a proxy that has one node claim and another settle.
+        """
+        lost = [one.lease for one, answer in zip(settlements, answers, strict=True) if answer is Settled.LEASE_LOST]
+        if not lost:
+            return answers
+        try:
+            held = self._read(lambda tx: self._settlements.still_held(tx, lost), None)
+        except Refused:  # only MariaDB knows the statement
+            return answers
+        except StoreUnavailable:
+            held = {lease.message.id for lease in lost}
+        return [
+            Settled.UNKNOWN if answer is Settled.LEASE_LOST and one.lease.message.id in held else answer
+            for one, answer in zip(settlements, answers, strict=True)
+        ]
 
     def _settle_after_doubt(
         self, first: list[Settled], settlements: Sequence[Settlement], now: float | None, give_up_at: float
