@@ -29,6 +29,8 @@ _log = logging.getLogger("ap4r.storage")
 _MIGRATING_SECONDS = 60
 _LEAST_CONNECT_SECONDS = 2  #: libpq knows no shorter one
 _CLOCK = spelling.POSTGRESQL_CLOCK
+#: Whatever isolation the server, a role or the URL sets: what is locked first and then looked at must be what is there.
+_BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED"
 #: No statement of a transaction is better off without an index, row by row and in its order, whatever the planner
 #: makes of figures that are out of date; nor is one long enough to be compiled.
 _PLANS = "; ".join(
@@ -79,6 +81,7 @@ _NO_TABLE = "42P01"
 _MOST_BYTES = 0x3FFFFFFF  #: of one value (MaxAllocSize in the server's memutils.h)
 #: Classes of errors at COMMIT after which nothing was changed: a constraint was broken, or the transaction undone.
 _UNDONE_AT_COMMIT = frozenset({"23", "40"})
+_UNKNOWN_AT_COMMIT = "40003"  #: statement_completion_unknown
 _READ_ONLY = "25006"
 _LOST = "08000"
 
@@ -100,7 +103,7 @@ class PostgresqlDatabase(ServerDatabase):
     def make_tables(self, schema: Schema) -> None:
         """Make or move the tables in one transaction, under an advisory lock that ends with it."""
         with self._connected(_MIGRATING_SECONDS) as connection:
-            connection.exec_driver_sql(f"BEGIN; SET LOCAL lock_timeout = {int(self._deadline_seconds * 1000)}")
+            connection.exec_driver_sql(f"{_BEGIN}; SET LOCAL lock_timeout = {int(self._deadline_seconds * 1000)}")
             try:
                 lock = int.from_bytes(schema.prefix.encode()[:7], "big")
                 connection.exec_driver_sql("SELECT pg_advisory_xact_lock(%s)", (lock,))
@@ -148,7 +151,7 @@ class PostgresqlDatabase(ServerDatabase):
         state = code or _LOST
         if state in _ROLLED_BACK:
             return RolledBack(self.name, _ROLLED_BACK[state])
-        if committing and state[:2] not in _UNDONE_AT_COMMIT:
+        if committing and (state[:2] not in _UNDONE_AT_COMMIT or state == _UNKNOWN_AT_COMMIT):
             return StoreUnavailable(self.name, "the answer to COMMIT was lost", outcome_unknown=True)
         if state == _NO_TABLE:
             self.close()
@@ -171,7 +174,7 @@ class PostgresqlDatabase(ServerDatabase):
     def _begin(self, within_seconds: float) -> str:
         # What bounds the transaction goes with it, in the same round trip: a pooler may give each another session.
         return (
-            f"BEGIN; SET LOCAL statement_timeout = {max(1, int(within_seconds * 1000))}; "
+            f"{_BEGIN}; SET LOCAL statement_timeout = {max(1, int(within_seconds * 1000))}; "
             f"SET LOCAL idle_in_transaction_session_timeout = {SILENT_SECONDS * 1000}; {_PLANS}"
         )
 

@@ -52,6 +52,7 @@ class SqliteDatabase:
 
     clock_sql = None
     conflicts_at_commit = False
+    connections = 0  # all lead to the same file
     moves_at_once = False
 
     def __init__(self, url: str, deadline_seconds: float) -> None:

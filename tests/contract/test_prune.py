@@ -81,6 +81,17 @@ class TestLanes:
         assert lease.lane not in {again.lane for again in leases}
         assert store.lanes([again.lane for again in leases]) == {again.lane: again.message.lane for again in leases}
 
+    def test_a_lane_that_is_claimed_from_stays(self, store, open_store):
+        """Claims count as use: some who put, within transactions of their own, mark nothing."""
+        put(store, message("queue.old", delay_seconds=6 * DAY))
+        claimed_at = NOW + 6 * DAY
+        [lease] = claim(store, dispatcher(store, now=claimed_at), now=claimed_at)
+        settle(store, (lease, Delivered()), now=claimed_at)
+        known = {lease.lane: ("queue.old", "app")}
+        for days, left in ((6, known), (8, known), (12, known), (14, {})):
+            prune_all(store, now=NOW + days * DAY)
+            assert open_store().lanes([lease.lane]) == left
+
     def test_a_lane_in_use_stays(self, store, open_store):
         """A lane that holds a message in any state, or was used lately, is kept."""
         bury(store, message("dead"))

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from sqlalchemy import create_engine
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import NullPool
 
-from ap4r.errors import StoreUnavailable
+import ap4r
+from ap4r.errors import Ap4rError, StoreUnavailable
+from ap4r.message import Delivery
 from ap4r.outcome import Delivered
 from ap4r.storage.store import Settled
+from tests.stores.old_lanes import Forgetting, make_full, make_old
 from tests.stores.reckoning import Crowd
 from tests.stores.shop import RECOVERS_SECONDS, Clients, ServerStand, held_ledger
 from tests.support.cluster import Cluster
-from tests.support.factories import message, messages, put, settle
+from tests.support.factories import message, messages, put, retry, settle
 from tests.support.ledger import LedgerFile
 from tests.support.probe import hold_for, wait_until
 from tests.support.processes import Process, Processes
@@ -239,6 +246,47 @@ def test_a_store_that_changes_nodes_finds_what_it_has_written(cluster, urls, ope
         assert settle(store, *((lease, Delivered()) for lease in leases), now=None) == [Settled.SETTLED] * 3
     finally:
         cluster.nodes[0].make_read_only(False)
+
+
+def test_a_lease_that_a_node_has_not_heard_of_is_not_lost(cluster, urls, opened):
+    """Behind a proxy one node may claim and another settle: it says that it does not know, and then settles."""
+    first, second = opened(urls[0]), opened(urls[1])
+    first.register("one", "one", "1", "")
+    put(first, *messages(2), message(delivery=Delivery.ONCE), now=None)
+    wait_until(lambda: second.status().queues, "the other has heard of the messages")
+    cluster.nodes[0].execute("CREATE TABLE late (number INT PRIMARY KEY, text CHAR(200))", DATABASE)
+    cluster.nodes[0].execute("INSERT INTO late SELECT seq, REPEAT('x', 200) FROM seq_1_to_60000", DATABASE)
+    leases = first.claim("one", 10).leases
+    outcomes = [(lease, outcome) for lease, outcome in zip(leases, (Delivered(), retry(), Delivered()), strict=True)]
+    assert settle(second, *outcomes, now=None) == [Settled.UNKNOWN] * 3
+    assert settle(second, *outcomes, now=None) == [Settled.SETTLED] * 3
+    assert settle(second, *outcomes, now=None) == [Settled.LEASE_LOST] * 3
+
+
+def test_a_queue_is_used_at_one_node_while_another_forgets_it(cluster, urls, opened):
+    """Whichever of both is refused by the cluster and begins again, the message arrives."""
+    first, second = opened(urls[0]), opened(urls[1])
+    first.prepare()
+    engine = create_engine(cluster.nodes[0].url(DATABASE), poolclass=NullPool)
+    make_full(engine)
+    wait_until(lambda: cluster.nodes[1].execute("SELECT 1 FROM ap4r_dead", DATABASE), "the other has heard of them")
+    forgetting, sent = Forgetting(second), []
+    for number in range(6):
+        queue = f"old.{number}"
+        make_old(engine, [queue])
+        heard = f"SELECT 1 FROM ap4r_lanes WHERE queue = '{queue}'"
+        wait_until(lambda heard=heard: cluster.nodes[1].execute(heard, DATABASE), "the other has heard of the queue")
+        for forget in (lambda: forgetting.begin(0.7), lambda: None):
+            with suppress(Ap4rError, DBAPIError):
+                with ap4r.session(urls[0]) as handle, engine.connect() as connection, handle.transaction(connection):
+                    one = handle.async_to("/work", queue=queue)
+                    forget()
+                sent.append(one)
+                break
+        forgetting.end()
+    assert len(sent) == 6
+    first.register("one", "one", "1", "")
+    assert {lease.message.id for lease in first.claim("one", 100).leases} == set(sent)
 
 
 def test_a_store_whose_node_has_died_uses_the_next(cluster, urls, opened):

@@ -204,6 +204,7 @@ class MemoryStore:
                 self.database.ready[record.lane].remove(record)
                 record.state, record.token, record.owner = "leased", token, owner
                 record.attempt += 1
+                self.database.used[record.lane] = at
             more = limit > 0 and len(chosen) >= limit
             return Claim(tuple(_lease(record, at) for record in chosen), more, self._next_due(at))
 

@@ -38,6 +38,10 @@ class Database(Protocol):
         """Whether one statement can read rows of one table, delete them there and insert them into another."""
 
     @property
+    def connections(self) -> int:
+        """How many were made so far: with the next the server may be another, which knows less than the last one."""
+
+    @property
     def name(self) -> str:
         """The URL without a password."""
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from sqlalchemy import Select, bindparam, func, literal, select
+from sqlalchemy import Select, bindparam, func, select
 
 from ap4r.errors import StoreUnavailable
 from ap4r.storage.sql.database import RolledBack
@@ -21,12 +21,21 @@ if TYPE_CHECKING:
     from ap4r.storage.sql.transaction import Transaction
 
 MAX_LANES = 100_000
-_HOUR = 3_600 * 1_000_000
-#: An unused lane is forgotten after a week; writers mark those they use once an hour.
-UNUSED_AFTER = 7 * 24 * _HOUR
+_MINUTE, _HOUR = 60 * 1_000_000, 3_600 * 1_000_000
+#: An unused lane is forgotten after a week; writers mark those they use once an hour, and whoever claims once a day.
+UNUSED_AFTER, _MARKED_EACH = 7 * 24 * _HOUR, 24 * _HOUR
 #: A lane becomes known at once when the transaction that made it ends within this time, later once in this time.
 _TRANSACTION_SECONDS = 60.0
 LaneName = tuple[str, str]
+
+
+class _Known(NamedTuple):
+    """A lane's number, when it was marked as used, when it was last seen, and over which connection of the process."""
+
+    lane: int
+    used_at: int
+    seen_at: int
+    connections: int
 
 
 class Lanes:
@@ -39,12 +48,20 @@ class Lanes:
     def __init__(self, schema: Schema) -> None:
         self._table = table = schema.lanes
         self._mark = table.update().where(table.c.id == bindparam("b_id")).values(used_at=bindparam("b_used_at"))
+        numbered = table.c.id.in_(bindparam("b_ids", expanding=True))
+        self._held = as_committed(select(table.c.id).where(numbered))
+        self._unmarked = (
+            select(table.c.id, table.c.used_at)
+            .where(numbered, table.c.used_at < bindparam("b_before"))
+            .with_for_update(skip_locked=True)
+        )
+        self._taken: dict[int, int] = {}  # when it was last claimed from, but for an hour
         named = table.c.queue.in_(bindparam("b_queues", expanding=True))
         self._find = select(table.c.id, table.c.queue, table.c.origin).where(named)
         self._count = select(func.count()).select_from(table)
         self._last = select(func.max(table.c.id))
         self._rows = select(table.c.id, table.c.queue, table.c.origin)
-        self._ids: dict[LaneName, tuple[int, int]] = {}
+        self._ids: dict[LaneName, _Known] = {}
         self._names: dict[int, LaneName] = {}
         #: The highest number that the last reading of all has found, that of the one before, and when (monotonic).
         self._highest, self._read_up_to, self._read_all_at = 0, 0, float("-inf")
@@ -65,9 +82,15 @@ class Lanes:
             else:
                 found[name] = known
         if due:
+            seen = self._seen_again(tx, due)
+            found |= {name: known.lane for name, known in seen.items()}
+            due = [name for name in due if name not in seen]
+        if due:
             marked = self._mark_used(tx, due)
             found |= marked
-            tx.after_commit.append(partial(self._learn, marked, tx.now_at))
+            now_at, connections = tx.now_at, tx.database.connections
+            learnt = {name: _Known(lane, now_at, now_at, connections) for name, lane in marked.items()}
+            tx.after_commit.append(partial(self._learn, learnt))
         return found
 
     def id_of(self, tx: Transaction, name: LaneName) -> int:
@@ -111,41 +134,74 @@ class Lanes:
         tx.delete(self._table, [{"id": lane} for lane in ids])
         tx.after_commit.append(partial(self._forget, ids))
 
-    def used_since(self, tx: Transaction, names: Sequence[LaneName], since: int) -> dict[LaneName, int]:
-        """Give the numbers of those lanes that were used since an instant. Locks nothing."""
-        return self._found(tx, names, self._find.where(self._table.c.used_at > since))
+    def take(self, tx: Transaction, ids: Iterable[int]) -> None:
+        """Note that messages of these lanes were claimed."""
+        taken = {lane: tx.now_at for lane in ids if tx.now_at - self._taken.get(lane, 0) > _HOUR}
+        if taken:
+            tx.after_commit.append(partial(self._taken.update, taken))
 
-    def kept(self, tx: Transaction, names: Sequence[LaneName]) -> dict[LaneName, int]:
-        """Give the numbers of lanes, making those that are new, and keep all until the end, by locks that are shared.
+    def mark_taken(self, tx: Transaction) -> None:
+        """Mark as used what was claimed from since the last time: it may be in use by those who mark nothing."""
+        taken = dict(self._taken)
+        lanes = sorted(taken)
+        for start in range(0, len(lanes), 500):
+            values = {"b_ids": lanes[start : start + 500], "b_before": tx.now_at - _MARKED_EACH}
+            # One that is locked is being used, or marked, and its turn comes when it is claimed from again.
+            marks = [
+                {"b_id": lane, "b_used_at": taken[lane]}
+                for lane, used_at in tx.connection.execute(self._unmarked, values)
+                if taken[lane] - used_at > _MARKED_EACH
+            ]
+            if marks:
+                tx.connection.execute(self._mark, marks)
+        if taken:
+            tx.after_commit.append(self._taken.clear)
 
-        :raises StoreUnavailable: they came and went meanwhile.
-        """
-        # Rows are locked by number: looking for a name that is not there would lock the gap for all who make one.
-        found = self._found(tx, names)
-        numbers = select(self._table.c.id).where(self._table.c.id.in_(sorted(found.values())))
-        held = set(tx.connection.execute(as_committed(numbers)).scalars()) if found else set()
-        found = {name: lane for name, lane in found.items() if lane in held}
-        missing = [name for name in names if name not in found]
-        if missing:
-            self._make(tx, missing)
-            found |= self._found(tx, missing)
-            unseen = [name for name in missing if name not in found]
-            if unseen:
-                # Made by others since this transaction took its snapshot, past which only a lock lets look.
-                found |= self._found(tx, unseen, as_committed(self._find))
-        if len(found) < len(names):
-            raise StoreUnavailable(tx.store, "its lanes changed meanwhile; try again")
-        return found
+    def mark(self, tx: Transaction, found: Mapping[LaneName, int]) -> dict[LaneName, int]:
+        """Mark lanes that were found as used, so that they stay; give those that were not forgotten meanwhile."""
+        marks = [{"b_id": lane, "b_used_at": tx.now_at} for lane in sorted(found.values())]
+        if marks and tx.connection.execute(self._mark, marks).rowcount != len(marks):
+            return self._those_that_stay(tx, found)
+        return dict(found)
+
+    def _those_that_stay(self, tx: Transaction, found: Mapping[LaneName, int]) -> dict[LaneName, int]:
+        # By number: to look for a name that is not there, with a lock, would lock the gap for all who make one.
+        numbers = {"b_ids": sorted(found.values())}
+        held = set(tx.connection.execute(self._held, numbers).scalars()) if found else set()
+        return {name: lane for name, lane in found.items() if lane in held}
 
     def _known(self, tx: Transaction, name: LaneName) -> int | None:
-        """Give the number of a lane that was marked as used within the hour; None where nothing is known of it."""
+        """Give the number of a lane that was marked as used within the hour and seen just now; None where not."""
         known = self._ids.get(name)
-        return None if known is None or tx.now_at - known[1] > _HOUR else known[0]
+        if known is None or tx.now_at - known.used_at > _HOUR:
+            return None
+        return known.lane if self._was_seen_here(tx, known) else None
 
-    def _learn(self, ids: Mapping[LaneName, int], used_at: int) -> None:
-        for name, lane in ids.items():
-            self._ids[name] = (lane, used_at)
-            self._names[lane] = name
+    def _was_seen_here(self, tx: Transaction, known: _Known) -> bool:
+        # A new connection may lead to a server that took the place of another, and knows nothing of its last moments;
+        # behind a proxy not even the connection is new.
+        return known.connections == tx.database.connections and tx.now_at - known.seen_at <= _MINUTE
+
+    def _seen_again(self, tx: Transaction, names: Sequence[LaneName]) -> dict[LaneName, _Known]:
+        """Give those lanes that were marked within the hour and are still what they were."""
+        marked = {
+            name: known for name in names if (known := self._ids.get(name)) and tx.now_at - known.used_at <= _HOUR
+        }
+        if not marked:
+            return {}
+        there = self._found(tx, list(marked))
+        seen = {
+            name: known._replace(seen_at=tx.now_at, connections=tx.database.connections)
+            for name, known in marked.items()
+            if there.get(name) == known.lane
+        }
+        tx.after_commit.append(partial(self._learn, seen))
+        return seen
+
+    def _learn(self, learnt: Mapping[LaneName, _Known]) -> None:
+        for name, known in learnt.items():
+            self._ids[name] = known
+            self._names[known.lane] = name
 
     def _forget(self, ids: Collection[int]) -> None:
         for lane in ids:
@@ -155,11 +211,7 @@ class Lanes:
 
     def _mark_used(self, tx: Transaction, names: Sequence[LaneName]) -> dict[LaneName, int]:
         """Give the numbers of lanes, marking those that there are and making those that are new."""
-        found = self._found(tx, names)
-        marks = [{"b_id": lane, "b_used_at": tx.now_at} for lane in sorted(found.values())]
-        if marks and tx.connection.execute(self._mark, marks).rowcount != len(marks):
-            # Some were forgotten by others just now. Those that are left are locked, so that they stay.
-            found = self._found(tx, names)
+        found = self.mark(tx, self._found(tx, names))
         missing = [name for name in names if name not in found]
         if missing:
             self._make(tx, missing)
@@ -193,16 +245,3 @@ class Lanes:
         if count + wanted > MAX_LANES:
             problem = f"{count:,} queue names are in use, of {MAX_LANES:,} there can be; use fewer different names"
             raise StoreUnavailable(tx.store, problem)
-
-
-def unused_lanes(tx: Transaction, limit: int) -> list[int]:
-    """Find and lock up to `limit` lanes that nobody has used for a week and that hold no message."""
-    schema, lanes = tx.schema, tx.schema.lanes
-    statement = select(lanes.c.id).where(lanes.c.used_at < bindparam("before")).limit(limit)
-    for table in (schema.ready, schema.scheduled, schema.leased, schema.dead):
-        # Not NOT EXISTS: MySQL would read the whole table at once instead of looking for one row.
-        something = select(literal(1)).where(table.c.lane == lanes.c.id).limit(1).scalar_subquery()
-        statement = statement.where(something.is_(None))
-    # Whoever begins to use one of them waits, and then finds it gone; one that is being marked is left alone.
-    statement = statement.with_for_update(skip_locked=True, of=lanes)
-    return list(tx.connection.execute(statement, {"before": tx.now_at - UNUSED_AFTER}).scalars())

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from sqlalchemy import bindparam, select
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from ap4r.storage.sql.lanes import unused_lanes
+from sqlalchemy import Delete, bindparam, literal, select
+
+from ap4r.storage.sql.lanes import UNUSED_AFTER
 from ap4r.storage.sql.schema import Schema
 from ap4r.storage.sql.transaction import MICROSECONDS, Transaction, to_microseconds
 
 #: A dispatcher that was killed leaves its row behind when it held nothing that anybody had to rescue.
 _DISPATCHER_AGE = 3_600 * MICROSECONDS
 _LANES_A_TIME = 50
+_A_STATEMENT = 500
 
 
 class Pruning:
@@ -31,7 +35,13 @@ class Pruning:
             .order_by(inbox.c.expires_at)
             .limit(bindparam("most"))
         )
-        self._puts, self._dispatchers, self._inbox = puts, dispatchers, inbox
+        # A repeat may have let a record live longer since it was found, a dispatcher may have beaten.
+        some: Any = bindparam("some", expanding=True)
+        self._delete_records = inbox.delete().where(inbox.c.id.in_(some), inbox.c.expires_at < bindparam("now"))
+        self._delete_silent = dispatchers.delete().where(
+            dispatchers.c.owner.in_(some), dispatchers.c.seen_at < bindparam("before")
+        )
+        self._puts = puts
         holds = select(1).where(leased.c.owner == dispatchers.c.owner).exists()
         self._silent = (
             select(dispatchers.c.owner)
@@ -46,17 +56,39 @@ class Pruning:
         tx.delete(self._puts, puts)
         left = limit - len(puts)
         expired = tx.connection.execute(self._old_records, {"now": tx.now_at, "most": left}).scalars()
-        records = [{"id": record} for record in expired]
-        tx.delete(self._inbox, records)
-        left -= len(records)
-        lanes = unused_lanes(tx, min(left, _LANES_A_TIME))
+        left -= self._delete(tx, self._delete_records, sorted(expired), {"now": tx.now_at})
+        tx.lanes.mark_taken(tx)
+        lanes = _unused_lanes(tx, min(left, _LANES_A_TIME))
         if lanes:
             tx.lanes.remove(tx, lanes)
-        owners = list(
-            tx.connection.execute(
-                self._silent,
-                {"before": tx.now_at - _DISPATCHER_AGE, "most": left - len(lanes)},
-            ).scalars()
-        )
-        tx.delete(self._dispatchers, [{"owner": owner} for owner in owners])
-        return len(puts) + len(records) + len(lanes) + len(owners)
+        left -= len(lanes)
+        before = tx.now_at - _DISPATCHER_AGE
+        owners = tx.connection.execute(self._silent, {"before": before, "most": left}).scalars()
+        left -= self._delete(tx, self._delete_silent, sorted(owners), {"before": before})
+        return limit - left
+
+    def _delete(self, tx: Transaction, statement: Delete, some: Sequence[Any], values: Mapping[str, Any]) -> int:
+        deleted = 0
+        for start in range(0, len(some), _A_STATEMENT):
+            part = {"some": some[start : start + _A_STATEMENT], **values}
+            deleted += tx.connection.execute(statement, part).rowcount
+        return deleted
+
+
+def _unused_lanes(tx: Transaction, limit: int) -> list[int]:
+    """Find and lock up to `limit` lanes that nobody has used for a week and that hold no message."""
+    schema, lanes = tx.schema, tx.schema.lanes
+    empty = select(lanes.c.id).where(lanes.c.used_at < bindparam("before"))
+    for table in (schema.ready, schema.scheduled, schema.leased, schema.dead):
+        # Not NOT EXISTS: MySQL would read the whole table at once instead of looking for one row.
+        something = select(literal(1)).where(table.c.lane == lanes.c.id).limit(1).scalar_subquery()
+        empty = empty.where(something.is_(None))
+    # Whoever begins to use one of them waits, and then finds it gone; one that is in use is left alone.
+    locking = empty.limit(limit).with_for_update(skip_locked=True, of=lanes)
+    values = {"before": tx.now_at - UNUSED_AFTER}
+    locked = list(tx.connection.execute(locking, values).scalars())
+    if not locked:
+        return []
+    # That statement may have seen a lane as empty before it had the lock, with a message committed in between. Nobody
+    # begins to use them any more, so what is empty now stays so.
+    return list(tx.connection.execute(empty.where(lanes.c.id.in_(locked)), values).scalars())

@@ -48,6 +48,7 @@ class ServerDatabase(ABC):
         self._engine: Engine | None = None
         self._pid = 0
         self._looked_at: set[Host] = set()
+        self.connections = 0
         self._call = threading.local()  # give_up_at: when the call that this thread is in must be over
 
     @property
@@ -202,15 +203,14 @@ class ServerDatabase(ABC):
             try:
                 connection = self._connect(dialect, {**arguments, **named}, within_seconds)
                 record.info[_LINE] = self._line(connection)
-            except (dialect.loaded_dbapi.Error, OSError) as error:
+            except (dialect.loaded_dbapi.Error, OSError):
                 self._hosts.failed(host)
-                if index < len(hosts) - 1:
-                    continue
-                if isinstance(error, OSError):  # no file is free for it
-                    raise dialect.loaded_dbapi.OperationalError(str(error)) from error
-                raise
+                if index == len(hosts) - 1:
+                    raise
+                continue
             record.info[_HOST] = host
             record.info[_USED_AT] = time.monotonic()
+            self.connections += 1
             if host not in self._looked_at:
                 try:
                     self._look_at_server(connection)

@@ -91,7 +91,9 @@ class Taking:
             unseen = [state[2] for state in states if state[2] not in contents]
             contents |= {row[0]: row[1:] for row in self._orphans.told_apart(tx, unseen)}
             states = [state for state in states if state[2] in contents]
-        names = tx.lanes.names_of(tx, {state[0] for state in states})
+        lanes = {state[0] for state in states}
+        tx.lanes.take(tx, lanes)
+        names = tx.lanes.names_of(tx, lanes)
         return tuple(_leases(states, contents, names, taker.token, tx.now_at))
 
     def _move(self, tx: Transaction, taker: Taker, states: Iterable[Sequence[Any]]) -> None:

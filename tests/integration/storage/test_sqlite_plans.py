@@ -91,6 +91,7 @@ KEYS = {
     "prune": {
         "SEARCH ap4r_puts USING COVERING INDEX ap4r_puts_stored_at (stored_at<?)",
         "SEARCH ap4r_puts USING PRIMARY KEY (id=?)",
+        "SEARCH ap4r_lanes USING INTEGER PRIMARY KEY (rowid=?)",
         "SEARCH ap4r_ready USING PRIMARY KEY (lane=?)",
         "SEARCH ap4r_scheduled USING COVERING INDEX ap4r_scheduled_lane (lane=?)",
         "SEARCH ap4r_dead USING COVERING INDEX ap4r_dead_lane (lane=?)",
