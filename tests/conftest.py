@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import pytest
+
+from tests.support.stalls import Stalls
 
 _MISSING = re.compile(r"is not installed|could not import|no server")
 
@@ -20,3 +22,10 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
         report.outcome = "failed"
         report.longrepr = f"CI is set, and this test was skipped: {report.longrepr[-1]}"
     return report
+
+
+@pytest.fixture
+def stalls() -> Iterator[Stalls]:
+    """Tell when the machine stood still, for a test that holds somebody to a deadline."""
+    with Stalls() as watched:
+        yield watched

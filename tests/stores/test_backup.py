@@ -124,9 +124,10 @@ def test_backed_up_in_use_and_restored(how, tmp_path, opened, processes, target)
     status = opened(backup.url).status()
     figures = status.queues[0]
     assert figures.scheduled == 3
-    assert figures.ready + figures.leased >= len(kept)
+    assert figures.ready + figures.leased >= len(kept) > 0
     # The backup holds the first dispatcher as it was, with what it had in hand; that is taken from it.
     second = processes.twistd_ap4r(*arguments, name="second")
+    second.wait_for_output("works on")
     again = figures.ready + figures.leased
     target.wait_for(COUNT + 5 + again, timeout_seconds=60)
     wait_until(lambda: opened(backup.url).status().queues[0].scheduled == 3, "what was delayed still is")

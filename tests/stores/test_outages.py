@@ -115,23 +115,23 @@ def test_the_server_is_stopped_for_a_while(scene, measured, seconds):
     scene.go_on(measured)
 
 
-def test_the_way_is_blocked(scene, measured):
+def test_the_way_is_blocked(scene, measured, stalls):
     """Connections carry nothing for a while and nobody is told: every request is answered within the deadline."""
     scene.tunnel.stop()
     scene.clients.wait_until_refused()
     scene.tunnel.go_on()
     scene.go_on(measured)
     longest = max(asked.seconds for _, asked in scene.clients.answers())
-    assert longest < REFUSED_SECONDS
+    assert longest < REFUSED_SECONDS + stalls.within(0.0, time.monotonic())
     measured(f"the longest request took {longest:.1f} s")
 
 
-def test_every_connection_is_cut_without_a_fin(scene, measured):
+def test_every_connection_is_cut_without_a_fin(scene, measured, stalls):
     """Connections are lost for ever and neither end is told, with their transactions open; new ones work."""
     scene.tunnel.cut()
     scene.go_on(measured)
     longest = max(asked.seconds for _, asked in scene.clients.answers())
-    assert longest < REFUSED_SECONDS
+    assert longest < REFUSED_SECONDS + stalls.within(0.0, time.monotonic())
     measured(f"the longest request took {longest:.1f} s")
 
 

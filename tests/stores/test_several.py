@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import signal
 import socket
+import time
 import urllib.error
 import urllib.request
+from statistics import median
 from urllib.parse import urlsplit
 
 import pytest
@@ -77,11 +79,15 @@ def test_one_goes_away_and_comes_back(away, urls, processes, target, send):
     server.stop(signal.SIGKILL)
     try:
         others = {kind: url for kind, url in urls.items() if kind != away}
+        took = []
         for _ in range(5):
+            began = time.monotonic()
             some = set().union(*(send(url) for url in others.values()))
-            # Far sooner than the next look, so nobody waits for what is away.
-            wait_until(lambda some=some: some <= set(target.ids()), "the others' are delivered", timeout_seconds=4.0)
+            wait_until(lambda some=some: some <= set(target.ids()), "the others' are delivered", timeout_seconds=30)
+            took.append(time.monotonic() - began)
             sent |= some
+        # Far sooner than the next look, so nobody waits for what is away.
+        assert median(took) < 2.0, took
         wait_until(lambda: health(port)[1][away]["problem"], "the page says which one is away", timeout_seconds=30)
         status, told = health(port)
         assert status == 503
@@ -108,7 +114,12 @@ def test_one_that_is_away_at_the_start(urls, processes, target, send):
     try:
         stores = [part for url in urls.values() for part in ("--store", url)]
         process = processes.twistd_ap4r(*stores, "--app-url", target.door(), "--listen", "none")
-        wait_until(lambda: process.output.count("works on") == 2, "two are worked on", otherwise=lambda: process.tail)
+        wait_until(
+            lambda: process.output.count("works on") == 2,
+            "two are worked on",
+            timeout_seconds=30,
+            otherwise=lambda: process.tail,
+        )
         send(urls["sqlite"])
         target.wait_for(5)
     finally:

@@ -13,6 +13,8 @@ Found = TypeVar("Found")
 
 #: How often a condition is looked at.
 EVERY_SECONDS = 0.02
+#: What one turn counts at most: where the machine stood still, nobody else could do anything either.
+_TURN_SECONDS = 1.0
 
 
 def wait_until(
@@ -27,16 +29,18 @@ def wait_until(
 
     :param what: completes "waited in vain until …".
     :param otherwise: what to tell as well when it never came true.
-    :raises AssertionError: when it is still false after `timeout_seconds`.
+    :raises AssertionError: when it is still false after `timeout_seconds` in which the machine did not stand still.
     """
-    give_up_at = time.monotonic() + timeout_seconds
+    left, before = timeout_seconds, time.monotonic()
     while True:
         found = condition()
         if found:
             return found
-        if time.monotonic() >= give_up_at:
+        if left <= 0.0:
             raise AssertionError(f"waited {timeout_seconds:g} s in vain until {what}; {otherwise()}".rstrip("; "))
         time.sleep(every_seconds)
+        now = time.monotonic()
+        left, before = left - min(now - before, _TURN_SECONDS), now
 
 
 def hold_for(seconds: float, condition: Callable[[], bool], what: str) -> None:
@@ -44,10 +48,12 @@ def hold_for(seconds: float, condition: Callable[[], bool], what: str) -> None:
 
     :raises AssertionError: as soon as it is false.
     """
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
+    left, before = seconds, time.monotonic()
+    while left > 0.0:
         assert condition(), f"{what} did not hold for {seconds:g} s"
         time.sleep(EVERY_SECONDS)
+        now = time.monotonic()
+        left, before = left - min(now - before, _TURN_SECONDS), now
 
 
 def let_pass(seconds: float) -> None:

@@ -6,6 +6,7 @@ import os
 import signal
 import stat
 import time
+from statistics import median
 
 import pytest
 
@@ -20,11 +21,14 @@ def test_a_path_is_rung(stand, target):
     assert stat.S_IMODE(os.stat(path).st_mode) == 0o660
     stand.send("/warm-up")
     wait_until(lambda: len(target.requests) == 1, "the first is delivered")
-    began = time.monotonic()
+    took = []
     for number in range(5):
+        began = time.monotonic()
         stand.send("/x")
         wait_until(lambda number=number: len(target.requests) == number + 2, "it is delivered")
-    assert time.monotonic() - began < 4.0, "no bell was heard"
+        took.append(time.monotonic() - began)
+    # Without a bell each waits for the next look, 2.5 s in the middle.
+    assert median(took) < 0.8, f"no bell was heard: {took}"
     process.send(signal.SIGTERM)
     assert process.wait(20) == 0
     assert not path.exists()
@@ -43,7 +47,7 @@ def test_a_path_that_was_left_over_is_taken(stand):
 
 
 @pytest.mark.parametrize("bell", ["none", "udp"])
-def test_a_lost_bell_costs_at_most_the_poll(stand, target, bell):
+def test_a_lost_bell_costs_at_most_the_poll(stand, target, bell, stalls):
     """A message whose bell nobody heard is found by the next look, within 5 s."""
     stand.dispatcher("--bell", "none" if bell == "none" else "udp:0:interface=127.0.0.1")
     if bell == "udp":
@@ -51,7 +55,8 @@ def test_a_lost_bell_costs_at_most_the_poll(stand, target, bell):
     stand.send("/x")
     stored_at = time.monotonic()
     wait_until(lambda: target.requests, "it is delivered", timeout_seconds=20)
-    assert target.requests[0].at - stored_at < 7.0
+    at = target.requests[0].at
+    assert at - stored_at < 7.0 + stalls.within(stored_at, at)
 
 
 def test_doctor_says_that_nobody_hears(stand):

@@ -77,6 +77,8 @@ def start_taker(stand: Stand) -> Callable[..., Taker]:
             *("--store", stand.url, "--app-url", stand.door, "--listen", listen), *arguments, name=name, **environ
         )
         stand.processes.wait_until_listening(process, port)
+        # Only then does it take signals, too.
+        process.wait_for_output("works on")
         return Taker(process, port)
 
     return start

@@ -186,13 +186,14 @@ class TestSeveralHosts:
             both.put(put_of())
         assert stored(stand) == 4
 
-    def test_one_that_does_not_answer_leaves_time_for_the_next(self, taker, stand, client, answering):
+    def test_one_that_does_not_answer_leaves_time_for_the_next(self, taker, stand, client, answering, stalls):
         """The deadline is for all of them together."""
         both = client(f"{answering('stall').url},{taker.url}", store_deadline_seconds=3.0)
         began = time.monotonic()
         for _ in range(2):
             both.put(put_of())
-        assert time.monotonic() - began < 6.0
+        ended = time.monotonic()
+        assert ended - began < 6.0 + stalls.within(began, ended)
         assert stored(stand) == 2
 
     @pytest.mark.parametrize("how", ["lose", "forward"])
@@ -212,14 +213,15 @@ def test_nobody_is_there(client):
 
 
 @pytest.mark.parametrize("how", ["lose", "stall"])
-def test_an_answer_that_is_lost_for_good_is_not_known(client, answering, how):
+def test_an_answer_that_is_lost_for_good_is_not_known(client, answering, how, stalls):
     """Where nobody can tell, the error says so, within the deadline."""
     server = answering(how)
     began = time.monotonic()
     with pytest.raises(StoreUnavailable) as refused:
         client(server.url, store_deadline_seconds=1.5).put(put_of())
     assert refused.value.outcome_unknown
-    assert time.monotonic() - began < 3.0
+    ended = time.monotonic()
+    assert ended - began < 3.0 + stalls.within(began, ended)
 
 
 def test_a_restart_is_waited_out(start_taker, stand, client, processes):
@@ -369,7 +371,7 @@ def test_a_server_that_is_busy_after_a_lost_answer_is_asked_again(client, script
     assert server.posts[2] - server.posts[1] >= 0.99
 
 
-def test_an_unknown_outcome_is_never_said_to_be_nothing(client, scripted):
+def test_an_unknown_outcome_is_never_said_to_be_nothing(client, scripted, stalls):
     """A busy server knows nothing of the answer that was lost, and its pause goes no further than the deadline."""
     server = scripted((0, 0), (503, 60))
     began = time.monotonic()
@@ -378,7 +380,8 @@ def test_an_unknown_outcome_is_never_said_to_be_nothing(client, scripted):
     assert refused.value.outcome_unknown
     assert "nothing was stored" not in str(refused.value)
     assert len(server.posts) >= 2
-    assert time.monotonic() - began < 3.0
+    ended = time.monotonic()
+    assert ended - began < 3.0 + stalls.within(began, ended)
 
 
 def test_a_server_that_is_busy_at_once_is_told(client, scripted):

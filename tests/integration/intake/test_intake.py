@@ -227,14 +227,13 @@ class TestRefusals:
 
     def test_rates(self, start_taker):
         """More than intake_rate is told when to come again."""
-        taker = start_taker(AP4R_INTAKE_RATE="2")
+        taker = start_taker(AP4R_INTAKE_RATE="0.01")
         answers = [taker.put({"target": "/x", **LATER}) for _ in range(4)]
-        assert [status for status, _ in answers][:2] == [202, 202]
-        assert 429 in [status for status, _ in answers]
+        assert [status for status, _ in answers] == [202, 429, 429, 429]
 
     def test_a_slow_request_is_ended(self, start_taker):
         """A body that trickles in is answered with 408 and its connection is closed."""
-        taker = start_taker(AP4R_INTAKE_BODY_SECONDS="0.5")
+        taker = start_taker(AP4R_INTAKE_BODY_SECONDS="2")
         with socket.create_connection((HOST, taker.port), timeout=10) as slow:
             slow.sendall(b"POST /messages HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{")
             read = b""
@@ -286,7 +285,7 @@ class TestRefusals:
 
     def test_a_store_that_is_away_is_told(self, start_taker, stand):
         """Without a store the answer is 503 with a time to come again, and nothing was stored."""
-        taker = start_taker(AP4R_STORE_DEADLINE_SECONDS="1")
+        taker = start_taker(AP4R_STORE_DEADLINE_SECONDS="3")
         assert taker.put({"target": "/x", **LATER})[0] == 202
         with storefile.locked(stand.store):
             status, answer = taker.put({"target": "/x", **LATER})

@@ -168,7 +168,7 @@ def test_who_waits_too_long_gives_up(together):
 def test_who_gives_up_while_being_written_is_in_doubt():
     """A put that others are writing when its deadline comes may be stored: it says that nobody knows."""
     writer, second = Writer(), threading.Event()
-    commit = GroupCommit("x", writer, 0.5)
+    commit = GroupCommit("x", writer, 2.0)
 
     def fails(group):
         second.set()
