@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import statistics
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -20,6 +21,8 @@ from tests.support.target import ScriptedTarget
 
 STATEMENTS_A_SECOND = 0.3
 IDLE_SECONDS = 40.0
+#: A grace that no test lives to see the end of: who waits for it is found out on the slowest machine.
+ENDLESS_GRACE = {"AP4R_GRACE_SECONDS": "300"}
 
 
 def test_calls_in_flight_end_within_the_grace(stand: Stand, target: ScriptedTarget):
@@ -57,8 +60,9 @@ def test_the_rest_goes_back_at_no_cost(stand: Stand, target: ScriptedTarget):
     wait_until(lambda: storefile.count(stand.store, "leased") == 4, "all are claimed")
     told_at = time.monotonic()
     dispatcher.send(signal.SIGTERM)
+    # Without its own grace it would wait for 25 s, and with the calls for 30 s.
     assert dispatcher.wait(15) == 0, dispatcher.tail
-    assert 0.9 <= time.monotonic() - told_at < 8
+    assert time.monotonic() - told_at >= 0.9
     stuck.close()
     found = storefile.look_for(stand.store, repeated)
     assert found is not None and (found.state, found.failures, found.crashes) == ("ready", 0, 0)
@@ -68,18 +72,20 @@ def test_the_rest_goes_back_at_no_cost(stand: Stand, target: ScriptedTarget):
     assert (letter["reason"], letter["called"]) == ("unknown", True)
     assert storefile.owners(stand.store) == []
     stand.dispatcher(name="next")
-    assert target.wait_for(2, message=repeated, timeout_seconds=5)
+    assert target.wait_for(2, message=repeated)
 
 
 def test_a_second_signal_ends_the_grace(stand: Stand, target: ScriptedTarget):
     """An impatient second SIGTERM (or a Ctrl-C) ends the waiting, and is as orderly: nothing is lost or counted."""
-    dispatcher = stand.dispatcher()
+    dispatcher = stand.dispatcher(**ENDLESS_GRACE)
     [message] = stand.send("/work?answer=hold:never,200")
     target.wait_for(1)
     dispatcher.send(signal.SIGTERM)
+    # Two signals that nobody has taken yet are one.
+    dispatcher.wait_for_output("stopping work on")
     hold_for(0.5, lambda: dispatcher.running, "the patience for calls in flight")
     dispatcher.send(signal.SIGTERM)
-    assert dispatcher.wait(5) == 0, dispatcher.tail
+    assert dispatcher.wait(20) == 0, dispatcher.tail
     found = storefile.look_for(stand.store, message)
     assert found is not None and (found.failures, found.crashes) == (0, 0)
     assert storefile.owners(stand.store) == []
@@ -89,11 +95,15 @@ def test_a_second_signal_ends_the_grace(stand: Stand, target: ScriptedTarget):
 
 def test_idle_dispatchers_stop_at_once(stand: Stand):
     """With nothing in flight nothing is waited for."""
-    dispatcher = stand.dispatcher()
-    told_at = time.monotonic()
-    dispatcher.send(signal.SIGTERM)
-    assert dispatcher.wait(10) == 0
-    assert time.monotonic() - told_at < 3
+    took = []
+    for number in range(3):
+        dispatcher = stand.dispatcher(name=f"idle-{number}", **ENDLESS_GRACE)
+        told_at = time.monotonic()
+        dispatcher.send(signal.SIGTERM)
+        assert dispatcher.wait(30) == 0, dispatcher.tail
+        took.append(time.monotonic() - told_at)
+    # What they wait for (the next poll, say) each would wait for; a machine that stands still makes one of them late.
+    assert statistics.median(took) < 3, took
 
 
 def test_reload(stand: Stand, target: ScriptedTarget):

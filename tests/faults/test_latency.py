@@ -14,6 +14,9 @@ SAMPLES = 40
 POLL_SECONDS = 5.0
 #: Far under the poll, far over what a loaded machine adds: what is held here is the mechanism, not the machine.
 MEDIAN_SECONDS = 0.5
+ROUNDS = 5
+#: Further apart than MEDIAN_SECONDS, so that no single poll brings all of them in time.
+DELAYS_SECONDS = (0.3, 0.6, 0.9, 1.2)
 
 
 def test_the_doorbell_carries_a_message(stand: Stand, target: ScriptedTarget, measured: Callable[[str], None]):
@@ -40,12 +43,17 @@ def test_a_due_message_is_called_at_its_time(stand: Stand, target: ScriptedTarge
     stand.dispatcher()
     stand.send("/work")
     target.wait_for(1)
-    due = {}
-    for delay_seconds in (0.3, 0.7, 1.1, 1.6):
-        put_at = time.monotonic()
-        [message] = stand.send("/work", delay_seconds=delay_seconds)
-        due[message] = put_at + delay_seconds
-    late = [target.wait_for(1, message=message)[0].at - due_at for message, due_at in due.items()]
-    measured(f"called {', '.join(f'{seconds * 1e3:.0f}' for seconds in late)} ms after the time")
-    assert min(late) >= -0.001
-    assert max(late) < MEDIAN_SECONDS
+    latest = []
+    # A machine that stands still for a moment spoils one round. A poll that carried the messages would spoil all but
+    # the first: a round ends with its last message, so the next would begin right after a poll and wait for another.
+    for _ in range(ROUNDS):
+        due = {}
+        for delay_seconds in DELAYS_SECONDS:
+            put_at = time.monotonic()
+            [message] = stand.send("/work", delay_seconds=delay_seconds)
+            due[message] = put_at + delay_seconds
+        late = [target.wait_for(1, message=message)[0].at - due_at for message, due_at in due.items()]
+        assert min(late) >= -0.001
+        latest.append(max(late))
+    measured(f"the last of each round called {', '.join(f'{late * 1e3:.0f}' for late in latest)} ms after its time")
+    assert statistics.median(latest) < MEDIAN_SECONDS

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import statistics
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -20,8 +21,9 @@ from tests.support.processes import Process, Processes
 from tests.support.stand import Stand
 from tests.support.target import ScriptedTarget
 
-COMMITS, MESSAGES = 50, 8
-BACKLOG = 400
+COMMITS, MESSAGES = 120, 8
+CONCURRENCY = 4
+ROUNDS = 3
 POLL_SECONDS = 5.0
 #: A dispatcher is taken for dead after 15 s of silence; looking takes a second, and the machine may be busy.
 TAKEN_FOR_DEAD_SECONDS = 25.0
@@ -39,10 +41,14 @@ def stuck() -> Iterator[StuckPort]:
 
 def test_two_share_the_work(stand: Stand, target: ScriptedTarget, measured: Callable[[str], None]):
     """Of many commits each of two dispatchers delivers a fair part, and no message is called twice."""
-    arguments = ("--concurrency", "4")
+    arguments = ("--concurrency", str(CONCURRENCY))
     stand.dispatcher(*arguments, name="one", app_url=target.door("one"))
     stand.dispatcher(*arguments, name="two", app_url=target.door("two"))
-    sent = [message for _ in range(COMMITS) for message in stand.send(*["/work?answer=slow:0.02"] * MESSAGES)]
+    sent = []
+    for _ in range(COMMITS):
+        sent += stand.send(*["/work?answer=slow:0.02"] * MESSAGES)
+        # Spread over some ten seconds: one that stands still for two of them comes to a fair part all the same.
+        let_pass(0.06)
     stand.wait_until_empty()
     assert Counter(target.ids()) == Counter(sent)
     parts = Counter(request.door for request in target.requests)
@@ -50,19 +56,44 @@ def test_two_share_the_work(stand: Stand, target: ScriptedTarget, measured: Call
     assert min(parts["one"], parts["two"]) >= len(sent) // 4
 
 
-def test_the_other_joins_in_a_backlog(stand: Stand, target: ScriptedTarget, measured: Callable[[str], None]):
+def test_the_other_joins_in_a_backlog(processes: Processes, target: ScriptedTarget, measured: Callable[[str], None]):
     """Of one commit that is too much for one dispatcher, the other takes its part at its next poll at the latest."""
-    arguments = ("--concurrency", "4")
-    stand.dispatcher(*arguments, name="one", app_url=target.door("one"))
-    stand.dispatcher(*arguments, name="two", app_url=target.door("two"))
-    began_at = time.monotonic()
-    sent = stand.send(*["/work?answer=slow:0.1"] * BACKLOG)
-    stand.wait_until_empty()
-    assert Counter(target.ids()) == Counter(sent)
-    first = {door: min(request.at for request in target.requests if request.door == door) for door in ("one", "two")}
-    soon, late = sorted(at - began_at for at in first.values())
-    measured(f"the first called after {soon:.2f} s, the other after {late:.2f} s")
-    assert late < POLL_SECONDS + 1
+    arguments = ("--concurrency", str(CONCURRENCY))
+    doors = {name: target.door(name) for name in ("one", "two")}
+    everything, soon, late = [], [], []
+    for number in range(ROUNDS):
+        # Each round begins anew: for a while after a backlog dispatchers look at each other's leases more often.
+        stand = Stand(processes, target, processes.folder / f"{number}.db")
+        dispatchers = [stand.dispatcher(*arguments, name=f"{name}-{number}", app_url=doors[name]) for name in doors]
+        # One that is full stays full until the gate opens: it cannot come to the end of the backlog by itself.
+        gate = f"gate-{number}"
+        sent = stand.send(*[f"/work?answer=hold:{gate}"] * (3 * CONCURRENCY))
+        sent_at = time.monotonic()
+        first = wait_until(lambda sent=sent: _both_called(target, sent), "both have called", timeout_seconds=20)
+        target.open(gate)
+        stand.wait_until_empty()
+        for dispatcher in dispatchers:
+            dispatcher.kill()
+        everything += sent
+        soon.append(min(first) - sent_at)
+        late.append(max(first) - sent_at)
+    assert Counter(target.ids()) == Counter(everything)
+    measured(f"the first called after {_listed(soon)} s, the other after {_listed(late)} s")
+    # Whoever misses a poll does so each time; a machine that stands still for a moment spoils one round.
+    assert statistics.median(late) < POLL_SECONDS + 1
+
+
+def _both_called(target: ScriptedTarget, sent: list[str]) -> list[float]:
+    """Give when each of two dispatchers made its first call for these messages; nothing until both have."""
+    first: dict[str, float] = {}
+    for message in sent:
+        for request in target.requests_for(message):
+            first[request.door] = min(request.at, first.get(request.door, request.at))
+    return list(first.values()) if len(first) == 2 else []
+
+
+def _listed(seconds: list[float]) -> str:
+    return ", ".join(f"{each:.2f}" for each in seconds)
 
 
 @pytest.mark.timeout(120)

@@ -13,12 +13,15 @@ from tests.support.stand import Stand
 from tests.support.storefile import Found
 from tests.support.target import ScriptedTarget
 
-#: So long that nothing is repeated by itself while the test looks; what the target asked for is longer still.
+#: So long that nothing is repeated by itself while the test looks; what the target asked for is longer still. And so
+#: long that a busy machine makes no timeout of another ending.
 WAITS = {
-    "AP4R_TIMEOUT_SECONDS": "1.5",
-    "AP4R_CONNECT_TIMEOUT_SECONDS": "1",
+    "AP4R_TIMEOUT_SECONDS": "15",
+    "AP4R_CONNECT_TIMEOUT_SECONDS": "10",
     "AP4R_BACKOFF_FIRST_SECONDS": "3600",
 }
+#: What messages give whose call must time out. What comes before the call stalls must come within it.
+TIMES_OUT_SECONDS = 3.0
 ASKED_SECONDS = 3_000
 
 
@@ -32,6 +35,11 @@ class Ending:
     final: bool = False
     counts: bool = True
     least_wait_seconds: float = 0.0
+
+    @property
+    def options(self) -> dict[str, object]:
+        """What is said of its message."""
+        return {"timeout_seconds": TIMES_OUT_SECONDS} if "timeout" in self.reasons else {}
 
 
 DELIVERED = ("200", "201", "204")
@@ -65,7 +73,10 @@ def _send_each(stand: Stand, target: ScriptedTarget, **options: object) -> dict[
     """Send one message for each failing answer, each to a server of its own; returns their ids."""
     return {
         ending.answer: stand.send(
-            f"{target.door(ending.answer)}/work?answer={ending.answer}", queue=f"wire.{ending.answer}", **options
+            f"{target.door(ending.answer)}/work?answer={ending.answer}",
+            queue=f"wire.{ending.answer}",
+            **ending.options,
+            **options,
         )[0]
         for ending in FAILED
     }
@@ -132,10 +143,19 @@ def test_once_and_best_effort_are_never_called_again(stand: Stand, target: Scrip
     stand.dispatcher(**WAITS)
     once = _send_each(stand, target, delivery="once")
     best = _send_each(stand, target, delivery="best_effort")
-    stand.wait_until_empty(15)
+    stand.wait_until_empty()
     assert set(stand.dead()) == set(once.values())
     assert {storefile.look_for(stand.store, message) for message in best.values()} == {None}
     assert sorted(target.ids()) == sorted([*once.values(), *best.values()])
+
+
+def test_the_setting_ends_a_call_whose_message_gives_no_time(stand: Stand, target: ScriptedTarget):
+    """A message that gives no time of its own has that of the settings: its call fails by timeout after it."""
+    stand.dispatcher(**WAITS | {"AP4R_TIMEOUT_SECONDS": "1"})
+    [message] = stand.send("/work?answer=never")
+    found = wait_until(lambda: _settled(stand, message), "it is settled")
+    assert found == Found("scheduled", attempt=1, failures=1, crashes=0)
+    assert storefile.failed_attempts(stand.store, message) == [(1, "timeout", None)]
 
 
 def test_success_is_any_2xx(stand: Stand, target: ScriptedTarget):
@@ -151,7 +171,7 @@ def test_refused_and_unreachable_cost_nothing(stand: Stand):
     """Where no connection comes about no call was made: the message stays ready with its counters at zero."""
     stuck = StuckPort()
     with refusing_port() as port:
-        dispatcher = stand.dispatcher(**WAITS)
+        dispatcher = stand.dispatcher(**WAITS | {"AP4R_CONNECT_TIMEOUT_SECONDS": "1"})
         urls = (f"http://127.0.0.1:{port}/work", f"{stuck.url}/work", "http://no-such-host.invalid/work")
         sent = [*stand.send(*urls), *stand.send(*urls, delivery="once")]
         for reason in ("connect failed", "connect timeout", "name not found"):
