@@ -170,7 +170,8 @@ class Drain:
 
     def hurry(self) -> None:
         """End the grace of a stop now."""
-        self._leaving.hurry()
+        if self._stopping:
+            self._leaving.hurry()
 
     def close(self) -> None:
         """Let go of the store. A call of it that still runs is waited for."""

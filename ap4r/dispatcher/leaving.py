@@ -30,13 +30,15 @@ class Leaving:
         self._deadline_seconds = deadline_seconds
         self._idle: Deferred[None] | None = None
         self._grace: IDelayedCall | None = None
+        self._in_haste = False
 
     async def wait_for_calls(self, grace_seconds: float) -> None:
         """Return when no call is in flight any more; those that still are after the grace are cut."""
         if not self._deliveries.in_flight:
             return
         self._idle = Deferred()
-        self._grace = self._reactor.callLater(grace_seconds, self._deliveries.cut_all)
+        # Who asks twice may have done so before the grace begins: a claim that was under way is waited for first.
+        self._grace = self._reactor.callLater(0.0 if self._in_haste else grace_seconds, self._deliveries.cut_all)
         await self._idle
         if self._grace is not None and self._grace.active():
             self._grace.cancel()
@@ -48,7 +50,8 @@ class Leaving:
             idle.callback(None)
 
     def hurry(self) -> None:
-        """End the grace now."""
+        """End the grace of this stop now, or as soon as it begins."""
+        self._in_haste = True
         if self._grace is not None and self._grace.active():
             self._grace.reset(0.0)
 
@@ -57,7 +60,7 @@ class Leaving:
 
         What the store does not take in time is found by others.
         """
-        handed_back = 0
+        handed_back, self._in_haste = 0, False
         try:
             flushed = self._settlements.flush()
             await flushed.addTimeout(2 * self._deadline_seconds, self._reactor)

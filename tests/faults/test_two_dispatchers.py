@@ -56,6 +56,7 @@ def test_two_share_the_work(stand: Stand, target: ScriptedTarget, measured: Call
     assert min(parts["one"], parts["two"]) >= len(sent) // 4
 
 
+@pytest.mark.timeout(120)
 def test_the_other_joins_in_a_backlog(processes: Processes, target: ScriptedTarget, measured: Callable[[str], None]):
     """Of one commit that is too much for one dispatcher, the other takes its part at its next poll at the latest."""
     arguments = ("--concurrency", str(CONCURRENCY))

@@ -140,12 +140,34 @@ class TestDrain:
         world.pass_time(0.1)
         assert stopped == [None]
 
+    def test_who_asks_twice_at_once_does_not_wait_either(self, world):
+        """A second signal that comes with the first, or while a claim that is under way is waited for, counts."""
+        world.targets.scripts["/slow"] = [60.0, *http(200)]
+        world.put(message(url="/slow"))
+        world.pass_time(0.1)
+        world.workers.seconds = 0.2
+        world.ring()
+        world.pass_time(0.05)
+        stopped = stop(world)
+        world.dispatcher.hurry()
+        world.pass_time(1.5)
+        assert stopped == [None]
+
     def test_hurry_without_a_stop_does_nothing(self, world):
-        """There is no grace to end."""
+        """There is no grace to end, and the next one is waited for."""
         world.dispatcher.hurry()
         world.put(message())
         world.pass_time(0.1)
         assert len(world.targets.received) == 1
+        world.targets.scripts["/slow"] = [5.0, *http(200)]
+        world.put(message(url="/slow"))
+        world.pass_time(0.1)
+        stopped = stop(world)
+        world.pass_time(4.0)
+        assert stopped == []
+        world.pass_time(2.0)
+        assert stopped == [None]
+        assert world.database.records == {}
 
     def test_what_a_late_claim_brings_is_put_back(self):
         """A claim that was under way when the stop came calls nothing."""
