@@ -74,7 +74,7 @@ class Leaving:
             else:
                 handed_back = await self._heartbeat.unregister()
         except Exception as error:  # noqa: BLE001 - whatever it is, the process must end
-            unsettled = self._settlements.kept
+            unsettled = self._settlements.kept + self._settlements.refused
             problem = f"{error!r}; {unsettled} outcomes are not written down"
             self._outage.failed("leave", problem, 0.0)
             await self._stop_writing()

@@ -108,8 +108,11 @@ class Settlements:
         except StoreError:
             raise
         except Exception:
-            self._after_defect(size)
-            raise
+            if size > 1:
+                self._one_by_one = size
+                raise
+            self._refuse_first()
+            return 0.0
         self._gather_seconds = CROWD_SECONDS if size >= CROWD else GATHER_SECONDS
         for _ in range(size):
             self._kept.popleft()
@@ -142,10 +145,7 @@ class Settlements:
             self._events.emit(happened.LeaseLost(message.id, message.queue))
         return True
 
-    def _after_defect(self, size: int) -> None:
-        if size > 1:
-            self._one_by_one = size
-            return
+    def _refuse_first(self) -> None:
         # Tried on, it would hold up the others. While it is not written down its lease stays, and is rescued at last.
         refused = self._kept.popleft()
         self._one_by_one = max(0, self._one_by_one - 1)

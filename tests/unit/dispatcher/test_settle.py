@@ -122,6 +122,18 @@ def test_one_that_could_not_be_written_is_tried_again(world):
     assert len(world.targets.received) == 3
 
 
+def test_many_that_cannot_be_written_hold_up_no_other(world):
+    """Ten that stay refused are tried in vain again and again, and every other outcome is written down at once."""
+    refused = messages(10)
+    Choking(world, *refused)
+    world.put(*refused)
+    world.pass_time(5)
+    for _ in range(80):
+        world.put(message())
+        world.pass_time(1.0, step=0.05)
+        assert set(world.database.records) == {one.id for one in refused}
+
+
 def test_a_stop_tries_it_once_more(world):
     """A dispatcher that stops writes it down if it can by now, and leaves nothing behind."""
     described = message(delivery=Delivery.ONCE)
