@@ -98,8 +98,8 @@ class SqliteDatabase:
         return Writing(self, self._path, within_seconds)
 
     @contextmanager
-    def reading(self) -> Iterator[Connection]:
-        """Give a connection on which each statement stands for itself."""
+    def reading(self, within_seconds: float) -> Iterator[Connection]:
+        """Give a connection on which each statement stands for itself. Reading waits for nobody."""
         with self.engine().connect() as connection:
             yield connection
 

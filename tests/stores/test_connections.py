@@ -46,6 +46,19 @@ def raising(error):
     return fail
 
 
+def commit_and_raise(error):
+    """Give what runs a statement, and raises an error when a COMMIT has been done."""
+    changed = driver._changed
+
+    def run(connection, statement, values=None):
+        count = changed(connection, statement, values)
+        if statement == "COMMIT":
+            raise error
+        return count
+
+    return run
+
+
 class TestDeadlines:
     def test_a_call_ends_in_time_though_nobody_answers(self, server, url, opened, stalls):
         """Where the way was cut without a word, each call fails within the deadline, and works when it is open."""
@@ -143,7 +156,7 @@ class TestLostConnections:
         os.close(reading)
         os.close(writing)
 
-    @pytest.mark.parametrize("where", ["while it connects", "within a transaction"])
+    @pytest.mark.parametrize("where", ["while it connects", "within a transaction", "at the COMMIT"])
     def test_no_file_is_free(self, store, server, monkeypatch, kind, where):
         """What the system refuses is the store's error, nothing is half done, and the next call finds it well."""
         put(store, message())
@@ -152,15 +165,16 @@ class TestLostConnections:
             if where == "while it connects":
                 store.close()
                 patch.setattr(*((socket.socket, "dup") if kind == "mariadb" else (os, "dup")), raising(no_file))
-            else:
-                # As psycopg, which opens a file to wait for the answer with.
+            elif where == "within a transaction":
                 patch.setattr(driver, "_changed", raising(no_file))
                 patch.setattr(driver, "_run_many", raising(no_file))
-            with pytest.raises(StoreUnavailable, match=r"open files|connection was lost") as caught:
+            else:
+                patch.setattr(driver, "_changed", commit_and_raise(no_file))
+            with pytest.raises(StoreUnavailable, match=r"open files|lost") as caught:
                 put(store, message())
-            assert not caught.value.outcome_unknown
+            assert caught.value.outcome_unknown == (where == "at the COMMIT")
         put(store, message())
-        assert store.status().queues[0].ready == 2
+        assert store.status().queues[0].ready == (3 if where == "at the COMMIT" else 2)
 
     def test_nothing_is_opened_before_the_first_call(self, kind):
         """Making and closing a store connects to nobody."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from contextlib import closing
@@ -68,12 +69,26 @@ def test_a_record_that_a_repeat_lets_live_is_not_forgotten(store, url, engine):
 
     def prune_meanwhile():
         pruning.start()
-        # It waits for our record; where it did not, it is over by then.
+        # Should it wait for our record, it goes on after us.
         pruning.join(0.5)
 
     assert not received(prune_meanwhile)
     pruning.join()
     assert not received()
+
+
+@pytest.mark.parametrize("over", [3, 200])
+def test_a_call_that_still_runs_holds_up_no_pruning(store, url, engine, over):
+    """What is over is forgotten at once, while a handler is still in the block in which it notes what it received."""
+    store.prepare()
+    now_at = int((time.time() - 1) * 1e6)
+    record = {"content": bytes(32), "recorded_at": now_at, "expires_at": now_at}
+    with engine.begin() as connection:
+        connection.execute(SCHEMA.inbox.insert(), [{"id": os.urandom(32), **record} for _ in range(over)])
+    with ap4r.session(url) as handle, closing(engine.connect()) as connection:
+        with handle.once(connection, key="order-12") as entry:
+            assert store.prune() == over
+        assert entry.first
 
 
 @pytest.mark.parametrize("noticed", ["a connection that is new", "a minute later"])

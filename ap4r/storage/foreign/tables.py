@@ -38,7 +38,6 @@ class _Spelling:
     """The part of a `Database` that statements need, for a connection that nobody opened here."""
 
     conflicts_at_commit = False
-    connections = 0
 
     def __init__(self, name: str, dialect: str) -> None:
         self.name = name

@@ -89,13 +89,17 @@ class Access:
 
         return self._retrying(write, until)
 
-    def _read(self, operation: Callable[[Transaction], _Result], now: float | None) -> _Result:
+    def _read(
+        self, operation: Callable[[Transaction], _Result], now: float | None, give_up_at: float | None = None
+    ) -> _Result:
+        until = self._give_up_at() if give_up_at is None else give_up_at
+
         def read() -> _Result:
             prepared = self._prepared_once()
-            with self._database.reading() as connection:
+            with self._database.reading(until - time.monotonic()) as connection:
                 return operation(self._transaction(connection, prepared, now))
 
-        return self._retrying(read, self._give_up_at())
+        return self._retrying(read, until)
 
     def _retrying(self, call: Callable[[], _Result], give_up_at: float) -> _Result:
         """Make a call, and again when the database undid it, for as long as there is time."""
@@ -138,7 +142,7 @@ class Access:
     def _found(self) -> tuple[Engine, str | None]:
         if not self._database.is_there():
             return self._database.engine(), None
-        with self._database.reading() as connection:
+        with self._database.reading(self._rules.deadline_seconds) as connection:
             return connection.engine, found_version(connection, self._schema)
 
     def _give_up_at(self) -> float:

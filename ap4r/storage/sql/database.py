@@ -68,8 +68,8 @@ class Database(Protocol):
         :raises DBAPIError: the driver's, for `meaning_of`.
         """
 
-    def reading(self) -> AbstractContextManager[Connection]:
-        """Give a connection on which each statement stands for itself."""
+    def reading(self, within_seconds: float) -> AbstractContextManager[Connection]:
+        """Give a connection on which each statement stands for itself, to be over within so many seconds."""
 
     def make_tables(self, schema: Schema) -> None:
         """Make or move the tables; safe when several processes do it at once. Tables that are newer stay."""

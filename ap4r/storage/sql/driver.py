@@ -82,8 +82,12 @@ def told(connection: Connection, call: Callable[[Any, str, Any], T], statement: 
     try:
         return call(driver, statement, values)
     except (base, OSError) as error:
-        # psycopg needs a file to wait with, and says it in the system's words when none is free.
-        lost = isinstance(error, OSError) or dialect.is_disconnect(error, driver, None)
+        if isinstance(error, OSError):
+            # Of the driver's own I/O, in the system's words: what became of the statement nobody knows.
+            error = dialect.loaded_dbapi.OperationalError(str(error)).with_traceback(error.__traceback__)
+            lost = True
+        else:
+            lost = dialect.is_disconnect(error, driver, None)
         if lost:
             # The others that stand idle are as old, and have most likely been lost with it.
             connection.invalidate(error)

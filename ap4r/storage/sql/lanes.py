@@ -1,6 +1,7 @@
 """The directory of lanes: a small number for each pair of queue and origin, so that hot rows stay narrow.
 
-Numbers are never used twice, so what a process remembers can go out of use but never become wrong.
+A server never uses a number twice, so what a process remembers can go out of use but not become wrong. Where another
+server takes over, which may not know the last ones, what was learnt from the one before is looked at again.
 """
 
 from __future__ import annotations
@@ -55,12 +56,12 @@ class Lanes:
             .where(numbered, table.c.used_at < bindparam("b_before"))
             .with_for_update(skip_locked=True)
         )
-        self._taken: dict[int, int] = {}  # when it was last claimed from, but for an hour
+        self._taken: dict[int, int] = {}  # when they were last claimed from
         named = table.c.queue.in_(bindparam("b_queues", expanding=True))
         self._find = select(table.c.id, table.c.queue, table.c.origin).where(named)
         self._count = select(func.count()).select_from(table)
         self._last = select(func.max(table.c.id))
-        self._rows = select(table.c.id, table.c.queue, table.c.origin)
+        self._rows = select(table.c.id, table.c.queue, table.c.origin).where(numbered)
         self._ids: dict[LaneName, _Known] = {}
         self._names: dict[int, LaneName] = {}
         #: The highest number that the last reading of all has found, that of the one before, and when (monotonic).
@@ -101,11 +102,7 @@ class Lanes:
     def names_of(self, tx: Transaction, ids: Collection[int]) -> dict[int, LaneName]:
         """Give queue and origin by number; what does not exist is left out."""
         missing = [lane for lane in ids if lane not in self._names]
-        found: dict[int, LaneName] = {}
-        for start in range(0, len(missing), 500):
-            statement = self._rows.where(self._table.c.id.in_(missing[start : start + 500]))
-            for lane, queue, origin in tx.connection.execute(statement):
-                found[lane] = (queue, origin)
+        found = self._read(tx, missing)
         self._names.update(found)
         for lane in ids:
             name = self._names.get(lane)
@@ -136,9 +133,7 @@ class Lanes:
 
     def take(self, tx: Transaction, ids: Iterable[int]) -> None:
         """Note that messages of these lanes were claimed."""
-        taken = {lane: tx.now_at for lane in ids if tx.now_at - self._taken.get(lane, 0) > _HOUR}
-        if taken:
-            tx.after_commit.append(partial(self._taken.update, taken))
+        tx.after_commit.append(partial(self._taken.update, dict.fromkeys(ids, tx.now_at)))
 
     def mark_taken(self, tx: Transaction) -> None:
         """Mark as used what was claimed from since the last time: it may be in use by those who mark nothing."""
@@ -170,6 +165,13 @@ class Lanes:
         held = set(tx.connection.execute(self._held, numbers).scalars()) if found else set()
         return {name: lane for name, lane in found.items() if lane in held}
 
+    def _read(self, tx: Transaction, ids: Sequence[int]) -> dict[int, LaneName]:
+        found: dict[int, LaneName] = {}
+        for start in range(0, len(ids), 500):
+            for lane, queue, origin in tx.connection.execute(self._rows, {"b_ids": ids[start : start + 500]}):
+                found[lane] = (queue, origin)
+        return found
+
     def _known(self, tx: Transaction, name: LaneName) -> int | None:
         """Give the number of a lane that was marked as used within the hour and seen just now; None where not."""
         known = self._ids.get(name)
@@ -189,11 +191,12 @@ class Lanes:
         }
         if not marked:
             return {}
-        there = self._found(tx, list(marked))
+        # By number: a queue may have thousands of origins.
+        there = self._read(tx, [known.lane for known in marked.values()])
         seen = {
             name: known._replace(seen_at=tx.now_at, connections=tx.database.connections)
             for name, known in marked.items()
-            if there.get(name) == known.lane
+            if there.get(known.lane) == name
         }
         tx.after_commit.append(partial(self._learn, seen))
         return seen

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-
-from sqlalchemy import Delete, bindparam, literal, select
+from sqlalchemy import bindparam, literal, select
 
 from ap4r.storage.sql.lanes import UNUSED_AFTER
 from ap4r.storage.sql.schema import Schema
@@ -14,7 +11,6 @@ from ap4r.storage.sql.transaction import MICROSECONDS, Transaction, to_microseco
 #: A dispatcher that was killed leaves its row behind when it held nothing that anybody had to rescue.
 _DISPATCHER_AGE = 3_600 * MICROSECONDS
 _LANES_A_TIME = 50
-_A_STATEMENT = 500
 
 
 class Pruning:
@@ -34,19 +30,16 @@ class Pruning:
             .where(inbox.c.expires_at < bindparam("now"))
             .order_by(inbox.c.expires_at)
             .limit(bindparam("most"))
+            # So that they are still over when they are deleted, and no application's open transaction is waited for.
+            .with_for_update(skip_locked=True)
         )
-        # A repeat may have let a record live longer since it was found, a dispatcher may have beaten.
-        some: Any = bindparam("some", expanding=True)
-        self._delete_records = inbox.delete().where(inbox.c.id.in_(some), inbox.c.expires_at < bindparam("now"))
-        self._delete_silent = dispatchers.delete().where(
-            dispatchers.c.owner.in_(some), dispatchers.c.seen_at < bindparam("before")
-        )
-        self._puts = puts
+        self._puts, self._dispatchers, self._inbox = puts, dispatchers, inbox
         holds = select(1).where(leased.c.owner == dispatchers.c.owner).exists()
         self._silent = (
             select(dispatchers.c.owner)
             .where(dispatchers.c.seen_at < bindparam("before"), ~holds)
             .limit(bindparam("most"))
+            .with_for_update(skip_locked=True, of=dispatchers)
         )
 
     def write(self, tx: Transaction, limit: int) -> int:
@@ -56,23 +49,19 @@ class Pruning:
         tx.delete(self._puts, puts)
         left = limit - len(puts)
         expired = tx.connection.execute(self._old_records, {"now": tx.now_at, "most": left}).scalars()
-        left -= self._delete(tx, self._delete_records, sorted(expired), {"now": tx.now_at})
+        records = [{"id": record} for record in expired]
+        tx.delete(self._inbox, records)
+        left -= len(records)
         tx.lanes.mark_taken(tx)
         lanes = _unused_lanes(tx, min(left, _LANES_A_TIME))
         if lanes:
             tx.lanes.remove(tx, lanes)
         left -= len(lanes)
         before = tx.now_at - _DISPATCHER_AGE
-        owners = tx.connection.execute(self._silent, {"before": before, "most": left}).scalars()
-        left -= self._delete(tx, self._delete_silent, sorted(owners), {"before": before})
-        return limit - left
-
-    def _delete(self, tx: Transaction, statement: Delete, some: Sequence[Any], values: Mapping[str, Any]) -> int:
-        deleted = 0
-        for start in range(0, len(some), _A_STATEMENT):
-            part = {"some": some[start : start + _A_STATEMENT], **values}
-            deleted += tx.connection.execute(statement, part).rowcount
-        return deleted
+        silent = tx.connection.execute(self._silent, {"before": before, "most": left}).scalars()
+        owners = [{"owner": owner} for owner in silent]
+        tx.delete(self._dispatchers, owners)
+        return limit - left + len(owners)
 
 
 def _unused_lanes(tx: Transaction, limit: int) -> list[int]:

@@ -90,9 +90,9 @@ class ServerDatabase(ABC):
     rows, run_each, run_many = staticmethod(driver.rows), staticmethod(driver.run_each), staticmethod(driver.run_many)
 
     @contextmanager
-    def reading(self) -> Iterator[Connection]:
-        """Give a connection on which each statement stands for itself."""
-        with self._connected(self._deadline_seconds) as connection:
+    def reading(self, within_seconds: float) -> Iterator[Connection]:
+        """Give a connection on which each statement stands for itself, to be over within so many seconds."""
+        with self._connected(within_seconds) as connection:
             yield connection
 
     def close(self) -> None:
@@ -203,7 +203,7 @@ class ServerDatabase(ABC):
             try:
                 connection = self._connect(dialect, {**arguments, **named}, within_seconds)
                 record.info[_LINE] = self._line(connection)
-            except (dialect.loaded_dbapi.Error, OSError):
+            except dialect.loaded_dbapi.Error:
                 self._hosts.failed(host)
                 if index == len(hosts) - 1:
                     raise

@@ -90,8 +90,9 @@ class SqlStore(Access):
         """Write outcomes down in one transaction; a batch that fails for one of its rows is split."""
         if not settlements:
             return []
-        answers = self._settle(settlements, now, self._give_up_at())
-        return self._heard_of(settlements, answers) if self._database.conflicts_at_commit else answers
+        give_up_at = self._give_up_at()
+        answers = self._settle(settlements, now, give_up_at)
+        return self._heard_of(settlements, answers, give_up_at) if self._database.conflicts_at_commit else answers
 
     def look(self, *, now: float | None = None) -> Look:
         """Glance at what is due and who lives."""
@@ -157,7 +158,7 @@ class SqlStore(Access):
                 answers += [Settled.UNKNOWN] * len(part)
         return answers
 
-    def _heard_of(self, settlements: Sequence[Settlement], answers: list[Settled]) -> list[Settled]:
+    def _heard_of(self, settlements: Sequence[Settlement], answers: list[Settled], give_up_at: float) -> list[Settled]:
         """Take back that a lease is lost where a node of a cluster had only not heard of it yet.
 
         That is so behind a proxy that has one node claim and another settle.
@@ -166,7 +167,7 @@ class SqlStore(Access):
         if not lost:
             return answers
         try:
-            held = self._read(lambda tx: self._settlements.still_held(tx, lost), None)
+            held = self._read(lambda tx: self._settlements.still_held(tx, lost), None, give_up_at)
         except Refused:  # only MariaDB knows the statement
             return answers
         except StoreUnavailable:

@@ -67,7 +67,7 @@ class TestDurability:
         """A connection goes back to its own patience after each write."""
         store = opened(path, store_deadline_seconds=1.5)
         put(store, message())
-        with store._database.reading() as connection:
+        with store._database.reading(5.0) as connection:
             assert connection.exec_driver_sql("PRAGMA busy_timeout").scalar() == 1_500
 
     def test_a_put_is_there_for_others_when_it_returns(self, store, path):
