@@ -200,14 +200,7 @@ def test_a_defect_does_not_end_the_loop(world):
 def test_a_claim_whose_answer_was_lost_loses_no_message(world):
     """What it may have brought is given back when the dispatcher has left the store and come again."""
     world.put(message(url="/slow"), ring=False)
-    claim = world.store.claim
-
-    def claim_and_lose_the_answer(*args, **kwargs):
-        claim(*args, **kwargs)
-        world.store.claim = claim
-        raise StoreUnavailable("memory", "connection lost", outcome_unknown=True)
-
-    world.store.claim = claim_and_lose_the_answer
+    world.fail_after_claim(StoreUnavailable("memory", "connection lost", outcome_unknown=True))
     world.ring()
     world.pass_time(1)
     assert len(world.targets.received) == 1

@@ -155,7 +155,10 @@ def test_what_was_called_is_never_handed_back_as_uncalled(world, is_doubted):
     world.put(described)
     world.pass_time(2)
     if is_doubted:
-        lose_the_answer_to_a_claim(world)
+        world.fail_after_claim(StoreUnavailable("memory", "connection lost", outcome_unknown=True))
+        world.ring()
+        world.pass_time(1)
+        assert world.owners == 2
     else:
         world.dispatcher.stopService()
         world.pass_time(30, step=0.05)
@@ -173,30 +176,8 @@ def test_what_was_called_is_never_handed_back_as_uncalled(world, is_doubted):
 
 def test_a_claim_that_ends_in_a_defect_loses_no_message(world):
     """What it brought before it failed is nobody's secret: the dispatcher comes again, and calls it once."""
-    claim = world.store.claim
-
-    def claim_and_fail(*args, **kwargs):
-        claim(*args, **kwargs)
-        world.store.claim = claim
-        raise OSError(24, "Too many open files")
-
-    world.store.claim = claim_and_fail
+    world.fail_after_claim(OSError(24, "Too many open files"))
     world.put(message())
     world.pass_time(5)
     assert len(world.targets.received) == 1
     assert world.database.records == {}
-
-
-def lose_the_answer_to_a_claim(world):
-    """Let one claim that brings nothing end in doubt."""
-    claim = world.store.claim
-
-    def claim_and_lose_the_answer(*args, **kwargs):
-        claim(*args, **kwargs)
-        world.store.claim = claim
-        raise StoreUnavailable("memory", "connection lost", outcome_unknown=True)
-
-    world.store.claim = claim_and_lose_the_answer
-    world.ring()
-    world.pass_time(1)
-    assert world.owners == 2

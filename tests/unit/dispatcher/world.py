@@ -270,6 +270,17 @@ class World:
         if ring:
             self.ring()
 
+    def fail_after_claim(self, error: Exception) -> None:
+        """Let the next claim be made, and then raise an error in place of its answer."""
+        claim = self.store.claim
+
+        def claim_and_fail(*args: Any, **kwargs: Any) -> None:
+            claim(*args, **kwargs)
+            self.store.claim = claim
+            raise error
+
+        self.store.claim = claim_and_fail
+
     def ring(self) -> None:
         """Ring the doorbell."""
         self.dispatcher._bell.datagramReceived(b"ap4r", ("127.0.0.1", 1))
