@@ -211,7 +211,7 @@ def _writing_findings(store: SqlStore) -> list[str]:
     try:
         store.beat("")
     except OwnerLost:
-        return []
+        pass
     except (StoreUnavailable, StoreUnusable) as error:
         return [f"nothing can be written to it, so no message is taken and none delivered: {error.problem}"]
     return []

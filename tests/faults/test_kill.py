@@ -105,10 +105,10 @@ def _check(found: Comparison, killed_at: list[float], lines: list[Line], stalls:
     assert {line["verdict"] for line in lines if line["kind"] == "inner"} == {"commit", "abort"}
 
 
-def _kill_for(rounds: int, processes: Processes, measured: Callable[[str], None]) -> None:
+def _kill_for(rounds: int, processes: Processes, measured: Callable[[str], None], stalls: Stalls) -> None:
     stand = Stand(processes, ScriptedTarget())
     stand.target = ScriptedTarget(stand.ledger_file("target"))
-    with stand.target, Stalls() as stalls:
+    with stand.target:
         killed_at = _run(stand, rounds)
         dead = stand.dead()
     lines = read_ledger(stand.ledger)
@@ -123,24 +123,24 @@ def _kill_for(rounds: int, processes: Processes, measured: Callable[[str], None]
 
 
 @pytest.mark.timeout(180)
-def test_nothing_is_lost_in_a_few_kills(processes: Processes, measured: Callable[[str], None]):
+def test_nothing_is_lost_in_a_few_kills(processes: Processes, measured: Callable[[str], None], stalls: Stalls):
     """Web process, worker and dispatcher are killed in 8 rounds under load: not one message is lost or a ghost.
 
     What may go `once` is never called twice; under way at a kill, it is a dead letter.
     """
-    _kill_for(8, processes, measured)
+    _kill_for(8, processes, measured, stalls)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1_200)
-def test_nothing_is_lost_in_many_kills(processes: Processes, measured: Callable[[str], None]):
+def test_nothing_is_lost_in_many_kills(processes: Processes, measured: Callable[[str], None], stalls: Stalls):
     """The same in 50 rounds, or as many as AP4R_ROUNDS says."""
-    _kill_for(int(os.environ.get("AP4R_ROUNDS", "50")), processes, measured)
+    _kill_for(int(os.environ.get("AP4R_ROUNDS", "50")), processes, measured, stalls)
 
 
 @pytest.mark.timeout(90)
 def test_what_a_killed_dispatcher_held_is_soon_called_again(
-    processes: Processes, target: ScriptedTarget, measured: Callable[[str], None]
+    processes: Processes, target: ScriptedTarget, measured: Callable[[str], None], stalls: Stalls
 ):
     """Calls in flight at a kill are begun anew within 20 s: by another dispatcher, or by the same one restarted.
 
@@ -164,11 +164,10 @@ def test_what_a_killed_dispatcher_held_is_soon_called_again(
     alone.dispatcher(name="second-alone")
     start_seconds = time.monotonic() - killed_at["alone"]
     took = {}
-    with Stalls() as stalls:
-        for name in stands:
-            again = target.wait_for(2, message=ids[name], timeout_seconds=NOTICED_SECONDS + start_seconds + 10)[1]
-            took[name] = again.at - killed_at[name] - stalls.within(killed_at[name], again.at)
-            assert again.attempt == 2
+    for name in stands:
+        again = target.wait_for(2, message=ids[name], timeout_seconds=NOTICED_SECONDS + start_seconds + 10)[1]
+        took[name] = again.at - killed_at[name] - stalls.within(killed_at[name], again.at)
+        assert again.attempt == 2
     measured(
         f"called again {took['company']:.1f} s after the kill by another dispatcher, {took['alone']:.1f} s by one "
         f"restarted alone ({start_seconds:.1f} s of them until it was known in the store)"

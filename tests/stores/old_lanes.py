@@ -45,13 +45,14 @@ def make_full(engine: Engine) -> None:
 class Forgetting:
     """A prune in a thread of its own, of which it is known how long it takes."""
 
+    _thread: threading.Thread
+
     def __init__(self, store: SqlStore) -> None:
         self._store = store
         store.prune()
         began = time.monotonic()
         store.prune()
         self._seconds = time.monotonic() - began
-        self._thread = threading.Thread(target=store.prune)
 
     def begin(self, part: float) -> None:
         """Begin to prune; return when that part of it should be over."""
