@@ -7,6 +7,7 @@ person, 2 the command was used wrongly or the store cannot be read.
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import sys
@@ -34,6 +35,7 @@ _PAGE = 500
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code."""
+    _write_to_any_terminal()
     parsed = make_parser(f"ap4r {__version__}").parse_args(arguments)
     try:
         if parsed.command == "init":
@@ -63,6 +65,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Whoever read our output has had enough of it, as `| head` has.
         sys.stderr.close()
         return 0
+
+
+def _write_to_any_terminal() -> None:
+    """Have characters that the output's encoding lacks written as escapes: queue names and answers hold any."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _each(

@@ -41,6 +41,15 @@ def name_queue(words: Sequence[str]) -> str:
     return ".".join(["queue", *named])[:MAX_QUEUE_BYTES]
 
 
+def queue_of_host(host: str, port: int | None) -> str:
+    """Return the queue name of an absolute URL: `queue.example.org`, or with a port of its own `queue.localhost.8080`.
+
+    :param port: None for the usual port of the scheme.
+    """
+    name, end = name_queue([host]), "" if port is None else f".{port}"
+    return name[: MAX_QUEUE_BYTES - len(end)] + end
+
+
 def queue_of_path(path: str) -> str:
     """Make a queue's name of the first segments of a path; what names one thing of many becomes `_`."""
     segments = [unquote(part) for part in path.split("/") if part][:_SEGMENTS]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from os.path import abspath, join
 from pathlib import Path
 
 from ap4r.redaction import shortened
@@ -30,10 +31,16 @@ def read_reference(environ: Mapping[str, str], folder: Path, reference: str) -> 
             raise ValueError(f"the variable {shortened(name)} is not set")
         return environ[name]
     try:
-        return (folder / name).read_text(encoding="utf-8")
+        return (folder / name).read_text(encoding="utf-8-sig")
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is no text"
         raise ValueError(f"the file {shortened(name)} cannot be read: {why}") from None
+
+
+def in_folder(text: str, folder: str) -> str:
+    """Return a text with the path of its file absolute, where it is a reference to one; others are returned as is."""
+    kind, colon, path = text.partition(":")
+    return f"file:{abspath(join(folder, path))}" if colon and kind == "file" and path else text
 
 
 def refuse_reference(reference: str) -> str:

@@ -6,7 +6,6 @@ One class holds each name, default and unit; docs/settings.md is held equal to i
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
@@ -18,10 +17,11 @@ from ap4r.backoff import Backoff
 from ap4r.errors import ConfigError
 from ap4r.networks import parse_host_patterns, parse_networks
 from ap4r.outcome import DeliveryRules
-from ap4r.reference import ReadSecret, read_reference, refuse_reference
+from ap4r.reference import ReadSecret, in_folder, read_reference, refuse_reference
 from ap4r.rewriting import RewriteRule, parse_rewrites, refuse_unknown
 from ap4r.server import server_url
 from ap4r.setting import checked, setting
+from ap4r.settings_file import find_settings_file, read_settings_file, script_folder
 from ap4r.signing import Secret
 from ap4r.store_url import absolute_store
 from ap4r.target import APP
@@ -35,7 +35,7 @@ from ap4r.upstreams import (
     parse_senders,
     parse_upstreams,
 )
-from ap4r.variables import CONFIG_NAME, CONFIG_VARIABLE, config_path, read_variables
+from ap4r.variables import CONFIG_NAME, read_variables
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,6 +197,7 @@ def parse_settings(
     stores = [absolute_store(url, folder, "stores") for url in values["stores"]]
     values["store"] = store or stores[0]
     values["stores"] = tuple(dict.fromkeys([values["store"], *stores]))
+    values["intake_token"] = tuple(in_folder(text, folder) for text in values["intake_token"])
     values["app_urls"] = tuple(server_url("app_urls", url) for url in values["app_urls"])
     for one in values["upstreams"]:
         problem = "" if one.servers else idle_tls(one, values["app_urls"])
@@ -222,21 +223,15 @@ def load_settings(
 ) -> Settings:
     """Read the settings: ap4r.toml, then AP4R_* variables, then `overrides`, the later winning.
 
-    The file is `config`, else AP4R_CONFIG, else ap4r.toml in the working folder if there is one.
+    The file is `config`, else AP4R_CONFIG, else the nearest ap4r.toml in the working folder or above it, or in the
+    folder of the running script or above it.
 
     :raises ConfigError: when a named file cannot be read, or a setting is unknown or out of range.
     """
     environ = os.environ if environ is None else environ
-    path = config_path(config, environ)
-    named = config or environ.get(CONFIG_VARIABLE)
-    table: Mapping[str, object] = {}
-    if named or path.is_file():
-        try:
-            table = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError) as error:
-            raise ConfigError("config", f"{path} cannot be read: {error}") from error
-        # Not resolved: a mounted file is often a link into a folder that changes with each version of it.
-        folder = path.absolute().parent
-    else:
-        folder = Path.cwd()
-    return parse_settings(table, environ, overrides, str(folder), partial(read_reference, environ, folder), str(path))
+    path = find_settings_file(config, environ, script_folder())
+    table: Mapping[str, object] = {} if path is None else read_settings_file(path)
+    # Not resolved: a mounted file is often a link into a folder that changes with each version of it.
+    folder = Path.cwd() if path is None else path.parent
+    where = CONFIG_NAME if path is None else str(path)
+    return parse_settings(table, environ, overrides, str(folder), partial(read_reference, environ, folder), where)

@@ -19,11 +19,12 @@ from ap4r.dispatcher.process import Process, give_up
 from ap4r.dispatcher.service import Dispatcher
 from ap4r.errors import Ap4rError, ConfigError, StoreUnavailable
 from ap4r.settings import Settings, load_settings
+from ap4r.settings_file import find_settings_file, script_folder
 from ap4r.storage.open import open_store, open_stores
 from ap4r.storage.store import Store
 from ap4r.subscribers import Events
 from ap4r.target import APP
-from ap4r.variables import CONFIG_NAME
+from ap4r.variables import CONFIG_VARIABLE
 
 #: Options that are settings too: command line, then AP4R_* variables, then ap4r.toml.
 _SETTINGS = {
@@ -49,7 +50,7 @@ class Options(usage.Options):
         "reads the settings again."
     )
     optParameters = [
-        ["config", None, None, "The settings' file. [default: ap4r.toml if there is one]"],
+        ["config", None, None, "The settings' file. [default: ap4r.toml of this folder or the nearest above it]"],
         ["app", None, None, "Serve this WSGI application too, in this process, as MODULE:NAME."],
         ["app-listen", None, "tcp:8000:interface=127.0.0.1", "Where it is served."],
         ["app-threads", None, "16", "Threads for it; deliveries use at most three quarters of them at once."],
@@ -116,17 +117,16 @@ class Options(usage.Options):
 
         :raises ConfigError: a setting is unknown or out of range, or the file that was there before is gone.
         """
-        if self._config_file is None and not self["config"] and os.path.isfile(CONFIG_NAME):
-            self._config_file = os.path.abspath(CONFIG_NAME)
+        if self._config_file is None and not self["config"] and not os.environ.get(CONFIG_VARIABLE):
+            found = find_settings_file(None, {}, script_folder())
+            self._config_file = None if found is None else str(found)
         if self._config_file is not None and not os.path.isfile(self._config_file):
             # Going on with the defaults would send messages to a server that nobody named.
-            raise ConfigError(
-                "config", f"{self._config_file} is gone; put it back, or start anew to go by the defaults"
-            )
+            raise ConfigError("config", f"{self._config_file} is gone; put it back, or restart to use the defaults")
         given: dict[str, Any] = {setting: self[option] for option, setting in _SETTINGS.items()}
         if self["store"]:
             given |= {"store": self["store"][0], "stores": tuple(self["store"])}
-        return load_settings(self["config"], **given, app_urls=tuple(self["app-url"]) or None)
+        return load_settings(self["config"] or self._config_file, **given, app_urls=tuple(self["app-url"]) or None)
 
     def _no_pidfile_unless_asked_for(self) -> None:
         parent = getattr(self, "parent", None)

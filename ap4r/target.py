@@ -16,7 +16,7 @@ from urllib.parse import quote, urlsplit
 import idna
 
 from ap4r.errors import TargetRefused
-from ap4r.queue_name import name_queue, queue_of_path
+from ap4r.queue_name import name_queue, queue_of_host, queue_of_path
 from ap4r.redaction import shortened
 
 TargetLike = Union[str, Mapping[str, object], "Target"]
@@ -215,5 +215,6 @@ def _resource(path: str, query: str) -> str:
 
 def _queue_of(target: Target) -> str:
     if target.upstream is None:
-        return name_queue([urlsplit(target.url).hostname or ""])
+        parts = urlsplit(target.url)  # without the usual port of its scheme
+        return queue_of_host(parts.hostname or "", parts.port)
     return queue_of_path(target.url.partition("?")[0])

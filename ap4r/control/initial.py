@@ -14,6 +14,7 @@ from ap4r.errors import ConfigError
 from ap4r.signing import SECRET_PREFIX
 
 _SECRET_BYTES = 32
+_BYTE_ORDER_MARK = "\ufeff"  # some editors begin a file with it
 _HEADER = "# Settings of ap4r, for the application and the dispatcher; docs/settings.md lists them all.\n"
 _COMMENT = "# What signs deliveries to the application. Whoever has it can pretend to be the dispatcher.\n"
 
@@ -91,7 +92,8 @@ def initialise(path: Path, secret: str) -> Initial:
         raise ConfigError("config", f"{path} cannot be written: {error.strerror}") from error
     try:
         text = path.read_bytes().decode()  # not read_text, which would change the ends of lines
-        longer = extended(text, secret)
+        mark = _BYTE_ORDER_MARK if text.startswith(_BYTE_ORDER_MARK) else ""
+        longer = mark + extended(text.removeprefix(mark), secret)
         if longer != text:
             _replace(path, longer)
         mode = path.stat().st_mode

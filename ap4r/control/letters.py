@@ -15,11 +15,15 @@ def letter_lines(letter: DeadLetter) -> list[str]:
     died_at = datetime.datetime.fromtimestamp(letter.died_at, datetime.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     lines = [
         f"{letter.message.id}  {letter.message.queue}  {letter.message.method} {letter.message.target}",
-        f"    {letter.reason}{status} at {died_at}, after {letter.attempt} attempt(s)",
+        f"    {letter.reason}{status} at {died_at}, after {_attempts(letter.attempt)}",
     ]
     if letter.detail.strip():
         lines.append(f"    {_printable(' '.join(letter.detail.split())[:160])}")
     return lines
+
+
+def _attempts(count: int) -> str:
+    return "1 attempt" if count == 1 else f"{count} attempts"
 
 
 def letter_json(letter: DeadLetter) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import sys
@@ -86,7 +87,11 @@ class LineObserver:
 
 def standard_output() -> TextOutput:
     """Give the process's own standard output, also after Twisted has put its log in its place."""
-    return sys.__stdout__ if sys.__stdout__ is not None else sys.stdout
+    output = sys.__stdout__ if sys.__stdout__ is not None else sys.stdout
+    if isinstance(output, io.TextIOWrapper):
+        # A line with a character that the terminal's encoding lacks would be lost as a whole.
+        output.reconfigure(errors="backslashreplace")
+    return output
 
 
 def _line_of_log_event(event: LogEvent, everything: bool) -> Line | None:
@@ -108,9 +113,10 @@ def _line_of_log_event(event: LogEvent, everything: bool) -> Line | None:
 
 
 def _as_text(line: Line, at: float) -> str:
-    day = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(at))
+    local = time.localtime(at)
+    day, zone = time.strftime("%Y-%m-%dT%H:%M:%S", local), time.strftime("%z", local)
     text = line.text.replace("\n", "\n    ")
-    return f"{day}.{int(at % 1 * 1000):03d} {line.level:5} {text}\n"
+    return f"{day}.{int(at % 1 * 1000):03d}{zone} {line.level:5} {line.name}: {text}\n"
 
 
 def _as_json(line: Line, at: float) -> str:

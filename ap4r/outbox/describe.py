@@ -39,11 +39,11 @@ def describe_message(
     headers: Mapping[str, str] | None = None,
     format: str = "form",
     delivery: str = "repeated",
-    delay_seconds: float | None = None,
+    delay_seconds: float | datetime.timedelta | None = None,
     deliver_at: float | datetime.datetime | None = None,
-    expires_seconds: float | None = None,
+    expires_seconds: float | datetime.timedelta | None = None,
     max_deliveries: int | None = None,
-    timeout_seconds: float | None = None,
+    timeout_seconds: float | datetime.timedelta | None = None,
     protocol: str = HTTP,
     action: str | None = None,
     priority: int | None = None,
@@ -54,6 +54,7 @@ def describe_message(
 ) -> Message:
     """Validate one call to be made and return it as a message with a new id.
 
+    :param delay_seconds: a number or a timedelta, as `expires_seconds` and `timeout_seconds`.
     :param deliver_at: Unix seconds, or a datetime with a time zone; not together with `delay_seconds`.
     :param options: what belongs to the protocol.
     :param routes: what targets by name are looked up in.
@@ -134,8 +135,10 @@ def _delivery(delivery: object) -> Delivery:
 
 
 def _seconds(option: str, value: object, *, or_zero: bool = False) -> float:
+    if isinstance(value, datetime.timedelta):
+        value = value.total_seconds()
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise OptionRefused(option, value, "give a number of seconds")
+        raise OptionRefused(option, value, "give a number of seconds or a datetime.timedelta")
     # Written so that NaN, which is neither above nor below anything, is refused too.
     if not (0 <= value <= _MAX_SECONDS) or (value == 0 and not or_zero):
         raise OptionRefused(option, value, f"give a number {'from' if or_zero else 'above'} 0 up to {_MAX_SECONDS:,}")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import shlex
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,7 +15,10 @@ from ap4r.outbox.outbox import Verdict
 from ap4r.outbox.routes import Routes
 from ap4r.outbox.scope import connection_finder
 from ap4r.outbox.writer import Sink, find_writer
-from ap4r.settings import load_settings
+from ap4r.settings import Settings, load_settings
+from ap4r.settings_file import find_settings_file, script_folder
+from ap4r.store_url import SQLITE
+from ap4r.variables import CONFIG_NAME, VARIABLE_PREFIX
 
 _log = logging.getLogger("ap4r.outbox")
 
@@ -44,6 +49,7 @@ def session(
     sink = None if store is None or isinstance(store, str) else store
     loaded = load_settings(config, store=url, **settings)
     place = loaded.store if sink is None else sink
+    new_store = _new_default_store(loaded, config) if store is None and "store" not in settings else None
     handle = Handle(find_writer(sink, loaded), loaded, place, routes=routes, connection=connection_finder(connection))
     try:
         yield handle
@@ -54,3 +60,17 @@ def session(
             _log.exception("messages that follow a failure could not be stored")
         raise
     handle.conclude(Verdict.COMMIT)
+    if new_store is not None and os.path.exists(new_store):
+        sys.stderr.write(
+            f"ap4r: no {CONFIG_NAME} was found from {os.getcwd()} upwards, so the messages are in a new store, "
+            f"{new_store}. They are delivered by a dispatcher of this store only: twistd -n ap4r --store "
+            f"{shlex.quote(SQLITE + new_store)}\n"
+        )
+
+
+def _new_default_store(settings: Settings, config: str | os.PathLike[str] | None) -> str | None:
+    """Return the path of the store of the defaults, where no settings name one and it is not there yet."""
+    path = settings.store.removeprefix(SQLITE)
+    if path == settings.store or VARIABLE_PREFIX + "STORE" in os.environ or os.path.exists(path):
+        return None
+    return path if find_settings_file(config, os.environ, script_folder()) is None else None

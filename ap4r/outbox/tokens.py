@@ -1,6 +1,6 @@
 """The tokens of the intake, as the setting `intake_token` gives them or says where they are.
 
-Read where they are used, so that settings hold no more than a reference.
+They are read where they are used, so that settings hold no more than a reference.
 """
 
 from __future__ import annotations
@@ -10,13 +10,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ap4r.errors import ConfigError
+from ap4r.reference import is_reference, read_reference
 
 _LEAST_CHARACTERS = 16
 _MAKE_ONE = "make one with: python3 -c 'import secrets; print(secrets.token_urlsafe(32))'"
 
 
 def read_tokens(given: Sequence[str], environ: Mapping[str, str] | None = None) -> tuple[str, ...]:
-    """Give the tokens; a reference `env:NAME` or `file:PATH` may stand for several, with blanks or lines between.
+    """Return the tokens; a reference `env:NAME` or `file:PATH` may stand for several, with blanks or lines between.
+
+    Settings that were loaded name files by absolute paths.
 
     :raises ConfigError: a reference leads nowhere, or a token is too short; its text is never told.
     """
@@ -33,14 +36,9 @@ def read_tokens(given: Sequence[str], environ: Mapping[str, str] | None = None) 
 
 
 def _found(text: str, environ: Mapping[str, str]) -> str:
-    kind, colon, where = text.partition(":")
-    if colon and kind == "env":
-        if where not in environ:
-            raise ConfigError("intake_token", f"there is no variable {where}")
-        return environ[where]
-    if colon and kind == "file":
-        try:
-            return Path(where).read_text(encoding="utf-8")
-        except (OSError, ValueError) as error:
-            raise ConfigError("intake_token", f"{where} cannot be read: {error}") from error
-    return text
+    if not is_reference(text):
+        return text
+    try:
+        return read_reference(environ, Path.cwd(), text)
+    except ValueError as error:
+        raise ConfigError("intake_token", str(error)) from None

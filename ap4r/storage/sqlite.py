@@ -93,6 +93,13 @@ class SqliteDatabase:
         """Tell whether there is a file."""
         return os.path.exists(self._path)
 
+    def how_to_make(self, command: str) -> str:
+        """Return that there is no file, or no folder for it either, and what to type."""
+        folder = os.path.dirname(self._path)
+        if os.path.isdir(folder):
+            return f"there is no such file; make it with: {command}"
+        return f"{sqlite_errors.no_folder(folder)} && {command}"
+
     def writing(self, within_seconds: float) -> AbstractContextManager[Connection]:
         """Open a write transaction at once (BEGIN IMMEDIATE), so that it cannot fail halfway for a lock."""
         return Writing(self, self._path, within_seconds)

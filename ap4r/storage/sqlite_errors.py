@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sqlite3
 
 from ap4r.errors import StoreError, StoreUnavailable, StoreUnusable
@@ -53,6 +54,11 @@ def meaning_of(error: BaseException | None, name: str, path: str, *, committing:
     return None
 
 
+def no_folder(folder: str) -> str:
+    """Return that a folder is not there, and what to type."""
+    return f"there is no folder {folder}; make it with: mkdir -p {shlex.quote(folder)}"
+
+
 def _code(error: BaseException | None) -> int:
     return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
 
@@ -61,7 +67,7 @@ def _why_not_open(name: str, path: str) -> StoreError:
     # SQLite does not tell. Opening the file to see would drop this process's locks on it (POSIX).
     folder = os.path.dirname(path)
     if not os.path.isdir(folder):
-        return StoreUnusable(name, f"there is no folder {folder}")
+        return StoreUnusable(name, no_folder(folder))
     if os.path.isdir(path):
         return StoreUnusable(name, "this is a folder, not a file")
     there = os.path.exists(path)

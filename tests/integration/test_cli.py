@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import socket
 import subprocess
@@ -213,11 +214,11 @@ def test_replay_refuses_what_is_not_clear(store, url, capsys, arguments):
 
 
 def test_looking_at_a_store_that_is_not_there_makes_none(tmp_path, capsys):
-    """A slip of the pen in --store is an error, not a new empty file."""
+    """Read-only commands make no store; the error has the whole command line that makes one."""
     path = tmp_path / "typo.db"
     code, _, err = run(capsys, "status", "--store", f"sqlite:///{path}")
     assert code == 2
-    assert "no such file" in err
+    assert f"there is no such file; make it with: ap4r migrate --store sqlite:///{path}" in err
     assert not path.exists()
 
 
@@ -302,3 +303,35 @@ def test_several_stores_by_name(store, url, tmp_path, capsys):
     code, _, err = run(capsys, "dead", "--store", url, "--store", other)
     assert code == 2
     assert "more than once" in err
+
+
+@pytest.mark.parametrize("command", ["status", "migrate"])
+def test_a_missing_folder_is_told_once_and_for_all(command, tmp_path, capsys):
+    """What is printed is all that has to be typed: no message sends its reader on to another error."""
+    url = f"sqlite:///{tmp_path}/new/shop.db"
+    code, _, err = run(capsys, command, "--store", url)
+    assert code == 2
+    assert f"there is no folder {tmp_path}/new; make it with: mkdir -p {tmp_path}/new" in err
+    (tmp_path / "new").mkdir()
+    assert run(capsys, "migrate", "--store", url)[0] == 0
+    assert run(capsys, "status", "--store", url)[0] == 0
+
+
+@pytest.mark.parametrize("command", [["dead"], ["dead", "--json"], ["status"], ["status", "--json"]])
+def test_a_terminal_without_unicode_is_written_to(store, url, command):
+    """What the terminal's encoding lacks is written as an escape; the command ends as on any other terminal."""
+    put(store, path="/caf\N{LATIN SMALL LETTER E WITH ACUTE}/\N{SNOWMAN}")
+    bury(store)
+    environ = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0", "LC_ALL": "C"}
+    done = subprocess.run(
+        [sys.executable, "-m", "ap4r.cli", *command, "--store", url], env=environ, capture_output=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.isascii()
+
+
+def test_one_attempt_is_one_attempt(store, url, capsys):
+    """The number of attempts is said as a person would say it."""
+    put(store)
+    bury(store)
+    assert "after 1 attempt\n" in run(capsys, "dead", "--store", url)[1]

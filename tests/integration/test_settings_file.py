@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from ap4r.errors import ConfigError
+from ap4r.outbox.tokens import read_tokens
 from ap4r.settings import Settings, load_settings
 
 
@@ -104,3 +109,93 @@ def test_a_store_on_the_command_line_is_called_store():
     """What `--store` was given is told by that name, though it sets `stores` too."""
     with pytest.raises(ConfigError, match="setting store:"):
         load_settings(store="sqlite:///", stores=("sqlite:///",))
+
+
+@pytest.mark.parametrize(
+    "content", [b'\xef\xbb\xbfstore = "sqlite:///a.db"\n', b'\xef\xbb\xbfstore = "sqlite:///a.db"\r\n']
+)
+def test_a_byte_order_mark_is_passed_over(content, tmp_path):
+    """Notepad's and PowerShell's UTF-8 begins with a mark, which is no part of the settings."""
+    path = tmp_path / "ap4r.toml"
+    path.write_bytes(content)
+    assert load_settings(path, {}).store == f"sqlite:///{tmp_path}/a.db"
+
+
+def test_utf_16_is_told_by_its_name(tmp_path):
+    """A file that PowerShell's redirection wrote names the encoding to save it in."""
+    path = tmp_path / "ap4r.toml"
+    path.write_bytes('store = "sqlite:///a.db"\n'.encode("utf-16"))
+    with pytest.raises(ConfigError, match="UTF-16; save it as UTF-8"):
+        load_settings(path, {})
+
+
+def test_the_nearest_file_above_the_working_folder_is_read(tmp_path, monkeypatch):
+    """A process that starts in a folder of the project has the project's settings, and its store."""
+    _write(tmp_path, "concurrency = 1\n")
+    _write(tmp_path / "shop", "concurrency = 2\n")
+    (tmp_path / "shop/scripts/old").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "shop/scripts/old")
+    settings = load_settings(environ={})
+    assert (settings.concurrency, settings.store) == (2, f"sqlite:///{tmp_path}/shop/ap4r.db")
+
+
+def test_a_file_that_strangers_can_write_above_us_is_not_read(tmp_path, monkeypatch):
+    """In a folder like /tmp another user's ap4r.toml would say where our messages go."""
+    monkeypatch.setattr("os.geteuid", lambda: tmp_path.stat().st_uid + 1)
+    path = _write(tmp_path / "shared", "concurrency = 2\n")
+    if path.stat().st_uid == 0:
+        os.chown(path, 1234, 1234)
+    work = tmp_path / "shared/work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    assert load_settings(environ={}).concurrency == 2
+    (tmp_path / "shared").chmod(0o1777)
+    assert load_settings(environ={}).concurrency == 64
+
+
+def _run(folder, *command, **environ):
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("AP4R_")}
+    return subprocess.run(
+        [sys.executable, *command], cwd=folder, env=variables | environ, capture_output=True, text=True, check=False
+    )
+
+
+SCRIPT = "import ap4r\nwith ap4r.session() as handle: handle.async_to('/x', {})\n"
+
+
+def test_a_script_uses_the_settings_beside_it(tmp_path):
+    """A cron job that starts in another folder puts into the store of the application that the script belongs to."""
+    _write(tmp_path / "shop", "")
+    script = _write(tmp_path / "shop/scripts", SCRIPT, "nightly.py")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    done = _run(elsewhere, str(script))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "shop/ap4r.db").exists()
+    assert not list(elsewhere.iterdir())
+
+
+def test_a_script_without_settings_says_where_its_new_store_is(tmp_path):
+    """A store that a script makes because it found no settings is told once, with the command that delivers from it."""
+    script = _write(tmp_path / "scripts", SCRIPT, "nightly.py")
+    work = tmp_path / "work"
+    work.mkdir()
+    done = _run(work, str(script))
+    assert done.returncode == 0
+    assert f"in a new store, {work}/ap4r.db" in done.stderr
+    assert f"--store sqlite:///{work}/ap4r.db" in done.stderr
+    assert _run(work, str(script)).stderr == ""
+    assert _run(work, str(script), AP4R_STORE=f"sqlite:///{work}/named.db").stderr == ""
+
+
+@pytest.mark.parametrize("start", ["conf", "elsewhere"])
+def test_file_references_count_from_the_settings_folder(start, tmp_path, monkeypatch):
+    """`file:` of intake_token and of secrets is read beside ap4r.toml, wherever the process was started."""
+    path = _write(tmp_path / "conf", 'intake_token = ["file:tok"]\nsecrets = ["file:sec"]\n')
+    _write(tmp_path / "conf", "\ufefftoken-of-sixteen-characters\n", "tok")
+    _write(tmp_path / "conf", "\ufeffwhsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n", "sec")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / start)
+    settings = load_settings(path, {})
+    assert read_tokens(settings.intake_token) == ("token-of-sixteen-characters",)
+    assert len(settings.secrets) == 1

@@ -188,7 +188,7 @@ class _Mixed(str, enum.Enum):  # noqa: UP042 - the kind whose str() is not its v
         ({"controller": "search", "action": _Mixed.ACTION}, "app:/search/reindex", "queue.search.reindex"),
         ({_Name.URL: _Name.PATH}, "app:/search/reindex", "queue.search.reindex"),
         ({"url": Target("/search/reindex", "app")}, "app:/search/reindex", "queue.search.reindex"),
-        ({"url": "http://localhost:8080/s"}, "http://localhost:8080/s", "queue.localhost"),
+        ({"url": "http://localhost:8080/s"}, "http://localhost:8080/s", "queue.localhost.8080"),
         ({"controller": "Admin/Shop/V2", "action": "a-b.c"}, "app:/Admin/Shop/V2/a-b.c", "queue.admin.shop.v2.a-b.c"),
         ({"controller": "404", "action": "deadbeefcafe"}, "app:/404/deadbeefcafe", "queue.404.deadbeefcafe"),
     ],
@@ -312,7 +312,7 @@ def test_origin_of_a_url_without_a_path():
         ("/a%20b/c%2Fd", "queue.a_b.c_d"),
         ("/ä/日本", "queue._._"),
         ("/%ff", "queue._"),
-        ("http://Localhost:8080/a/b", "queue.localhost"),
+        ("http://Localhost:8080/a/b", "queue.localhost.8080"),
         ("http://10.0.0.5/a", "queue.10.0.0.5"),
         ("http://[::1]/a", "queue._1"),
         ("http://0123456789ab/", "queue.0123456789ab"),
@@ -420,3 +420,12 @@ def test_the_queue_of_any_path_is_short_and_plain(segments):
     plain = [segment for segment in segments if segment][:3]
     if all(re.fullmatch(r"[a-z]{1,8}", segment) for segment in plain) and plain:
         assert queue == ".".join(["queue", *plain])
+
+
+def test_two_ports_of_a_host_have_two_queues():
+    """The port stays in the name however long the host is; the usual port of a scheme is none of its own."""
+    host = ".".join(["a" * 60] * 4)
+    assert parse_target(f"http://{host}:8080/")[1] != parse_target(f"http://{host}:8081/")[1]
+    assert len(parse_target(f"http://{host}:8080/")[1]) == MAX_QUEUE_BYTES
+    assert parse_target("http://localhost:80/x")[1] == parse_target("http://localhost/x")[1] == "queue.localhost"
+    assert parse_target("https://localhost:443/x")[1] == "queue.localhost"

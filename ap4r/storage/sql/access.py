@@ -132,7 +132,7 @@ class Access:
     def _found_or_made(self) -> tuple[Engine, str | None]:
         if not self._rules.create_tables and not self._database.is_there():
             command = migrate_command(self.name, self._schema.prefix)
-            raise StoreUnusable(self.name, f"no such file; `{command}` makes it")
+            raise StoreUnusable(self.name, self._database.how_to_make(command))
         engine, found = self._found()
         if found is None and self._rules.create_tables:
             self._database.make_tables(self._schema)

@@ -61,6 +61,9 @@ class Database(Protocol):
     def is_there(self) -> bool:
         """Tell whether there is a database to read. Looking makes none."""
 
+    def how_to_make(self, command: str) -> str:
+        """Return what is missing of a database that is not there, and all that a person has to type to make it."""
+
     def writing(self, within_seconds: float) -> AbstractContextManager[Connection]:
         """Open a write transaction: committed on a clean exit, rolled back on an exception.
 

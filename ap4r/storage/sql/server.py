@@ -70,6 +70,10 @@ class ServerDatabase(ABC):
         """The engine: it stays until a fork or `close`."""
         return self.engine()
 
+    def how_to_make(self, command: str) -> str:
+        """Return the command: a server is taken for there until it says otherwise."""
+        return f"make it with: {command}"
+
     def is_there(self) -> bool:
         """Tell nothing: only connecting shows whether there is such a database."""
         return True

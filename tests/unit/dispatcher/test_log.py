@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import re
 import typing
 
 import pytest
@@ -209,12 +210,11 @@ class Observed:
 
 class TestObserver:
     def test_one_line_an_event(self):
-        """Time, level, text."""
+        """Time with its zone, level, the event's name as the docs have it, text."""
         observed = Observed()
         observed.line(Line("info", "started", "it works"))
         [line] = observed.output.getvalue().splitlines()
-        assert line[4] == line[7] == "-"
-        assert line.endswith(" info  it works")
+        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}[+-]\d{4} info  started: it works", line)
 
     def test_json(self):
         """One object a line, with time, level, event, text and the facts."""
@@ -243,14 +243,17 @@ class TestObserver:
         logger.info("Starting factory")
         logger.warn("something odd")
         logger.critical("something bad")
-        assert observed.lines() == ["warn  something odd", "error something bad"]
+        assert observed.lines() == [
+            "warn  twisted.web.server: something odd",
+            "error twisted.web.server: something bad",
+        ]
 
     def test_what_the_application_prints_comes(self):
         """On standard output and standard error."""
         observed = Observed()
         observed.logger("stdout").info("{log_io}", log_io="hello")
         observed.logger("stderr").error("{log_io}", log_io="oh")
-        assert observed.lines() == ["info  hello", "info  oh"]
+        assert observed.lines() == ["info  stdout: hello", "info  stderr: oh"]
 
     def test_a_failure_comes_with_its_traceback(self):
         """Indented, so that it reads as one event."""
@@ -260,7 +263,7 @@ class TestObserver:
         except ZeroDivisionError:
             observed.logger("twisted").failure("while answering", Trouble())
         first, *rest = observed.output.getvalue().splitlines()
-        assert first.endswith("error while answering")
+        assert first.endswith("error twisted: while answering")
         assert any("ZeroDivisionError" in line for line in rest)
         assert all(line.startswith("    ") for line in rest)
 

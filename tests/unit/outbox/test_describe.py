@@ -231,3 +231,12 @@ def test_what_could_never_be_called_is_refused(delay, expires):
     """A message that expires before its delay is over is a mistake of the caller's."""
     with pytest.raises(OptionRefused, match="expires_seconds"):
         describe("/later", delay_seconds=delay, expires_seconds=expires)
+
+
+def test_a_timedelta_is_a_number_of_seconds():
+    """Durations may be given as what Python has for them."""
+    minute = datetime.timedelta(minutes=1)
+    message = describe("/x", delay_seconds=minute, expires_seconds=2 * minute, timeout_seconds=minute / 2)
+    assert (message.delay_seconds, message.expires_seconds, message.timeout_seconds) == (60.0, 120.0, 30.0)
+    with pytest.raises(OptionRefused, match="delay_seconds"):
+        describe("/x", delay_seconds=-minute)
