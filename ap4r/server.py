@@ -15,6 +15,8 @@ from ap4r.target import parse_target
 DEFAULT_PORTS = {"http": 80, "https": 443}
 UNIX = "unix:"  #: how a server begins that listens on a UNIX socket: unix:/run/app.sock
 MOST_WEIGHT = 1_000
+#: In the place of a proxy: that there is none; what HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY say.
+NO_PROXY, PROXY_ENVIRONMENT = "none", "environment"
 
 
 def server_url(name: str, url: str) -> str:
@@ -32,6 +34,21 @@ def server_url(name: str, url: str) -> str:
         return parse_target(url)[0].url.rstrip("/")
     except TargetRefused as error:
         raise ConfigError(name, f"{shortened(url)}: {error.problem}") from error
+
+
+def proxy_url(name: str, text: str) -> str:
+    """Return the setting of a proxy, `http://host:port`, in canonical form; `none` and `environment` as they are.
+
+    :raises ConfigError: it is something else. Credentials are never shown.
+    """
+    if text in (NO_PROXY, PROXY_ENVIRONMENT):
+        return text
+    if "@" in text:
+        raise ConfigError(name, f'credentials stand in HTTP_PROXY; set that, and {name} = "{PROXY_ENVIRONMENT}"')
+    url = server_url(name, text)
+    if not url.startswith("http://") or urlsplit(url).path:
+        raise ConfigError(name, f"{shortened(text)} is not of the form http://host:port, {PROXY_ENVIRONMENT} or none")
+    return url
 
 
 def weights_of(name: str, where: str, value: object) -> dict[str, float]:

@@ -19,7 +19,7 @@ from ap4r.networks import parse_host_patterns, parse_networks
 from ap4r.outcome import DeliveryRules
 from ap4r.reference import ReadSecret, in_folder, read_reference, refuse_reference
 from ap4r.rewriting import RewriteRule, parse_rewrites, refuse_unknown
-from ap4r.server import server_url
+from ap4r.server import NO_PROXY, proxy_url, server_url
 from ap4r.setting import checked, setting
 from ap4r.settings_file import find_settings_file, read_settings_file, script_folder
 from ap4r.signing import Secret
@@ -77,6 +77,13 @@ class Settings:
     )
     deny_networks: tuple[str, ...] = setting(
         (), "networks that no absolute URL goes to, beside the link-local and metadata ones", parse=parse_networks
+    )
+    proxy: str = setting(
+        "none",
+        "what absolute URLs are called through: `http://host:port`, or `environment` for HTTP_PROXY and its kind",
+    )
+    no_proxy: tuple[str, ...] = setting(
+        (), "hosts of absolute URLs that are called directly all the same", parse=parse_host_patterns
     )
     create_tables: bool = setting(True, "make the tables in an empty store on first use")
     table_prefix: str = setting("ap4r_", "what every table's name begins with")
@@ -199,6 +206,9 @@ def parse_settings(
     values["stores"] = tuple(dict.fromkeys([values["store"], *stores]))
     values["intake_token"] = tuple(in_folder(text, folder) for text in values["intake_token"])
     values["app_urls"] = tuple(server_url("app_urls", url) for url in values["app_urls"])
+    values["proxy"] = proxy_url("proxy", values["proxy"])
+    if values["no_proxy"] and values["proxy"] == NO_PROXY:
+        raise ConfigError("no_proxy", "it means nothing without a proxy; give one, or leave it out")
     for one in values["upstreams"]:
         problem = "" if one.servers else idle_tls(one, values["app_urls"])
         if problem:

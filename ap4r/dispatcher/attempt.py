@@ -135,6 +135,8 @@ class Attempt:
             self._upstream, self._server = upstream, server
             way = deliveries.terms.ways.of(upstream.name, server)
             url = way.base + url
+        elif deliveries.terms.ways.has_proxies:
+            way = deliveries.terms.ways.to(url)
         self._send(url, way, now)
 
     def _send(self, url: str, way: Way | None, now: float) -> None:

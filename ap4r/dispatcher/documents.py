@@ -135,7 +135,9 @@ class Documents:
             headers.update(shown(bearing))
         headers.setdefault(b"host", [host_of(whole_url)])
         request = Request("GET", whole_url, header_lines(headers), b"")
-        self._transport.begin(request, FETCH_SECONDS, ended, may_write=lambda: True, read=read, way=way)
+        self._transport.begin(
+            request, FETCH_SECONDS, ended, may_write=lambda: True, read=read, way=way or self._ways.to(whole_url)
+        )
         return answer
 
 

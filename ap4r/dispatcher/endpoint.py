@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Any, cast
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.endpoints import UNIXClientEndpoint, wrapClientTLS
 from twisted.internet.interfaces import IAddress, IHandshakeListener, IProtocol, IProtocolFactory, IStreamClientEndpoint
 from twisted.internet.protocol import Factory, Protocol, connectionDone
@@ -18,7 +18,7 @@ from twisted.web.client import URI
 from twisted.web.iweb import IAgentEndpointFactory, IPolicyForHTTPS
 from zope.interface import implementer
 
-from ap4r.dispatcher.guard import Guard, Own
+from ap4r.dispatcher.guard import AddressRefused, Guard, Own
 from ap4r.dispatcher.identity import Identity, Policy
 from ap4r.dispatcher.resolve import GuardedEndpoint, is_local
 from ap4r.dispatcher.tunnel import TunnelEndpoint
@@ -70,6 +70,7 @@ class ProxyEndpoints(Endpoints):
 
     :param proxy: `http://host:port`.
     :param authorization: the value of Proxy-Authorization, or empty.
+    :param targets: judges the names of the servers behind the proxy; `guard` judges the proxy's own address.
     """
 
     def __init__(
@@ -80,18 +81,35 @@ class ProxyEndpoints(Endpoints):
         https_policy: IPolicyForHTTPS | None,
         proxy: str,
         authorization: bytes,
+        targets: Guard | None = None,
     ) -> None:
         super().__init__(reactor, connect_timeout_seconds, https_policy, guard)
         self._proxy = URI.fromBytes(proxy.encode("ascii"))
         self._authorization = authorization
+        self._targets = targets
 
     def _make(self, scheme: bytes, host: bytes, port: int) -> IStreamClientEndpoint:
+        problem = self._targets.problem_behind_proxy(host.decode("ascii"), port) if self._targets else None
+        if problem is not None:
+            return RefusedEndpoint(problem)
         proxy = self._plain(self._proxy.host.decode("ascii"), self._proxy.port)
         if scheme != b"https":
             return proxy
         name = b"[%s]" % host if b":" in host else host
         tunnel = TunnelEndpoint(proxy, b"%s:%d" % (name, port), self._authorization)
         return HandshakeEndpoint(wrapClientTLS(self._https_policy.creatorForNetloc(host, port), tunnel))
+
+
+@implementer(IStreamClientEndpoint)
+class RefusedEndpoint:
+    """A server that must not be called."""
+
+    def __init__(self, problem: str) -> None:
+        self._problem = problem
+
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
+        """Fail with AddressRefused."""
+        return fail(AddressRefused(self._problem))
 
 
 @implementer(IAgentEndpointFactory)

@@ -98,6 +98,17 @@ class Guard:
                 return problem if text == name else f"{name} is {text}: {problem}"
         return None
 
+    def problem_behind_proxy(self, host: str, port: int) -> str | None:
+        """Return why a host must not be called through a proxy, or None. The proxy looks its addresses up, not we."""
+        literal = literal_address(host)
+        problem = self.problem(host, () if literal is None else (literal,), port)
+        rules, name = self._rules, canonical_host(host.strip("[]"))
+        if problem is not None or literal is not None or rules is None:
+            return problem
+        if (rules.allow_networks or rules.allow_hosts) and not is_listed(name, rules.allow_hosts):
+            return f"{name} is not in allow_hosts, and behind a proxy its addresses are not known"
+        return None
+
     def _problem_of(self, text: str, port: int, listed: bool) -> str | None:
         meant = list(meant_by(ip_address(text.partition("%")[0])))
         if any(self._own.is_at(address, port) for address in meant):

@@ -5,12 +5,14 @@ Ways live as long as their settings stay the same, so connections that are kept 
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Any
 
 from twisted.web.iweb import IAgentEndpointFactory
 
 from ap4r.dispatcher.endpoint import Endpoints, ProxyEndpoints, UnixEndpoints
+from ap4r.dispatcher.forward_proxy import ForwardProxies, find_forward_proxies
 from ap4r.dispatcher.guard import Guard, Own, Rules
 from ap4r.dispatcher.identity import Identity, Policy
 from ap4r.dispatcher.resolve import is_local
@@ -49,6 +51,18 @@ class _Made:
     connect_timeout_seconds: float
 
 
+#: The ways of absolute URLs by their name: directly, or by scheme through a proxy.
+_DIRECT = ("", "")
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """All ways that settings ask for, and which proxies absolute URLs go through."""
+
+    ways: dict[tuple[str, str], _Made]
+    proxies: ForwardProxies | None
+
+
 class Ways:
     """The ways of all upstreams, and the guarded one of absolute URLs (`others`).
 
@@ -61,6 +75,7 @@ class Ways:
         self._instead = instead
         self.own = Own(is_local)
         self._ways: dict[tuple[str, str], Way] = {}
+        self._proxies: ForwardProxies | None = None
         self._made: dict[tuple[str, str], _Made] = {}
         self.take(self.planned(settings))
 
@@ -75,32 +90,47 @@ class Ways:
     @property
     def others(self) -> Way:
         """The way of absolute URLs."""
-        return self._ways["", ""]
+        return self._ways[_DIRECT]
 
-    def planned(self, settings: Settings) -> dict[tuple[str, str], _Made]:
+    @property
+    def has_proxies(self) -> bool:
+        """Whether some absolute URL goes through a proxy."""
+        return self._proxies is not None
+
+    def to(self, url: str) -> Way:
+        """Return the way to an absolute URL."""
+        proxy = self._proxies.choose(url) if self._proxies is not None else None
+        return self.others if proxy is None else self._ways["", url.partition(":")[0]]
+
+    def planned(self, settings: Settings) -> Planned:
         """Read what the settings refer to; nothing is changed yet.
 
         :raises ConfigError: a file or a secret is not there.
         """
         rules = Rules(settings.allow_hosts, settings.deny_hosts, settings.allow_networks, settings.deny_networks)
         seconds = settings.connect_timeout_seconds
-        planned = {("", ""): _Made("", Identity(), "", b"", rules, seconds)}
+        planned = {_DIRECT: _Made("", Identity(), "", b"", rules, seconds)}
+        proxies = find_forward_proxies(settings, os.environ)
+        for scheme, proxy in proxies.by_scheme.items() if proxies is not None else ():
+            made = _Made("", Identity(), proxy.url, proxy.authorization, rules, seconds)
+            planned["", scheme] = made
         for one in settings.upstreams:
             identity = Identity.of(one) if one.ca or one.certificate or one.server_name else Identity()
             authorization = one.proxy_auth.header() if one.proxy_auth else b""
             for server in one.servers:
                 of_server = _Made(server, identity, one.proxy, authorization, rules if one.guarded else None, seconds)
                 planned[one.name, server] = of_server
-        return planned
+        return Planned(planned, proxies)
 
-    def take(self, planned: dict[tuple[str, str], _Made]) -> None:
+    def take(self, planned: Planned) -> None:
         """Go these ways from now on; those that stay the same are kept, with their connections."""
         ways = {
-            key: self._ways[key] if self._made.get(key) == made else self._make(made) for key, made in planned.items()
+            key: self._ways[key] if self._made.get(key) == made else self._make(made, key[1])
+            for key, made in planned.ways.items()
         }
-        self._ways, self._made = ways, planned
+        self._ways, self._made, self._proxies = ways, planned.ways, planned.proxies
 
-    def _make(self, made: _Made) -> Way:
+    def _make(self, made: _Made, server: str) -> Way:
         if made.server.startswith(UNIX):
             return Way(
                 self._instead
@@ -113,11 +143,14 @@ class Ways:
         guard = Guard(self.own, made.rules)
         policy = Policy(made.identity)
         if made.proxy:
+            # The lists of the settings are about where messages go, not about the proxy on their way.
+            to_proxy, targets = Guard(self.own, None), guard if made.rules is not None else None
             proxied = ProxyEndpoints(
-                self._reactor, made.connect_timeout_seconds, guard, policy, made.proxy, made.proxy_authorization
-            )
+                self._reactor, made.connect_timeout_seconds, to_proxy, policy, made.proxy, made.proxy_authorization,
+                targets,
+            )  # fmt: skip
             authorization = made.proxy_authorization
             lines = b"Proxy-Authorization: %s\r\n" % authorization if authorization else b""
-            is_plain = made.server.startswith("http://")
+            is_plain = server.startswith("http://") or server == "http"
             return Way(proxied, made.server, absolute=is_plain, lines=lines if is_plain else b"")
         return Way(Endpoints(self._reactor, made.connect_timeout_seconds, policy, guard), made.server)

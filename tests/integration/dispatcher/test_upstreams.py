@@ -187,6 +187,26 @@ def test_a_proxy_that_wants_other_credentials_costs_no_attempt(stand, recorder, 
     assert proxy.heads
 
 
+@pytest.mark.parametrize("named", [True, False])
+def test_absolute_urls_by_a_proxy(stand, recorder, named):
+    """The setting names it or has the usual variables read; no_proxy is called directly, and deny_hosts holds."""
+    proxy, direct = recorder(), recorder()
+    url = f"http://{HOST}:{proxy.port}"
+    dispatcher, config = configured(
+        stand,
+        f'deny_hosts = ["denied.example"]\nno_proxy = ["{HOST}"]\nproxy = "{url if named else "environment"}"\n',
+        **({} if named else {"HTTP_PROXY": url}),
+    )
+    with ap4r.session(config=config) as handle:
+        handle.async_to("http://server.example:81/work?a=1")
+        handle.async_to(f"http://{HOST}:{direct.port}/work")
+        denied = handle.async_to("http://denied.example/work")
+    stand.wait_until_empty()
+    assert [head.split("\r\n")[0] for head in proxy.heads] == ["POST http://server.example:81/work?a=1 HTTP/1.1"]
+    assert [head.split("\r\n")[0] for head in direct.heads] == ["POST /work HTTP/1.1"]
+    assert list(stand.dead()) == [denied], dispatcher.tail
+
+
 def test_a_refused_address_is_a_dead_letter_at_once(stand):
     """Without an attempt's worth of waiting, with its reason; the dispatcher's own address is one."""
     port = free_port()
