@@ -14,6 +14,8 @@ _HOPELESS = frozenset({Reason.BAD_TARGET, Reason.REFUSED_ADDRESS, Reason.NOT_ENC
 #: Answers that blame the target's load or state of deploy, not the message; the rest of 4xx has a smaller cap.
 _PATIENT_CLIENT_ERRORS = frozenset({408, 409, 425, 429})
 _GONE = frozenset({410, 489})
+#: Of one of our own servers they speak of its settings, not of the message, and are mended by a person.
+UNAUTHORISED = frozenset({401, 403})
 _SLOW_DOWN = frozenset({429, 503})
 #: Uncalled, and not for its target's fault, which must not be held for it: what cannot be described yet, and what gives
 #: less time than it takes to connect, waits for itself.
@@ -22,13 +24,16 @@ _PUT_OFF = frozenset({Reason.NO_DESCRIPTION, Reason.TIMEOUT})
 _FREE = frozenset({Reason.STOPPED, Reason.BUSY})
 
 
-def judge(exchange: Exchange, history: History, rules: DeliveryRules, random: float, now: float) -> Outcome:
+def judge(
+    exchange: Exchange, history: History, rules: DeliveryRules, random: float, now: float, *, own: bool = False
+) -> Outcome:
     """Decide what an exchange means for its message.
 
     A message whose next attempt would begin too late is dead at once.
 
     :param random: a number from 0 up to 1, for the jitter.
     :param now: Unix seconds of this host, used only to read a Retry-After that is a date.
+    :param own: whether a server of the settings was called, the application itself or another upstream.
     """
     if isinstance(exchange, Answer):
         if _is_success(exchange, rules.success):
@@ -42,6 +47,8 @@ def judge(exchange: Exchange, history: History, rules: DeliveryRules, random: fl
     if history.delivery is Delivery.BEST_EFFORT:
         return Dropped(failure)
     counts = called and failure.reason not in _FREE and failure.status not in _SLOW_DOWN
+    if own and failure.status in UNAUTHORISED and history.max_deliveries is None:
+        counts = False
     if final:
         return Dead(failure.reason, failure, called=called, counts=counts)
     if not called and failure.reason not in _PUT_OFF:
@@ -57,6 +64,8 @@ def judge(exchange: Exchange, history: History, rules: DeliveryRules, random: fl
     else:
         wait_seconds = rules.backoff.wait_seconds(history.attempt, random)
         wait_seconds = max(wait_seconds, _asked_seconds(exchange, rules, now) or 0.0)
+        if counts and is_client_error(failure):
+            wait_seconds = max(wait_seconds, _spread_seconds(history, rules))
     dead = _too_late(failure, failure.seconds + wait_seconds, history, rules, called=called, counts=counts)
     return dead or RetryLater(failure, wait_seconds, counts)
 
@@ -109,6 +118,14 @@ def slow_down_seconds(exchange: Exchange, rules: DeliveryRules, now: float) -> f
         return None
     asked = _asked_seconds(exchange, rules, now)
     return asked or 0.0 if asked is not None or exchange.status in _SLOW_DOWN else None
+
+
+def is_client_error(failure: Failure) -> bool:
+    """Return whether a failure blames the call: a 4xx that speaks of no load, or a fault of a protocol that does."""
+    status = failure.status
+    return failure.reason is Reason.CLIENT_FAULT or (
+        status is not None and 400 <= status < 500 and status not in _PATIENT_CLIENT_ERRORS
+    )
 
 
 def _asked_seconds(exchange: Exchange, rules: DeliveryRules, now: float) -> float | None:
@@ -168,9 +185,19 @@ def _too_late(
 def _most_failures(failure: Failure, history: History, rules: DeliveryRules) -> int:
     if history.max_deliveries is not None:
         return history.max_deliveries
-    status = failure.status
-    if failure.reason is Reason.CLIENT_FAULT or (
-        status is not None and 400 <= status < 500 and status not in _PATIENT_CLIENT_ERRORS
-    ):
+    # While a new version is rolled out, servers of the old one do not know what those of the new one ask for.
+    if is_client_error(failure) and history.client_errors_seconds >= rules.client_error_seconds:
         return min(rules.max_deliveries, rules.max_deliveries_client_error)
     return rules.max_deliveries
+
+
+def _spread_seconds(history: History, rules: DeliveryRules) -> float:
+    """Return the least wait after a client error with which the calls that are left last for `client_error_seconds`.
+
+    Each wait is at least twice as long as the one before, so with the usual back-off it is rarely the longer one.
+    """
+    left_seconds = rules.client_error_seconds - history.client_errors_seconds
+    left_calls = rules.max_deliveries - history.failures - 1
+    if history.max_deliveries is not None or left_seconds <= 0.0 or left_calls <= 0:
+        return 0.0
+    return left_seconds / (2.0 ** min(left_calls, 60) - 1.0)

@@ -87,6 +87,7 @@ class History(NamedTuple):
     expires_in_seconds: float | None = None
     max_deliveries: int | None = None
     crashes: int = 0
+    client_errors_seconds: float = 0.0  #: for how long its calls are known to have been answered with client errors
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +97,7 @@ class DeliveryRules:
     success: str = "2xx"  # "2xx", or "ap4r": status 200 and a body with "true"
     max_deliveries: int = 20
     max_deliveries_client_error: int = 5
+    client_error_seconds: float = 900.0
     max_crashes: int = 10
     give_up_after_seconds: float = 259_200.0
     retry_after_cap_seconds: float = 3_600.0

@@ -123,6 +123,9 @@ class Settings:
     )
     max_deliveries: int = setting(20, "failures after which a message is dead", least=1)
     max_deliveries_client_error: int = setting(5, "the same where the last was a 4xx (not 408, 409, 425, 429)", least=1)
+    client_error_seconds: float = setting(
+        900.0, "but not before it has been answered with a 4xx for this long", least=0
+    )
     max_crashes: int = setting(10, "dispatchers a message may see die before it is dead itself", least=1)
     give_up_after_seconds: float = setting(259_200.0, "the age at which no attempt is begun any more", least=0)
     backoff_first_seconds: float = setting(5.0, "the longest wait after the first attempt", least=0)
@@ -152,6 +155,7 @@ class Settings:
             success=self.success,
             max_deliveries=self.max_deliveries,
             max_deliveries_client_error=self.max_deliveries_client_error,
+            client_error_seconds=self.client_error_seconds,
             max_crashes=self.max_crashes,
             give_up_after_seconds=self.give_up_after_seconds,
             retry_after_cap_seconds=self.retry_after_cap_seconds,

@@ -56,7 +56,7 @@ class Advice:
 
 
 def advise(answer: Answer, url: str, upstream: str, bearing: Bearing) -> str | None:
-    """Say what an answer most likely means: a redirect, 400 or 403 that is the set-up's fault, not the handler's."""
+    """Return what an answer most likely means: a redirect, 400, 401 or 403 that settings mend, not the handler."""
     table = f"[upstreams.{upstream}]"
     if answer.status in _REDIRECTS:
         return _about_redirect(answer.headers.get("location", ""), url, table, bearing)
@@ -68,6 +68,10 @@ def advise(answer: Answer, url: str, upstream: str, bearing: Bearing) -> str | N
         return (
             f"the application may not know the host that it is called by (Django: ALLOWED_HOSTS); set host of {table}"
         )
+    if answer.status == 401:
+        if bearing.authorization:
+            return f"it wants other credentials than auth of {table} names; the message waits"
+        return f"it wants credentials: see auth of {table}; the message waits"
     if answer.status == 403:
         if answer.body.startswith(_OURS):
             lacks = (

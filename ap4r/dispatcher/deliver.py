@@ -18,6 +18,7 @@ from ap4r.dispatcher.advice import Advice
 from ap4r.dispatcher.ahead import WAIT_SECONDS, Ahead
 from ap4r.dispatcher.attempt import Attempt
 from ap4r.dispatcher.descriptions import Descriptions
+from ap4r.dispatcher.flow.remembered import Remembered
 from ap4r.dispatcher.holding import Holding
 from ap4r.dispatcher.lanes import Lanes
 from ap4r.dispatcher.limit import Admission, Limit
@@ -25,11 +26,15 @@ from ap4r.dispatcher.rewrite import RewriteFailed
 from ap4r.dispatcher.terms import Terms
 from ap4r.dispatcher.transport import Transport
 from ap4r.dispatcher.upstream import Upstream
-from ap4r.judgement import before_call, judge
+from ap4r.judgement import before_call, is_client_error, judge
 from ap4r.message import Delivery
-from ap4r.outcome import Answer, Delivered, Exchange, Fault, PutBack, Reason
+from ap4r.outcome import Answer, Delivered, Exchange, Fault, History, Outcome, PutBack, Reason, RetryLater
 from ap4r.storage.store import Lease, Settlement
 from ap4r.subscribers import Events
+
+#: Of so many messages it is remembered since when they are answered with client errors, and for so long after the last.
+#: Of one that was forgotten the time counts from its next failure: it is called longer, never less long.
+CLIENT_ERRORS, CLIENT_ERROR_SECONDS = 10_000, 7_200.0
 
 
 class Deliveries:
@@ -79,6 +84,7 @@ class Deliveries:
         self._waiting: deque[Attempt] = deque()
         self._beginning = False
         self._late: IDelayedCall | None = None
+        self._client_errors: Remembered[str, float] = Remembered(CLIENT_ERRORS, CLIENT_ERROR_SECONDS)
         self.ahead = Ahead()
 
     @property
@@ -173,11 +179,11 @@ class Deliveries:
             return
         self._in_flight.remove(attempt)
         self.limit.ended(attempt.origin)
-        lease, rules = attempt.lease, self.terms.rules
+        lease = attempt.lease
         history = attempt.history or lease.history(attempt.begun_at - attempt.claimed_at)
         unix_now = self.now()
-        outcome = judge(exchange, history, rules, self.random(), unix_now)
         message = lease.message
+        outcome = self._judged(attempt, exchange, history, unix_now)
         if isinstance(exchange, Answer) and message.delivery is Delivery.REPEATED:
             # Of the others a crash would give up also those that were claimed and not called.
             self.ahead.answered()
@@ -203,6 +209,20 @@ class Deliveries:
         else:
             history = lease.history(0.0)
             self._settle(Settlement(lease, judge(fault, history, self.terms.rules, self.random(), self.now())))
+
+    def _judged(self, attempt: Attempt, exchange: Exchange, history: History, unix_now: float) -> Outcome:
+        message_id, now = attempt.lease.message.id, self.clock.seconds()
+        since_at = self._client_errors.get(message_id, now) if self._client_errors else None
+        if since_at is not None:
+            history = history._replace(client_errors_seconds=now - since_at)
+        own = attempt.target.upstream is not None
+        outcome = judge(exchange, history, self.terms.rules, self.random(), unix_now, own=own)
+        if isinstance(outcome, RetryLater):
+            if outcome.counts and is_client_error(outcome.failure):
+                self._client_errors.put(message_id, now if since_at is None else since_at, now)
+        elif since_at is not None:
+            self._client_errors.pop(message_id)
+        return outcome
 
     def _learn(self, attempt: Attempt, exchange: Exchange, unix_now: float) -> None:
         """Note what an exchange that was no plain success says of its target."""

@@ -196,8 +196,9 @@ CAPS = [
 
 @pytest.mark.parametrize(("status", "limit", "failures", "is_dead"), CAPS)
 def test_failures_end_at_max_deliveries(status, limit, failures, is_dead):
-    """20 failures, or 5 where the last was a client error; a message's own number counts instead; 429, 503 never."""
-    outcome = _judged(Answer(status), _history(attempt=7, failures=failures, max_deliveries=limit))
+    """20 failures, or 5 after 15 minutes of client errors; a message's own number counts instead; 429, 503 never."""
+    history = _history(attempt=7, failures=failures, max_deliveries=limit, client_errors_seconds=900.0)
+    outcome = _judged(Answer(status), history)
     if is_dead:
         assert outcome == Dead(Reason.STATUS, Failure(Reason.STATUS, status), called=True, counts=True)
     else:
@@ -210,6 +211,59 @@ def test_a_low_max_deliveries_bounds_client_errors_too():
     rules = DeliveryRules(max_deliveries=2)
     assert isinstance(_judged(Answer(404), _history(failures=0), rules), RetryLater)
     assert isinstance(_judged(Answer(404), _history(failures=1), rules), Dead)
+    assert isinstance(_judged(Answer(404), _history(failures=1, client_errors_seconds=900.0), rules), Dead)
+
+
+CLIENT_ERRORS = [400, 402, 404, 405, 406, 411, 412, 413, 414, 415, 417, 421, 422, 423, 424, 426, 431, 451, 499]
+
+
+@pytest.mark.parametrize("own", [True, False])
+@pytest.mark.parametrize("status", CLIENT_ERRORS)
+def test_a_client_error_kills_nothing_within_a_quarter_of_an_hour(status, own):
+    """However many failures there were, up to max_deliveries: half of the servers may be of an older version."""
+    for failures in range(19):
+        outcome = judge(
+            Answer(status), _history(failures=failures, client_errors_seconds=899.0), RULES, 0.0, NOW, own=own
+        )
+        assert isinstance(outcome, RetryLater)
+        assert outcome.counts
+    assert isinstance(judge(Answer(status), _history(failures=19), RULES, 0.0, NOW, own=own), Dead)
+
+
+@given(
+    st.integers(0, 18),
+    st.floats(0.0, 2.0),
+    st.floats(1.0, 3.0),
+    st.integers(2, 40),
+    st.floats(0.0, 1.0, exclude_max=True),
+)
+def test_the_calls_that_are_left_last_for_a_quarter_of_an_hour(failures, first_seconds, factor, most, random):
+    """Whatever the back-off and the failures of other kinds before, also where max_deliveries is small."""
+    rules = DeliveryRules(max_deliveries=most, backoff=Backoff(first_seconds, factor))
+    failures, seconds, attempt = min(failures, most - 2), 0.0, 1
+    while True:
+        history = _history(attempt=attempt, failures=failures, client_errors_seconds=seconds, age_seconds=seconds)
+        outcome = _judged(Answer(404), history, rules, random)
+        if isinstance(outcome, Dead):
+            break
+        seconds, failures, attempt = seconds + outcome.wait_seconds, failures + 1, attempt + 1
+    assert seconds >= 899.999
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_settings_of_our_own_servers_kill_no_message(status):
+    """401 and 403 of an upstream wait until it is too late, and count nothing; a message's own number counts."""
+    answer = Answer(status)
+    outcome = judge(answer, _history(failures=1_000, client_errors_seconds=10**6), RULES, 0.5, NOW, own=True)
+    assert outcome == RetryLater(Failure(Reason.STATUS, status), wait_seconds=2.5, counts=False)
+    assert judge(answer, _history(age_seconds=259_199.0), RULES, 0.5, NOW, own=True).reason is Reason.GAVE_UP
+    own_number = _history(failures=2, max_deliveries=3)
+    assert judge(answer, own_number, RULES, 0.5, NOW, own=True) == Dead(
+        Reason.STATUS, Failure(Reason.STATUS, status), called=True, counts=True
+    )
+    assert isinstance(judge(answer, _history(ONCE), RULES, 0.5, NOW, own=True), Dead)
+    assert judge(Answer(status, {"ap4r-retry": "no"}), _history(), RULES, 0.5, NOW, own=True).reason is Reason.REFUSED
+    assert judge(answer, _history(failures=4, client_errors_seconds=900.0), RULES, 0.5, NOW).reason is Reason.STATUS
 
 
 # --------------------------------------------------------------------------------- no whole answer
@@ -228,8 +282,8 @@ def test_a_call_without_a_whole_answer_is_a_failure(reason, status):
     assert _judged(fault, _history(BEST_EFFORT)) == Dropped(failure)
     assert _judged(fault, _history(failures=19)) == Dead(reason, failure, called=True, counts=True)
     limit = 5 if status in (404, 410) else 20
-    assert isinstance(_judged(fault, _history(failures=limit - 2)), RetryLater)
-    assert isinstance(_judged(fault, _history(failures=limit - 1)), Dead)
+    assert isinstance(_judged(fault, _history(failures=limit - 2, client_errors_seconds=900.0)), RetryLater)
+    assert isinstance(_judged(fault, _history(failures=limit - 1, client_errors_seconds=900.0)), Dead)
 
 
 @pytest.mark.parametrize("status", [429, 503])
@@ -463,6 +517,7 @@ ANY_RULES = st.builds(
     success=st.sampled_from(["2xx", "ap4r"]),
     max_deliveries=st.integers(1, 2**31),
     max_deliveries_client_error=st.integers(1, 2**31),
+    client_error_seconds=st.floats(0, 10**6),
     max_crashes=st.integers(1, 2**31),
     give_up_after_seconds=POSITIVE,
     retry_after_cap_seconds=POSITIVE,

@@ -73,6 +73,7 @@ def test_the_defaults_are_the_promised_ones():
         "response_kept_bytes": 2**12,
         "max_deliveries": 20,
         "max_deliveries_client_error": 5,
+        "client_error_seconds": 900.0,
         "max_crashes": 10,
         "give_up_after_seconds": 259_200,
         "retry_after_cap_seconds": 3_600,
@@ -94,6 +95,7 @@ def test_delivery_rules_follow_the_settings():
         success="ap4r",
         max_deliveries=1,
         max_deliveries_client_error=2,
+        client_error_seconds=2.5,
         max_crashes=3,
         give_up_after_seconds=4.0,
         retry_after_cap_seconds=5.0,
@@ -101,7 +103,7 @@ def test_delivery_rules_follow_the_settings():
         backoff_factor=7.0,
         backoff_cap_seconds=8.0,
     )
-    assert settings.delivery_rules == DeliveryRules("ap4r", 1, 2, 3, 4.0, 5.0, Backoff(6.0, 7.0, 8.0))
+    assert settings.delivery_rules == DeliveryRules("ap4r", 1, 2, 2.5, 3, 4.0, 5.0, Backoff(6.0, 7.0, 8.0))
 
 
 @pytest.mark.parametrize("name", FIELDS)

@@ -29,6 +29,8 @@ HTTPS = Bearing("shop.example.com", "https", (secret(1),))
         (Answer(301, {"location": "http://[bad"}), PLAIN, "never followed"),
         (Answer(400), PLAIN, "ALLOWED_HOSTS); set host of [upstreams.app]"),
         (Answer(400), HTTPS, "answer to the host shop.example.com"),
+        (Answer(401), PLAIN, "it wants credentials: see auth of [upstreams.app]"),
+        (Answer(401), Bearing(authorization=b"Bearer x"), "other credentials than auth of [upstreams.app]"),
         (Answer(403), PLAIN, "ap4r init"),
         (Answer(403), HTTPS, "ap4r.contrib.django"),
         (Answer(403, body=b"ap4r: this path takes signed deliveries only.\n"), PLAIN, "a secret is missing"),
@@ -42,7 +44,7 @@ def test_the_likely_cause_and_the_setting_are_named(answer, bearing, words):
     assert "=secret" not in advice
 
 
-@pytest.mark.parametrize("status", [401, 404, 409, 422, 429, 500, 503, 410, 200])
+@pytest.mark.parametrize("status", [404, 409, 422, 429, 500, 503, 410, 200])
 def test_other_answers_are_the_handlers_business(status):
     """Nothing is guessed about them."""
     assert advise(Answer(status), "/do", "app", PLAIN) is None

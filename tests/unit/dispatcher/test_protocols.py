@@ -36,7 +36,12 @@ def soap(path="/call", params=None, wsdl="/wsdl", **options):
 def world() -> World:
     """A world whose application serves a WSDL and is called by SOAP."""
     made = World(
-        dataclasses.replace(Settings(bell="none", listen="none"), max_deliveries=3, max_deliveries_client_error=2)
+        dataclasses.replace(
+            Settings(bell="none", listen="none"),
+            max_deliveries=3,
+            max_deliveries_client_error=2,
+            client_error_seconds=0.0,
+        )
     )
     made.targets.scripts["/wsdl"] = http(200, WSDL.format(more="").encode())
     made.targets.scripts["/call"] = http(200, DONE)
