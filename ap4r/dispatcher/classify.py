@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from OpenSSL import SSL
-from service_identity import VerificationError
 from twisted.internet import error
 from twisted.internet.defer import CancelledError
 from twisted.python.failure import Failure
@@ -14,10 +13,11 @@ from twisted.web.error import SchemeNotSupported
 from twisted.web.http import PotentialDataLoss
 
 from ap4r.dispatcher.guard import AddressRefused
+from ap4r.dispatcher.identity import NotTheServer
 from ap4r.outcome import Answer, Fault, Reading, Reason
 
 _DETAIL_CHARACTERS = 200
-_TLS = (SSL.Error, VerificationError, error.CertificateError)
+_TLS = (SSL.Error,)
 _LOST = (error.ConnectionLost, error.ConnectionDone, error.ConnectionAborted, CancelledError, PotentialDataLoss)
 _TIMEOUTS = (error.TimeoutError, error.TCPTimedOutError)
 _NO_NAME = (error.DNSLookupError, error.UnknownHostError)
@@ -117,6 +117,6 @@ def _detail(causes: list[BaseException], reason: Reason) -> str:
 
 def _said(cause: BaseException) -> str:
     text = str(cause)
-    if isinstance(cause, (error.ConnectError, AddressRefused)) and text:
+    if isinstance(cause, (error.ConnectError, AddressRefused, NotTheServer)) and text:
         return text
     return f"{type(cause).__name__}: {text}" if text else type(cause).__name__

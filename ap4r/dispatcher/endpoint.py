@@ -7,15 +7,17 @@ peer that proves to be the wrong one.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import Any, cast
 
+from OpenSSL.crypto import X509
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.endpoints import UNIXClientEndpoint, wrapClientTLS
 from twisted.internet.interfaces import IAddress, IHandshakeListener, IProtocol, IProtocolFactory, IStreamClientEndpoint
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from twisted.web.client import URI
-from twisted.web.iweb import IAgentEndpointFactory, IPolicyForHTTPS
+from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer
 
 from ap4r.dispatcher.guard import AddressRefused, Guard, Own
@@ -24,6 +26,7 @@ from ap4r.dispatcher.resolve import GuardedEndpoint, is_local
 from ap4r.dispatcher.tunnel import TunnelEndpoint
 
 MOST_ENDPOINTS = 1_024
+Check = Callable[[X509 | None], None]
 
 
 @implementer(IAgentEndpointFactory)
@@ -34,7 +37,7 @@ class Endpoints:
         self,
         reactor: Any,
         connect_timeout_seconds: float,
-        https_policy: IPolicyForHTTPS | None = None,
+        https_policy: Policy | None = None,
         guard: Guard | None = None,
     ) -> None:
         self._reactor = reactor
@@ -57,7 +60,7 @@ class Endpoints:
         endpoint = self._plain(host.decode("ascii"), port)
         if scheme != b"https":
             return endpoint
-        return HandshakeEndpoint(wrapClientTLS(self._https_policy.creatorForNetloc(host, port), endpoint))
+        return _secured(self._https_policy, host, port, endpoint)
 
     def _plain(self, host: str, port: int) -> IStreamClientEndpoint:
         # The transport has a deadline of its own over looking up, connecting and shaking hands.
@@ -78,7 +81,7 @@ class ProxyEndpoints(Endpoints):
         reactor: Any,
         connect_timeout_seconds: float,
         guard: Guard,
-        https_policy: IPolicyForHTTPS | None,
+        https_policy: Policy | None,
         proxy: str,
         authorization: bytes,
         targets: Guard | None = None,
@@ -97,7 +100,7 @@ class ProxyEndpoints(Endpoints):
             return proxy
         name = b"[%s]" % host if b":" in host else host
         tunnel = TunnelEndpoint(proxy, b"%s:%d" % (name, port), self._authorization)
-        return HandshakeEndpoint(wrapClientTLS(self._https_policy.creatorForNetloc(host, port), tunnel))
+        return _secured(self._https_policy, host, port, tunnel)
 
 
 @implementer(IStreamClientEndpoint)
@@ -125,38 +128,58 @@ class UnixEndpoints:
         return self._endpoint
 
 
+def _secured(policy: Policy, host: bytes, port: int, plain: IStreamClientEndpoint) -> HandshakeEndpoint:
+    creator = policy.creatorForNetloc(host, port)
+    return HandshakeEndpoint(wrapClientTLS(creator, plain), creator.check)
+
+
 @implementer(IStreamClientEndpoint)
 class HandshakeEndpoint:
-    """A TLS endpoint that is connected when the handshake is over, not when it could begin."""
+    """A TLS endpoint that is connected when the handshake is over and its server is known, not when it could begin.
 
-    def __init__(self, wrapped: IStreamClientEndpoint) -> None:
+    :param check: raises for a certificate that is not the server's. It is asked here too, although the handshake has
+        asked it already: that one is a callback of libraries, and nothing may be written on their word alone.
+    """
+
+    def __init__(self, wrapped: IStreamClientEndpoint, check: Check) -> None:
         self._wrapped = wrapped
+        self._check = check
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
         """Connect; fires with the factory's protocol, or fails with what the handshake failed with."""
-        connecting = cast("Deferred[Any]", self._wrapped.connect(_HandshakeFactory(protocolFactory)))
+        connecting = cast("Deferred[Any]", self._wrapped.connect(_HandshakeFactory(protocolFactory, self._check)))
         return connecting.addCallback(lambda handshake: handshake.completed)
 
 
 class _HandshakeFactory(Factory):
     noisy = False
 
-    def __init__(self, wrapped: IProtocolFactory) -> None:
+    def __init__(self, wrapped: IProtocolFactory, check: Check) -> None:
         self._wrapped = wrapped
+        self._check = check
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol:
-        return _Handshake(self._wrapped, addr)
+        return _Handshake(self._wrapped, addr, self._check)
 
 
 @implementer(IHandshakeListener)
 class _Handshake(Protocol):
-    def __init__(self, factory: IProtocolFactory, address: IAddress | None) -> None:
+    def __init__(self, factory: IProtocolFactory, address: IAddress | None, check: Check) -> None:
         self._factory = factory
         self._address = address
+        self._check = check
         self._protocol: Any = None
         self.completed: Deferred[IProtocol] = Deferred(self._cancelled)
 
     def handshakeCompleted(self) -> None:
+        if self.completed.called:
+            return
+        try:
+            self._check(cast(Any, self.transport).getPeerCertificate())
+        except Exception:  # noqa: BLE001 - whatever keeps a server from being verified, it is sent nothing
+            self.completed.errback(Failure())
+            cast(Any, self.transport).abortConnection()
+            return
         self._protocol = self._factory.buildProtocol(cast(IAddress, self._address))
         self._protocol.makeConnection(self.transport)
         self.completed.callback(self._protocol)

@@ -5,26 +5,27 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from OpenSSL import crypto
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.x509 import load_pem_x509_certificate
+from OpenSSL import SSL, crypto
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from twisted.internet.ssl import (
     Certificate,
-    KeyPair,
-    PrivateCertificate,
-    optionsForClientTLS,
+    CertificateOptions,
+    platformTrust,
     trustRootFromCertificates,
 )
+from twisted.python.failure import Failure
 from twisted.web.iweb import IPolicyForHTTPS
 from zope.interface import implementer
 
+from ap4r.dispatcher.certificate_names import bare_name, is_address, is_for, say_names
 from ap4r.errors import ConfigError
 from ap4r.upstreams import UpstreamSettings
 
 _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
-_NAME = re.compile(r"[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?")
-_STAND_IN = "name.invalid"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,41 +58,78 @@ class Identity:
         return identity
 
 
+class NotTheServer(SSL.Error):
+    """A server has not proved that it is the one that was asked for."""
+
+
 @implementer(IPolicyForHTTPS)
 class Policy:
     """How TLS connections of an upstream are made."""
 
     def __init__(self, identity: Identity) -> None:
         self._server_name = identity.server_name
-        self._options: dict[str, Any] = {}
+        self._options: dict[str, Any] = {"trustRoot": platformTrust()}
         if identity.ca:
             self._options["trustRoot"] = trustRootFromCertificates(
                 [Certificate.loadPEM(pem) for pem in _certificates(identity.ca)]
             )
         if identity.certificate:
-            own, *chain = _certificates(identity.certificate)
-            key = KeyPair(crypto.load_privatekey(crypto.FILETYPE_PEM, identity.key, passphrase=b""))
-            self._options["clientCertificate"] = PrivateCertificate.fromCertificateAndKeyPair(
-                Certificate.loadPEM(own), key
-            )
+            # Objects of cryptography: pyOpenSSL's own of certificates and keys are on their way out.
+            own, *chain = (load_pem_x509_certificate(pem) for pem in _certificates(identity.certificate))
+            self._options["certificate"] = own
+            self._options["privateKey"] = load_pem_private_key(identity.key, None)
             if chain:
-                extra = [crypto.load_certificate(crypto.FILETYPE_PEM, pem) for pem in chain]
-                self._options["extraCertificateOptions"] = {"extraCertChain": extra}
+                self._options["extraCertChain"] = chain
 
-    def creatorForNetloc(self, hostname: bytes, port: int) -> IOpenSSLClientConnectionCreator:
-        """Give what makes connections to a host (IPolicyForHTTPS)."""
-        name = self._server_name or hostname.decode("ascii").strip("[]")
+    def creatorForNetloc(self, hostname: bytes, port: int) -> ServerCheck:
+        """Return what makes connections to a host and checks who is there (IPolicyForHTTPS)."""
+        name = self._server_name or hostname.decode("ascii")
+        return ServerCheck(CertificateOptions(**self._options).getContext(), bare_name(name))
+
+
+@implementer(IOpenSSLClientConnectionCreator)
+class ServerCheck:
+    """Makes TLS connections to one name, and refuses every server that does not prove to be that one."""
+
+    def __init__(self, context: SSL.Context, name: str) -> None:
+        self._context = context
+        self._name = name
+        # An address is no server name (RFC 6066, section 3).
+        self._asked_for = b"" if is_address(name) else name.encode("ascii")
+
+    def clientConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:
+        """Return a connection that is about to begin its handshake (IOpenSSLClientConnectionCreator)."""
+        connection = SSL.Connection(self._context, None)
+        if self._asked_for:
+            connection.set_tlsext_host_name(self._asked_for)
+
+        def check(_: SSL.Connection, certificate: crypto.X509, error: int, depth: int, ok: int) -> bool:
+            # OpenSSL takes the answer alone: an exception out of here would be lost, or count as consent.
+            try:
+                if depth == 0 and ok:
+                    self.check(certificate)
+            except Exception:  # noqa: BLE001 - whatever keeps a certificate from being verified, it is not verified
+                tlsProtocol.failVerification(Failure())
+                return False
+            return bool(ok)
+
+        connection.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, check)
+        return connection
+
+    def check(self, certificate: crypto.X509 | None) -> None:
+        """Check that a certificate, which OpenSSL trusts, is for the name that was asked for.
+
+        :raises NotTheServer: it is not, or it cannot be read.
+        """
+        if certificate is None:
+            raise NotTheServer(f"the server showed no certificate; {self._name} was asked for")
+        text = crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate)
         try:
-            creator: Any = optionsForClientTLS(name, **self._options)
-        except UnicodeError:
-            # Twisted takes only names that could be registered today; certificates and DNS know others.
-            if not _NAME.fullmatch(name):
-                raise
-            creator = optionsForClientTLS(_STAND_IN, **self._options)
-            # Should Twisted keep the name elsewhere one day, no certificate has the other one: it fails.
-            creator._hostname = creator._hostnameASCII = name
-            creator._hostnameBytes = name.encode("ascii")
-        return cast(IOpenSSLClientConnectionCreator, creator)
+            if is_for(text, self._name):
+                return
+        except Exception as error:
+            raise NotTheServer(f"the server's certificate cannot be verified: {error!r}") from error
+        raise NotTheServer(f"the server's certificate is for {say_names(text)}; {self._name} was asked for")
 
 
 def _certificates(text: bytes) -> list[bytes]:

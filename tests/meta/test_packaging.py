@@ -95,7 +95,7 @@ def test_every_library_that_is_imported_is_declared():
     # Named after another than what they are imported as.
     names |= {"yaml"} if "pyyaml" in names else set()
     # What Twisted promises to bring along, for its own sake and with its extra `tls`.
-    names |= {"hyperlink", "openssl", "service_identity", "zope"} if "twisted" in names else set()
+    names |= {"cryptography", "hyperlink", "openssl", "zope"} if "twisted" in names else set()
     imported = set()
     for path in MODULES:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

@@ -22,33 +22,49 @@ class Issued:
     key: Path
 
 
+class Authority:
+    """An authority that signs whatever it is given, as a careless or a private one would."""
+
+    def __init__(self, name: str = "test") -> None:
+        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"authority of {name}")])
+        self.certificate = (
+            _begun(self._name, self._name, self._key)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+            .sign(self._key, hashes.SHA256())
+        )
+
+    @property
+    def pem(self) -> bytes:
+        """The authority's own certificate."""
+        return self.certificate.public_bytes(serialization.Encoding.PEM)
+
+    def sign(self, common_name: str, names: x509.ExtensionType | None) -> tuple[bytes, bytes]:
+        """Return a server's certificate and its key, in PEM; `names` is its extension of alternative names."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        begun = _begun(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)]), self._name, key)
+        begun = begun.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        if names is not None:
+            begun = begun.add_extension(names, critical=False)
+        private = key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+        return begun.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM), private
+
+
 def issue(folder: Path, name: str) -> Issued:
     """Make an authority and let it sign a certificate for a name or an address."""
-    authority_key = ec.generate_private_key(ec.SECP256R1())
-    authority_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"authority of {name}")])
-    authority = (
-        _begun(authority_name, authority_name, authority_key)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(authority_key, hashes.SHA256())
-    )
-    key = ec.generate_private_key(ec.SECP256R1())
+    authority = Authority(name)
     try:
         other: x509.GeneralName = x509.IPAddress(ipaddress.ip_address(name))
     except ValueError:
         other = x509.DNSName(name)
-    certificate = (
-        _begun(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]), authority_name, key)
-        .add_extension(x509.SubjectAlternativeName([other]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .sign(authority_key, hashes.SHA256())
-    )
+    certificate, key = authority.sign(name, x509.SubjectAlternativeName([other]))
     folder.mkdir(parents=True, exist_ok=True)
     issued = Issued(folder / "authority.pem", folder / "server.pem", folder / "server.key")
-    issued.authority.write_bytes(authority.public_bytes(serialization.Encoding.PEM))
-    issued.certificate.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    issued.key.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
+    issued.authority.write_bytes(authority.pem)
+    issued.certificate.write_bytes(certificate)
+    issued.key.write_bytes(key)
     return issued
 
 

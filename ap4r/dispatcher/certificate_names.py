@@ -1,0 +1,90 @@
+"""Whether a server's certificate is for the name or the address that was asked for (RFC 9525, section 6).
+
+Pure. It reads the subject's alternative names alone: a common name proves nothing. Whether the certificate itself is to
+be trusted is OpenSSL's business.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from functools import lru_cache
+
+from cryptography import x509
+
+_LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?")
+_MOST_TOLD = 3  #: names of another server's certificate that a message lists
+
+
+def bare_name(name: str) -> str:
+    """Return a host as it is looked for in a certificate: in lower case, without brackets and without a last dot."""
+    return name.strip("[]").removesuffix(".").lower()
+
+
+def is_address(name: str) -> bool:
+    """Return whether a host is an IP address, which certificates hold apart from names."""
+    return _address(name) is not None
+
+
+@lru_cache(maxsize=256)
+def is_for(certificate: bytes, name: str) -> bool:
+    """Return whether a certificate names a host: exactly, or by a wildcard that stands for the whole first label.
+
+    :param certificate: in DER.
+    :param name: as `bare_name` gives it.
+    :raises ValueError: the certificate cannot be read.
+    """
+    names = _alternative_names(certificate)
+    if names is None:
+        return False
+    address = _address(name)
+    if address is not None:
+        return address in names.get_values_for_type(x509.IPAddress)
+    labels = _labels(name)
+    return labels is not None and any(
+        _matches(pattern.lower(), labels) for pattern in names.get_values_for_type(x509.DNSName)
+    )
+
+
+def say_names(certificate: bytes) -> str:
+    """Return what a certificate is for, in words."""
+    try:
+        names = _alternative_names(certificate)
+    except ValueError:
+        names = None
+    kinds = (x509.DNSName, x509.IPAddress)
+    told = [str(value) for kind in kinds for value in names.get_values_for_type(kind)] if names is not None else []
+    if not told:
+        return "no name and no address (a common name alone does not count)"
+    more = f" and {len(told) - _MOST_TOLD} more" if len(told) > _MOST_TOLD else ""
+    return ", ".join(ascii(one)[1:-1][:100] for one in told[:_MOST_TOLD]) + more
+
+
+def _alternative_names(certificate: bytes) -> x509.SubjectAlternativeName | None:
+    try:
+        extensions = x509.load_der_x509_certificate(certificate).extensions
+        return extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return None
+
+
+def _address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(name)
+    except ValueError:
+        return None
+
+
+def _labels(name: str) -> list[str] | None:
+    """Return the labels of a host name; None for what is none, a number in place of a name among them."""
+    labels = name.split(".")
+    good = all(_LABEL.fullmatch(label) for label in labels) and not labels[-1].isdecimal()
+    return labels if good else None
+
+
+def _matches(pattern: str, labels: list[str]) -> bool:
+    if not pattern.startswith("*."):
+        return _labels(pattern) == labels
+    # A wildcard stands for one label, and for a name in a domain, never for a domain at the top.
+    rest = _labels(pattern[2:])
+    return rest is not None and len(rest) >= 2 and rest == labels[1:]
