@@ -10,14 +10,11 @@ import traceback
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import serverFromString
 from twisted.python.threadpool import ThreadPool
-from twisted.web.resource import IResource
-from twisted.web.server import Request, Site
-from twisted.web.wsgi import WSGIResource
-from zope.interface import implementer
 
+from ap4r.dispatcher.app_request import AppSite
 from ap4r.dispatcher.port import listen, url_of
 from ap4r.errors import ConfigError
 from ap4r.events import Serving
@@ -65,7 +62,7 @@ class AppServer(Service):
         self._events = events
         self._stop_within_seconds = stop_within_seconds
         self._threads = ThreadPool(minthreads=0, maxthreads=threads, name="ap4r-app")
-        self._resource = _Counted()
+        self._site = AppSite(reactor, self._threads.callInThread, reactor.callFromThread)
         self._port: Any = None
         self.url = ""
 
@@ -76,9 +73,7 @@ class AppServer(Service):
         """
         super().privilegedStartService()  # type: ignore[no-untyped-call]
         if self._port is None:
-            site = Site(self._resource)
-            site.noisy = False
-            self._port = listen(serverFromString, self._reactor, "app-listen", self._endpoint, site)
+            self._port = listen(serverFromString, self._reactor, "app-listen", self._endpoint, self._site)
             self.url = url_of(self._port.getHost())
 
     def startService(self) -> None:
@@ -89,7 +84,7 @@ class AppServer(Service):
         super().startService()  # type: ignore[no-untyped-call]
         app = load_app(self._app)
         self._threads.start()
-        self._resource.wsgi = WSGIResource(self._reactor, self._threads, app)
+        self._site.app = app
         self._events.emit(Serving(self._app, self.url))
 
     def stopService(self) -> Deferred[None]:
@@ -98,50 +93,10 @@ class AppServer(Service):
         port, self._port = self._port, None
         if port is not None:
             port.stopListening()
-        ended = self._resource.all_ended()
+        ended = self._site.all_ended()
         ended.addTimeout(self._stop_within_seconds, self._reactor, lambda result, timeout: None)
         return ended.addCallback(lambda _: self._stop_threads())
 
     def _stop_threads(self) -> None:
         if self._threads.started and not self._threads.joined:
             self._threads.stop()
-
-
-@implementer(IResource)
-class _Counted:
-    """The application's resource, counting the requests that are answered."""
-
-    isLeaf = True
-
-    def __init__(self) -> None:
-        self.wsgi: Any = None
-        self._open = 0
-        self._waiting: list[Deferred[None]] = []
-
-    def render(self, request: Request) -> int:
-        self._open += 1
-        request.notifyFinish().addBoth(self._ended)
-        answer: int = self.wsgi.render(request)
-        return answer
-
-    def getChildWithDefault(self, name: bytes, request: Request) -> Any:
-        """Never asked of a leaf."""
-        raise RuntimeError("a leaf has no children")
-
-    def putChild(self, path: bytes, child: Any) -> None:
-        """Never asked of a leaf."""
-        raise RuntimeError("a leaf has no children")
-
-    def all_ended(self) -> Deferred[None]:
-        if not self._open:
-            return succeed(None)
-        ended: Deferred[None] = Deferred()
-        self._waiting.append(ended)
-        return ended
-
-    def _ended(self, result: object) -> None:
-        self._open -= 1
-        if not self._open:
-            waiting, self._waiting = self._waiting, []
-            for ended in waiting:
-                ended.callback(None)

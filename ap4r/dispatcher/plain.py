@@ -12,10 +12,10 @@ from typing import Any
 
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
-from twisted.web.http import HTTPChannel
 
 from ap4r.dispatcher.arrival import Arrivals, ArrivingSite, answer_bytes
 from ap4r.dispatcher.refusal import Refusal
+from ap4r.dispatcher.strict_channel import StrictChannel
 
 _POST = b"POST /messages HTTP/1.1\r\n"
 _MOST_HEAD_BYTES = 8 * 1024
@@ -26,10 +26,7 @@ _HEADER = re.compile(rb"([^:\r\n]+):[ \t]*([^\r\n]*?)[ \t]*\r\n")
 _ODD = frozenset({b"connection", b"cookie", b"expect", b"te", b"trailer", b"transfer-encoding", b"upgrade"})
 _LENGTH = re.compile(rb"[0-9]{1,9}")
 
-_MALFORMED = Refusal(
-    400, "malformed", "this is no HTTP request that can be read", "",
-    "send a request line, headers as `name: value`, a body that is as long as they say; nothing was stored",
-)  # fmt: skip
+_ADVICE = "send a request line, headers as `name: value`, a body that is as long as they say; nothing was stored"
 
 Fields = Mapping[bytes, Sequence[bytes]]
 
@@ -83,7 +80,7 @@ class PlainRequest:
         self._channel.answered(answer_bytes(b"HTTP/1.1", status, kind, headers, body))
 
 
-class ArrivingChannel(HTTPChannel):
+class ArrivingChannel(StrictChannel):
     """A connection of the listening address. `site` has what takes plain requests."""
 
     transport: Any
@@ -113,7 +110,7 @@ class ArrivingChannel(HTTPChannel):
                 take(self._request)
                 return
             self._is_plain = False
-        super().dataReceived(data)  # type: ignore[no-untyped-call]
+        super().dataReceived(data)
 
     def answered(self, answer: bytes) -> None:
         """Send the answer to the plain request, and take what came behind it."""
@@ -124,6 +121,11 @@ class ArrivingChannel(HTTPChannel):
             if not self._waitingForTransport:  # who does not read its answers may not send on
                 self.transport.resumeProducing()
             self.dataReceived(data)
+
+    def refusal_bytes(self, status: int, problem: str) -> bytes:
+        """Write the answer to what is no request, as the intake's answers are written."""
+        body = Refusal(400, "malformed", problem, "", _ADVICE).body
+        return answer_bytes(b"HTTP/1.1", 400, "application/json", {"Connection": "close"}, body)
 
     def timeoutConnection(self) -> None:
         """End a connection that is idle: one that waits for an answer is not."""
@@ -138,12 +140,6 @@ class ArrivingChannel(HTTPChannel):
             self._request.is_gone = True
             self._forget()
         super().connectionLost(reason)  # type: ignore[no-untyped-call]
-
-    def _respondToBadRequestAndDisconnect(self) -> None:
-        # Twisted's own has no body. Should it call this by another name, its own is what is answered.
-        headers = {"Connection": "close"}
-        self.transport.write(answer_bytes(b"HTTP/1.1", 400, "application/json", headers, _MALFORMED.body))
-        self.loseConnection()  # type: ignore[no-untyped-call]
 
     def _forget(self) -> None:
         request, self._request = self._request, None

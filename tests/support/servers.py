@@ -1,6 +1,6 @@
 """WSGI servers as real processes, each on a port of its own, with an application that a test names.
 
-`python -m tests.support.servers wsgiref|waitress|twisted PORT MODULE:FACTORY` is the servers without a command.
+`python -m tests.support.servers wsgiref|waitress|app PORT MODULE:FACTORY` is the servers without a command.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from tests.support.processes import HOST, Process, Processes
 SERVERS: dict[str, tuple[str, ...] | None] = {
     "wsgiref": None,
     "waitress": None,
-    "twisted": None,
+    "app": None,
     "gunicorn-sync": ("--worker-class=sync", "--workers=2"),
     "gunicorn-gthread": ("--worker-class=gthread", "--threads=4"),
     "gunicorn-preload": ("--worker-class=gthread", "--threads=2", "--workers=2", "--preload"),
@@ -28,7 +28,7 @@ SERVERS: dict[str, tuple[str, ...] | None] = {
 
 def is_installed(server: str) -> bool:
     """Tell whether a server can be started here."""
-    module = {"gunicorn-gevent": "gevent", "wsgiref": "wsgiref", "twisted": "twisted.web.wsgi"}
+    module = {"gunicorn-gevent": "gevent", "wsgiref": "wsgiref", "app": "twisted.web"}
     try:
         importlib.import_module(module.get(server, server.partition("-")[0]))
     except ImportError:
@@ -69,22 +69,25 @@ def serve_waitress(application: Any, port: int) -> None:
     waitress.serve(application, host=HOST, port=port)
 
 
-def serve_twisted(application: Any, port: int) -> None:
-    """Serve with Twisted's own WSGI server."""
+def serve_app(application: Any, port: int) -> None:
+    """Serve as `twistd ap4r --app` does."""
     from twisted.internet import reactor
     from twisted.python import log
-    from twisted.web.server import Site
-    from twisted.web.wsgi import WSGIResource
+
+    from ap4r.dispatcher.app_request import AppSite
 
     log.startLogging(sys.stdout)
-    reactor.listenTCP(port, Site(WSGIResource(reactor, reactor.getThreadPool(), application)), interface=HOST)  # type: ignore[attr-defined]
-    reactor.run()  # type: ignore[attr-defined]
+    loop: Any = reactor
+    site = AppSite(loop, loop.getThreadPool().callInThread, loop.callFromThread)
+    site.app = application
+    loop.listenTCP(port, site, interface=HOST)
+    loop.run()
 
 
 _SERVE: dict[str, Callable[[Any, int], None]] = {
     "wsgiref": serve_wsgiref,
     "waitress": serve_waitress,
-    "twisted": serve_twisted,
+    "app": serve_app,
 }
 
 

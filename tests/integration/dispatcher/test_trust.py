@@ -63,7 +63,7 @@ SHAPES = [
 ]
 
 
-@pytest.mark.parametrize("server", ["wsgiref", "waitress", "twisted", "gunicorn-sync", "gunicorn-gthread"])
+@pytest.mark.parametrize("server", ["wsgiref", "waitress", "app", "gunicorn-sync", "gunicorn-gthread"])
 def test_every_server_lets_deliveries_in_and_nobody_else(server, processes, stand):
     """Whatever a message looks like, its signature verifies behind each server; tricks of strangers do not pass."""
     if not is_installed(server):

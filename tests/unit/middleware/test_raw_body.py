@@ -57,12 +57,22 @@ def test_a_chunked_body_gets_a_length():
 
 
 @pytest.mark.parametrize("length", [None, ""])
-def test_without_a_length_nothing_is_read(length):
-    """Where nobody says where the body ends, reading could wait for ever; the stream stays the application's."""
-    stream = Hanging()
-    environ = _environ(stream, length)
+def test_without_a_length_there_is_no_body(length):
+    """A request without a length has no body: nothing is read, and nothing is left for the application to read."""
+    environ = _environ(Hanging(), length)
     assert take_body(environ, 5) == b""
-    assert environ["wsgi.input"] is stream
+    assert environ["wsgi.input"].read() == b""
+    assert environ["CONTENT_LENGTH"] == "0"
+
+
+def test_the_application_reads_what_was_read_here():
+    """Where a server passes on a length and a coding, the body of that length is the only one that is left."""
+    environ = _environ(
+        io.BytesIO(b"chunked"), "0", **{"wsgi.input_terminated": True, "HTTP_TRANSFER_ENCODING": "chunked"}
+    )
+    assert take_body(environ, 50) == b""
+    assert environ["wsgi.input"].read() == b""
+    assert "HTTP_TRANSFER_ENCODING" not in environ
 
 
 def test_an_empty_body_is_one():
@@ -74,6 +84,7 @@ def test_an_empty_body_is_one():
     ("stream", "length", "more", "status"),
     [
         (Hanging(), "6", {}, "413"),
+        (Hanging(), None, {"HTTP_TRANSFER_ENCODING": "chunked"}, "411"),
         (io.BytesIO(b"123456"), None, {"wsgi.input_terminated": True}, "413"),
         (io.BytesIO(b"123"), "5", {}, "400"),
         (Broken(), "5", {}, "400"),

@@ -1,0 +1,104 @@
+"""HTTP/1 requests that can be read in one way only: what two servers could read differently is refused with 400.
+
+Twisted's own channel takes folded headers, `Transfer-Encoding: identity` and chunks of HTTP/1.0. A proxy in front may
+read those otherwise, and then see the end of a request elsewhere (RFC 9112, sections 5.2, 6.1 and 11.2).
+"""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from typing import Any
+
+from twisted.web.http import HTTPChannel
+
+_BLANKS = (b" ", b"\t")
+_LENGTH_DIGITS = 18
+#: What no header value may contain (RFC 9110, section 5.5).
+_CONTROLS = bytes([*range(9), *range(10, 32), 127])
+
+
+def reason_to_refuse_header(line: bytes, version: bytes) -> str:
+    """Return why a header makes the request's end doubtful; empty when it does not. Pure."""
+    name, _, value = line.partition(b":")
+    name, value = name.lower(), value.strip(b" \t")
+    if value.translate(None, _CONTROLS) != value:
+        return "a header has a control character in its value"
+    if name == b"transfer-encoding":
+        if value.lower() != b"chunked":
+            return "the only Transfer-Encoding that is read here is chunked"
+        if version != b"HTTP/1.1":
+            return "Transfer-Encoding came with a request of HTTP/1.0"
+    if name == b"content-length" and not (value.isdigit() and len(value) <= _LENGTH_DIGITS):
+        return "Content-Length is not a number"
+    return ""
+
+
+class StrictChannel(HTTPChannel):
+    """One connection. Its factory makes it directly, so it speaks HTTP/1 only."""
+
+    _refused = False
+    _version = b"HTTP/1.1"
+
+    def refuse(self, status: int, problem: str) -> None:
+        """Answer that this is no request, and close the connection. Nothing more of it is read."""
+        self._refused = True
+        transport: Any = self.transport
+        transport.write(self.refusal_bytes(status, problem))
+        self.loseConnection()  # type: ignore[no-untyped-call]
+
+    def refusal_bytes(self, status: int, problem: str) -> bytes:
+        """Write the answer to what is no request."""
+        body = f"{problem}\n".encode()
+        head = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nConnection: close\r\nContent-Type: text/plain\r\n"
+        return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the connection was refused."""
+        return self._refused
+
+    def dataReceived(self, data: bytes) -> None:
+        """Read on, unless the connection was refused."""
+        if not self._refused:
+            super().dataReceived(data)  # type: ignore[no-untyped-call]
+
+    def lineReceived(self, line: bytes) -> None:
+        """Read the request line or a header."""
+        if self._refused:
+            return
+        if self._receivedHeaderSize + len(line) > self.totalHeadersSize:
+            self._refuse_size()
+        elif line[:1] in _BLANKS:
+            self.refuse(400, "a header is folded over several lines")
+        else:
+            super().lineReceived(line)  # type: ignore[no-untyped-call]
+
+    def lineLengthExceeded(self, line: bytes) -> None:
+        """Refuse a line that is too long."""
+        self._refuse_size()
+
+    def headerReceived(self, line: bytes) -> bool:
+        """Keep a header, or refuse the request for it."""
+        problem = reason_to_refuse_header(line, self._version)
+        if self._receivedHeaderCount >= self.maxHeaders:
+            self.refuse(431, f"the request has more than {self.maxHeaders} headers")
+            return False
+        if problem:
+            self.refuse(400, problem)
+            return False
+        is_good: bool = super().headerReceived(line)  # type: ignore[no-untyped-call]
+        return is_good
+
+    def allContentReceived(self) -> None:
+        """Begin to answer, unless the connection was refused."""
+        if not self._refused:
+            super().allContentReceived()  # type: ignore[no-untyped-call]
+
+    def _refuse_size(self) -> None:
+        is_request_line = self._receivedHeaderSize == 0
+        self.refuse(414 if is_request_line else 431, "the request line or the headers are too long")
+
+    def _respondToBadRequestAndDisconnect(self) -> None:
+        """Say that Twisted could not read a request, as `refuse` says it."""
+        if not self._refused:
+            self.refuse(400, "the request cannot be read")
