@@ -7,7 +7,7 @@ from typing import Any
 
 __version__ = "0.1.0"
 
-__all__ = ["File", "__version__", "session"]
+__all__ = ["File", "__version__", "require_delivery", "session"]
 
 
 def __getattr__(name: str) -> Any:
@@ -16,6 +16,10 @@ def __getattr__(name: str) -> Any:
         from ap4r.outbox.session import session
 
         return session
+    if name == "require_delivery":
+        from ap4r.outbox.required import require_delivery
+
+        return require_delivery
     if name == "File":
         from ap4r.formats import File
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+#: Where a request's handle is.
+ENVIRON_KEY = "ap4r"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:

@@ -109,7 +109,7 @@ class TransactionOpen(Ap4rError):
 
 
 class DeliveryRefused(Ap4rError):
-    """`once(conn)` has not let a request in. Nothing of the block was run."""
+    """The request was not let in: by `once(conn)`, of whose block nothing was run, or by `require_delivery()`."""
 
 
 class NotADelivery(DeliveryRefused):
@@ -121,6 +121,14 @@ class NotADelivery(DeliveryRefused):
             "sender signs with (`ap4r init` makes one for your own dispatcher), or name the request yourself: "
             "once(conn, key=…)"
         )
+
+
+class DeliveryRequired(DeliveryRefused):
+    """The action takes verified deliveries only, and the request is none. Uncaught, it is answered 403."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"this action takes signed deliveries only: {why}")
+        self.why = why
 
 
 class DeliveryBusy(DeliveryRefused):

@@ -91,6 +91,10 @@ class Settings:
     intake_memory_seconds: float = setting(86_400.0, "the same for a message that came through the intake", least=1)
     store_deadline_seconds: float = setting(5.0, "the longest that one call of the store may take", least=0.1)
 
+    script_names: tuple[str, ...] = setting(
+        (), "the mounts (SCRIPT_NAME) that a header of a signed request may name; else such a request is no delivery"
+    )
+
     max_messages: int = setting(1_000, "messages of one request", least=1)
     max_request_bytes: int = setting(
         16 * 1024 * 1024, "bytes of all messages of one request, where it has several", least=1

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ap4r.delivery import Delivery
-from ap4r.middleware.wsgi import ENVIRON_KEY
+from ap4r.delivery import ENVIRON_KEY, Delivery
 from ap4r.outbox.handle import Handle
 
 

@@ -1,4 +1,4 @@
-"""The door of an application: tells verified deliveries from everybody else, and keeps everybody else from `internal`.
+"""The gate of an application: tells verified deliveries from other requests, and keeps those from `internal` paths.
 
 It reads the body of a request that claims to be a delivery, and of no other.
 """
@@ -13,9 +13,17 @@ from typing import Any
 
 from ap4r.delivery import Delivery
 from ap4r.errors import ConfigError
-from ap4r.middleware.internal import InternalPaths
+from ap4r.middleware.internal import InternalPaths, Reading
 from ap4r.middleware.raw_body import BodyRefused, take_body
-from ap4r.middleware.verification import SIGNATURE_KEYS, full_path, parties_of, path_parts, reason_to_refuse, verify
+from ap4r.middleware.verification import (
+    SIGNATURE_KEYS,
+    full_path,
+    mount_problem,
+    parties_of,
+    path_parts,
+    reason_to_refuse,
+    verify,
+)
 from ap4r.settings import Settings
 from ap4r.upstreams import OWN_SENDER
 
@@ -23,9 +31,14 @@ TOLD_SECONDS = 10.0  #: between two lines of log about requests that were not ve
 _WEBHOOK, _WHOLE = SIGNATURE_KEYS
 _PROBE = "HTTP_AP4R_PROBE"
 _FORBIDDEN = "403 Forbidden"
+_UNREADABLE = "400 Bad Request"
 #: What `ap4r doctor` wants to hear, and nobody without a secret can.
 _VERIFIED = (("Ap4r-Verified", "yes"),)
 _INTERNAL = "ap4r: this path takes signed deliveries only.\n"
+#: Where the environ has why a request that claims to be a delivery is none.
+WHY_KEY = "ap4r.no_delivery"
+
+_PUBLIC = Reading(False, "")
 
 _log = logging.getLogger("ap4r.middleware")
 
@@ -54,7 +67,8 @@ class Instead:
 class Door:
     """Who is let in as a delivery.
 
-    :param internal: paths that take verified deliveries of our own dispatcher only.
+    :param internal: paths that take verified deliveries of our own dispatcher only. Where there are any, a path that
+        can be read in more than one way is refused too, whatever it leads to.
     :param now: Unix seconds; a test's own clock.
     :raises ConfigError: there are internal paths and no secret that could open them.
     """
@@ -65,6 +79,7 @@ class Door:
         self._own = settings.secrets
         self._parties = parties_of(self._own, {sender.name: sender.secrets for sender in settings.senders})
         self._limit = settings.max_body_bytes
+        self._mounts = frozenset(mount.strip("/") for mount in settings.script_names)
         self._now = now
         self._told_at = float("-inf")
         self._untold = 0
@@ -77,17 +92,17 @@ class Door:
         self.is_needed = bool(self._parties)
 
     def concerns(self, environ: dict[str, Any]) -> bool:
-        """Tell whether a request claims to be a delivery, or is to an internal path."""
+        """Return whether a request claims to be a delivery, or has a path that is internal or odd."""
         if _WEBHOOK in environ or _WHOLE in environ:
             return True
-        return self._has_internal and self._internal.contains(*path_parts(environ))
+        return self._has_internal and self._internal.read(*path_parts(environ)) != _PUBLIC
 
     def admit(self, environ: dict[str, Any]) -> Delivery | Instead | None:
-        """Verify a request that `concerns` the door: its delivery, what to answer instead, or None to let it in as
-        nobody's delivery. The body of one that may be a delivery is read and replaced.
+        """Verify a request that `concerns` the gate. Return its delivery, or what to answer instead, or None to let it
+        in as no delivery; the environ has the reason then. The body of one that may be a delivery is read and replaced.
         """
-        is_internal = self._has_internal and self._internal.contains(*path_parts(environ))
-        delivery, why = None, reason_to_refuse(environ, self._now())
+        is_internal, problem = self._internal.read(*path_parts(environ)) if self._has_internal else _PUBLIC
+        delivery, why = None, reason_to_refuse(environ, self._now()) or mount_problem(environ, self._mounts)
         if not why:
             try:
                 delivery = verify(environ, take_body(environ, self._limit), self._parties)
@@ -98,9 +113,14 @@ class Door:
                 why = "no secret that is known here has signed it as it came"
             elif _PROBE in environ and delivery.sender == OWN_SENDER and delivery.whole_request_signed:
                 return Instead("200 OK", "ap4r: verified.\n", _VERIFIED)
+        is_own = delivery is not None and delivery.sender == OWN_SENDER and delivery.whole_request_signed
+        if problem and not is_own:
+            self._tell(environ, why or problem)
+            return Instead(_UNREADABLE, f"ap4r: {problem}, so nothing tells which action it is for.\n")
         if not is_internal:
             if why:
                 self._tell(environ, why)
+                environ[WHY_KEY] = why
             return delivery
         if delivery is not None and delivery.sender != OWN_SENDER:
             why = f"{delivery.sender} has signed it, and internal paths are for our own dispatcher"

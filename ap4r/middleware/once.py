@@ -11,7 +11,7 @@ from http import HTTPStatus
 from typing import Any, Protocol
 
 from ap4r.delivery import Delivery
-from ap4r.errors import ConfigError, DeliveryBusy, DeliveryRefused, StoreError
+from ap4r.errors import ConfigError, DeliveryBusy, DeliveryRefused, DeliveryRequired, StoreError
 from ap4r.middleware.body import is_file
 from ap4r.middleware.internal import InternalPaths
 from ap4r.middleware.start import ServerStart
@@ -35,7 +35,7 @@ class Inbox(Protocol):
 
 
 class Receiving(Protocol):
-    """The handle of a request, which `once()` tells why it was not let in."""
+    """The handle of a request, which has why the request was not let in."""
 
     refusal: DeliveryRefused | None
 
@@ -99,6 +99,14 @@ BUSY = StoredAnswer(
 )
 
 
+def answer_to(refusal: DeliveryRefused | None) -> StoredAnswer:
+    """Return what a request is answered that was not let in."""
+    if isinstance(refusal, DeliveryRequired):
+        text = ("Content-Type", "text/plain; charset=utf-8")
+        return StoredAnswer(403, (text, ("Cache-Control", "no-store")), f"ap4r: {refusal}.\n".encode())
+    return BUSY if isinstance(refusal, DeliveryBusy) else DIFFERS
+
+
 def give(
     answer: StoredAnswer, environ: dict[str, Any], start_response: ServerStart, exc_info: Any = None
 ) -> list[bytes]:
@@ -112,7 +120,7 @@ def give(
 
 
 class Guarded:
-    """An application whose failure is answered 409 or 422 where `once()` has not let the request in.
+    """An application whose failure is answered 403, 409 or 422 where the handle has not let the request in.
 
     A framework makes a 500 of an exception: that one is replaced, whatever less the application answers by itself is
     not.
@@ -167,7 +175,7 @@ class Guarded:
         return self._start(status, headers) if exc_info is None else self._start(status, headers, exc_info)
 
     def _refuse(self, exc_info: Any) -> list[bytes]:
-        answer = BUSY if isinstance(self._receiving.refusal, DeliveryBusy) else DIFFERS
+        answer = answer_to(self._receiving.refusal)
         self._answered = give(answer, self._environ, self._start, exc_info)
         return self._answered
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 from urllib.parse import unquote
 
 from ap4r.delivery import Delivery
+from ap4r.redaction import shortened
 from ap4r.signing import Secret, is_recent, request_content, verifies, webhook_content
 from ap4r.upstreams import OWN_SENDER
 
@@ -46,6 +47,30 @@ def verify(environ: Mapping[str, Any], body: bytes, parties: Parties) -> Deliver
             continue
         return _delivery(environ, sender, message_id, int(timestamp), body, is_whole=bool(whole))
     return None
+
+
+def mount_problem(environ: Mapping[str, Any], mounts: Collection[str]) -> str:
+    """Return why a request cannot be verified that names its own SCRIPT_NAME in a header; empty when it does not.
+
+    No signature covers how the path is split in SCRIPT_NAME and PATH_INFO. Where a header decides (gunicorn's
+    SCRIPT_NAME, X-Forwarded-Prefix behind ProxyFix), its sender could lead a captured delivery to another action.
+
+    :param mounts: the names that a header may give, without slashes at their ends.
+    """
+    mount = environ.get("SCRIPT_NAME", "").strip("/")
+    if not mount or mount in mounts:
+        return ""
+    for key, value in environ.items():
+        if key.startswith(_PREFIX) and isinstance(value, str) and value and mount in _as_mount(value):
+            return (
+                f"its SCRIPT_NAME {shortened(mount)} comes from the header {key.removeprefix(_PREFIX)}, which no "
+                "signature covers; if that is right, name it in script_names"
+            )
+    return ""
+
+
+def _as_mount(value: str) -> tuple[str, str]:
+    return value.strip(" /"), unquote(value, "latin-1").strip(" /")
 
 
 def full_path(environ: Mapping[str, Any]) -> str:

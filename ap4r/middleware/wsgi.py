@@ -10,9 +10,9 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from ap4r.delivery import Delivery
+from ap4r.delivery import ENVIRON_KEY, Delivery
 from ap4r.errors import ConfigError
-from ap4r.middleware.door import Door, Instead
+from ap4r.middleware.door import WHY_KEY, Door, Instead
 from ap4r.middleware.once import Guarded, Repeats, give
 from ap4r.middleware.response import Response
 from ap4r.middleware.routes import find_routes
@@ -24,8 +24,6 @@ from ap4r.outbox.inbox import find_inbox
 from ap4r.outbox.scope import connection_finder
 from ap4r.outbox.writer import Sink, find_writer
 from ap4r.settings import load_settings
-
-ENVIRON_KEY = "ap4r"
 
 WSGIApplication = Callable[[dict[str, Any], ServerStart], Iterable[bytes]]
 
@@ -116,12 +114,14 @@ class AP4RMiddleware:
         outer = environ.get(ENVIRON_KEY)
         if outer is not None and isinstance(outer, Handle) and not outer.closed and _is_same(outer.place, self._place):
             outer.delivery = outer.delivery or delivery
+            outer.why_no_delivery = outer.why_no_delivery or environ.get(WHY_KEY, "")
             return self._app(environ, start_response)
         traceparent = environ.get("HTTP_TRACEPARENT")
         handle = Handle(
             self._find_writer, self._settings, self._place, traceparent, delivery, self._routes, self._find_connection
         )
         handle.path = path_of(environ)
+        handle.why_no_delivery = environ.get(WHY_KEY, "")
         environ[ENVIRON_KEY] = handle
         response = Response(
             handle, self._rules, start_response, environ.get("REQUEST_METHOD", ""), environ.get("PATH_INFO", "")

@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ap4r.delivery import Delivery
-from ap4r.errors import DeliveryRefused, HandleClosed
+from ap4r.errors import DeliveryRefused, DeliveryRequired, HandleClosed
 from ap4r.outbox.builder import MessageBuilder, building
 from ap4r.outbox.describe import describe_message
 from ap4r.outbox.ending import Ending
@@ -25,6 +25,7 @@ from ap4r.outbox.traceparent import new_trace_id, read_trace_id
 from ap4r.outbox.writer import Writer
 from ap4r.settings import Settings
 from ap4r.target import TargetLike
+from ap4r.upstreams import OWN_SENDER
 
 if TYPE_CHECKING:
     from ap4r.outbox.once import Receipt
@@ -38,7 +39,7 @@ class Handle(Ending):
 
     __slots__ = (
         *("_routes", "_trace_id", "_traceparent"),
-        *("delivery", "path", "place", "refusal"),
+        *("delivery", "path", "place", "refusal", "why_no_delivery"),
     )
 
     def __init__(
@@ -71,7 +72,8 @@ class Handle(Ending):
         #: The verified delivery that this request is, else None.
         self.delivery = delivery
         self.path = ""  # of the request, as far as `once(key=…)` needs it
-        self.refusal: DeliveryRefused | None = None  # why once() did not let the request in
+        self.refusal: DeliveryRefused | None = None  # why the request was not let in
+        self.why_no_delivery = ""  # where it was looked at
         self._routes = routes
         self._traceparent = traceparent
         self._trace_id: str | None = None
@@ -154,6 +156,26 @@ class Handle(Ending):
         :raises BlockUsed: at the begin of a second `with` of the same block.
         """
         return SingleUse("message", building(partial(self.async_to, target), params, options))
+
+    def require_delivery(self, sender: str = OWN_SENDER) -> Delivery:
+        """Return the delivery that this request is; refuse every other request.
+
+        Of the own dispatcher `Ap4r-Signature` is required, which covers the path too.
+
+        :param sender: who must have signed it: our own dispatcher, or the name of a table [senders.NAME].
+        :raises DeliveryRequired: it is none; uncaught, the request is answered 403 with the reason.
+        """
+        delivery = self.delivery
+        if delivery is None:
+            why = self.why_no_delivery or "it has no signature that could be verified"
+        elif delivery.sender != sender:
+            why = f"{delivery.sender} has signed it, and this is for {sender}"
+        elif sender == OWN_SENDER and not delivery.whole_request_signed:
+            why = "it has no Ap4r-Signature"
+        else:
+            return delivery
+        self.refusal = DeliveryRequired(why)
+        raise self.refusal
 
     def once(
         self,

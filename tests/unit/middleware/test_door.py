@@ -166,6 +166,39 @@ def test_an_internal_path_answers_403_to_every_method(method):
     assert admit(environ, "/async/*").status == "403 Forbidden"
 
 
+@pytest.mark.parametrize("path", ["/r\xffun", "/public/../x", "/a\\b", "/a\0b", "/async/r\xffun"])
+def test_a_path_that_can_be_read_in_two_ways_is_400(path):
+    """Where internal paths exist, whatever such a path leads to; elsewhere it is the application's business."""
+    environ = make_environ("GET", path)
+    assert door("/async/*").concerns(environ)
+    assert admit(environ, "/async/*").status == "400 Bad Request"
+    assert not door().concerns(environ)
+
+
+def test_what_the_dispatcher_signed_may_have_any_path():
+    """The signature covers the path, byte by byte; another sender's does not and is refused."""
+    request = signed_request(secret(1), url="http://10.0.0.5:8000/caf%e9")
+    assert admit(environ_of(request), "/async/*").sender == "ap4r"
+    assert admit(webhook(path="/caf\xe9"), "/async/*").status == "400 Bad Request"
+
+
+@pytest.mark.parametrize(
+    ("header", "value"),
+    [
+        ("HTTP_SCRIPT_NAME", "/async"),
+        ("HTTP_X_FORWARDED_PREFIX", "async/"),
+        ("HTTP_X_SCRIPT_NAME", "/%61sync"),
+    ],
+)
+def test_a_mount_that_a_header_names_makes_no_delivery(header, value):
+    """No signature covers how the path is split, so a captured delivery could be led to another action."""
+    environ = environ_of(signed_request(secret(1)), SCRIPT_NAME="/async", PATH_INFO="/work", **{header: value})
+    assert admit(dict(environ)) is None
+    assert admit(dict(environ), "/async/*").status == "403 Forbidden"
+    trusting = dataclasses.replace(SETTINGS, script_names=("/async",))
+    assert door(settings=trusting).admit(environ).sender == "ap4r"
+
+
 def test_a_body_over_the_limit_is_413():
     """A request that claims to be a delivery is not read beyond max_body_bytes."""
     small = dataclasses.replace(SETTINGS, max_body_bytes=4)

@@ -1,0 +1,64 @@
+"""An application, or a part of one, that takes verified deliveries only (PEP 3333)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import wraps
+from typing import Any, overload
+
+from ap4r.delivery import ENVIRON_KEY
+from ap4r.errors import DeliveryRequired
+from ap4r.outbox.handle import Handle
+from ap4r.upstreams import OWN_SENDER
+
+Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+_NO_HANDLE = "there is no AP4RMiddleware around this application, so nothing can be verified"
+
+
+def refusal_of(environ: Mapping[str, Any], sender: str) -> str:
+    """Return the text of a 403 for a request that is no delivery of that sender; empty for one that is."""
+    handle = environ.get(ENVIRON_KEY)
+    try:
+        if isinstance(handle, Handle):
+            handle.require_delivery(sender)
+            return ""
+        raise DeliveryRequired(_NO_HANDLE)
+    except DeliveryRequired as error:
+        return f"ap4r: {error}.\n"
+
+
+@overload
+def require_delivery(application: Application) -> Application: ...
+
+
+@overload
+def require_delivery(application: None = None, *, sender: str = OWN_SENDER) -> Callable[[Application], Application]: ...
+
+
+def require_delivery(
+    application: Application | None = None, *, sender: str = OWN_SENDER
+) -> Application | Callable[[Application], Application]:
+    """Answer 403 with the reason, in the place of a WSGI application, to every request that is no verified delivery.
+
+    `@require_delivery` or `@require_delivery(sender="billing")`. AP4RMiddleware must be around it.
+
+    :param sender: who must have signed it: our own dispatcher, or the name of a table [senders.NAME].
+    """
+
+    def decorate(application: Application) -> Application:
+        @wraps(application)
+        def guarded(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+            refusal = refusal_of(environ, sender).encode()
+            if not refusal:
+                return application(environ, start_response)
+            headers = [
+                ("Content-Type", "text/plain; charset=utf-8"),
+                ("Content-Length", str(len(refusal))),
+                ("Cache-Control", "no-store"),
+            ]
+            start_response("403 Forbidden", headers)
+            return [] if environ.get("REQUEST_METHOD") == "HEAD" else [refusal]
+
+        return guarded
+
+    return decorate if application is None else decorate(application)
