@@ -10,13 +10,14 @@ import argparse
 import io
 import json
 import os
+import socket
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 
 from ap4r import __version__
 from ap4r.control.arguments import OF_ALL, make_parser
-from ap4r.control.diagnosis import findings, is_stuck
+from ap4r.control.diagnosis import bell_notes, findings, is_stuck
 from ap4r.control.initial import initialise, make_secret, what_was_done
 from ap4r.control.letters import letter_json, letter_lines
 from ap4r.control.tables import status_lines
@@ -204,8 +205,9 @@ def _migrate(store: SqlStore, arguments: argparse.Namespace) -> int:
 
 def _doctor(store: SqlStore, arguments: argparse.Namespace) -> int:
     trust = look(load_settings(arguments.config))
-    found = _writing_findings(store) + findings(store.status(), *_bells(store)) + trust_findings(trust)
-    notes = trust_notes(trust)
+    bells, heard = _bells(store)
+    found = _writing_findings(store) + findings(store.status(), bells, heard) + trust_findings(trust)
+    notes = [*bell_notes(bells, heard, socket.gethostname()), *trust_notes(trust)]
     if arguments.json:
         _tell(arguments, {"store": store.name, "findings": found, "signed": trust.signed, "notes": notes})
     else:

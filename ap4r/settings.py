@@ -116,7 +116,7 @@ class Settings:
     intake_rate: float = setting(10_000.0, "messages a second that one caller may put there", least=0.001)
     intake_body_seconds: float = setting(30.0, "the longest that a request to the intake may take to arrive", least=0.1)
     bell: str = setting(
-        "udp:0:interface=127.0.0.1", "where it hears of new messages: `udp:`, `unix:/PATH`, or `none` for polling only"
+        "auto", "where it hears of new messages: `auto`, `udp:`, `unix:/PATH`, or `none` for polling only"
     )
     concurrency: int = setting(64, "calls in flight at once", least=1)
     grace_seconds: float = setting(25.0, "how long calls in flight may take to end at SIGTERM", least=0)

@@ -64,7 +64,7 @@ class Options(usage.Options):
             "bell",
             None,
             None,
-            "Where new messages are announced; `none` for polling. [default: udp:0:interface=127.0.0.1]",
+            "Where new messages are announced; `none` for polling. [default: the host's address towards the store]",
         ],
         ["concurrency", None, None, "Calls in flight at once. [default: 64]"],
         ["grace", None, None, "Seconds that calls in flight have to end at SIGTERM. [default: 25]"],

@@ -43,3 +43,11 @@ def findings(status: StoreStatus, bells: Collection[str], heard: Collection[str]
     if dead:
         found.append(f"dead letters wait for a person: {dead:,} (ap4r dead)")
     return found
+
+
+def bell_notes(bells: Collection[str], heard: Collection[str], host: str) -> list[str]:
+    """Return a sentence for each doorbell: whether a writer on this host can ring it."""
+    return [
+        f"the doorbell {bell} {'can' if bell in heard else 'cannot'} be reached from this host ({host})"
+        for bell in sorted(bells)
+    ]

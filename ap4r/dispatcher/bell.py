@@ -9,6 +9,7 @@ import stat
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Any
 
 from twisted.internet.error import CannotListenError
@@ -19,6 +20,9 @@ from ap4r.errors import ConfigError
 #: What the kernel takes as the path of a socket, on every system (sun_path of unix(7) less its end).
 MOST_PATH_BYTES = 103
 _EVERYWHERE = ("", "0.0.0.0", "::")
+#: The setting that listens where writers on other hosts of the store can ring.
+AUTOMATIC = "auto"
+_LOOPBACK = "127.0.0.1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +39,8 @@ class BellAddress:
 def parse_bell(text: str) -> BellAddress | None:
     """Read the setting `bell`; None when it is `none`.
 
-    It is `udp:PORT[:interface=ADDRESS][:advertise=NAME]`, or `unix:/PATH[:mode=660]` for writers on this host.
+    Otherwise it is `udp:PORT[:interface=ADDRESS][:advertise=NAME]`, or, for writers on this host only,
+    `unix:/PATH[:mode=660]`.
     An IPv6 address stands in brackets.
 
     :raises ConfigError: naming what is wrong.
@@ -121,6 +126,59 @@ class Bell(DatagramProtocol):
     def datagramReceived(self, datagram: bytes, addr: Any) -> None:
         """Ring."""
         self._rung()
+
+
+class Bells:
+    """The doorbells of a process: the one that the setting names, or one for each address that stores are reached from.
+
+    A writer on another host can reach the address from which this host reaches the store that both use; it cannot
+    reach the loopback interface.
+    """
+
+    def __init__(self, reactor: Any, setting: str, rung: Callable[[], None]) -> None:
+        self._reactor = reactor
+        self._setting = setting
+        self._rung = rung
+        self._bells: list[Bell] = []
+        self._addresses: dict[str, str] = {}
+
+    def listen(self) -> str | Callable[[str], str]:
+        """Begin to listen where the setting says, and return the address to advertise, empty for none.
+
+        For `auto` what is returned gives the address by that from which this host reaches the store, which is empty
+        where the store is a file or is reached through a socket of this host.
+
+        :raises ConfigError: the setting means nothing, or what it names cannot be listened at.
+        """
+        if self._setting == AUTOMATIC:
+            return self._address_for
+        address = parse_bell(self._setting)
+        return "" if address is None else self._listen_at(address)
+
+    def stop(self) -> None:
+        """Listen no more."""
+        for bell in self._bells:
+            bell.stop()
+        self._bells.clear()
+        self._addresses.clear()
+
+    def _address_for(self, local_address: str) -> str:
+        if local_address not in self._addresses:
+            self._addresses[local_address] = self._listen_from(local_address)
+        return self._addresses[local_address]
+
+    def _listen_from(self, local_address: str) -> str:
+        if local_address and not ip_address(local_address).is_link_local:
+            # Where the address cannot be listened at, as that of a connection that is translated on its way.
+            with suppress(ConfigError):
+                return self._listen_at(BellAddress(0, local_address, local_address))
+        return self._listen_at(BellAddress(0, _LOOPBACK, _LOOPBACK))
+
+    def _listen_at(self, address: BellAddress) -> str:
+        bell = Bell(self._rung)
+        advertised = bell.listen(self._reactor, address)
+        self._bells.append(bell)
+        return advertised
 
 
 def _remove_left_over(path: str) -> None:

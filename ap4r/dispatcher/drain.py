@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -117,9 +117,15 @@ class Drain:
         self._working = False
         self._stopping = False
 
-    def listen(self, bell: str) -> None:
-        """Tell this store's writers where the doorbell is, from the next registration on."""
-        self._heartbeat.bell = bell
+    def advertise(self, bell: str | Callable[[str], str]) -> None:
+        """Tell this store's writers where the doorbell is, from the next registration on.
+
+        :param bell: its address, or what returns it by the address from which this host reaches the store.
+        """
+        if isinstance(bell, str):
+            self._heartbeat.bell = bell
+        else:
+            self._heartbeat.bell_for = bell
 
     def ring(self) -> None:
         """Note a bell."""

@@ -61,7 +61,9 @@ class Heartbeat:
         self._beat_began = float("-inf")
         self._beats = Loop(clock, self._turn, report, longest_wait_seconds=1.0)
         self._guard = Loop(clock, self._look_after_calls, report)
-        self.bell = ""
+        self.bell = ""  #: as it was advertised at the last registration
+        #: Returns it by the address from which this host reaches the store, where it depends on that.
+        self.bell_for: Callable[[str], str] | None = None
         self.owner = ""
         self.registered = False
 
@@ -89,6 +91,9 @@ class Heartbeat:
         """
         self.registered = False
         owner = self._make_owner()
+        if self.bell_for is not None:
+            # Also after a failover, which may have changed the way to the store.
+            self.bell = self.bell_for(await self._store.run("register", self._store.store.local_address))
         began = self.begin()
         await self._store.run(
             "register", partial(self._store.store.register, owner, self._name, self._version, self.bell)

@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from ap4r import __version__
 from ap4r import events as happened
 from ap4r.dispatcher.bearing import Bearing
-from ap4r.dispatcher.bell import Bell, parse_bell
+from ap4r.dispatcher.bell import Bells
 from ap4r.dispatcher.check import Checks
 from ap4r.dispatcher.descriptions import Descriptions
 from ap4r.dispatcher.documents import Documents
@@ -74,19 +74,17 @@ class Dispatcher(Service):
             descriptions=self._descriptions,
         )  # fmt: skip
         self.drains = tuple(Drain(store, settings, common) for store in stores)
-        self._bell = Bell(self._ring)
+        self._bells = Bells(reactor, settings.bell, self._ring)
 
     def privilegedStartService(self) -> None:
-        """Take the doorbell's port.
+        """Take the doorbell's port, where the setting names one.
 
         :raises ConfigError: it is taken.
         """
         super().privilegedStartService()  # type: ignore[no-untyped-call]
-        address = parse_bell(self._settings.bell)
-        if address is not None:
-            bell = self._bell.listen(self._reactor, address)
-            for drain in self.drains:
-                drain.listen(bell)
+        bell = self._bells.listen()
+        for drain in self.drains:
+            drain.advertise(bell)
 
     def startService(self) -> None:
         """Begin to work on each store as soon as it can be reached."""
@@ -175,7 +173,7 @@ class Dispatcher(Service):
     async def _stop(self) -> None:
         grace_seconds = self._settings.grace_seconds
         await gatherResults([Deferred.fromCoroutine(drain.stop(grace_seconds)) for drain in self.drains])
-        self._bell.stop()
+        self._bells.stop()
         self._checks.stop()
         self._transport.close()
         self._descriptions.stop()

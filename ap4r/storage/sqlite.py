@@ -100,6 +100,10 @@ class SqliteDatabase:
             return f"there is no such file; make it with: {command}"
         return f"{sqlite_errors.no_folder(folder)} && {command}"
 
+    def local_address(self, within_seconds: float) -> str:
+        """Return nothing: a file is reached over no network."""
+        return ""
+
     def writing(self, within_seconds: float) -> AbstractContextManager[Connection]:
         """Open a write transaction at once (BEGIN IMMEDIATE), so that it cannot fail halfway for a lock."""
         return Writing(self, self._path, within_seconds)

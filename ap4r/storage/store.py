@@ -216,6 +216,12 @@ class Store(Protocol):
     def lanes(self, ids: Collection[int]) -> dict[int, tuple[str, str]]:
         """Give queue and origin of lanes by id. Unknown ids are left out."""
 
+    def local_address(self) -> str:
+        """Return this host's IP address on a connection to the store; empty where there is none, as for a file.
+
+        :raises StoreUnavailable: the store cannot be reached.
+        """
+
     def bells(self, *, now: float | None = None) -> list[str]:
         """Give the doorbell addresses of the dispatchers that were seen in the last minute."""
 

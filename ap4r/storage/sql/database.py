@@ -64,6 +64,9 @@ class Database(Protocol):
     def how_to_make(self, command: str) -> str:
         """Return what is missing of a database that is not there, and all that a person has to type to make it."""
 
+    def local_address(self, within_seconds: float) -> str:
+        """Return this host's IP address on a connection to the database; empty where there is none."""
+
     def writing(self, within_seconds: float) -> AbstractContextManager[Connection]:
         """Open a write transaction: committed on a clean exit, rolled back on an exception.
 

@@ -29,6 +29,7 @@ SILENT_SECONDS = 9
 #: A connection that was not used for so long is made anew, for the server may have ended it. An idle dispatcher looks
 #: each 5 s, over the same one.
 _IDLE_SECONDS = 7.0
+_IPV4_MAPPED = "::ffff:"
 _LINE, _HOST, _USED_AT = "ap4r_line", "ap4r_host", "ap4r_used_at"
 
 #: Engines of a parent process are kept: closing their connections would end the parent's sessions.
@@ -77,6 +78,15 @@ class ServerDatabase(ABC):
     def is_there(self) -> bool:
         """Tell nothing: only connecting shows whether there is such a database."""
         return True
+
+    def local_address(self, within_seconds: float) -> str:
+        """Return this host's end of a connection to the server; empty for a socket's path."""
+        with self._connected(within_seconds) as connection:
+            line = connection.info.get(_LINE)
+            if line is None or line.family not in (socket.AF_INET, socket.AF_INET6):
+                return ""
+            address: str = line.getsockname()[0]
+            return address.removeprefix(_IPV4_MAPPED)
 
     @contextmanager
     def writing(self, within_seconds: float) -> Iterator[Connection]:

@@ -106,6 +106,10 @@ class SqlStore(Access):
         """Give queue and origin of lanes by id."""
         return self._read(lambda tx: tx.lanes.names_of(tx, ids), None)
 
+    def local_address(self) -> str:
+        """Return this host's IP address on a connection to the store; empty for a file or a socket's path."""
+        return self._understood(lambda: self._database.local_address(self._rules.deadline_seconds))
+
     def bells(self, *, now: float | None = None) -> list[str]:
         """Give the doorbell addresses of the dispatchers that were seen in the last minute."""
         return self._read(self._dispatchers.bells, now)

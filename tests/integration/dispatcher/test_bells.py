@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import stat
 import time
@@ -62,9 +63,12 @@ def test_a_lost_bell_costs_at_most_the_poll(stand, target, bell, stalls):
 def test_doctor_says_that_nobody_hears(stand):
     """Where no doorbell can be reached the doctor says that latency is the poll."""
     stand.dispatcher("--bell", "udp:0:interface=127.0.0.1")
-    assert "doorbell" not in stand.processes.ap4r("doctor", AP4R_STORE=stand.url).stdout
+    heard = stand.processes.ap4r("doctor", AP4R_STORE=stand.url).stdout
+    assert re.search(r"the doorbell udp://127\.0\.0\.1:\d+ can be reached from this host", heard)
+    assert "no doorbell can be reached" not in heard
     storefile.move_bells(stand.store, "unix:/nowhere/bell")
     done = stand.processes.ap4r("doctor", AP4R_STORE=stand.url)
     assert done.returncode == 1
     assert "no doorbell can be reached" in done.stdout
+    assert "the doorbell unix:/nowhere/bell cannot be reached from this host" in done.stdout
     assert "5 s" in done.stdout

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from twisted.internet.address import IPv4Address
 from twisted.internet.error import CannotListenError
 from twisted.internet.testing import MemoryReactorClock
 
-from ap4r.dispatcher.bell import Bell, BellAddress, parse_bell
+from ap4r.dispatcher.bell import Bell, BellAddress, Bells, parse_bell
 from ap4r.errors import ConfigError
 
 
@@ -95,3 +96,61 @@ def test_addresses_of_version_6():
     assert parse_bell("udp:7439:interface=0.0.0.0:advertise=jobs.example.com").advertise == "jobs.example.com"
     with pytest.raises(ConfigError, match="advertise"):
         parse_bell("udp:0:interface=[::]")
+
+
+class TestAutomatic:
+    """`auto`: where writers on other hosts of a store can ring."""
+
+    class Host(MemoryReactorClock):
+        """A reactor of a host with these addresses."""
+
+        def __init__(self, *addresses):
+            super().__init__()
+            self.addresses = ("127.0.0.1", *addresses)
+            self.udpPorts = {}
+
+        def listenUDP(self, port, protocol, interface="", maxPacketSize=8192):
+            """Listen, or fail as the system does for another host's address."""
+            if interface not in self.addresses:
+                raise CannotListenError(interface, port, OSError(99, "Cannot assign requested address"))
+            at = (interface, 40_000 + len(self.udpPorts))
+            self.udpPorts[at] = protocol
+
+            class Port:
+                """What was opened."""
+
+                getHost = staticmethod(lambda: IPv4Address("UDP", *at))
+                stopListening = staticmethod(lambda: self.udpPorts.pop(at))
+
+            return Port()
+
+    @staticmethod
+    def _bells(*addresses):
+        bells = Bells(TestAutomatic.Host(*addresses), "auto", lambda: None)
+        return bells, bells.listen()
+
+    @pytest.mark.parametrize("local", ["", "127.0.0.1", "10.9.9.9", "fe80::1"])
+    def test_on_loopback(self, local):
+        """A file, a store of this host, and an address that is none of this host's have the loopback bell."""
+        _, address_for = self._bells("10.0.0.5")
+        assert address_for(local) == "udp://127.0.0.1:40000"
+
+    def test_towards_a_server(self):
+        """Each store's writers get the address from which it is reached; asked again, it is the same bell."""
+        _, address_for = self._bells("10.0.0.5", "2001:db8::5")
+        first, second = address_for("10.0.0.5"), address_for("2001:db8::5")
+        assert (first, second) == ("udp://10.0.0.5:40000", "udp://[2001:db8::5]:40001")
+        assert address_for("10.0.0.5") == first
+
+    def test_a_named_bell_is_the_same_for_all(self):
+        """What the setting names is listened at from the start, whatever the stores' addresses."""
+        assert Bells(self.Host("10.0.0.5"), "udp:0:interface=10.0.0.5", int).listen() == "udp://10.0.0.5:40000"
+        assert Bells(self.Host(), "none", int).listen() == ""
+
+    def test_stop_closes_all(self):
+        """No port stays open."""
+        bells, address_for = self._bells("10.0.0.5")
+        address_for("")
+        address_for("10.0.0.5")
+        bells.stop()
+        assert not bells._reactor.udpPorts

@@ -283,7 +283,7 @@ class World:
 
     def ring(self) -> None:
         """Ring the doorbell."""
-        self.dispatcher._bell.datagramReceived(b"ap4r", ("127.0.0.1", 1))
+        self.dispatcher._ring()
 
     def pass_time(self, seconds: float, step: float = 0.005) -> None:
         """Let time pass in small steps."""
