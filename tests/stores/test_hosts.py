@@ -56,7 +56,7 @@ def mariadb(hosts):
 
 @pytest.mark.timeout(120)
 def test_a_writer_on_another_host_rings_without_a_setting(hosts, mariadb, tmp_path, stalls):
-    """By default the dispatcher hears writers on other hosts of its store, and doctor says what is reached from where."""
+    """By default writers on other hosts of the store are heard, and doctor says what is reached from where."""
     mariadb.execute("CREATE USER 'ap4r'@'%' IDENTIFIED BY 's3cret'")
     mariadb.execute("CREATE DATABASE shop")
     mariadb.execute("GRANT ALL ON *.* TO 'ap4r'@'%'")
