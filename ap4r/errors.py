@@ -69,8 +69,9 @@ class PayloadNotEncodable(MessageError):
     """A value inside `params` cannot be written in the asked format. `advice` is what the caller can do."""
 
     def __init__(
-        self, where: str, value: object, format: str, advice: str = "convert it to a plain value first"
+        self, where: object, value: object, format: str, advice: str = "convert it to a plain value first"
     ) -> None:
+        where = str(where)
         super().__init__(f"{where}: a value of type {type(value).__name__} cannot be written as {format}; {advice}")
         self.where = where
         self.value = value

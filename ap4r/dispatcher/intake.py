@@ -11,6 +11,7 @@ import datetime
 import json
 import re
 import uuid
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -103,10 +104,10 @@ class Intake:
 
         :raises MessageError: as `async_to`; also for a target that is this dispatcher.
         """
-        message = describe_message(target, limits=self._limits, trace_id=trace_id, **options)
+        message = describe_message(target, limits=self._limits, trace_id=trace_id, message_id=id, **options)
         if self._is_self(message.target):
             raise TargetRefused(target, "it is the dispatcher's own address, which delivers nothing to itself")
-        return message if id is None else message._replace(id=id)
+        return message
 
     def _message(self, fields: object, keyed: str | None, trace_id: str) -> Message:
         if not isinstance(fields, Mapping):
@@ -120,7 +121,7 @@ class Intake:
         options = {name: _whole(name, fields[name]) for name in (*_CALL, *_RULES) if fields.get(name) is not None}
         if not isinstance(options.get("options", {}), Mapping):
             raise OptionRefused("options", options["options"], "give an object with what belongs to the protocol")
-        params, format = _body(fields)
+        params, format = _body(fields, self._limits.max_body_bytes)
         # Bytes for another protocol are a call that was written where it was said.
         written_for = options.pop("protocol", HTTP) if format == "raw" else HTTP
         find_protocol(written_for)
@@ -177,8 +178,8 @@ def _no_number(name: str) -> object:
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     made = dict(pairs)
     if len(made) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        times = Counter([name for name, _ in pairs])
+        twice = next(name for name, count in times.items() if count > 1)
         raise ValueError(f"{shortened(twice, 80)} stands twice in one object")
     return made
 
@@ -186,7 +187,7 @@ def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
 _DECODER = json.JSONDecoder(parse_constant=_no_number, object_pairs_hook=_object)
 
 
-def _body(fields: Mapping[str, Any]) -> tuple[object, str]:
+def _body(fields: Mapping[str, Any], most_bytes: int) -> tuple[object, str]:
     """Give params and format as `describe_message` takes them."""
     # null is a value of JSON, and for the others as good as absent.
     given = [name for name in _BODIES if fields.get(name) is not None or (name == "json" and name in fields)]
@@ -202,7 +203,7 @@ def _body(fields: Mapping[str, Any]) -> tuple[object, str]:
         case "json", str() | None:
             return json.dumps(value), "json"
         case "json", _:
-            return encode_params(value, "json")[0], "json"
+            return encode_params(value, "json", most_bytes)[0], "json"
         case "text", str():
             return value, "text"
         case "base64", str():

@@ -11,10 +11,11 @@ from ap4r.formats.json import encode_json
 from ap4r.formats.multipart import File, encode_multipart
 from ap4r.formats.place import Place
 from ap4r.formats.plain import MAX_DEPTH, text_of
+from ap4r.formats.size_limit import UNLIMITED, SizeLimit
 from ap4r.formats.xml import encode_xml
 from ap4r.formats.yaml import encode_yaml
 
-__all__ = ["FORMATS", "MAX_DEPTH", "File", "encode_form", "encode_params"]
+__all__ = ["FORMATS", "MAX_DEPTH", "File", "SizeLimit", "encode_form", "encode_params"]
 
 FORMATS = ("form", "json", "text", "xml", "yaml", "multipart", "raw")
 _TEXT, _RAW = "text/plain; charset=utf-8", "application/octet-stream"
@@ -27,13 +28,14 @@ _STRUCTURED = {
 }
 
 
-def encode_params(params: object, format: str) -> tuple[bytes, str | None]:
+def encode_params(params: object, format: str, most_bytes: int = UNLIMITED) -> tuple[bytes, str | None]:
     """Write `params` in a format; return the body and its content type (None when `params` is None).
 
     A str or bytes is sent as it is: for json, xml and yaml it must be such a document already; with the default form
     it goes as text/plain or application/octet-stream.
 
     :raises PayloadNotEncodable: naming the place of the value that cannot be written, as `params["a"][3]`.
+    :raises PayloadTooLarge: as soon as the body would have more than `most_bytes`.
     :raises OptionRefused: when the format is unknown, or needs a library that is not installed.
     """
     if format not in FORMATS:
@@ -42,9 +44,11 @@ def encode_params(params: object, format: str) -> tuple[bytes, str | None]:
         return b"", None
     if format in ("form", "text", "raw"):
         if isinstance(params, str):
+            SizeLimit(most_bytes).check(len(params))
             return text_of(params, Place(), format).encode(), _RAW if format == "raw" else _TEXT
         if isinstance(params, (bytes, bytearray, memoryview)):
+            SizeLimit(most_bytes).check(memoryview(params).nbytes)
             return bytes(params), _TEXT if format == "text" else _RAW
     if format in ("text", "raw"):
         raise PayloadNotEncodable("params", params, format, "give a str or bytes, or format='json'")
-    return _STRUCTURED[format](params)
+    return _STRUCTURED[format](params, SizeLimit(most_bytes))

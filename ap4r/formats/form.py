@@ -10,23 +10,37 @@ from urllib.parse import quote_plus
 from ap4r.errors import PayloadNotEncodable
 from ap4r.formats.place import Place
 from ap4r.formats.plain import plain, text_of
+from ap4r.formats.size_limit import UNLIMITED, SizeLimit
 
 _UNRESERVED = re.compile(r"[A-Za-z0-9_.*-]*")  #: written as it is
 _LARGE = 2**63  #: far from where Python refuses to write a number
 CONTENT_TYPE = "application/x-www-form-urlencoded"
 _Pair = tuple[str, Any, Place]
+#: The keys that lead to a value, the nearest outermost; "" for an item of a list.
+_Steps = tuple[Any, ...]
 
 
-def form_of(params: object) -> tuple[bytes, str]:
+def form_of(params: object, limit: SizeLimit) -> tuple[bytes, str]:
     """Write a mapping, a dataclass or an attrs object as a form; return it with its content type.
 
     :raises PayloadNotEncodable: as `encode_form` does, or `params` has no names.
+    :raises PayloadTooLarge: it has more than the limit.
     """
-    pairs = _flat(params) or [(name, value) for name, value, _ in pairs_of(params, "form")]
-    return "&".join([f"{_quote(name)}={_quote(value)}" for name, value in pairs]).encode(), CONTENT_TYPE
+    pairs = _flat(params, limit)
+    if pairs:
+        return "&".join([f"{_quote(name)}={_quote(value)}" for name, value in pairs]).encode(), CONTENT_TYPE
+    written = limit.again()
+    fields: list[str] = []
+    for name, value, _ in pairs_of(params, "form", limit):
+        # Before it is quoted, which may take many times its length.
+        written.check(len(name) + len(value))
+        field = f"{_quote(name)}={_quote(value)}"
+        written.take(len(field) + bool(fields))
+        fields.append(field)
+    return "&".join(fields).encode(), CONTENT_TYPE
 
 
-def encode_form(params: Mapping[Any, object]) -> str:
+def encode_form(params: Mapping[Any, object], most_bytes: int = UNLIMITED) -> str:
     """Write a mapping as a form, nested the way AP4R, Rails and PHP read it: `a[b]=1&tags[]=x&tags[]=y`.
 
     None is written as an empty value, True and False as true and false; an empty mapping or list leaves no trace.
@@ -35,14 +49,17 @@ def encode_form(params: Mapping[Any, object]) -> str:
     A mapping with several values a name (werkzeug's MultiDict, Django's QueryDict) is written flat, as it was read.
 
     :raises PayloadNotEncodable: naming the place of the value that cannot be written.
+    :raises PayloadTooLarge: as soon as it would have more than `most_bytes`.
     """
-    return form_of(params)[0].decode("ascii")
+    return form_of(params, SizeLimit(most_bytes))[0].decode("ascii")
 
 
-def pairs_of(params: object, format: str, keep: tuple[type, ...] = ()) -> Iterator[_Pair]:
-    """Give names and values in their order, and each one's place: values are text, or of a type in `keep`.
+def pairs_of(params: object, format: str, limit: SizeLimit, keep: tuple[type, ...] = ()) -> Iterator[_Pair]:
+    """Yield names and values in their order, and each one's place: values are text, or of a type in `keep`.
 
+    :param limit: counts what was given; the caller counts what it writes, in which names may stand many times.
     :raises PayloadNotEncodable: naming the place of the value that cannot be written.
+    :raises PayloadTooLarge: it has more than the limit.
     """
     place = Place()
     lists = getattr(params, "lists", None) if isinstance(params, Mapping) else None
@@ -51,20 +68,20 @@ def pairs_of(params: object, format: str, keep: tuple[type, ...] = ()) -> Iterat
             name = text_of(key, place.key(key), format)
             for index, value in enumerate(values):
                 here = place / name / index
-                yield name, _leaf(plain(value, format, keep=keep, place=here), keep), here
+                yield name, _leaf(plain(value, format, limit, keep=keep, place=here), keep), here
         return
-    tree = plain(params, format, keep=keep)
+    tree = plain(params, format, limit, keep=keep)
     if not isinstance(tree, dict):
         advice = "give a mapping" + (", or another format" if format == "form" else "")
         raise PayloadNotEncodable("params", params, format, advice)
-    yield from _pairs(tree, "", place, format, keep)
+    yield from _pairs(tree, (), place, format, keep)
 
 
-def _flat(params: object) -> list[tuple[str, str]] | None:
-    """Give the pairs of the plainest forms, as most are: nothing in them can be refused. None for all others."""
+def _flat(params: object, limit: SizeLimit) -> list[tuple[str, str]] | None:
+    """Return the pairs of the plainest forms, as most are: only their size can be refused. None for all others."""
     if type(params) is not dict:
         return None
-    pairs = []
+    pairs, size = [], 0
     for name, value in params.items():
         if type(name) is not str or not name or not name.isascii():
             return None
@@ -72,20 +89,31 @@ def _flat(params: object) -> list[tuple[str, str]] | None:
             value = repr(value)
         elif type(value) is not str or not value.isascii():
             return None
+        size += len(name) + len(value)
         pairs.append((name, value))
+    limit.check(size)
     return pairs
 
 
-def _pairs(value: object, name: str, place: Place, format: str, keep: tuple[type, ...]) -> Iterator[_Pair]:
+def _pairs(value: object, steps: _Steps, place: Place, format: str, keep: tuple[type, ...]) -> Iterator[_Pair]:
+    """Yield the pairs below a value. A name is put together where a value is written under it, and only there.
+
+    So the work is that of what is written, however long the names are that many empty values stand under.
+    """
+    prefix: str | None = None
     if isinstance(value, dict):
         for key, inner in value.items():
             nests = isinstance(inner, (dict, list))
-            if not key or ((name or nests) and ("[" in key or "]" in key)):
+            if not key or ((steps or nests) and ("[" in key or "]" in key)):
                 advice = (
                     "empty, or with brackets, it would be read back as something else; rename it, or use format='json'"
                 )
                 raise PayloadNotEncodable(place.key(key), key, format, advice)
-            yield from _pairs(inner, f"{name}[{key}]" if name else key, place / key, format, keep)
+            if nests:
+                yield from _pairs(inner, (steps, key), place / key, format, keep)
+                continue
+            prefix = _name_of(steps) if prefix is None else prefix
+            yield f"{prefix}[{key}]" if prefix else key, _leaf(inner, keep), place / key
     elif isinstance(value, list):
         if any(isinstance(inner, dict) for inner in value):
             _check_records(value, place, format)
@@ -93,9 +121,19 @@ def _pairs(value: object, name: str, place: Place, format: str, keep: tuple[type
             if isinstance(inner, list):
                 advice = "a list in a form holds no other list; use format='json'"
                 raise PayloadNotEncodable(str(place / index), inner, format, advice)
-            yield from _pairs(inner, f"{name}[]", place / index, format, keep)
-    else:
-        yield name, _leaf(value, keep), place
+            if isinstance(inner, dict):
+                yield from _pairs(inner, (steps, ""), place / index, format, keep)
+                continue
+            prefix = _name_of(steps) if prefix is None else prefix
+            yield f"{prefix}[]", _leaf(inner, keep), place / index
+
+
+def _name_of(steps: _Steps) -> str:
+    keys: list[str] = []
+    while steps:
+        steps, key = steps
+        keys.append(key)
+    return "" if not keys else keys.pop() + "".join([f"[{key}]" for key in reversed(keys)])
 
 
 def _check_records(records: list[Any], place: Place, format: str) -> None:

@@ -12,11 +12,14 @@ from typing import Any
 from ap4r.errors import PayloadNotEncodable
 from ap4r.formats.form import pairs_of
 from ap4r.formats.place import Place
+from ap4r.formats.size_limit import SizeLimit
 
 # What parsers read each in their own way, in a name between quotes: quotes, backslashes, and the escapes of browsers.
 _UNSAFE = re.compile(r'["\\\x00-\x1f\x7f\ud800-\udfff]|%22|%0[ad]', re.IGNORECASE)
 _MEDIA_TYPE = re.compile(r"[\w!#$&^.+-]+/[\w!#$&^.+-]+(?:\s*;[ -~]*)?", re.ASCII)
 RAW = "application/octet-stream"
+MOST_READ_AT_ONCE = 2**40
+_AROUND_A_PART = 43  #: bytes of the boundary before it, and of line breaks
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,16 +31,20 @@ class File:
     content_type: str = RAW
 
 
-def encode_multipart(params: object) -> tuple[bytes, str]:
+def encode_multipart(params: object, limit: SizeLimit) -> tuple[bytes, str]:
     """Write a mapping as multipart/form-data; return it with its content type, which names the boundary.
 
     Names are nested as in a form. A file is a `File`; bytes, which are a file named like their key; or an open
     binary file (anything with `read()`), which is read now, from its beginning if it can seek.
 
     :raises PayloadNotEncodable: naming the place of the value that cannot be written.
+    :raises PayloadTooLarge: it has more than the limit.
     """
-    pairs = pairs_of(params, "multipart", keep=(File, bytes, _Open))
-    parts = [_part(name, _read(value, place)) for name, value, place in pairs]
+    written = limit.again()
+    parts = []
+    for name, value, place in pairs_of(params, "multipart", limit, keep=(File, bytes, _Open)):
+        parts.append(_part(name, _read(value, place, written), written))
+        written.take(len(parts[-1]) + _AROUND_A_PART)
     boundary = _boundary(parts)
     body = b"".join(b"--%s\r\n%s\r\n" % (boundary, part) for part in parts) + b"--%s--\r\n" % boundary
     return body, f"multipart/form-data; boundary={boundary.decode()}"
@@ -52,14 +59,14 @@ class _Open(metaclass=_OpenKind):
     """Whatever has a `read()`, by any class: such as an open file, or an upload of werkzeug's or Django's."""
 
 
-def _read(value: object, place: Place) -> str | File:
+def _read(value: object, place: Place, limit: SizeLimit) -> str | File:
     """Give a text as it is, and everything else as a `File`."""
     if isinstance(value, (str, File)):
         return value
     name = os.path.basename(place.last_key()) or "file"
     if isinstance(value, bytes):
         return File(value, name)
-    data = _content(value, place)
+    data = _content(value, place, limit)
     filename = getattr(value, "filename", None) or getattr(value, "name", None)
     kind = getattr(value, "content_type", None)
     return File(
@@ -69,12 +76,12 @@ def _read(value: object, place: Place) -> str | File:
     )
 
 
-def _content(file: Any, place: Place) -> bytes:
+def _content(file: Any, place: Place, limit: SizeLimit) -> bytes:
     try:
         # It may have been read or saved before it is handed on.
         if callable(getattr(file, "seekable", None)) and file.seekable():
             file.seek(0)
-        data = file.read()
+        data = _read_within(file, limit)
     except ValueError as error:  # what io raises for files that are closed, or open for writing only
         raise PayloadNotEncodable(str(place), file, "multipart", f"it cannot be read ({error})") from error
     if not isinstance(data, bytes):
@@ -82,13 +89,35 @@ def _content(file: Any, place: Place) -> bytes:
     return data
 
 
-def _part(name: str, value: str | File) -> bytes:
+def _read_within(file: Any, limit: SizeLimit) -> Any:
+    """Read a file to its end, but no further than one byte beyond what a body may have."""
+    most = limit.left + 1
+    if most > MOST_READ_AT_ONCE:
+        return file.read()
+    try:
+        data = file.read(most)
+    except TypeError:  # it reads only whole
+        return file.read()
+    if not isinstance(data, bytes):
+        return data
+    pieces, left = [data], most - len(data)
+    while data and left > 0:  # a raw file may give less than it has
+        data = file.read(left)
+        pieces.append(data or b"")
+        left -= len(pieces[-1])
+    return b"".join(pieces)
+
+
+def _part(name: str, value: str | File, limit: SizeLimit) -> bytes:
+    limit.check(len(name))
     head = f'Content-Disposition: form-data; name="{_checked(name, "the name", name)}"'
     if isinstance(value, str):
+        limit.check(len(head) + len(value))
         return f"{head}\r\n\r\n{value}".encode()
     data: object = value.data
     if not isinstance(data, (bytes, bytearray, memoryview)):
         raise PayloadNotEncodable(f"the data of the file {name}"[:200], data, "multipart", "give bytes")
+    limit.check(len(head) + memoryview(data).nbytes)
     filename = _checked(value.filename, "the filename", name)
     kind: object = value.content_type
     if not isinstance(kind, str) or not _MEDIA_TYPE.fullmatch(kind):

@@ -39,6 +39,19 @@ class Place:
             place = place._above
         return str(place._key)
 
-    def key(self, key: object) -> str:
+    def key(self, key: object) -> KeyPlace:
         """Name a key of the mapping that stands here."""
-        return f"the key {shortened(key, 80)} of {self}"
+        return KeyPlace(self, key)
+
+
+class KeyPlace:
+    """The place of a key of a mapping. Its words are found only when they are needed: most keys are in order."""
+
+    __slots__ = ("_key", "_place")
+
+    def __init__(self, place: Place, key: object) -> None:
+        self._place = place
+        self._key = key
+
+    def __str__(self) -> str:
+        return f"the key {shortened(self._key, 80)} of {self._place}"

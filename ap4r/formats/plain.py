@@ -17,39 +17,60 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ap4r.errors import PayloadNotEncodable
-from ap4r.formats.place import Place
+from ap4r.formats.place import KeyPlace, Place
+from ap4r.formats.size_limit import SizeLimit
 
 MAX_DEPTH = 64  #: PHP reads no more levels of a form
+#: Of a whole number: some 4,300 digits, what Python writes by default. Writing it takes the square of its digits.
+MAX_INTEGER_BITS = 14_284
 
 
-def plain(value: object, format: str, *, keep: tuple[type, ...] = (), place: Place | None = None) -> Any:
-    """Give a copy of a value that holds only dict, list, str, int, float, bool, None and the types in `keep`.
+def plain(
+    value: object, format: str, limit: SizeLimit, *, keep: tuple[type, ...] = (), place: Place | None = None
+) -> Any:
+    """Return a copy of a value that holds only dict, list, str, int, float, bool, None and the types in `keep`.
 
     Without `keep` the other types that can be written are spelled as text.
 
+    :param limit: counts the copy, by the characters that every format writes for it: a value that holds another many
+        times (as the aliases of YAML make one) may be much larger than it looks.
     :raises PayloadNotEncodable: naming the place of what cannot be written.
+    :raises PayloadTooLarge: it has more than the limit.
     """
-    return _plain(value, Place() if place is None else place, format, keep)
+    return _plain(value, Place() if place is None else place, format, keep, limit)
 
 
-def _plain(value: object, place: Place, format: str, keep: tuple[type, ...]) -> Any:
+def _plain(value: object, place: Place, format: str, keep: tuple[type, ...], limit: SizeLimit) -> Any:
     if place.depth > MAX_DEPTH:
         advice = f"it is nested deeper than {MAX_DEPTH}, or holds itself"
         raise PayloadNotEncodable(str(place), value, format, advice)
     if value is None or isinstance(value, bool) or (keep and isinstance(value, keep)):
+        limit.take_value(len(value) if isinstance(value, bytes) else 1)
         return value
     if isinstance(value, (bytearray, memoryview)) and bytes in keep:
+        limit.take_value(memoryview(value).nbytes)
         return bytes(value)
     if isinstance(value, Mapping):
-        return {key: _plain(inner, place / key, format, keep) for key, inner in items_of(value, place, format)}
+        limit.take_value(0)
+        tree: dict[str, Any] = {}
+        for key, inner in items_of(value, place, format):
+            limit.take(len(key))
+            tree[key] = _plain(inner, place / key, format, keep, limit)
+        return tree
     if isinstance(value, (list, tuple)):
-        return [_plain(inner, place / index, format, keep) for index, inner in enumerate(value)]
+        limit.take_value(0)
+        return [_plain(inner, place / index, format, keep, limit) for index, inner in enumerate(value)]
     if isinstance(value, enum.Enum) and not isinstance(value, (str, int, float)):
-        return _plain(value.value, place, format, keep)
+        return _plain(value.value, place, format, keep, limit)
     fields = _fields_of(value)
     if fields is not None:
-        return {name: _plain(getattr(value, name), place / name, format, keep) for name in fields}
-    return _leaf(value, place, format)
+        limit.take_value(0)
+        written: dict[str, Any] = {}
+        for name in fields:
+            limit.take(len(name))
+            written[name] = _plain(getattr(value, name), place / name, format, keep, limit)
+        return written
+    return _leaf(value, place, format, limit)
 
 
 def _fields_of(value: object) -> list[str] | None:
@@ -61,7 +82,11 @@ def _fields_of(value: object) -> list[str] | None:
     return None if attributes is None else [attribute.name for attribute in attributes]
 
 
-def _leaf(value: object, place: Place, format: str) -> str | int | float:
+def _leaf(value: object, place: Place, format: str, limit: SizeLimit) -> str | int | float:
+    if isinstance(value, (str, bytes, bytearray)):
+        limit.take_value(len(value))
+    else:
+        limit.take_value(memoryview(value).nbytes if isinstance(value, memoryview) else 1)
     # A subclass is written as the value that it is: an enum's name, or whatever its __str__ says, means nothing there.
     if isinstance(value, str):
         return text_of(value, place, format)
@@ -94,11 +119,10 @@ def _advice_for(value: object, format: str) -> str:
     return "convert it to a plain value first"
 
 
-def _integer(value: int, place: Place | str, format: str) -> int:
-    try:
-        int.__repr__(value)
-    except ValueError as error:
-        raise PayloadNotEncodable(str(place), value, format, "it has too many digits; send it as text") from error
+def _integer(value: int, place: Place | KeyPlace | str, format: str) -> int:
+    # Not by trying: that takes the square of its digits where the process allows any number of them.
+    if int.bit_length(value) > MAX_INTEGER_BITS:
+        raise PayloadNotEncodable(str(place), value, format, "it has too many digits; send it as text")
     return int.__int__(value)
 
 
@@ -125,7 +149,7 @@ def items_of(mapping: Mapping[Any, object], place: Place, format: str) -> Iterat
         yield written, inner
 
 
-def text_of(text: str, place: Place | str, format: str) -> str:
+def text_of(text: str, place: Place | KeyPlace | str, format: str) -> str:
     """Give a str, or a subclass's value, that UTF-8 can write.
 
     :raises PayloadNotEncodable: it has a lone surrogate.

@@ -12,12 +12,11 @@ from typing import Any
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
-from defusedxml import ElementTree as SafeTree
-from defusedxml.common import DefusedXmlException
-
 from ap4r.errors import PayloadNotEncodable
-from ap4r.formats.place import Place
+from ap4r.formats.place import KeyPlace, Place
 from ap4r.formats.plain import plain, text_of
+from ap4r.formats.size_limit import SizeLimit
+from ap4r.formats.xml_check import check_document
 
 CONTENT_TYPE = "application/xml"
 DECLARATION = '<?xml version="1.0" encoding="utf-8"?>\n'
@@ -30,14 +29,17 @@ _ENCODING = re.compile(r"""<\?xml\s[^>]*?encoding\s*=\s*["']([^"']*)["']""")
 TYPED = (datetime.datetime, datetime.date, decimal.Decimal, bytes)
 
 
-def encode_xml(params: object) -> tuple[bytes, str]:
+def encode_xml(params: object, limit: SizeLimit) -> tuple[bytes, str]:
     """Write a value as an XML document; return it with its content type.
 
     A str or bytes must be XML already. An Element or ElementTree (lxml's too) is written as it is. A mapping becomes
     `<hash>` with a `type` for all that is not text, as Rails writes and reads it; the items of a list are `<item>`.
 
     :raises PayloadNotEncodable: naming the place of the value that cannot be written.
+    :raises PayloadTooLarge: it has more than the limit.
     """
+    if isinstance(params, (str, bytes, bytearray, memoryview)):
+        limit.check(len(params))
     if isinstance(params, str):
         text = text_of(params, Place(), "xml")
         told = _ENCODING.match(text)
@@ -48,11 +50,13 @@ def encode_xml(params: object) -> tuple[bytes, str]:
     if isinstance(params, (bytes, bytearray, memoryview)):
         return _checked(bytes(params), params), CONTENT_TYPE
     if is_element(params):
-        return _checked(DECLARATION.encode() + element_bytes(params), params), CONTENT_TYPE
-    tree = plain(params, "xml", keep=TYPED)
+        body = DECLARATION.encode() + element_bytes(params)
+        limit.check(len(body))
+        return _checked(body, params), CONTENT_TYPE
+    tree = plain(params, "xml", limit, keep=TYPED)
     if not isinstance(tree, dict):
         raise PayloadNotEncodable("params", params, "xml", "give a mapping, a str of XML or an Element")
-    return (DECLARATION + "".join(_written("hash", tree, Place()))).encode(), CONTENT_TYPE
+    return (DECLARATION + limit.again().joined(_written("hash", tree, Place()))).encode(), CONTENT_TYPE
 
 
 def is_element(value: object) -> bool:
@@ -60,6 +64,15 @@ def is_element(value: object) -> bool:
     return isinstance(value, (ElementTree.Element, ElementTree.ElementTree)) or (
         type(value).__module__ == "lxml.etree" and type(value).__name__ in ("_Element", "_ElementTree")
     )
+
+
+class _ElementKind(type):
+    def __instancecheck__(cls, value: object) -> bool:
+        return is_element(value)
+
+
+class AnyElement(metaclass=_ElementKind):
+    """Whatever `is_element` knows, as a class: for the types that `plain` keeps."""
 
 
 def element_bytes(value: Any) -> bytes:
@@ -80,7 +93,7 @@ def element_bytes(value: Any) -> bytes:
         raise PayloadNotEncodable("params", value, "xml", f"it is no sound tree ({error})") from error
 
 
-def xml_text(text: str, place: Place | str, format: str) -> str:
+def xml_text(text: str, place: Place | KeyPlace | str, format: str) -> str:
     """Escape a text for an element's content.
 
     :raises PayloadNotEncodable: it has a character that XML cannot have.
@@ -142,8 +155,8 @@ def _typed(value: Any, place: Place) -> tuple[str, str]:
 
 def _checked(document: bytes, given: object) -> bytes:
     try:
-        SafeTree.fromstring(document)
-    except (ElementTree.ParseError, DefusedXmlException, ValueError, LookupError, RecursionError) as error:
+        check_document(document)
+    except (ValueError, LookupError) as error:
         advice = f"it is no XML ({error}); a str, bytes or tree must be one well-formed document without entities"
         raise PayloadNotEncodable("params", given, "xml", advice[:300]) from error
     return document

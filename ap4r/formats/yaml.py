@@ -9,6 +9,7 @@ from typing import Any
 from ap4r.errors import OptionRefused, PayloadNotEncodable
 from ap4r.formats.place import Place
 from ap4r.formats.plain import plain, text_of
+from ap4r.formats.size_limit import SizeLimit
 
 CONTENT_TYPE = "application/yaml"
 # Line breaks to YAML 1.1 (5.4), which PyYAML leaves as they are outside of double quotes, and readers fold.
@@ -18,15 +19,18 @@ _BREAKS = frozenset("\x85\u2028\u2029\ufeff")
 _NO_TEXT_ELSEWHERE = re.compile(
     r"[-+]?(?:0[box][0-9a-f_]+|(?:[0-9_]+(?:\.[0-9_]*)?|\.[0-9_]+)(?:e[-+]?[0-9_]+)?|\.inf|\.nan)|[yn]", re.IGNORECASE
 )
+_TEXTS = frozenset({"tag:yaml.org,2002:str", "tag:yaml.org,2002:merge", "tag:yaml.org,2002:value"})
+_LONGEST_NUMBER = 4_300  #: characters of a scalar that is no text
 
 
-def encode_yaml(params: object) -> tuple[bytes, str]:
+def encode_yaml(params: object, limit: SizeLimit) -> tuple[bytes, str]:
     """Write a value as one YAML document; return it with its content type. A str or bytes must be YAML already.
 
     Instants and dates are YAML's own, bytes are `!!binary`; otherwise it is spelled as in JSON. No anchors, and no
     tags of a language.
 
     :raises PayloadNotEncodable: naming the place of the value that cannot be written.
+    :raises PayloadTooLarge: it has more than the limit.
     :raises OptionRefused: PyYAML is not installed.
     """
     try:
@@ -34,10 +38,10 @@ def encode_yaml(params: object) -> tuple[bytes, str]:
     except ImportError as error:
         raise OptionRefused("format", "yaml", "it needs PyYAML: pip install 'ap4r[yaml]'") from error
     if isinstance(params, (str, bytes, bytearray, memoryview)):
+        limit.check(len(params))
         body = text_of(params, Place(), "yaml").encode() if isinstance(params, str) else bytes(params)
         try:
-            for _ in yaml.safe_load_all(body):
-                pass
+            _check(yaml, body)
         except (yaml.YAMLError, ValueError, RecursionError) as error:
             problem = str(error).replace("\n", " ")[:200]
             advice = (
@@ -51,9 +55,61 @@ def encode_yaml(params: object) -> tuple[bytes, str]:
             return True
 
     Dumper.add_representer(str, _quoted_where_needed)
-    tree = plain(params, "yaml", keep=(datetime.datetime, datetime.date, bytes))
-    text = yaml.dump(tree, Dumper=Dumper, allow_unicode=True, sort_keys=False, default_flow_style=False, width=10**6)
-    return text.encode(), CONTENT_TYPE
+    tree = plain(params, "yaml", limit, keep=(datetime.datetime, datetime.date, bytes))
+    written = _Written(limit.again())
+    yaml.dump(tree, written, Dumper=Dumper, allow_unicode=True, sort_keys=False, default_flow_style=False, width=10**6)
+    return "".join(written.pieces).encode(), CONTENT_TYPE
+
+
+class _Written:
+    """A stream that counts: each line has the indentation of its depth, which no value shows."""
+
+    def __init__(self, limit: SizeLimit) -> None:
+        self._limit = limit
+        self.pieces: list[str] = []
+
+    def write(self, text: str) -> None:
+        self._limit.take(len(text))
+        self.pieces.append(text)
+
+
+def _check(yaml: Any, body: bytes) -> None:
+    """Check that a text is YAML that a safe reader takes, without making what it describes.
+
+    A few aliases and merges (`<<`) describe more than any memory holds, and an integer to the base of 60 takes the
+    square of its digits to make: nodes are looked at once each, and only short scalars are read.
+
+    :raises YAMLError, ValueError: saying why a reader refuses it.
+    """
+    loader = yaml.SafeLoader(body)
+    try:
+        while loader.check_node():
+            waiting, seen = [loader.get_node()], set[int]()
+            while waiting:
+                node = waiting.pop()
+                if id(node) in seen:
+                    continue
+                seen.add(id(node))
+                if node.tag not in loader.yaml_constructors and node.tag not in _TEXTS:
+                    loader.construct_undefined(node)
+                if isinstance(node, yaml.MappingNode):
+                    for key, value in node.value:
+                        if not isinstance(key, yaml.ScalarNode):
+                            raise ValueError("a key is no scalar")
+                        waiting += [key, value]
+                elif isinstance(node, yaml.SequenceNode):
+                    waiting += node.value
+                elif node.tag not in _TEXTS:
+                    _check_scalar(loader, node)
+    finally:
+        loader.dispose()
+
+
+def _check_scalar(loader: Any, node: Any) -> None:
+    if len(node.value) <= _LONGEST_NUMBER:
+        loader.construct_object(node)
+    elif node.tag != "tag:yaml.org,2002:binary":
+        raise ValueError(f"a number or an instant of {len(node.value):,} characters")
 
 
 def _quoted_where_needed(dumper: Any, text: str) -> Any:

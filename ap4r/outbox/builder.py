@@ -28,6 +28,7 @@ class MessageBuilder:
         self.options = dict(options)
         self.message_id: str | None = None
         self._has_keys = False
+        self._own: dict[str, object] | None = None
 
     def body(self, key: str, value: object) -> None:
         """Add a key to the params; said again, the later value stands.
@@ -35,12 +36,12 @@ class MessageBuilder:
         :raises OptionRefused: the params are no mapping.
         """
         if self.params is None:
-            self.params = {}
+            self.params = self._own = {}
         elif not isinstance(self.params, dict):
             raise OptionRefused("body", key, f"the params are a {type(self.params).__name__}, which has no keys")
-        else:
+        elif self.params is not self._own:
             # Never the caller's own mapping.
-            self.params = dict(self.params)
+            self.params = self._own = dict(self.params)
         self.params[key] = value
         self._has_keys = True
 

@@ -51,14 +51,16 @@ def describe_message(
     routes: Routes | None = None,
     limits: Settings,
     trace_id: str | None = None,
+    message_id: str | None = None,
 ) -> Message:
-    """Validate one call to be made and return it as a message with a new id.
+    """Validate one call to be made and return it as a message.
 
     :param delay_seconds: a number or a timedelta, as `expires_seconds` and `timeout_seconds`.
     :param deliver_at: Unix seconds, or a datetime with a time zone; not together with `delay_seconds`.
     :param options: what belongs to the protocol.
     :param routes: what targets by name are looked up in.
     :param limits: the settings that bound sizes.
+    :param message_id: the id that its caller chose, a UUID; a new one otherwise. A body may have it in it.
     :raises TargetRefused: the target cannot be called.
     :raises OptionRefused: another argument means nothing.
     :raises PayloadNotEncodable: `params` cannot be written in `format`.
@@ -66,12 +68,12 @@ def describe_message(
     """
     checked_target, derived_queue = resolve_target(target, routes)
     check_upstream(checked_target, target, limits)
-    message_id = new_id()
+    message_id = message_id or new_id()
     spoken = find_protocol(protocol)
     encoded = spoken.encode(
         Call(
             message_id=message_id, target=checked_target, params=params, action=action, method=_method(method),
-            format=format, options={} if options is None else options,
+            format=format, options={} if options is None else options, max_body_bytes=limits.max_body_bytes,
         )
     )  # fmt: skip
     if not isinstance(encoded, Encoded):

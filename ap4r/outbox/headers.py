@@ -57,11 +57,14 @@ def check_headers(
 def _with_given(given: object, added: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
     if not isinstance(given, Mapping):
         raise OptionRefused("headers", type(given).__name__, "headers are a mapping of strings to strings")
-    headers = [(_name(name), _value(name, value)) for name, value in given.items()]
-    names = [name.lower() for name, _ in headers]
-    for name in names:
-        if names.count(name) > 1:
-            raise OptionRefused("headers", name, "this name was given more than once")
+    headers: list[tuple[str, str]] = []
+    names: set[str] = set()
+    for name, value in given.items():
+        headers.append((_name(name), _value(name, value)))
+        lower = name.lower()
+        if lower in names:
+            raise OptionRefused("headers", lower, "this name was given more than once")
+        names.add(lower)
     return (*headers, *((name, value) for name, value in added if name.lower() not in names))
 
 

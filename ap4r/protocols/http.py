@@ -28,8 +28,8 @@ class Http:
             raise OptionRefused("action", call.action, advice)
         target, params, bodiless = call.target, call.params, call.method in _BODILESS
         if bodiless and isinstance(params, Mapping) and call.format == "form":
-            target, params = _with_query(target, encode_form(params)), None
-        body, content_type = encode_params(params, call.format)
+            target, params = _with_query(target, encode_form(params, call.max_body_bytes)), None
+        body, content_type = encode_params(params, call.format, call.max_body_bytes)
         if body and bodiless:
             advice = "it has no body; give a mapping in format='form', which becomes the query, or use POST"
             raise OptionRefused("method", call.method, advice)

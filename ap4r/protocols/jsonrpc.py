@@ -7,6 +7,7 @@ import json
 from ap4r.exchange import Answer, Reading, Reason
 from ap4r.formats.json import json_bytes
 from ap4r.formats.plain import plain
+from ap4r.formats.size_limit import SizeLimit
 from ap4r.message import Message
 from ap4r.protocols.protocol import Call, Encoded, check_action, check_options, not_a_list_or_mapping
 
@@ -28,7 +29,7 @@ class JsonRpc:
             "method": check_action(call, "jsonrpc", what="the name of the method"),
         }
         if call.params is not None:
-            params = plain(call.params, "jsonrpc")
+            params = plain(call.params, "jsonrpc", SizeLimit(call.max_body_bytes))
             if not isinstance(params, (dict, list)):
                 advice = "params are a mapping (by name) or a list (by position)"
                 raise not_a_list_or_mapping(call.params, "jsonrpc", advice)

@@ -9,6 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from ap4r.errors import Ap4rError, OptionRefused, PayloadNotEncodable
 from ap4r.exchange import Answer, Reading
+from ap4r.formats.size_limit import UNLIMITED
 from ap4r.message import Message
 from ap4r.target import Target
 
@@ -16,7 +17,11 @@ from ap4r.target import Target
 # One of each is made for every message, and a frozen one takes three times as long to make.
 @dataclass(slots=True, kw_only=True)
 class Call:
-    """A call as its caller said it. `options` holds what `async_to` itself has no argument for."""
+    """A call as its caller said it. `options` holds what `async_to` itself has no argument for.
+
+    `max_body_bytes` is what the body may have: a longer one is refused when it is written, and a protocol that may
+    write much more than it was given stops there by itself (`ap4r.formats.SizeLimit` counts).
+    """
 
     message_id: str
     target: Target
@@ -25,6 +30,7 @@ class Call:
     method: str = "POST"
     format: str = "form"
     options: Mapping[str, object] = field(default_factory=dict)
+    max_body_bytes: int = UNLIMITED
 
 
 @dataclass(slots=True, kw_only=True)

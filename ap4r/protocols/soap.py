@@ -2,34 +2,20 @@
 
 from __future__ import annotations
 
-import base64
-import datetime
-import decimal
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 from xml.etree.ElementTree import Element
-from xml.sax.saxutils import quoteattr
 
-from ap4r.errors import OptionRefused, PayloadNotEncodable
+from ap4r.errors import OptionRefused
 from ap4r.exchange import Answer, Reading, Reason
-from ap4r.formats.place import Place
-from ap4r.formats.plain import plain
-from ap4r.formats.xml import DECLARATION, element_bytes, is_element, xml_name, xml_text
 from ap4r.message import Message
 from ap4r.protocols import typed
-from ap4r.protocols.protocol import Call, Encoded, check_action, check_options, text_option
+from ap4r.protocols.envelope import NAMESPACES, UNWRITTEN, plain_call, typed_call
+from ap4r.protocols.protocol import Call, Encoded, check_action, check_options
 from ap4r.protocols.xml_part import Found, Step, XmlRefused, find_part
-from ap4r.target import parse_target
 
-NAMESPACES = {
-    "1.1": "http://schemas.xmlsoap.org/soap/envelope/",
-    "1.2": "http://www.w3.org/2003/05/soap-envelope",
-}
-#: A message that waits for its WSDL; the dispatcher writes the envelope in its place.
-UNWRITTEN = "application/vnd.ap4r.soap+json"
-_OPTIONS = ("wsdl", "version", "namespace", "soap_action", "service", "port")
-_PLAIN_ONLY, _WSDL_ONLY = ("version", "namespace", "soap_action"), ("service", "port")
-_XSI = "http://www.w3.org/2001/XMLSchema-instance"
+_OPTIONS = ("wsdl", "version", "namespace", "soap_action", "service", "port", "header", "wsse")
+_PLAIN_ONLY, _WSDL_ONLY = ("version", "namespace", "soap_action"), ("service", "port", "wsse")
 # SOAP 1.1, 4.4.1, and SOAP 1.2, 5.4.6: what the caller did wrong. The others are the server's.
 _CLIENT_CODES = ("Client", "Sender", "VersionMismatch", "MustUnderstand", "DataEncodingUnknown")
 
@@ -49,7 +35,7 @@ class Soap:
             if call.options.get(name) is not None:
                 advice = "it is told by the WSDL" if wsdl is not None else "it means something with wsdl= only"
                 raise OptionRefused(name, call.options[name], advice)
-        return _plain_call(call, action) if wsdl is None else _typed_call(call, action, wsdl)
+        return plain_call(call, action) if wsdl is None else typed_call(call, action, wsdl)
 
     def judge(self, answer: Answer, message: Message) -> Reading | None:
         """Read an envelope: a fault in its body is failure, its code and text are kept; anything else is success."""
@@ -96,83 +82,6 @@ class Soap:
 _ENVELOPES = frozenset(f"{{{namespace}}}Envelope" for namespace in NAMESPACES.values())
 _BODIES = frozenset(f"{{{namespace}}}Body" for namespace in NAMESPACES.values())
 _FAULTS = frozenset(f"{{{namespace}}}Fault" for namespace in NAMESPACES.values())
-
-
-def headers_of(version: str, soap_action: str) -> tuple[tuple[str, str], ...]:
-    """Give the headers of a request: the action stands in SOAPAction (1.1) or in the content type (1.2)."""
-    quoted = '"' + soap_action.replace("\\", "\\\\").replace('"', '\\"') + '"'
-    if version == "1.1":
-        return ("Content-Type", "text/xml; charset=utf-8"), ("SOAPAction", quoted)
-    return (("Content-Type", f"application/soap+xml; charset=utf-8; action={quoted}"),)
-
-
-def _plain_call(call: Call, action: str) -> Encoded:
-    version = text_option(call, "version", "1.1")
-    if version not in NAMESPACES:
-        raise OptionRefused("version", version, "give '1.1' or '1.2'")
-    namespace = text_option(call, "namespace")
-    if is_element(call.params):
-        content = element_bytes(call.params).decode()
-    else:
-        tree = plain(call.params, "soap", keep=(bytes,))
-        if not isinstance(tree, (dict, type(None))):
-            advice = "give a mapping, an Element, or a wsdl="
-            raise PayloadNotEncodable("params", call.params, "soap", advice)
-        place = Place()
-        xml_name(action, place, "soap")
-        told = f" xmlns={quoteattr(namespace)}" if namespace else ""
-        inner = (piece for key, value in (tree or {}).items() for piece in _element(key, value, place))
-        content = f"<{action}{told}>{''.join(inner)}</{action}>"
-    text = (
-        f'{DECLARATION}<soap:Envelope xmlns:soap="{NAMESPACES[version]}" xmlns:xsi="{_XSI}">'
-        f"<soap:Body>{content}</soap:Body></soap:Envelope>"
-    )
-    headers = headers_of(version, text_option(call, "soap_action", action))
-    return Encoded(target=call.target, headers=headers, body=text.encode())
-
-
-def _element(key: str, value: Any, place: Place) -> Iterator[str]:
-    """Write a value as elements of one name, spelled as in XML Schema; a list is as many of them as it has items."""
-    name, here = xml_name(key, place, "soap"), place / key
-    for index, one in enumerate(value) if isinstance(value, list) else ((None, value),):
-        there = here if index is None else here / index
-        if one is None:
-            yield f'<{name} xsi:nil="true"/>'
-        elif isinstance(one, dict):
-            yield f"<{name}>"
-            for inner_key, inner in one.items():
-                yield from _element(inner_key, inner, there)
-            yield f"</{name}>"
-        elif isinstance(one, list):
-            raise PayloadNotEncodable(str(there), one, "soap", "a list of elements holds no other list")
-        else:
-            yield f"<{name}>{xml_text(_spelled(one), there, 'soap')}</{name}>"
-
-
-def _spelled(value: str | bool | int | float | bytes) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, bytes):
-        return base64.b64encode(value).decode("ascii")
-    return value if isinstance(value, str) else repr(value)
-
-
-def _typed_call(call: Call, action: str, wsdl: object) -> Encoded:
-    if not isinstance(wsdl, str):
-        raise OptionRefused("wsdl", wsdl, "give the URL of a WSDL, or its path on an upstream, as a target is given")
-    params = call.params
-    if params is not None and not isinstance(params, (str, bytes)):
-        params = plain(params, "soap", keep=(datetime.datetime, datetime.date, datetime.time, decimal.Decimal, bytes))
-    if not isinstance(params, (dict, list, type(None))):
-        raise PayloadNotEncodable("params", call.params, "soap", "with a WSDL give a mapping, or a list by position")
-    told = {
-        "wsdl": str(parse_target(wsdl)[0]),
-        "action": action,
-        "service": text_option(call, "service") or None,
-        "port": text_option(call, "port") or None,
-        "params": typed.tagged(params, Place()),
-    }
-    return Encoded(target=call.target, headers=(("Content-Type", UNWRITTEN),), body=typed.write(told))
 
 
 def _choose(path: tuple[str, ...]) -> Step:

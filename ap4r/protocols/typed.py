@@ -12,6 +12,15 @@ from typing import Any
 from ap4r.errors import PayloadNotEncodable
 from ap4r.formats.json import json_bytes
 from ap4r.formats.place import Place
+from ap4r.formats.size_limit import SizeLimit
+from ap4r.formats.xml import element_bytes, is_element
+
+
+def _element(text: str) -> Any:
+    from lxml import etree  # with zeep only, which works on its elements
+
+    return etree.fromstring(text.encode(), etree.XMLParser(resolve_entities=False, no_network=True))
+
 
 _READERS: dict[str, Callable[[str], Any]] = {
     "$datetime": datetime.datetime.fromisoformat,
@@ -19,27 +28,33 @@ _READERS: dict[str, Callable[[str], Any]] = {
     "$time": datetime.time.fromisoformat,
     "$decimal": decimal.Decimal,
     "$bytes": base64.b64decode,
+    "$xml": _element,
 }
 
 
-def tagged(value: Any, place: Place) -> Any:
-    """Give a plain value as JSON has it, typed ones as `{"$date": "2026-01-02"}`.
+def tagged(value: Any, place: Place, limit: SizeLimit) -> Any:
+    """Return a plain value as JSON has it, typed ones as `{"$date": "2026-01-02"}`, elements as `{"$xml": "<a/>"}`.
 
     :raises PayloadNotEncodable: a key begins with $, which no element's name does.
+    :raises PayloadTooLarge: its elements have more than the limit.
     """
     if isinstance(value, dict):
         for key in value:
             if key.startswith("$"):
                 raise PayloadNotEncodable(place.key(key), key, "soap", "no element's name begins with $")
-        return {key: tagged(inner, place / key) for key, inner in value.items()}
+        return {key: tagged(inner, place / key, limit) for key, inner in value.items()}
     if isinstance(value, list):
-        return [tagged(inner, place / index) for index, inner in enumerate(value)]
+        return [tagged(inner, place / index, limit) for index, inner in enumerate(value)]
     if isinstance(value, bytes):
         return {"$bytes": base64.b64encode(value).decode("ascii")}
     if isinstance(value, decimal.Decimal):
         if not value.is_finite():
             raise PayloadNotEncodable(str(place), value, "soap", f"{value!r} is no number there; give None, or a text")
         return {"$decimal": str(value)}
+    if is_element(value):
+        text = element_bytes(value).decode()
+        limit.take(len(text))
+        return {"$xml": text}
     for kind, tag in _KINDS:
         if isinstance(value, kind):
             return {tag: value.isoformat()}

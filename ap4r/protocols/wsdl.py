@@ -12,8 +12,8 @@ from zeep.wsdl.bindings.soap import Soap12Binding, SoapBinding
 
 from ap4r.errors import PayloadNotEncodable
 from ap4r.message import Message
+from ap4r.protocols.envelope import UNWRITTEN, headers_of
 from ap4r.protocols.protocol import DocumentMissing
-from ap4r.protocols.soap import UNWRITTEN, headers_of
 
 
 class _Served:
@@ -58,7 +58,9 @@ class Wsdl:
                 raise ValueError("its first port is no SOAP port; name one with port=")
             operation = binding.get(told["action"])
             given = told["params"]
-            args, kwargs = (given, {}) if isinstance(given, list) else ((), given or {})
+            args, kwargs = (given, {}) if isinstance(given, list) else ((), dict(given or {}))
+            if "header" in told:
+                kwargs["_soapheaders"] = told["header"]
             envelope = self._client.create_message(service, told["action"], *args, **kwargs)
         except (Error, TypeError, ValueError, KeyError, AttributeError, LookupError, ArithmeticError) as error:
             advice = f"it does not fit the WSDL {told['wsdl']}: {type(error).__name__}: {error}"

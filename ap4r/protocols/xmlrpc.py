@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import re
 import xmlrpc.client
+from collections.abc import Callable
 from typing import Any
 from xml.etree.ElementTree import Element
 
@@ -12,6 +13,7 @@ from ap4r.errors import OptionRefused, PayloadNotEncodable
 from ap4r.exchange import Answer, Reading, Reason
 from ap4r.formats.place import Place
 from ap4r.formats.plain import plain
+from ap4r.formats.size_limit import SizeLimit
 from ap4r.formats.xml import xml_text
 from ap4r.message import Message
 from ap4r.protocols.protocol import Call, Encoded, check_action, check_options
@@ -21,7 +23,10 @@ from ap4r.protocols.xml_part import Step, XmlRefused, find_part
 CLIENT_CODES = frozenset({-32700, -32701, -32702, -32600, -32601, -32602})
 # What the specification allows; and the standard library writes a name unescaped.
 _METHOD = re.compile(r"[A-Za-z0-9_.:/]+")
-_LEAST, _MOST = -(2**31), 2**31 - 1
+LEAST_I4, MOST_I4 = -(2**31), 2**31 - 1
+LEAST_I8, MOST_I8 = -(2**63), 2**63 - 1
+#: The fewest characters that are written for a value beside its content, and for a member of a struct beside its name.
+_AROUND_A_VALUE, _AROUND_A_MEMBER = 21, 33
 
 
 class XmlRpc:
@@ -43,13 +48,14 @@ class XmlRpc:
         allow_none = call.options.get("allow_none", False)
         if not isinstance(allow_none, bool):
             raise OptionRefused("allow_none", allow_none, "give True or False")
-        tree = [] if call.params is None else plain(call.params, "xmlrpc", keep=(datetime.datetime, bytes))
-        place = Place()
+        limit = SizeLimit(call.max_body_bytes)
+        tree = [] if call.params is None else plain(call.params, "xmlrpc", limit, keep=(datetime.datetime, bytes))
+        checked, place = _Checked(allow_none, limit.again()), Place()
         if isinstance(call.params, (list, tuple)):
-            given = [_checked(value, place / index, allow_none) for index, value in enumerate(tree)]
+            given = [checked(value, place / index) for index, value in enumerate(tree)]
         else:
-            given = [] if call.params is None else [_checked(tree, place, allow_none)]
-        text = xmlrpc.client.dumps(tuple(given), action, encoding="utf-8", allow_none=allow_none)
+            given = [] if call.params is None else [checked(tree, place)]
+        text = _written(tuple(given), action, allow_none=allow_none)
         # Readers make a bare carriage return a line feed (XML 1.0, 2.11).
         body = text.replace("\r", "&#13;").encode()
         return Encoded(target=call.target, headers=(("Content-Type", "text/xml; charset=utf-8"),), body=body)
@@ -87,26 +93,69 @@ def _fault(element: Element) -> tuple[str, str]:
     return told["faultCode"], told["faultString"]
 
 
-def _checked(value: Any, place: Place, allow_none: bool) -> Any:
-    """Give a plain value as the standard library can write it."""
-    if value is None and not allow_none:
-        advice = "XML-RPC has no such value; leave it out, or give allow_none=True if the server knows <nil/>"
-        raise PayloadNotEncodable(str(place), value, "xmlrpc", advice)
-    if isinstance(value, dict):
-        for key in value:
-            xml_text(key, place.key(key), "xmlrpc")
-        return {key: _checked(inner, place / key, allow_none) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_checked(inner, place / index, allow_none) for index, inner in enumerate(value)]
-    if isinstance(value, int) and not _LEAST <= value <= _MOST:
-        advice = "an integer has 32 bits there; send it as text or as a float"
-        raise PayloadNotEncodable(str(place), value, "xmlrpc", advice)
-    if isinstance(value, datetime.datetime):
-        naive = value if value.tzinfo is None else value.astimezone(datetime.UTC).replace(tzinfo=None)
-        # The standard library would leave out the zeros of an early year.
-        return xmlrpc.client.DateTime(f"{naive.year:04d}" + naive.strftime("%m%dT%H:%M:%S"))
-    if isinstance(value, bytes):
-        return xmlrpc.client.Binary(value)
-    if isinstance(value, str):
-        xml_text(value, place, "xmlrpc")
-    return value
+class _Checked:
+    """Gives plain values as the standard library can write them, and counts what it will write for them."""
+
+    def __init__(self, allow_none: bool, limit: SizeLimit) -> None:
+        self._allow_none = allow_none
+        self._limit = limit
+
+    def __call__(self, value: Any, place: Place) -> Any:
+        """Return a value as it can be written.
+
+        :raises PayloadNotEncodable: it cannot.
+        :raises PayloadTooLarge: the body would have more than it may.
+        """
+        self._limit.take(_AROUND_A_VALUE)
+        if value is None and not self._allow_none:
+            advice = "XML-RPC has no such value; leave it out, or give allow_none=True if the server knows <nil/>"
+            raise PayloadNotEncodable(str(place), value, "xmlrpc", advice)
+        if isinstance(value, dict):
+            for key in value:
+                self._limit.take(_AROUND_A_MEMBER + len(xml_text(key, place.key(key), "xmlrpc")))
+            return {key: self(inner, place / key) for key, inner in value.items()}
+        if isinstance(value, list):
+            return [self(inner, place / index) for index, inner in enumerate(value)]
+        if isinstance(value, datetime.datetime):
+            naive = value if value.tzinfo is None else value.astimezone(datetime.UTC).replace(tzinfo=None)
+            # The standard library would leave out the zeros of an early year.
+            return xmlrpc.client.DateTime(f"{naive.year:04d}" + naive.strftime("%m%dT%H:%M:%S"))
+        if isinstance(value, int) and not isinstance(value, bool):
+            return self._integer(value, place)
+        if isinstance(value, bytes):
+            self._limit.take(len(value) * 4 // 3)
+            return xmlrpc.client.Binary(value)
+        if isinstance(value, str):
+            self._limit.check(len(value))
+            self._limit.take(len(xml_text(value, place, "xmlrpc")))
+        return value
+
+    def _integer(self, value: int, place: Place) -> Any:
+        if not LEAST_I8 <= value <= MOST_I8:
+            advice = "an integer has 64 bits at most there (i8); send it as text or as a float"
+            raise PayloadNotEncodable(str(place), value, "xmlrpc", advice)
+        return value if LEAST_I4 <= value <= MOST_I4 else _I8(value)
+
+
+class _I8:
+    """A whole number beyond 32 bits, which the standard library refuses to write.
+
+    `<i8>` is the extension of Apache's XML-RPC (https://ws.apache.org/xmlrpc/types.html), in its short form, which most
+    servers know.
+    """
+
+    def __init__(self, value: int) -> None:
+        self.value = value
+
+
+def _write_i8(marshaller: xmlrpc.client.Marshaller, value: _I8, write: Callable[[str], object]) -> None:
+    write(f"<value><i8>{value.value}</i8></value>\n")
+
+
+class _Marshaller(xmlrpc.client.Marshaller):
+    dispatch: Any = {**xmlrpc.client.Marshaller.dispatch, _I8: _write_i8}
+
+
+def _written(given: tuple[Any, ...], action: str, *, allow_none: bool) -> str:
+    params = _Marshaller("utf-8", allow_none).dumps(given)
+    return f"<?xml version='1.0'?>\n<methodCall>\n<methodName>{action}</methodName>\n{params}</methodCall>\n"

@@ -14,9 +14,11 @@ from ap4r.dispatcher.intake import FIELDS, Intake, Refused, id_of_key
 from ap4r.dispatcher.openapi import describe
 from ap4r.dispatcher.x_ap4r import read_options
 from ap4r.errors import OptionRefused
+from ap4r.exchange import Answer, Reading
 from ap4r.message import Delivery, new_id
 from ap4r.outbox.describe import describe_message
 from ap4r.outbox.wire_form import fields_of
+from ap4r.protocols.registry import find_protocol
 from ap4r.settings import Settings
 from ap4r.target import Target
 from ap4r.upstreams import UpstreamSettings
@@ -54,6 +56,28 @@ class TestMessages:
         )
         assert (one.id, one.target, one.body) == (ID, Target("/search/reindex", "app"), b"a=1")
         assert (one.delivery, one.delay_seconds, one.queue) == (Delivery.ONCE, 5.0, "queue.search.reindex")
+
+    def test_a_call_is_written_under_the_id_that_its_caller_chose(self):
+        """What is in the body, as JSON-RPC has it, is the message's own id: an answer to it is recognised."""
+        call = {"target": "/rpc", "protocol": "jsonrpc", "action": "a", "params": [1]}
+        for fields, key in (({"id": ID}, None), ({}, "order-7"), ({}, None)):
+            [one] = read({**call, **fields}, key=key)
+            assert json.loads(one.body)["id"] == one.id
+            answer = Answer(200, {}, json.dumps({"jsonrpc": "2.0", "result": 1, "id": one.id}).encode())
+            assert find_protocol("jsonrpc").judge(answer, one) == Reading()
+        assert read({**call, "id": ID})[0].id == ID
+
+    def test_names_that_stand_twice_are_found_among_many(self):
+        """The one that does is named, in one look at each."""
+        body = "{" + ",".join(f'"{n}":0' for n in range(20_000)) + ',"19999":0}'
+        refused = refusal(body.encode())
+        assert refused.error == "not_json"
+        assert "'19999' stands twice" in refused.message
+
+    def test_many_headers_are_looked_at_once_each(self):
+        """And the size of all is refused as one."""
+        headers = {f"x-{n}": "" for n in range(20_000)}
+        assert refusal({"target": "/x", "headers": headers}).error == "too_large"
 
     def test_many_messages(self):
         """An array is several, in their order."""

@@ -10,6 +10,7 @@ import xmlrpc.client
 from importlib.metadata import EntryPoint
 from xml.etree import ElementTree
 
+import lxml.etree
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from ap4r.errors import MessageError, OptionRefused, PayloadNotEncodable
 from ap4r.exchange import Answer, Reading, Reason
 from ap4r.formats.place import Place
+from ap4r.formats.size_limit import SizeLimit
 from ap4r.message import Message
 from ap4r.outbox.describe import describe_message
 from ap4r.protocols import registry, typed
@@ -104,9 +106,28 @@ TYPED = st.recursive(
 @given(TYPED)
 def test_params_that_wait_for_a_wsdl_keep_their_types(params):
     """A date stays a date, a Decimal its digits, bytes bytes."""
-    read = typed.read(typed.write(typed.tagged(params, Place())))
+    read = typed.read(typed.write(typed.tagged(params, Place(), SizeLimit())))
     assert read == params
     assert repr(read) == repr(params).replace(", fold=1", "")
+
+
+def test_an_integer_beyond_32_bits_is_an_i8():
+    """Servers that know the extension of Apache's read it; one of 32 bits stays what every server knows."""
+    body = made([2**40, -(2**63), 2**31 - 1, {"a": [2**31]}], protocol="xmlrpc", action="a").body
+    assert xmlrpc.client.loads(body)[0] == (2**40, -(2**63), 2**31 - 1, {"a": [2**31]})
+    assert (body.count(b"<i8>"), body.count(b"<int>")) == (3, 1)
+
+
+def test_a_soap_envelope_has_a_header():
+    """As a mapping, whose names may have namespaces of their own, as an element, or several of both."""
+    header = [{"{urn:a}Session": {"id": 5}, "Plain": "a&b"}, ElementTree.fromstring('<x:T xmlns:x="urn:t" a="1"/>')]
+    message = made({"id": 1}, protocol="soap", action="Go", namespace="urn:shop", header=header)
+    root = ElementTree.fromstring(message.body)
+    assert [child.tag.rpartition("}")[2] for child in root] == ["Header", "Body"]
+    assert [child.tag for child in root[0]] == ["{urn:a}Session", "{urn:shop}Plain", "{urn:t}T"]
+    assert root[0].findtext("{urn:a}Session/{urn:a}id") == "5"
+    only = made({}, protocol="soap", action="Go", header=lxml.etree.fromstring("<a/>"))
+    assert b"<soap:Header><a/></soap:Header>" in only.body
 
 
 def test_a_soap_envelope_is_plain():
@@ -202,7 +223,7 @@ def test_soap_after_a_wsdl_is_read_back_by_its_types(params):
         ([1], {"protocol": "xmlrpc", "action": "a", "wsdl": "/x"}, "no such option"),
         ([1], {"protocol": "xmlrpc", "action": "a", "allow_none": 1}, "True or False"),
         ([{"a": [None]}], {"protocol": "xmlrpc", "action": "a"}, r'params\[0\]\["a"\]\[0\].*allow_none'),
-        ([2**31], {"protocol": "xmlrpc", "action": "a"}, r"params\[0\].*32 bits"),
+        ([2**63], {"protocol": "xmlrpc", "action": "a"}, r"params\[0\].*64 bits"),
         (["\x00"], {"protocol": "xmlrpc", "action": "a"}, r"params\[0\].*no place"),
         ([1], {"protocol": "xmlrpc", "action": "a&b"}, "letters, digits"),
         ([1], {"protocol": "xmlrpc", "action": "s<"}, "letters, digits"),
@@ -216,6 +237,10 @@ def test_soap_after_a_wsdl_is_read_back_by_its_types(params):
         ([1], {"protocol": "soap", "action": "a"}, "wsdl="),
         ({}, {"protocol": "soap", "action": "a", "version": "2"}, "'1.1' or '1.2'"),
         ({}, {"protocol": "soap", "action": "a", "service": "x"}, "with wsdl= only"),
+        ({}, {"protocol": "soap", "action": "a", "wsse": "x"}, "with wsdl= only"),
+        ({}, {"protocol": "soap", "action": "a", "header": "<a/>"}, "an Element, or a list"),
+        ({}, {"protocol": "soap", "action": "a", "wsdl": "/x", "header": 5}, "an Element, or a list"),
+        ({}, {"protocol": "soap", "action": "a", "wsdl": "/x", "wsse": "A B"}, "the NAME of a table"),
         ({}, {"protocol": "soap", "action": "a", "wsdl": "/x", "namespace": "x"}, "told by the WSDL"),
         ({}, {"protocol": "soap", "action": "a", "wsdl": "ftp://x/"}, "http"),
         ({}, {"protocol": "soap", "action": "a", "wsdl": 5}, "the URL of a WSDL"),

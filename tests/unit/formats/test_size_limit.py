@@ -1,0 +1,162 @@
+"""Bodies stop at their limit while they are written: what is large only once it is written is never made."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+
+from ap4r.errors import PayloadNotEncodable, PayloadTooLarge
+from ap4r.formats import File
+from ap4r.outbox.describe import describe_message
+from ap4r.settings import Settings
+
+LIMIT = 64 * 1024
+LIMITS = Settings(max_body_bytes=LIMIT)
+FORMATS = [{"format": name} for name in ("form", "json", "xml", "yaml", "multipart")]
+PROTOCOLS = [
+    {"protocol": "xmlrpc", "action": "a"},
+    {"protocol": "jsonrpc", "action": "a"},
+    {"protocol": "soap", "action": "a"},
+    {"protocol": "soap", "action": "a", "options": {"wsdl": "/wsdl"}},
+]
+
+
+def doubled(leaf, wrap):
+    """Make a value that holds another twice, 60 times over: what the aliases of YAML make of 60 lines."""
+    value = leaf
+    for _ in range(60):
+        value = wrap(value)
+    return value
+
+
+def nested(value, depth):
+    """Put a value into a list that stands in a list, and so on."""
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+LARGE = {
+    "doubled mappings": doubled({"x": 1}, lambda inner: {"a": inner, "b": inner}),
+    "empty mappings": doubled({}, lambda inner: {"a": inner, "b": inner}),
+    "one text many times": {f"k{index}": "x" * LIMIT for index in range(1_000)},
+    "many values": {"a": [1] * LIMIT},
+    "many keys": {f"k{index}": index for index in range(LIMIT)},
+}
+#: Written many times, or in many characters for one, by some formats only.
+GROWING = {
+    "a long name over many values": ({"k" * 5_000: [1] * 5_000}, ("form", "multipart", "soap")),
+    "control characters": ({"a": "\x01" * 40_000}, ("form", "json", "yaml", "jsonrpc", "typed")),
+    "ampersands": ({"a": "&" * 40_000}, ("form", "xml", "xmlrpc", "soap")),
+    "depth": ({"a": nested(["x"] * 2_000, 40)}, ("yaml",)),
+}
+
+
+def name_of(options):
+    """Name a way of writing."""
+    return "typed" if "options" in options else options.get("format") or options["protocol"]
+
+
+@pytest.mark.parametrize("options", FORMATS + PROTOCOLS, ids=name_of)
+@pytest.mark.parametrize("what", LARGE)
+def test_a_value_that_is_too_large_is_refused_in_the_callers_line(what, options):
+    """Every format and protocol counts while it reads and writes; the error names the setting."""
+    with pytest.raises(PayloadTooLarge, match="max_body_bytes") as caught:
+        describe_message("/x", LARGE[what], limits=LIMITS, **options)
+    assert caught.value.limit == LIMIT < caught.value.size
+
+
+@pytest.mark.parametrize("what", GROWING)
+def test_what_grows_by_being_written_stops_at_the_limit(what):
+    """Names that are repeated, escapes and indentation count as they are written, and not only afterwards."""
+    params, growing = GROWING[what]
+    for options in FORMATS + PROTOCOLS:
+        if name_of(options) in growing:
+            with pytest.raises(PayloadTooLarge) as caught:
+                describe_message("/x", params, limits=LIMITS, **options)
+            # Not much more than the limit was ever made: what one value may become.
+            assert caught.value.size < 6 * 40_000 + LIMIT
+
+
+@pytest.mark.parametrize("options", FORMATS + PROTOCOLS, ids=name_of)
+def test_what_fits_exactly_is_taken(options):
+    """The count is no estimate: a body of the very limit passes, and one byte more does not."""
+    params = {"a": ["é&\r", 1], "b": {"c": True}}
+    body = describe_message("/x", params, limits=LIMITS, **options).body
+    assert describe_message("/x", params, limits=Settings(max_body_bytes=len(body)), **options).body
+    with pytest.raises(PayloadTooLarge):
+        describe_message("/x", params, limits=Settings(max_body_bytes=len(body) - 1), **options)
+
+
+@pytest.mark.parametrize("options", [*FORMATS, *PROTOCOLS], ids=name_of)
+def test_an_integer_of_too_many_digits_is_refused_whatever_python_allows(options, monkeypatch):
+    """Writing one takes the square of its digits, and a process may have lifted Python's own limit."""
+    monkeypatch.setattr("sys.set_int_max_str_digits", None)
+    with pytest.raises(PayloadNotEncodable, match="too many digits"):
+        describe_message("/x", {"a": 1 << 20_000}, limits=LIMITS, **options)
+
+
+def test_json_that_is_a_text_may_have_numbers_of_any_length():
+    """It is checked without making numbers of them, which takes the square of their digits."""
+    text = "9" * 50_000
+    assert describe_message("/x", text, format="json", limits=LIMITS).body == text.encode()
+
+
+class Endless(io.RawIOBase):
+    """A file without an end."""
+
+    def __init__(self):
+        super().__init__()
+        self.given = 0
+
+    def read(self, size=-1):
+        assert size >= 0, "read whole"
+        self.given += min(size, 10_000)
+        return b"x" * min(size, 10_000)
+
+
+def test_a_file_is_read_to_the_limit_only():
+    """A visitor's upload of gigabytes is never in memory as a whole."""
+    file = Endless()
+    with pytest.raises(PayloadTooLarge):
+        describe_message("/x", {"a": file}, format="multipart", limits=LIMITS)
+    assert file.given <= LIMIT + 1
+    with pytest.raises(PayloadTooLarge):
+        describe_message("/x", {"a": File(b"x" * LIMIT)}, format="multipart", limits=LIMITS)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: &a [x]\n" + "".join(f"b{n}: &b{n} [*{'a' if n == 0 else f'b{n - 1}'}, *a]\n" for n in range(200)),
+        "a: &a {x: 1}\n"
+        + "".join(f"b{n}: &b{n} {{<<: [*p, *p]}}\n".replace("*p", "*a" if n == 0 else f"*b{n - 1}") for n in range(60)),
+    ],
+    ids=["aliases", "merges"],
+)
+def test_aliases_and_merges_of_yaml_are_looked_at_once_each(text):
+    """A text of a few lines is checked in the time of a few lines, whatever a reader would make of it."""
+    assert describe_message("/x", text, format="yaml", limits=LIMITS).body == text.encode()
+
+
+@pytest.mark.parametrize("text", ["a: " + "1:" * 4_000 + "1", "a: !!int " + "9" * 5_000])
+def test_a_number_of_thousands_of_characters_is_no_safe_yaml(text):
+    """A reader takes the square of its length to make it."""
+    with pytest.raises(PayloadNotEncodable, match="characters"):
+        describe_message("/x", text, format="yaml", limits=LIMITS)
+
+
+def test_a_namespace_with_a_long_name_is_refused():
+    """A reader writes it before every name in it."""
+    with pytest.raises(PayloadNotEncodable, match="namespace"):
+        describe_message("/x", f'<a xmlns:n="{"u" * 2_000}"><n:b/></a>', format="xml", limits=LIMITS)
+
+
+def test_a_header_of_soap_counts_too():
+    """It stands in the body."""
+    for options in ({}, {"wsdl": "/wsdl"}):
+        with pytest.raises(PayloadTooLarge):
+            describe_message(
+                "/x", {}, protocol="soap", action="a", limits=LIMITS, options={"header": LARGE["many keys"], **options}
+            )
