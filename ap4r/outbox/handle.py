@@ -88,11 +88,11 @@ class Handle(Ending):
         headers: Mapping[str, str] | None = None,
         format: str = "form",
         delivery: str = "repeated",
-        delay_seconds: float | None = None,
+        delay_seconds: float | datetime.timedelta | None = None,
         deliver_at: float | datetime.datetime | None = None,
-        expires_seconds: float | None = None,
+        expires_seconds: float | datetime.timedelta | None = None,
         max_deliveries: int | None = None,
-        timeout_seconds: float | None = None,
+        timeout_seconds: float | datetime.timedelta | None = None,
         on: str = "success",
         protocol: str = "http",
         action: str | None = None,
@@ -107,6 +107,7 @@ class Handle(Ending):
             {"endpoint": …} with the values of its route.
         :param params: what `format` or `protocol` can write: a mapping, str, bytes, None and more.
         :param delivery: "repeated" (at least once), "once" (at most once) or "best_effort" (one try).
+        :param delay_seconds: a number or a timedelta, as `expires_seconds` and `timeout_seconds`.
         :param deliver_at: Unix seconds, or a datetime with a time zone; not together with `delay_seconds`.
         :param on: "success", "failure" (only if the request fails) or "always".
         :param protocol: "http", "xmlrpc", "soap", "jsonrpc", or one that an installed package brings.

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections.abc import Callable
 from typing import Protocol
 
 from ap4r.message import Put
 from ap4r.outbox.doorbell import Doorbell
+from ap4r.outbox.monkey_patches import find_partial_patch
 from ap4r.settings import Settings
 from ap4r.store_url import INTAKE_SCHEMES
 
@@ -46,6 +48,9 @@ class Writer:
         if self._told_pid != os.getpid():
             self._told_pid = os.getpid()
             _log.info("messages are kept in %s", getattr(self._sink, "name", type(self._sink).__name__))
+            problem = find_partial_patch(sys.modules)
+            if problem is not None:
+                _log.warning("%s", problem)
         self._sink.put(put)
         self._doorbell.ring()
 
