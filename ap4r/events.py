@@ -72,6 +72,27 @@ class Claimed:
 
 
 @dataclass(frozen=True, slots=True)
+class ClockStepped:
+    """The wall clock of this machine was set: by so many seconds forwards, or backwards where they are negative."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class MachineSlept:
+    """The machine slept for so long, and goes on."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class StoodStill:
+    """The reactor did not turn for so long: the process was stopped, or something in it took that time."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class CallStarted:
     """A call was begun."""
 
@@ -217,6 +238,9 @@ Event = (
     | ReloadFailed
     | RestartNeeded
     | Serving
+    | ClockStepped
+    | MachineSlept
+    | StoodStill
     | Claimed
     | CallStarted
     | CallEnded

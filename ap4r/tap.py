@@ -16,6 +16,7 @@ from ap4r.dispatcher.front import Front
 from ap4r.dispatcher.log import Log
 from ap4r.dispatcher.observer import LineObserver, TextOutput, forward_logging, standard_output, write_line
 from ap4r.dispatcher.process import Process, give_up
+from ap4r.dispatcher.reactor_time import use_monotonic_time
 from ap4r.dispatcher.service import Dispatcher
 from ap4r.errors import Ap4rError, ConfigError, StoreUnavailable
 from ap4r.settings import Settings, load_settings
@@ -144,6 +145,7 @@ def makeService(options: Options) -> IService:
     """
     from twisted.internet import reactor
 
+    use_monotonic_time(reactor)
     forward_logging()
     try:
         settings = options.read_settings()
@@ -166,7 +168,8 @@ def makeService(options: Options) -> IService:
         dispatcher = Dispatcher(reactor, stores, settings, events, caps=caps)
         front = None
         if settings.intake and settings.listen != "none":
-            front = Front(reactor, open_store(settings.store, settings), settings, events)
+            store = open_store(settings.store, settings)
+            front = Front(reactor, store, settings, events, time=dispatcher.running_time)
     except Ap4rError as error:
         give_up(error)
     observer = _observer(getattr(options, "parent", None) or {}, settings)

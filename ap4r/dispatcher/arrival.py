@@ -6,7 +6,7 @@ It knows nothing of messages. (Twisted alone takes any number of bytes, for as l
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from http import HTTPStatus
 from typing import Any
 
@@ -15,6 +15,7 @@ from twisted.web.http import datetimeToString
 from twisted.web.server import Request, Site, version
 
 from ap4r.dispatcher.refusal import Refusal
+from ap4r.dispatcher.unread import MOST_READINGS, has_unread
 
 #: What is read beyond a refusal, so that its answer is not lost to a connection that is reset.
 _READ_AFTER_BYTES = 64 * 1024 * 1024
@@ -153,9 +154,14 @@ class ArrivingRequest(Request):
         transport.write(answer_bytes(b"HTTP/1.1", refusal.status, "application/json", headers, refusal.body))
         self._timer = self.channel.callLater(self._arrivals.seconds(), self.channel.forceAbortClient)
 
-    def _late(self) -> None:
+    def _late(self, readings: int = MOST_READINGS) -> None:
         self._timer = None
-        if not self._here:
+        if self._here:
+            return
+        if readings and has_unread(self.channel):
+            # While this process stood still, the rest of it may have come.
+            self._timer = self.channel.callLater(0.0, partial(self._late, readings - 1))
+        else:
             self._refuse(self._arrivals.too_slow())
             self.channel.loseConnection()
 

@@ -99,11 +99,11 @@ class Attempt:
             self._wording.begin(deliveries.descriptions, self._left_seconds(self.begun_at), self._worded)
 
     def cut(self) -> None:
-        """End the call now."""
+        """End the call, once what has arrived of its answer is read."""
         if self._wording is not None:
             self._wording.cut()
         if self._call is not None:
-            self._call.cut(Reason.STOPPED)
+            self._call.end(Reason.STOPPED)
 
     def _worded(self, problem: Fault | None, took_time: bool) -> None:
         if took_time:

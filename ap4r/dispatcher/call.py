@@ -23,6 +23,7 @@ from ap4r.dispatcher.classify import answer_of, fault_of
 from ap4r.dispatcher.connection import Connection, ConnectionFactory
 from ap4r.dispatcher.deadlines import Deadline
 from ap4r.dispatcher.request import Request
+from ap4r.dispatcher.unread import MOST_READINGS, has_unread
 from ap4r.dispatcher.way import Way
 from ap4r.dispatcher.wire import NO_COOKIES, Body, Reader, SentHeaders, as_it_is, prepared_url
 from ap4r.exchange import BUSY_HEADER
@@ -76,7 +77,7 @@ class Call:
         """Send the request."""
         clock: Any = self._transport.clock
         body: Any = Body(request.body) if request.body else None
-        self._deadline = self._transport.deadlines.set(timeout_seconds, self._time_out)
+        self._deadline = self._transport.deadlines.set(timeout_seconds, partial(self.end, Reason.TIMEOUT))
         lines = request.lines + b"Connection: close\r\n" if self._fresh else request.lines
         try:
             pending = HTTPClient(self, NO_COOKIES, as_it_is).request(
@@ -106,8 +107,24 @@ class Call:
         self._failed(None)
         self._abort()
 
-    def _time_out(self) -> None:
-        self.cut(Reason.TIMEOUT)
+    def end(self, reason: Reason, readings: int = MOST_READINGS) -> None:
+        """End the exchange like `cut`, but not before what has arrived for it is read: that may be the answer."""
+        if self._done is None:
+            return
+        if readings and self._connection is not None and has_unread(self._connection):
+            clock: Any = self._transport.clock
+            clock.callLater(0.0, self.end, reason, readings - 1)
+        else:
+            self.cut(reason)
+
+    def _connect_late(self) -> None:
+        # A connection that has come about is seen in the next turn of the reactor at the latest.
+        clock: Any = self._transport.clock
+        clock.callLater(0.0, self._connect_too_late)
+
+    def _connect_too_late(self) -> None:
+        if self._connection is None:
+            self.cut(Reason.CONNECT_TIMEOUT)
 
     def request(self, method: bytes, uri: bytes, headers: Any = None, bodyProducer: Any = None) -> Deferred[IResponse]:
         """Send a request for treq (IAgent), given `SentHeaders` and a `Body`."""
@@ -121,7 +138,7 @@ class Call:
         else:
             transport = self._transport
             self._connect_deadline = transport.deadlines.set(
-                transport.bounds.connect_timeout_seconds, partial(self.cut, Reason.CONNECT_TIMEOUT)
+                transport.bounds.connect_timeout_seconds, self._connect_late
             )
             idle = _let_go if self._fresh else partial(transport.kept.keep, server)
             connecting: Deferred[Any] = way.endpoints.endpointForURI(uri_parts).connect(ConnectionFactory(idle))

@@ -1,4 +1,7 @@
-"""Many deadlines over one timer of the reactor: most are met, and those cost little more than their place in a heap."""
+"""Many deadlines over one timer of the reactor: most are met, and those cost little more than their place in a heap.
+
+They count the time in which the reactor turned: while it stood still, nothing could be heard of anyone.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ from collections.abc import Callable
 from itertools import count
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+from ap4r.dispatcher.clock_watch import RunningTime
 
 #: Those that were met are cleared out when they are more than half of all, and more than this.
 _MET_KEPT = 256
@@ -42,8 +47,9 @@ class Deadline:
 class Deadlines:
     """Sets deadlines, and tells those that pass."""
 
-    def __init__(self, clock: IReactorTime) -> None:
+    def __init__(self, clock: IReactorTime, time: RunningTime | None = None) -> None:
         self._clock = clock
+        self._time = time or RunningTime(clock)
         self._heap: list[tuple[float, int, Deadline]] = []
         self._numbers = count()
         self._met = 0
@@ -53,7 +59,7 @@ class Deadlines:
     def set(self, seconds: float, expired: Callable[[], None]) -> Deadline:
         """Have `expired` called in so many seconds, unless the deadline is met before."""
         deadline = Deadline(self, expired)
-        at = self._clock.seconds() + seconds
+        at = self._time.seconds() + seconds
         heapq.heappush(self._heap, (at, next(self._numbers), deadline))
         if at < self._timer_at:
             self._set_timer(at, seconds)
@@ -81,7 +87,7 @@ class Deadlines:
 
     def _pass(self) -> None:
         self._timer, self._timer_at = None, float("inf")
-        now = self._clock.seconds()
+        now = self._time.seconds_now()
         due: list[Deadline] = []
         while self._heap and (self._heap[0][0] <= now or not self._heap[0][2].is_open):
             deadline = heapq.heappop(self._heap)[2]

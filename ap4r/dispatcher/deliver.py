@@ -132,7 +132,7 @@ class Deliveries:
             self._late = None
 
     def cut_all(self) -> None:
-        """End every call now; each gets the outcome of a call that was cut off."""
+        """End every call whose answer has not arrived; each gets the outcome of a call that was cut off."""
         self.put_back_waiting()
         for attempt in list(self._in_flight):
             attempt.cut()

@@ -16,6 +16,7 @@ from twisted.internet.defer import gatherResults
 from ap4r import __version__
 from ap4r import events as happened
 from ap4r.dispatcher.claim import Claims
+from ap4r.dispatcher.clock_watch import RunningTime
 from ap4r.dispatcher.deliver import Deliveries
 from ap4r.dispatcher.descriptions import Descriptions
 from ap4r.dispatcher.health import LATE_SECONDS
@@ -54,6 +55,7 @@ class Common:
     transport: Transport
     terms: Terms
     descriptions: Descriptions
+    time: RunningTime
 
 
 class Drain:
@@ -71,7 +73,12 @@ class Drain:
         make_workers = around.make_workers or (lambda store: OwnThread(reactor, "ap4r-store"))
         outage = Outage(store.name, reactor, events)
         self.store = StoreThread(
-            store, reactor, make_workers(store), outage, deadline_seconds=settings.store_deadline_seconds
+            store,
+            reactor,
+            make_workers(store),
+            outage,
+            deadline_seconds=settings.store_deadline_seconds,
+            time=common.time,
         )
         self._heartbeat = Heartbeat(
             self.store, reactor, self._report("beat"), make_owner=around.make_owner, holds=self._holds,
@@ -141,6 +148,13 @@ class Drain:
     def wake(self) -> None:
         """Look for what may be called by now."""
         self._claims.wake()
+
+    def clocks_changed(self) -> None:
+        """Look at the store again: what is due, and whether others took us for dead, may be another thing now."""
+        if self._working and not self._stopping:
+            self._heartbeat.beat_now()
+            self._poll.wake()
+            self._claims.wake()
 
     def reload(self, terms: Terms) -> None:
         """Take over changed settings of delivering."""

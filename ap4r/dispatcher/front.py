@@ -10,6 +10,7 @@ from twisted.web.server import Site
 
 from ap4r.dispatcher.admission import Admission, parse_listen
 from ap4r.dispatcher.arrival import Arrivals
+from ap4r.dispatcher.clock_watch import RunningTime
 from ap4r.dispatcher.door import Door
 from ap4r.dispatcher.gather import Gathered
 from ap4r.dispatcher.intake import Intake
@@ -41,7 +42,9 @@ class Front:
     :param store: where messages are put, opened for the intake alone: it is closed when the last put was answered.
     """
 
-    def __init__(self, reactor: Any, store: Store, settings: Settings, events: Events) -> None:
+    def __init__(
+        self, reactor: Any, store: Store, settings: Settings, events: Events, *, time: RunningTime | None = None
+    ) -> None:
         """Take the settings.
 
         :raises ConfigError: others can reach the intake and there is no token, or a token cannot be read.
@@ -51,7 +54,7 @@ class Front:
         self._listening = parse_listen(settings.listen)
         self._store = StoreThread(
             store, reactor, OwnThread(reactor, "ap4r-intake"), Outage(store.name, reactor, events),
-            deadline_seconds=settings.store_deadline_seconds,
+            deadline_seconds=settings.store_deadline_seconds, time=time,
         )  # fmt: skip
         self._gathered = Gathered(self._store, reactor, Doorbell(store).ring)
         self._door = Door(self._gathered, reactor)

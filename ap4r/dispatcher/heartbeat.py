@@ -23,6 +23,8 @@ CALL_WITHIN_SECONDS = 10.0
 #: Calls in flight are dropped at this age of the beat; half a second before 15 s is left for the dropping.
 DROP_AFTER_SECONDS = 14.0
 GUARD_SECONDS = 0.5
+#: A look at the age that comes so much later means that this process stood still, or the machine slept.
+AWAY_SECONDS = 1.0
 
 
 def boottime() -> float:
@@ -61,6 +63,8 @@ class Heartbeat:
         self._beat_began = float("-inf")
         self._beats = Loop(clock, self._turn, report, longest_wait_seconds=1.0)
         self._guard = Loop(clock, self._look_after_calls, report)
+        self._looked_at = float("-inf")
+        self._wanted = False
         self.bell = ""  #: as it was advertised at the last registration
         #: Returns it by the address from which this host reaches the store, where it depends on that.
         self.bell_for: Callable[[str], str] | None = None
@@ -129,6 +133,11 @@ class Heartbeat:
         self._beats.wake(max(0.0, BEAT_SECONDS - self._age()))
         self._guard.wake(GUARD_SECONDS)
 
+    def beat_now(self) -> None:
+        """Beat at once: the store's clock was set, or others may take us for dead."""
+        self._wanted = True
+        self._beats.wake(0.0)
+
     def _age(self) -> float:
         return self._boottime() - self._beat_began
 
@@ -136,18 +145,35 @@ class Heartbeat:
         interval = BEAT_SECONDS if self._holds() else IDLE_BEAT_SECONDS
         if not self.registered:
             return interval
-        due_in_seconds = interval - self._age()
+        due_in_seconds = 0.0 if self._wanted else interval - self._age()
         if due_in_seconds > 0.001:
             return due_in_seconds
+        await self._beat()
+        return interval
+
+    async def _beat(self) -> None:
         began = self.begin()
         # A beat goes before claims and settles that wait: without it they would be for nothing.
         await self._store.run("beat", partial(self._store.store.beat, self.owner), urgent=True)
+        self._wanted = False
         self.succeeded(began)
-        return interval
 
     async def _look_after_calls(self) -> float | None:
+        looked_at, self._looked_at = self._looked_at, self._boottime()
         if not self._holds():
             return None
         if self._age() >= DROP_AFTER_SECONDS:
-            self._drop()
+            # After the machine has slept, or this process stood still, the store says whether others took us for
+            # dead: if none did, the calls in flight are as good as before, and their answers may be waiting.
+            if self.registered and self._looked_at - looked_at > GUARD_SECONDS + AWAY_SECONDS:
+                await self._beat_or_drop()
+            else:
+                self._drop()
         return GUARD_SECONDS
+
+    async def _beat_or_drop(self) -> None:
+        try:
+            await self._beat()
+        except Exception:
+            self._drop()
+            raise

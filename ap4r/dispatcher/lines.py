@@ -81,6 +81,25 @@ def _serving(event: happened.Serving) -> Line:
     return Line("info", "serving", f"{event.what} at {event.url}", {"what": event.what, "url": event.url})
 
 
+def _clock_stepped(event: happened.ClockStepped) -> Line:
+    way = "forwards" if event.seconds > 0 else "backwards"
+    text = f"the wall clock was set {way} by {abs(event.seconds):.1f} s; due times follow it, deadlines do not"
+    return Line("warn", "clock_stepped", text, {"seconds": round(event.seconds, 3)})
+
+
+def _machine_slept(event: happened.MachineSlept) -> Line:
+    text = f"the machine slept for {event.seconds:.1f} s; work goes on"
+    return Line("info", "machine_slept", text, {"seconds": round(event.seconds, 3)})
+
+
+def _stood_still(event: happened.StoodStill) -> Line:
+    text = (
+        f"this process stood still for {event.seconds:.1f} s: it was stopped, or something in it took that time; "
+        f"deadlines do not count it"
+    )
+    return Line("warn", "stood_still", text, {"seconds": round(event.seconds, 3)})
+
+
 def _call_ended(event: happened.CallEnded) -> Line:
     target = without_query(event.target)
     text = (
@@ -199,6 +218,9 @@ _TELL: dict[type, Callable[[Any], Line | None]] = {
     happened.ReloadFailed: _reload_failed,
     happened.RestartNeeded: _restart_needed,
     happened.Serving: _serving,
+    happened.ClockStepped: _clock_stepped,
+    happened.MachineSlept: _machine_slept,
+    happened.StoodStill: _stood_still,
     happened.CallEnded: _call_ended,
     happened.Settled: _settled,
     happened.LeaseLost: _lease_lost,

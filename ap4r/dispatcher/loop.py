@@ -75,8 +75,9 @@ class Loop:
         return self._started and not self._failures
 
     def late_seconds(self) -> float:
-        """Tell for how long turns have been tried without one that succeeded; 0.0 when all is well."""
-        return 0.0 if self._trying_since is None else self._clock.seconds() - self._trying_since
+        """Return for how long a turn has been due without one that succeeded; 0.0 when all is well."""
+        since = self._next_at if self._trying_since is None else self._trying_since
+        return 0.0 if since is None else max(0.0, self._clock.seconds() - since)
 
     def _set_timer(self) -> None:
         assert self._next_at is not None

@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 from ap4r.dispatcher.arrival import Arrivals, ArrivingSite, answer_bytes
 from ap4r.dispatcher.refusal import Refusal
 from ap4r.dispatcher.strict_channel import StrictChannel
+from ap4r.dispatcher.unread import has_unread
 
 _POST = b"POST /messages HTTP/1.1\r\n"
 _MOST_HEAD_BYTES = 8 * 1024
@@ -91,6 +92,7 @@ class ArrivingChannel(StrictChannel):
         self._is_plain = True  # so far
         self._request: PlainRequest | None = None  # that is not answered yet
         self._behind: list[bytes] = []  # what came after it
+        self._was_spared = False
 
     def dataReceived(self, data: bytes) -> None:
         """Take the short way, or from the first other request on Twisted's."""
@@ -128,10 +130,12 @@ class ArrivingChannel(StrictChannel):
         return answer_bytes(b"HTTP/1.1", 400, "application/json", {"Connection": "close"}, body)
 
     def timeoutConnection(self) -> None:
-        """End a connection that is idle: one that waits for an answer is not."""
-        if self._request is None:
+        """End a connection that is idle: one that waits for an answer, or to be read, is not."""
+        if self._request is None and (self._was_spared or not has_unread(self)):
             super().timeoutConnection()  # type: ignore[no-untyped-call]
         else:
+            # Once, for a standstill of ours: what stays unread belongs to a sender that does not read its answers.
+            self._was_spared = self._request is None
             self.setTimeout(self.timeOut)  # type: ignore[no-untyped-call]
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:

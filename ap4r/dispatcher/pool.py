@@ -12,6 +12,7 @@ from typing import Any, cast
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from ap4r.dispatcher.connection import Connection
+from ap4r.dispatcher.unread import has_unread
 
 #: A kept connection is let go after this long. Common servers keep theirs for 2 s (gunicorn) and more; a request that
 #: meets the server's own end of keeping would be lost without an answer.
@@ -87,14 +88,7 @@ def _let_go(connection: Connection) -> None:
 
 
 def _was_ended(connection: Connection) -> bool:
-    """Tell whether the server's end, or bytes that nobody asked for, wait unread in a plain connection."""
-    found = getattr(connection.transport, "getHandle", lambda: None)()
-    if not isinstance(found, socket.socket):
-        return False
-    try:
-        found.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True
-    return True
+    """Return whether the server's end, or bytes that nothing asked for, wait unread in a plain connection."""
+    return isinstance(getattr(connection.transport, "getHandle", lambda: None)(), socket.socket) and has_unread(
+        connection
+    )

@@ -22,6 +22,7 @@ from ap4r.dispatcher.lines import Line
 from ap4r.dispatcher.log import Log
 from ap4r.dispatcher.observer import LineObserver, write_line
 from ap4r.dispatcher.port import listen, url_of
+from ap4r.dispatcher.reactor_time import access_line
 from ap4r.dispatcher.service import Dispatcher
 from ap4r.errors import Ap4rError, ConfigError
 from ap4r.events import ReloadFailed, Serving
@@ -139,7 +140,7 @@ class Process(Service):
     def _listen(self) -> None:
         figures = [Figures(drain.store, self._reactor) for drain in self._dispatcher.drains]
         healthz = Healthz(self._dispatcher.facts, figures)
-        site = Site(Root(healthz)) if self._front is None else self._front.site(healthz)
+        site = Site(Root(healthz), logFormatter=access_line) if self._front is None else self._front.site(healthz)
         site.noisy = False
         self._port = listen(serverFromString, self._reactor, "listen", self._settings.listen, site)
         own = self._port.getHost()

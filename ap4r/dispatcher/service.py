@@ -16,6 +16,7 @@ from ap4r import events as happened
 from ap4r.dispatcher.bearing import Bearing
 from ap4r.dispatcher.bell import Bells
 from ap4r.dispatcher.check import Checks
+from ap4r.dispatcher.clock_watch import ClockWatch, RunningTime
 from ap4r.dispatcher.descriptions import Descriptions
 from ap4r.dispatcher.documents import Documents
 from ap4r.dispatcher.drain import Common, Drain
@@ -55,14 +56,18 @@ class Dispatcher(Service):
         self._settings = self._started_with = settings
         self._events = events
         self._around = surroundings or Surroundings()
+        self._clocks = ClockWatch(
+            reactor, events, self._clocks_changed, wall=self._around.now, boottime=self._around.boottime
+        )
         self._limit = Limit(settings.concurrency, caps)
         self._ways = Ways(reactor, settings, self._around.endpoints)
         self._upstreams: dict[str, Upstream] = {}
         self._app_servers: tuple[str, ...] = ()
         self._set_upstreams(settings)
         self._transport = Transport(
-            reactor, self._ways.others.endpoints, bounds_of(settings), connections=settings.concurrency
-        )
+            reactor, self._ways.others.endpoints, bounds_of(settings), connections=settings.concurrency,
+            time=self._clocks.running_time,
+        )  # fmt: skip
         self._terms = terms_of(settings, self._ways)
         called = (self._transport, self._ways, self._upstreams, self._bearing_of)
         self._checks = Checks(reactor, *called, events, self._returned)
@@ -71,7 +76,7 @@ class Dispatcher(Service):
         common = Common(
             reactor=reactor, events=events, around=self._around, limit=self._limit, share=Share(self._limit),
             upstreams=self._upstreams, transport=self._transport, terms=self._terms,
-            descriptions=self._descriptions,
+            descriptions=self._descriptions, time=self._clocks.running_time,
         )  # fmt: skip
         self.drains = tuple(Drain(store, settings, common) for store in stores)
         self._bells = Bells(reactor, settings.bell, self._ring)
@@ -89,6 +94,7 @@ class Dispatcher(Service):
     def startService(self) -> None:
         """Begin to work on each store as soon as it can be reached."""
         super().startService()  # type: ignore[no-untyped-call]
+        self._clocks.start()
         self._checks.start(self._settings.upstreams)
         for drain in self.drains:
             drain.start()
@@ -102,6 +108,11 @@ class Dispatcher(Service):
         """End the grace of a stop now."""
         for drain in self.drains:
             drain.hurry()
+
+    @property
+    def running_time(self) -> RunningTime:
+        """The time by which deadlines in this process are judged."""
+        return self._clocks.running_time
 
     def serve_app_at(self, urls: tuple[str, ...]) -> None:
         """Call the upstream `app` at these servers from now on."""
@@ -141,10 +152,15 @@ class Dispatcher(Service):
             "ok": all(store["ok"] for store in stores),
             "version": __version__,
             "in_flight": self._limit.in_flight,
+            "stood_still_seconds": round(self._clocks.longest_standstill_seconds(), 3),
             "signing": fingerprints(self._settings.secrets),
             "held": {origin: round(left, 3) for origin, left in self._limit.held(self._reactor.seconds()).items()},
             "stores": stores,
         }
+
+    def _clocks_changed(self) -> None:
+        for drain in self.drains:
+            drain.clocks_changed()
 
     def _ring(self) -> None:
         # A bell says nothing, not even whose it is.
@@ -173,6 +189,7 @@ class Dispatcher(Service):
     async def _stop(self) -> None:
         grace_seconds = self._settings.grace_seconds
         await gatherResults([Deferred.fromCoroutine(drain.stop(grace_seconds)) for drain in self.drains])
+        await self._clocks.stop()
         self._bells.stop()
         self._checks.stop()
         self._transport.close()

@@ -16,6 +16,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
+from ap4r.dispatcher.clock_watch import RunningTime
 from ap4r.dispatcher.outage import Outage
 from ap4r.errors import StoreUnavailable
 from ap4r.storage.store import Store
@@ -24,6 +25,7 @@ T = TypeVar("T")
 
 #: What a call may take beyond the store's own deadline before it is given up: the way through the thread.
 GRACE_SECONDS = 1.0
+_ROUNDING_SECONDS = 0.001
 
 
 class Workers(Protocol):
@@ -78,7 +80,7 @@ class OwnThread:
 
 
 class _Call(Generic[T]):
-    __slots__ = ("answer", "begun", "call", "doing", "timer")
+    __slots__ = ("answer", "begun", "call", "doing", "since", "timer")
 
     def __init__(self, doing: str, call: Callable[[], T]) -> None:
         self.doing = doing
@@ -86,6 +88,7 @@ class _Call(Generic[T]):
         self.answer: Deferred[T] | None = Deferred()
         self.timer: IDelayedCall | None = None
         self.begun = False
+        self.since = 0.0  # by running time
 
     def take_answer(self) -> Deferred[T] | None:
         answer, self.answer = self.answer, None
@@ -106,10 +109,12 @@ class StoreThread:
         *,
         deadline_seconds: float,
         threads: int = 1,
+        time: RunningTime | None = None,
     ) -> None:
         self.store = store
         self.outage = outage
         self._clock = clock
+        self._time = time or RunningTime(clock)
         self._workers = workers
         self._deadline_seconds = deadline_seconds + GRACE_SECONDS
         self._threads = threads
@@ -135,6 +140,7 @@ class StoreThread:
         """
         entry: _Call[T] = _Call(doing, call)
         answer = cast("Deferred[T]", entry.answer)
+        entry.since = self._time.seconds()
         entry.timer = self._clock.callLater(self._deadline_seconds, self._expired, entry)
         if urgent:
             self._waiting.appendleft(entry)
@@ -147,6 +153,7 @@ class StoreThread:
         while self._busy < self._threads and self._waiting:
             entry = self._waiting.popleft()
             entry.begun = True
+            entry.since = self._time.seconds()
             # The deadline is the call's, so it counts from when its turn came.
             if entry.timer is not None and entry.timer.active():
                 entry.timer.reset(self._deadline_seconds)
@@ -166,6 +173,11 @@ class StoreThread:
             answer.errback(cast(Failure, result))
 
     def _expired(self, entry: _Call[Any]) -> None:
+        left_seconds = self._deadline_seconds - (self._time.seconds_now() - entry.since)
+        if left_seconds > _ROUNDING_SECONDS:
+            # While this process stood still, the thread of the store did so too.
+            entry.timer = self._clock.callLater(left_seconds, self._expired, entry)
+            return
         if not entry.begun:
             self._waiting.remove(entry)
         answer = entry.take_answer()

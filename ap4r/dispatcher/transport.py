@@ -12,6 +12,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.web.iweb import IAgentEndpointFactory
 
 from ap4r.dispatcher.call import AnswerReader, Call
+from ap4r.dispatcher.clock_watch import RunningTime
 from ap4r.dispatcher.deadlines import Deadlines
 from ap4r.dispatcher.pool import Pool
 from ap4r.dispatcher.request import Request
@@ -39,13 +40,14 @@ class Transport:
         bounds: Bounds,
         *,
         connections: int,
+        time: RunningTime | None = None,
     ) -> None:
         self.clock = clock
         self.endpoints = endpoints
         self.way = Way(endpoints)  #: of requests that bring none
         self.bounds = bounds
         self.kept = Pool(clock, connections)
-        self.deadlines = Deadlines(clock)
+        self.deadlines = Deadlines(clock, time)
 
     def begin(
         self,

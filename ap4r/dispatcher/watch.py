@@ -18,8 +18,11 @@ READ_SECONDS = 4.9
 COMPANY_READ_SECONDS = 4.0
 ALERT_READ_SECONDS = 1.0  #: between two readings while others hold leases
 #: A longer gap between two successful readings means that the store (or this process) was away, and then others
-#: could not beat either: every observation begins anew.
+#: could not beat either: every observation begins again.
 LONGEST_GAP_SECONDS = 8.0
+#: A reading that begins so much later than was asked for means that this process was kept from it. Others on the same
+#: machine may have been kept from beating then, so that time is no silence.
+_PUNCTUAL_SECONDS = 1.0
 
 
 @dataclass(slots=True)
@@ -36,6 +39,7 @@ class Watch:
         self._seen: dict[str, _Seen] = {}
         self._began = 0.0
         self._ended: float | None = None
+        self._wait_seconds = READ_SECONDS
 
     def saw(self, began: float, ended: float, beats: Iterable[Beat], own: str) -> None:
         """Note a successful reading, by own monotonic time.
@@ -46,6 +50,10 @@ class Watch:
         """
         gap = self._ended is not None and began - self._ended > LONGEST_GAP_SECONDS
         before = {} if gap else self._seen
+        late_seconds = 0.0 if self._ended is None else began - self._ended - self._wait_seconds
+        if late_seconds > _PUNCTUAL_SECONDS:
+            for one in before.values():
+                one.since += late_seconds
         self._began, self._ended = began, ended
         self._seen = {}
         for beat in beats:
@@ -69,7 +77,11 @@ class Watch:
         self._seen.pop(owner, None)
 
     def read_in_seconds(self, now: float) -> float:
-        """Tell how long to wait until the next reading."""
+        """Return how long to wait until the next reading."""
+        self._wait_seconds = self._read_in_seconds(now)
+        return self._wait_seconds
+
+    def _read_in_seconds(self, now: float) -> float:
         if not self._seen:
             return READ_SECONDS
         holding = [seen.since for seen in self._seen.values() if seen.holds_leases]

@@ -19,7 +19,7 @@ _PATIENCE_SECONDS = 120.0
 
 def is_success(answer: str) -> bool:
     """Tell whether an answer, as it is asked for, is a success in the end."""
-    return answer.startswith("2") or answer.partition(":")[0] in ("slow", "hold")
+    return answer.startswith("2") or answer.partition(":")[0] in ("slow", "hold", "hold-long")
 
 
 class Closed(Exception):
@@ -162,6 +162,11 @@ class Answers:
         """Answer 200 when the test opens the gate."""
         self._gates.of(gate).wait(_PATIENCE_SECONDS)
         return self._send(200)
+
+    def hold_long(self, gate: str) -> bool:
+        """Answer 200 with 300 KB when the test opens the gate: more than is read at once."""
+        self._gates.of(gate).wait(_PATIENCE_SECONDS)
+        return self._send(200, body=b"x" * 300_000)
 
     def _wait_for_leave(self) -> None:
         self._connection.settimeout(_PATIENCE_SECONDS)

@@ -48,6 +48,7 @@ class Stand:
         app_url: str | None = None,
         wait: bool = True,
         counted: Path | None = None,
+        clock: Path | None = None,
         **environ: str,
     ) -> Process:
         """Start a dispatcher on the store, and wait until it is known there."""
@@ -62,6 +63,7 @@ class Stand:
             *arguments,
             name=name,
             counted=counted,
+            clock=clock,
             **environ,
         )
         if wait:

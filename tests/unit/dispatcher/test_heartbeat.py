@@ -8,7 +8,7 @@ from ap4r import events
 from ap4r.dispatcher.heartbeat import BEAT_SECONDS, FRESH_SECONDS
 from ap4r.errors import StoreUnavailable
 from ap4r.message import Delivery
-from ap4r.outcome import Dead, PutBack, RetryLater
+from ap4r.outcome import Dead, Delivered, PutBack, RetryLater
 from tests.support.factories import claim, dispatcher, message, messages, put
 from tests.unit.dispatcher.world import http
 
@@ -106,6 +106,58 @@ def test_calls_in_flight_are_dropped_before_others_may_take_them(world):
     assert isinstance(ended[repeated.id], RetryLater)
     assert not ended[repeated.id].counts
     assert all(connection.lost for connection in world.targets.connections)
+
+
+def test_a_dispatcher_that_was_away_and_not_missed_keeps_its_calls(world):
+    """After a sleep or a standstill the store says whether others have the messages: they have not."""
+    world.targets.scripts["/slow"] = [5.0, *http(200)]
+    once = message(url="/slow", delivery=Delivery.ONCE)
+    world.put(once)
+    world.pass_time(0.1)
+    world.asleep_seconds = 3_600.0
+    world.pass_time(6, step=0.05)
+    assert [type(event.outcome) for event in world.told(events.CallEnded)] == [Delivered]
+    assert world.told(events.MachineSlept) == [events.MachineSlept(3_600.0)]
+    assert world.told(events.ClockStepped) == []
+    assert world.owners == 1
+
+
+def test_a_dispatcher_that_was_away_and_cannot_ask_drops_its_calls(world):
+    """While the store does not answer, others may have the messages."""
+    world.targets.scripts["/slow"] = [5.0, *http(200)]
+    world.put(message(url="/slow", delivery=Delivery.ONCE))
+    world.pass_time(0.1)
+    break_beats(world)
+    world.asleep_seconds = 20.0
+    world.pass_time(2, step=0.05)
+    assert [type(event.outcome) for event in world.told(events.CallEnded)] == [Dead]
+
+
+def test_a_dispatcher_that_was_away_and_taken_for_dead_drops_its_calls(world):
+    """A lease that is lost stays lost."""
+    world.targets.scripts["/slow"] = [5.0, *http(200)]
+    world.put(message(url="/slow"))
+    world.pass_time(0.1)
+    other = world.database.open()
+    [beat] = other.look().beats
+    assert other.rescue(beat.owner, beat.beat).freed == 1
+    world.asleep_seconds = 20.0
+    world.pass_time(2, step=0.05)
+    assert not isinstance(world.told(events.CallEnded)[0].outcome, Delivered)
+    assert world.owners == 2
+
+
+@pytest.mark.parametrize("seconds", [-86_400.0, -1.0, 1.0, 86_400.0])
+def test_a_step_of_the_wall_clock_is_followed_by_a_beat_and_a_look(world, seconds):
+    """Writers find the doorbell by the beat's time in the store, and other messages may be due."""
+    world.pass_time(10)
+    before = dict(world.store.calls)
+    world.stepped_seconds = seconds
+    world.pass_time(2)
+    [event] = world.told(events.ClockStepped)
+    assert event.seconds == pytest.approx(seconds)
+    assert world.store.calls["beat"] == before.get("beat", 0) + 1
+    assert world.store.calls["look"] > before["look"]
 
 
 def test_after_an_outage_work_goes_on(world):

@@ -124,3 +124,14 @@ def test_lateness_is_told():
     assert turning.loop.late_seconds() == pytest.approx(0.2)
     turning.clock.advance(0.2)
     assert turning.loop.late_seconds() == 0.0
+
+
+def test_a_turn_that_is_due_and_has_not_begun_is_late():
+    """A health page that is read before the timers run after a standstill tells how long the loop did not turn."""
+    turning = Turning(1.0)
+    turning.loop.start()
+    turning.clock.advance(0)
+    turning.clock.rightNow += 30.0
+    assert turning.loop.late_seconds() == 29.0
+    turning.clock.advance(0)
+    assert turning.loop.late_seconds() == 0.0

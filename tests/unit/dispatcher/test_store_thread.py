@@ -8,6 +8,7 @@ import pytest
 from twisted.internet.task import Clock
 
 from ap4r import events
+from ap4r.dispatcher.clock_watch import RunningTime
 from ap4r.dispatcher.outage import Outage
 from ap4r.dispatcher.store_thread import GRACE_SECONDS, OwnThread, StoreThread
 from ap4r.errors import StoreUnavailable
@@ -21,13 +22,14 @@ class Bench:
 
     def __init__(self, threads=1):
         self.clock = Clock()
+        self.time = RunningTime(self.clock)
         self.workers = Inline(self.clock)
         self.told = []
         heard = Events()
         heard.subscribe(self.told.append)
         outage = Outage("memory", self.clock, heard)
         self.thread = StoreThread(
-            MemoryStore(), self.clock, self.workers, outage, deadline_seconds=5.0, threads=threads
+            MemoryStore(), self.clock, self.workers, outage, deadline_seconds=5.0, threads=threads, time=self.time
         )
         self.called = []
         self.answers = {}
@@ -181,3 +183,32 @@ class TestOwnThread:
             thread.run(lambda: None, number)
             thread.stop()
         assert [done for _, done, _ in reactor.handed] == [0, 1]
+
+
+def test_a_standstill_is_not_the_stores_delay():
+    """Its thread stood still too: the deadline counts the time in which this process ran."""
+    bench = Bench()
+    bench.workers.stuck = True
+    bench.time.looked(0.0)
+    bench.run("a")
+    bench.clock.advance(60.0)
+    assert bench.answers == {}
+    bench.time.looked(60.0)
+    bench.clock.advance(4.0)
+    bench.time.looked(64.0)
+    assert bench.answers == {}
+    bench.workers.let_go()
+    assert bench.answers == {"a": "a"}
+
+
+def test_a_store_that_hangs_after_a_standstill_is_given_up():
+    """The deadline that is left still passes."""
+    bench = Bench()
+    bench.workers.stuck = True
+    bench.time.looked(0.0)
+    bench.run("a")
+    bench.clock.advance(60.0)
+    for second in range(60, 70):
+        bench.time.looked(float(second))
+        bench.clock.advance(1.0)
+    assert bench.answers["a"].check(StoreUnavailable)

@@ -148,3 +148,17 @@ def test_any_death_is_noticed_within_twenty_seconds():
             now += watch.read_in_seconds(now)
             read(watch, now, busy(2) if now >= died_at else Beat("other", 1, False))
         assert now - died_at <= 20.0
+
+
+def test_time_in_which_the_observer_stood_still_is_no_silence():
+    """What stopped it may have kept the other from beating, in short standstills that come one after the other."""
+    watch = Watch()
+    at = 0.0
+    for _ in range(12):
+        read(watch, at, busy(7))
+        assert watch.silent() == []
+        at += watch.read_in_seconds(at) + 7.0
+    for _ in range(16):
+        read(watch, at, busy(7))
+        at += watch.read_in_seconds(at)
+    assert watch.silent() == [("other", 7)]

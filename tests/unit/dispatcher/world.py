@@ -243,6 +243,7 @@ class World:
         self.events: list[Event] = []
         self.owners = 0
         self.asleep_seconds = 0.0
+        self.stepped_seconds = 0.0
         told = Events()
         told.subscribe(self.events.append)
         self.dispatcher = Dispatcher(
@@ -256,7 +257,7 @@ class World:
 
     def now(self) -> float:
         """Tell the time of the store and of this host."""
-        return NOW + self.clock.seconds()
+        return NOW + self.clock.seconds() + self.asleep_seconds + self.stepped_seconds
 
     def start(self) -> World:
         """Start the dispatcher."""

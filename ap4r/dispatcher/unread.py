@@ -1,0 +1,39 @@
+"""What waits in a socket: asked before a deadline is judged, for it may be what was waited for. It reads nothing."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any, Protocol
+
+#: What waits is read in so many turns of the reactor, each of up to 64 KiB, before a deadline that has passed counts.
+MOST_READINGS = 64
+
+
+class Connected(Protocol):
+    """What has a transport of Twisted's."""
+
+    transport: Any
+
+
+def has_unread(connection: Connected) -> bool:
+    """Return whether bytes, or the other side's end, wait unread in the socket of a connection, TLS or not.
+
+    A reactor runs its timers before it reads: after a standstill, deadlines fire while the answers are still here.
+    """
+    transport = connection.transport
+    # Beneath TLS is the transport that has the socket.
+    for one in (transport, getattr(transport, "transport", None)):
+        found = getattr(one, "getHandle", lambda: None)()
+        if isinstance(found, socket.socket):
+            return _has_unread(found)
+    return False
+
+
+def _has_unread(found: socket.socket) -> bool:
+    try:
+        found.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return True
