@@ -24,7 +24,19 @@ from ap4r.storage.conflicts import is_conflict
 from ap4r.storage.foreign.block import Block
 from ap4r.storage.foreign.connection import ForeignConnection
 from ap4r.storage.foreign.tables import failure_of, tables_of
-from ap4r.storage.inbox import Entry, Record, Rows, Run, Stored, StoredAnswer, digest, expiry, is_short, key_of
+from ap4r.storage.inbox import (
+    Entry,
+    Record,
+    Rows,
+    Run,
+    Stored,
+    StoredAnswer,
+    digest,
+    expiry,
+    is_content,
+    key_of,
+    record_of,
+)
 from ap4r.storage.sql.inbox import WAIT_SECONDS, Inbox
 
 #: The sender of what an application names by a key of its own. No sender of deliveries is called so.
@@ -104,11 +116,9 @@ def receive(
     try:
         patience.lower()
         with receiver.transaction(given.conn, using=given.using) as scope:
-            entry = inbox.record(run, record, now)
+            entry = inbox.receive(run, record, now)
             patience.restore()
             receipt = _receipt(entry, named, record)
-            if isinstance(entry, Stored) and is_short(entry, record.expires_at):
-                inbox.extend(run, record.key, record.expires_at)
             in_block = True
             try:
                 yield receipt
@@ -151,8 +161,13 @@ def _record_of(receiver: Receiver, key: str | None, body: bytes | None, now: flo
     delivery = receiver.delivery
     if delivery is None:
         raise NotADelivery
-    return delivery.id, Record(
-        key_of(delivery.sender, delivery.id, delivery.path), delivery.body_sha256, expiry(delivery.expires_at, now)
+    return delivery.id, record_of(
+        delivery.sender,
+        delivery.id,
+        delivery.path,
+        delivery.body_sha256,
+        expiry(delivery.expires_at, now),
+        is_path_signed=delivery.whole_request_signed,
     )
 
 
@@ -160,7 +175,7 @@ def _receipt(entry: Stored | Entry, named: str, record: Record) -> Receipt:
     if entry is Entry.BUSY:
         raise DeliveryBusy(named)
     if isinstance(entry, Stored):
-        if entry.content != record.content:
+        if not is_content(entry.content, record.content):
             raise DeliveryDiffers(named)
         return Receipt(False, entry.answer)
     return Receipt(True, None)

@@ -28,12 +28,14 @@ class StoredAnswer:
 class Record:
     """A message as the inbox knows it. `key` is of sender, id and path, `content` of what came; both SHA-256.
 
-    `expires_at` (Unix seconds) is the first instant at which it may be forgotten.
+    `expires_at` (Unix seconds) is the first instant at which it may be forgotten. `beside` are the key and the content
+    of a second record: see `record_of`.
     """
 
     key: bytes
     content: bytes
     expires_at: float
+    beside: tuple[bytes, bytes] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +76,37 @@ def digest(*parts: str | bytes) -> bytes:
     return whole.digest()
 
 
+#: What the record of a signed path begins with under the key without a path; no SHA-256 will.
+_MARK = bytes(16)
+
+
 def key_of(sender: str, id: str, path: str) -> bytes:
-    """Give the key of a record: nobody else's message and no other path of the application shares it."""
+    """Return the key of a record: no other sender's message and no other path of the application shares it."""
     return digest(sender, id, path)
+
+
+def record_of(sender: str, id: str, path: str, content: bytes, expires_at: float, *, is_path_signed: bool) -> Record:
+    """Return the record of a delivery.
+
+    Where a signature covers the path, the path is part of the key. Where none does, anyone may send a captured delivery
+    again under another spelling of the path, so it is not. Such a delivery may also be a captured one of which the
+    signature of the path was left out: so a signed path leaves a mark under the key without a path.
+    Records of a version before this one have the path in their keys, signed or not: `beside` is where they are found.
+    """
+    with_path, without = key_of(sender, id, path), key_of(sender, id, "")
+    if is_path_signed:
+        return Record(with_path, content, expires_at, (without, _MARK + content[: -len(_MARK)]))
+    return Record(without, content, expires_at, (with_path, content))
+
+
+def is_mark(content: bytes) -> bool:
+    """Return whether the content of a record says that a message with a signed path was received."""
+    return content.startswith(_MARK)
+
+
+def is_content(found: bytes, content: bytes) -> bool:
+    """Return whether what was recorded, or marked, is this content."""
+    return found == (_MARK + content[: -len(_MARK)] if is_mark(found) else content)
 
 
 def expiry(last_repeat_at: float | None, now: float) -> float:

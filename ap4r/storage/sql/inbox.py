@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, text
 
 from ap4r.storage.conflicts import is_conflict
-from ap4r.storage.inbox import Entry, Record, Rows, Run, Stored, StoredAnswer, is_short
+from ap4r.storage.inbox import Entry, Record, Rows, Run, Stored, StoredAnswer, is_mark, is_short
 from ap4r.storage.sql.schema import Schema
 from ap4r.storage.sql.transaction import Transaction, to_microseconds, to_seconds
 
@@ -69,6 +69,36 @@ class Inbox:
                 return Entry.BUSY
             raise
         return Entry.BUSY if found is None else found
+
+    def receive(self, run: Run, record: Record, now: float) -> Stored | Entry:
+        """Write a delivery's record down, and the one beside it, unless the message is there under either key.
+
+        What is found is kept until the record's end.
+        """
+        entry = self.record(run, record, now)
+        if record.beside is None or entry is Entry.BUSY:
+            self._keep(run, record.key, entry, record.expires_at)
+            return entry
+        key, content = record.beside
+        if not is_mark(content):
+            # The path is not signed. A mark says that the message came with a signed one; where nothing is found, the
+            # code before this may have recorded it.
+            self._keep(run, record.key, entry, record.expires_at)
+            if isinstance(entry, Stored) and not is_mark(entry.content):
+                return entry
+            found = self.find(run, key)
+            return entry if found is None else found
+        beside = self.record(run, Record(key, content, record.expires_at), now)
+        self._keep(run, record.key, entry, record.expires_at)
+        self._keep(run, key, beside, record.expires_at)
+        if isinstance(entry, Stored) or beside is Entry.FIRST:
+            return entry
+        # A mark is of another path, or of a call before this one that is not committed.
+        return entry if isinstance(beside, Stored) and is_mark(beside.content) else beside
+
+    def _keep(self, run: Run, key: bytes, entry: Stored | Entry, until: float) -> None:
+        if isinstance(entry, Stored) and is_short(entry, until):
+            self.extend(run, key, until)
 
     def find(self, run: Run, key: bytes) -> Stored | None:
         """Read a record; None when there is none that is committed."""

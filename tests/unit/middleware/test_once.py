@@ -10,7 +10,10 @@ from ap4r.middleware.once import DONE, Guarded, Repeats, give
 from ap4r.storage.inbox import Stored, StoredAnswer, key_of
 from tests.support.wire import exchange, make_environ
 
-DELIVERY = Delivery(sender="ap4r", id="1", path="/async/pay", signed_at=0, body_sha256=b"c" * 32, expires_at=500)
+DELIVERY = Delivery(
+    sender="ap4r", id="1", path="/async/pay", signed_at=0, body_sha256=b"c" * 32, expires_at=500,
+    whole_request_signed=True,
+)  # fmt: skip
 ENVIRON = make_environ("POST", "/async/pay")
 
 
