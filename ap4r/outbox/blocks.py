@@ -44,8 +44,8 @@ class Blocks:
 
         A block inside a block joins it. A block takes in what is said by the thread (or greenlet) that opened it.
 
-        :param conn: a SQLAlchemy Session, scoped_session or Connection; a connection of sqlite3, psycopg, PyMySQL or
-            mysqlclient.
+        :param conn: a SQLAlchemy Session, scoped_session or Connection; a connection of sqlite3, psycopg,
+            psycopg2, PyMySQL or mysqlclient; also one that a pool or instrumentation has wrapped.
         :param using: the alias of a Django database, in its place.
         :param strict: refuse a transaction that is open already.
         :raises ConnectionUnfit: the connection cannot carry messages; says why.
@@ -75,7 +75,8 @@ class Blocks:
             raise OptionRefused("conn", None, "give the connection whose transaction is to be joined")
         with self._lock:
             self._open_outbox()
-        joined = Joined(application_connection(given), self._limits.table_prefix, self._late_bells.append)
+        prefix = self._limits.table_prefix
+        joined = Joined(application_connection(given, prefix), prefix, self._late_bells.append)
         with self._lock:
             block = self._open_outbox().open_block(threading.get_ident(), joined)
 
@@ -111,7 +112,8 @@ class Blocks:
 
         with self._lock:
             self._open_outbox()
-        foreign, prefix = application_connection(given), self._limits.table_prefix
+        prefix = self._limits.table_prefix
+        foreign = application_connection(given, prefix)
         outlet = OwnTransaction(foreign, prefix, self._late_bells.append, strict=strict)
         with self._lock:
             block = self._ever_used().open_block(threading.get_ident(), outlet)

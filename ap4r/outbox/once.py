@@ -109,7 +109,7 @@ def receive(
     if given is None:
         raise OptionRefused("conn", None, "give the connection over which the handler writes")
     now = time.time()
-    foreign = application_connection(given)
+    foreign = application_connection(given, prefix)
     named, record = _record_of(receiver, key, body, now)
     run, inbox = _runner(foreign), Inbox(tables_of(prefix).schema, foreign.dialect)
     patience, in_block = _Patience(foreign, run), False
@@ -126,7 +126,7 @@ def receive(
                 answer = receipt.close()
             in_block = False
             if receipt.first:
-                _see_to_it(foreign, inbox, run, record.key, answer)
+                _see_to_it(foreign, inbox, run, record.key, answer, owns_commit=scope.owns_commit)
     except DeliveryRefused as error:
         receiver.refusal = error
         raise
@@ -144,9 +144,14 @@ def receive(
         _tidying.run_if_due(prefix, foreign, inbox, run, now)
 
 
-def _see_to_it(foreign: ForeignConnection, inbox: Inbox, run: Run, key: bytes, answer: StoredAnswer | None) -> None:
+def _see_to_it(
+    foreign: ForeignConnection, inbox: Inbox, run: Run, key: bytes, answer: StoredAnswer | None, *, owns_commit: bool
+) -> None:
     """Store the answer, and look whether the record is still there: without it the next call would be a first."""
     foreign.flush()
+    foreign.note_write()
+    if owns_commit:
+        foreign.check_undivided()
     is_there = inbox.find(run, key) is not None if answer is None else inbox.answer(run, key, answer)
     if not is_there:
         raise TransactionLost(foreign.what, "its transaction was rolled back within the block of once()")

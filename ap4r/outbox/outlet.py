@@ -53,6 +53,7 @@ class _Written:
                     point.rollback()
                 raise
             point.release()
+            foreign.note_write()
         except DBAPIError as error:
             raise failure_of(error, foreign.what) from error
 
@@ -107,12 +108,15 @@ class OwnTransaction(_Written):
         self._foreign.check()
         self._block.check_open()
         self._write(messages)
+        if self._is_ending and self.owns_commit:
+            self._foreign.check_undivided()
 
     def finish(self) -> None:
         """Look whether all is as it should be, and commit if the block owns it.
 
         :raises StoreUnavailable: nothing is stored, or with `outcome_unknown` (an answer to COMMIT) perhaps all.
         :raises TransactionLost: the transaction was ended within the block.
+        :raises ConnectionUnfit: it has failed, or has written to several databases; all is rolled back.
         """
         self._is_ending = True
         try:
@@ -122,6 +126,8 @@ class OwnTransaction(_Written):
                 # What the application's own statements raise is the application's to understand, and so is left as it
                 # is. Hooks that this calls may say messages.
                 self._foreign.flush()
+                if self.owns_commit:
+                    self._foreign.check_undivided()
                 self._block.verify()
             if not self.owns_commit:
                 self._ring_when_committed()

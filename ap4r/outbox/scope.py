@@ -58,14 +58,15 @@ def given_connection(conn: object, using: str | None, find: Callable[[], object]
     return Given(found, None)
 
 
-def application_connection(given: Given) -> ForeignConnection:
+def application_connection(given: Given, prefix: str) -> ForeignConnection:
     """Recognise it. Only here SQLAlchemy is imported, by those who use it.
 
+    :param prefix: what every table's name begins with.
     :raises ConnectionUnfit: it is no connection that can carry messages.
     """
     from ap4r.storage.foreign.recognise import recognise
 
-    return recognise(given.conn, given.using)
+    return recognise(given.conn, given.using, prefix)
 
 
 def connection_finder(connection: Callable[[], object] | str | None) -> Callable[[], object] | None:

@@ -120,6 +120,18 @@ class ForeignConnection(Protocol):
     def savepoint(self) -> Savepoint:
         """Begin a transaction within the open one."""
 
+    def note_write(self) -> None:
+        """Tell whatever will end the transaction that something was written in it, where it does not see that itself.
+
+        :raises ConnectionUnfit: nothing that is written in it is ever committed.
+        """
+
+    def check_undivided(self) -> None:
+        """Make sure that `commit` is one COMMIT.
+
+        :raises ConnectionUnfit: several databases were written to.
+        """
+
     def after_commit(self, callback: Callable[[], None]) -> bool:
         """Have `callback` called once after the open transaction's COMMIT, and not after a ROLLBACK.
 

@@ -1,4 +1,4 @@
-"""A driver's own connection: sqlite3, psycopg, PyMySQL or mysqlclient, without a library around it."""
+"""A driver's own connection: sqlite3, psycopg, psycopg2, PyMySQL or mysqlclient, without a library around it."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from ap4r.storage.foreign.driver import Driver
 from ap4r.storage.foreign.drivers import is_lost
 from ap4r.storage.foreign.lent import lent
 from ap4r.storage.foreign.open_transaction import join_transaction, open_transaction
+from ap4r.storage.foreign.unwrap import is_of_dbutils
+from ap4r.storage.foreign.zope import mark_session_on
 
 _numbers = itertools.count(1)
 
@@ -87,6 +89,8 @@ class DbapiConnection:
     @property
     def is_open(self) -> bool:
         """Tell whether anything was begun on it."""
+        if is_of_dbutils(self._driver.given) and self._driver.given._transaction:
+            return True
         if self._driver.begins_by_itself:
             return False
         is_open = self._driver.in_transaction
@@ -122,6 +126,9 @@ class DbapiConnection:
 
     def begin(self) -> None:
         """Send BEGIN, unless the driver does so before the next statement."""
+        if is_of_dbutils(self._driver.given):
+            # Else it would connect again, unseen, where the connection is lost within the block.
+            self._driver.given.begin()
         open_transaction(self._lent, self._driver, self.what, library_begins=False)
 
     def join(self) -> None:
@@ -136,15 +143,22 @@ class DbapiConnection:
 
     def commit(self) -> None:
         """Commit."""
-        self._driver.raw.commit()
+        self._driver.commit()
 
     def rollback(self) -> None:
         """Roll back."""
-        self._driver.raw.rollback()
+        self._driver.rollback()
 
     def savepoint(self) -> SqlSavepoint:
         """Begin a transaction within the open one."""
         return SqlSavepoint(self._lent)
+
+    def note_write(self) -> None:
+        """Tell zope.sqlalchemy, if the connection is that of one of its sessions."""
+        mark_session_on(self._driver.raw, self.what)
+
+    def check_undivided(self) -> None:
+        """Do nothing: it is a connection to one database."""
 
     def after_commit(self, callback: Callable[[], None]) -> bool:
         """Tell that no driver knows."""

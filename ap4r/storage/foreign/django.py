@@ -166,6 +166,12 @@ class DjangoConnection:
         """Enter an `atomic` block within the open one."""
         return _AtomicSavepoint(self._transaction.atomic(self._using))
 
+    def note_write(self) -> None:
+        """Do nothing: Django commits whatever was done."""
+
+    def check_undivided(self) -> None:
+        """Do nothing: it is a connection to one database."""
+
     def after_commit(self, callback: Callable[[], None]) -> bool:
         """Hand it to Django's on_commit, which it cannot take where autocommit was turned off."""
         if not self._wrapper.in_atomic_block or not self._wrapper.commit_on_exit:
@@ -180,6 +186,6 @@ class DjangoConnection:
         if driver is None:
             kind = type(self._wrapper.connection).__module__
             raise ConnectionUnfit(
-                self.what, f"its driver {kind} is not known; sqlite3, psycopg 3, mysqlclient and PyMySQL are"
+                self.what, f"its driver {kind} is not known; sqlite3, psycopg, psycopg2, mysqlclient and PyMySQL are"
             )
         return driver

@@ -18,8 +18,9 @@ class Driver(Protocol):
 
     what: ClassVar[str]
     dialect: ClassVar[str]  #: the kind of database, as SQLAlchemy calls it
-    drivername: ClassVar[str]  #: as in a URL
+    drivername: ClassVar[str]  #: as in SQLAlchemy's URLs
     raw: Any
+    given: Any
 
     @property
     def problem(self) -> str | None:
@@ -54,3 +55,29 @@ class Driver(Protocol):
 
     def cursor(self) -> Any:
         """Give a cursor whose rows are tuples, whatever the application prefers."""
+
+    def commit(self) -> None:
+        """Commit, so that whatever is wrapped around the connection knows of it."""
+
+    def rollback(self) -> None:
+        """Roll back in the same way."""
+
+
+class Endings:
+    """A driver's connection, and how its transactions end.
+
+    :param raw: the driver's own.
+    :param given: what the application has, which may be wrapped around it.
+    """
+
+    def __init__(self, raw: Any, given: Any) -> None:
+        self.raw = raw
+        self.given = given
+
+    def commit(self) -> None:
+        """Commit, so that whatever is wrapped around the connection knows of it."""
+        self.given.commit()
+
+    def rollback(self) -> None:
+        """Roll back in the same way."""
+        self.given.rollback()

@@ -1,4 +1,4 @@
-"""Recognise the drivers' own connections: sqlite3, psycopg, PyMySQL and mysqlclient.
+"""Recognise the drivers' own connections: sqlite3, psycopg, psycopg2, PyMySQL and mysqlclient.
 
 By their class, never imported on a guess: an application has the drivers that it uses.
 """
@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from sqlalchemy import URL
-
-from ap4r.storage.foreign.driver import Driver, Place
+from ap4r.storage.foreign.driver import Driver, Endings, Place
 from ap4r.storage.foreign.mysql_drivers import MySQLdb, PyMySQL
+from ap4r.storage.foreign.postgresql_drivers import Psycopg, Psycopg2
+from ap4r.storage.foreign.unwrap import unwrapped
 
 
-class Sqlite3:
+class Sqlite3(Endings):
     """A connection of the standard library's sqlite3."""
 
     what: ClassVar[str] = "a sqlite3 connection"
@@ -23,8 +23,7 @@ class Sqlite3:
     drivername: ClassVar[str] = "sqlite"
     has_failed = False
 
-    def __init__(self, raw: sqlite3.Connection) -> None:
-        self.raw = raw
+    raw: sqlite3.Connection
 
     @property
     def problem(self) -> str | None:
@@ -83,91 +82,32 @@ class Sqlite3:
         return sqlite3.Cursor(self.raw)
 
 
-class Psycopg:
-    """A connection of psycopg 3."""
-
-    what: ClassVar[str] = "a psycopg connection"
-    dialect: ClassVar[str] = "postgresql"
-    drivername: ClassVar[str] = "postgresql+psycopg"
-    # Of libpq's PGTransactionStatusType.
-    _IDLE, _ACTIVE, _IN_ERROR, _UNKNOWN = 0, 1, 3, 4
-    is_owner_thread = True
-    begins_by_itself = False
-
-    def __init__(self, raw: Any) -> None:
-        self.raw = raw
-
-    @property
-    def problem(self) -> str | None:
-        """Say whether it is closed or in the middle of something."""
-        if self.raw.closed or self._status == self._UNKNOWN:
-            return "it is closed"
-        if self.raw.pgconn.pipeline_status:
-            return "it is in pipeline mode, where nobody knows what a statement has done; leave the pipeline first"
-        return "another statement runs on it" if self._status == self._ACTIVE else None
-
-    @property
-    def is_autocommit(self) -> bool:
-        """Ask the driver."""
-        return bool(self.raw.autocommit)
-
-    @property
-    def in_transaction(self) -> bool:
-        """Ask libpq."""
-        return self._status != self._IDLE
-
-    @property
-    def has_failed(self) -> bool:
-        """Ask libpq."""
-        return self._status == self._IN_ERROR
-
-    @property
-    def begin(self) -> str | None:
-        """Say BEGIN only where psycopg would not, and then of the kind that was set on the connection."""
-        if not self.is_autocommit:
-            return None
-        words, raw = ["BEGIN"], self.raw
-        if raw.isolation_level is not None:
-            words += ["ISOLATION LEVEL", raw.isolation_level.name.replace("_", " ")]
-        if raw.read_only is not None:
-            words.append("READ ONLY" if raw.read_only else "READ WRITE")
-        if raw.deferrable is not None:
-            words.append("DEFERRABLE" if raw.deferrable else "NOT DEFERRABLE")
-        return " ".join(words)
-
-    def place(self) -> Place:
-        """Ask libpq where it is connected."""
-        info = self.raw.info
-        host, port, database, user = info.host, info.port, info.dbname, info.user
-        if host.startswith("/"):
-            url = URL.create(self.drivername, user, database=database, query={"host": host, "port": str(port)})
-        else:
-            url = URL.create(self.drivername, user, None, host, port, database)
-        return Place(url.render_as_string(), ("postgresql", host, port, database, user))
-
-    def cursor(self) -> Any:
-        """Give a cursor of psycopg's own class, with its own rows."""
-        import psycopg
-
-        return psycopg.Cursor(self.raw, row_factory=psycopg.rows.tuple_row)
-
-    @property
-    def _status(self) -> int:
-        return int(self.raw.info.transaction_status)
+def driver_of(given: object) -> Driver | None:
+    """Recognise a driver's connection by its class, whatever is wrapped around it; None when it is none we know."""
+    raw = unwrapped(given, is_driver)
+    kind = _kind_of(raw)
+    return None if kind is None else kind(raw, given)
 
 
-def driver_of(raw: object) -> Driver | None:
-    """Recognise a driver's connection by its class; None when it is none that is known."""
-    if isinstance(raw, sqlite3.Connection):
-        return Sqlite3(raw)
+def is_driver(raw: object) -> bool:
+    """Tell whether an object is itself a driver's connection."""
+    return _kind_of(raw) is not None
+
+
+def _kind_of(raw: object) -> type[Sqlite3 | Psycopg | Psycopg2 | PyMySQL | MySQLdb] | None:
+    # By the true class: isinstance() believes what a proxy says of itself.
     for kind in type(raw).__mro__:
         match kind.__module__, kind.__name__:
+            case "sqlite3", "Connection":
+                return Sqlite3
             case (("psycopg" | "psycopg.connection"), "Connection"):
-                return Psycopg(raw)
+                return Psycopg
+            case "psycopg2.extensions", "connection":
+                return Psycopg2
             case "pymysql.connections", "Connection":
-                return PyMySQL(raw)
+                return PyMySQL
             case "MySQLdb.connections", "Connection":
-                return MySQLdb(raw)
+                return MySQLdb
     return None
 
 

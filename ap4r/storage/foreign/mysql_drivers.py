@@ -9,10 +9,10 @@ from weakref import WeakKeyDictionary
 from sqlalchemy import URL
 
 from ap4r.errors import StoreUnavailable
-from ap4r.storage.foreign.driver import Place
+from ap4r.storage.foreign.driver import Endings, Place
 
 
-class _Mysql:
+class _Mysql(Endings):
     """What PyMySQL and mysqlclient have in common."""
 
     dialect: ClassVar[str] = "mysql"
@@ -22,9 +22,6 @@ class _Mysql:
     begins_by_itself = False
     # Neither driver knows the database that it was told to USE.
     _places: ClassVar[WeakKeyDictionary[Any, Place]] = WeakKeyDictionary()
-
-    def __init__(self, raw: Any) -> None:
-        self.raw = raw
 
     @property
     def problem(self) -> str | None:

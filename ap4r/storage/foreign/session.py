@@ -7,11 +7,12 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from sqlalchemy import Connection, event
-from sqlalchemy.exc import UnboundExecutionError
 from sqlalchemy.orm import Session, SessionTransactionOrigin
 
 from ap4r.errors import ConnectionUnfit
+from ap4r.storage.foreign.routing import bind_of, check_undivided
 from ap4r.storage.foreign.sqlalchemy import Nested, OnSqlalchemy
+from ap4r.storage.foreign.zope import is_registered, mark_session
 
 
 class SessionConnection(OnSqlalchemy):
@@ -19,16 +20,10 @@ class SessionConnection(OnSqlalchemy):
 
     what = "a SQLAlchemy Session"
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, prefix: str) -> None:
         self._session = session
-        try:
-            bind = session.get_bind()
-        except UnboundExecutionError as error:
-            raise ConnectionUnfit(
-                self.what, "it has several databases or none; give the Connection of the one that is meant"
-            ) from error
-        self._bind = bind
-        super().__init__(bind.engine, session)
+        self._bind = bind_of(session, prefix, self.what)
+        super().__init__(self._bind.engine, session)
 
     @property
     def has_failed(self) -> bool:
@@ -43,8 +38,13 @@ class SessionConnection(OnSqlalchemy):
 
     @property
     def is_open(self) -> bool:
-        """Tell whether somebody has said `begin`: on the session, or on the Connection that it is bound to."""
+        """Tell whether somebody has said `begin`: on the session, or on the Connection that it is bound to.
+
+        What zope's transaction manager commits is always open.
+        """
         session, root = self._session, self._session.get_transaction()
+        if is_registered(session):
+            return True
         if session.in_nested_transaction() or (root and root.origin is not SessionTransactionOrigin.AUTOBEGIN):
             return True
         if not isinstance(self._bind, Connection):
@@ -80,7 +80,7 @@ class SessionConnection(OnSqlalchemy):
 
     def connection(self) -> Connection:
         """Give the Connection that the session works on."""
-        return self._session.connection()
+        return self._session.connection(bind_arguments={"bind": self._bind})
 
     def begin(self) -> None:
         """Begin, or take over what was begun by itself."""
@@ -105,6 +105,14 @@ class SessionConnection(OnSqlalchemy):
     def savepoint(self) -> Nested:
         """Begin a transaction within the open one."""
         return Nested(self._session.begin_nested())
+
+    def note_write(self) -> None:
+        """Tell zope.sqlalchemy, where that ends the transaction."""
+        mark_session(self._session, self.what)
+
+    def check_undivided(self) -> None:
+        """Look for other databases that the session has written to."""
+        check_undivided(self._session, self.connection(), self.what)
 
     def after_commit(self, callback: Callable[[], None]) -> bool:
         """Hand it to the session's events."""

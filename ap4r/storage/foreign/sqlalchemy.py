@@ -14,6 +14,7 @@ from ap4r.storage.foreign.connection import Savepoint
 from ap4r.storage.foreign.driver import Driver, Place
 from ap4r.storage.foreign.drivers import driver_of, is_lost
 from ap4r.storage.foreign.open_transaction import open_transaction
+from ap4r.storage.foreign.zope import mark_session_on
 
 _DIALECTS = {"sqlite": "sqlite", "mysql": "mysql", "mariadb": "mysql", "postgresql": "postgresql"}
 
@@ -188,6 +189,13 @@ class CoreConnection(OnSqlalchemy):
     def savepoint(self) -> Nested:
         """Begin a transaction within the open one."""
         return Nested(self._connection.begin_nested())
+
+    def note_write(self) -> None:
+        """Tell zope.sqlalchemy, if the Connection is that of one of its sessions."""
+        mark_session_on(self._connection.connection.dbapi_connection, self.what)
+
+    def check_undivided(self) -> None:
+        """Do nothing: it is a connection to one database."""
 
     def after_commit(self, callback: Callable[[], None]) -> bool:
         """Tell that it does not say: its event comes before the COMMIT."""

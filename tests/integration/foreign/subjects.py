@@ -139,6 +139,43 @@ class PsycopgAutocommit(Dbapi):
         return psycopg.connect(_libpq(self.url), autocommit=True)
 
 
+class Psycopg2(Dbapi):
+    """As psycopg2 is by default, but with rows of another class."""
+
+    autocommit = False
+
+    def connect(self) -> Any:
+        """Connect."""
+        psycopg2 = pytest.importorskip("psycopg2")
+        from psycopg2.extras import RealDictCursor
+
+        connection = psycopg2.connect(_libpq(self.url), cursor_factory=RealDictCursor)
+        connection.autocommit = self.autocommit
+        return connection
+
+    def begin(self) -> None:
+        """Begin with the first statement."""
+        self.run("SELECT 1")
+
+
+class Psycopg2Autocommit(Psycopg2):
+    """With autocommit."""
+
+    autocommit = True
+
+    def begin(self) -> None:
+        """Begin in SQL, of which psycopg2 takes no notice."""
+        self.run("BEGIN")
+
+    def commit(self) -> None:
+        """Commit in SQL."""
+        self.run("COMMIT")
+
+    def rollback(self) -> None:
+        """Roll back in SQL."""
+        self.run("ROLLBACK")
+
+
 class PyMySQL(Dbapi):
     """As PyMySQL is by default, but with rows of another class."""
 
@@ -184,6 +221,50 @@ class MySQLdbAutocommit(MySQLdb):
     autocommit = True
 
 
+def traced(kind: type[Dbapi]) -> type[Dbapi]:
+    """Give a driver's subject whose connection is wrapped as OpenTelemetry's instrumentation does it."""
+
+    class Traced(kind):  # type: ignore[misc, valid-type]
+        """With spans."""
+
+        def connect(self) -> Any:
+            """Connect."""
+            dbapi = pytest.importorskip("opentelemetry.instrumentation.dbapi")
+            return dbapi.instrument_connection("tests", super().connect(), "other_sql")
+
+    return Traced
+
+
+def pooled(kind: type[Dbapi], module: str, *, persistent: bool = False) -> type[Dbapi]:
+    """Give a driver's subject whose connection is of a pool of DBUtils."""
+
+    class Pooled(kind):  # type: ignore[misc, valid-type]
+        """Of a pool."""
+
+        def connect(self) -> Any:
+            """Take one."""
+            pools = pytest.importorskip("dbutils.persistent_db" if persistent else "dbutils.pooled_db")
+            make = super().connect
+
+            class Creator:
+                dbapi, threadsafety = pytest.importorskip(module), 2
+                connect = staticmethod(make)
+
+            if persistent:
+                self.pool = pools.PersistentDB(Creator, closeable=True)
+                return self.pool.connection()
+            self.pool = pools.PooledDB(Creator, maxshared=2)
+            return self.pool.connection()
+
+        def close(self) -> None:
+            """Close it with its pool."""
+            super().close()
+            if not persistent:
+                self.pool.close()
+
+    return Pooled
+
+
 class CoreConnection(Subject):
     """A SQLAlchemy Connection."""
 
@@ -223,8 +304,11 @@ class CoreConnection(Subject):
 class SaSession(Subject):
     """A SQLAlchemy Session."""
 
+    driver = "psycopg"
+
     def __init__(self, url: str) -> None:
         super().__init__(url)
+        url = url.replace("+psycopg:", f"+{self.driver}:")
         self.engine = create_engine(url, poolclass=NullPool)
         self.session: Any = Session(self.engine)
         self.given = {"conn": self.session}
@@ -254,6 +338,12 @@ class SaSession(Subject):
     def close(self) -> None:
         """Close."""
         self.session.close()
+
+
+class SaSessionPsycopg2(SaSession):
+    """A Session on psycopg2."""
+
+    driver = "psycopg2"
 
 
 class ScopedSession(SaSession):
@@ -335,11 +425,23 @@ SUBJECTS: dict[str, tuple[str, Callable[[str], Subject]]] = {
     "sqlite3-autocommit": ("sqlite", Sqlite3Autocommit),
     "psycopg": ("postgresql", Psycopg),
     "psycopg-autocommit": ("postgresql", PsycopgAutocommit),
+    "psycopg2": ("postgresql", Psycopg2),
+    "psycopg2-autocommit": ("postgresql", Psycopg2Autocommit),
     "pymysql": ("mariadb", PyMySQL),
     "pymysql-autocommit": ("mariadb", PyMySQLAutocommit),
     "mysqlclient": ("mariadb", MySQLdb),
     "mysqlclient-autocommit": ("mariadb", MySQLdbAutocommit),
     "scoped-sqlite": ("sqlite", ScopedSession),
+    "session-psycopg2": ("postgresql", SaSessionPsycopg2),
+    "traced-sqlite3": ("sqlite", traced(Sqlite3)),
+    "traced-psycopg": ("postgresql", traced(Psycopg)),
+    "traced-psycopg2-autocommit": ("postgresql", traced(Psycopg2Autocommit)),
+    "traced-pymysql": ("mariadb", traced(PyMySQL)),
+    "traced-mysqlclient": ("mariadb", traced(MySQLdb)),
+    "pooled-sqlite3": ("sqlite", pooled(Sqlite3, "sqlite3", persistent=True)),
+    "pooled-psycopg2": ("postgresql", pooled(Psycopg2, "psycopg2")),
+    "pooled-pymysql": ("mariadb", pooled(PyMySQL, "pymysql")),
+    "pooled-mysqlclient-autocommit": ("mariadb", pooled(MySQLdbAutocommit, "MySQLdb")),
 }
 for _database in ("sqlite", "mariadb", "postgresql"):
     SUBJECTS[f"session-{_database}"] = (_database, SaSession)
