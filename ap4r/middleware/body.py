@@ -1,10 +1,11 @@
-"""The body of a response on its way: chunks that wait for the verdict, and chunks that may leave.
+"""The body of a response on its way: chunks that wait for the verdict, chunks that may leave, and what results are.
 
 It decides nothing; chunks leave in the order and in the pieces that the application gave them.
 """
 
 from __future__ import annotations
 
+import io
 from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
@@ -46,32 +47,63 @@ class Body:
         self.held_bytes = 0
 
 
-def is_at_hand(result: object, file_wrapper: object) -> bool:
-    """Tell whether sending a result cannot run any more of the application, nor fail in it half way.
+_EMPTY: tuple[Any, ...] = ([], (), set(), {}, {}.values(), b"", deque())
+#: Iterating these runs no code of the application's.
+_PLAIN_TYPES: frozenset[object] = frozenset(
+    {
+        *(list, tuple, set, frozenset, dict, deque, str, bytes, bytearray, memoryview, type(None), io.BytesIO),
+        *(type(iter(empty)) for empty in _EMPTY),
+    }
+)
+#: The same of each type that iterates as these do.
+_PLAIN_ITERATIONS = (list.__iter__, tuple.__iter__)
 
-    True of lists and tuples of at most one chunk, and of the server's own file wrapper, whose very object the
-    server must see so that it can send the file by itself.
+
+def is_at_hand(result: Any, file_wrapper: object) -> bool:
+    """Return whether sending a result cannot run any more of the application, nor fail in it half way.
+
+    True of lists and tuples, of the server's own file wrapper, and of the mark by which an application tells eventlet
+    that it has taken the connection over. The server must see the very object: it counts its chunks, or sends the file
+    by itself.
     """
-    if type(result) is list or type(result) is tuple:
-        return len(result) < 2
-    return is_file(result, file_wrapper)
+    kind = type(result)
+    if kind is list or kind is tuple or is_file(result, file_wrapper):
+        return True
+    if isinstance(result, list | tuple):
+        return type(result).__iter__ in _PLAIN_ITERATIONS
+    return kind.__module__ == "eventlet.wsgi"
+
+
+def is_plain(result: object) -> bool:
+    """Return whether no message can be said while a server iterates a result, as far as its type tells.
+
+    True of Python's own containers and their iterators, of opened files, and of what cannot be iterated at all.
+    """
+    kind = type(result)
+    if kind in _PLAIN_TYPES:
+        return True
+    if kind is io.BufferedReader:
+        return type(result.raw) is io.FileIO  # type: ignore[attr-defined]
+    return not (hasattr(kind, "__iter__") or hasattr(kind, "__getitem__"))
 
 
 def is_file(result: object, file_wrapper: object) -> bool:
-    """Tell whether a result is the server's own file wrapper."""
+    """Return whether a result is of the server's own file wrapper, where that is a type."""
     return isinstance(file_wrapper, type) and isinstance(result, file_wrapper)
 
 
-class _Closing(Iterator[bytes], Protocol):
+class _Restartable(Iterator[bytes], Protocol):
+    def restart(self) -> Iterator[bytes]: ...
+
     def close(self) -> None: ...
 
 
 class SizedBody:
-    """A response of which the application told the number of chunks: of a single one, servers tell the length."""
+    """A response of which the application told the number of chunks, and which may be iterated as often as its own."""
 
     __slots__ = ("_response", "_result")
 
-    def __init__(self, response: _Closing, result: Any) -> None:
+    def __init__(self, response: _Restartable, result: Any) -> None:
         self._response = response
         self._result = result
 
@@ -79,7 +111,21 @@ class SizedBody:
         return len(self._result)
 
     def __iter__(self) -> Iterator[bytes]:
-        return self._response
+        return self._response.restart()
+
+    def close(self) -> None:
+        """Close the response."""
+        self._response.close()
+
+
+class TakenBody(list[bytes]):
+    """The chunks of a whole response whose number the application told."""
+
+    __slots__ = ("_response",)
+
+    def __init__(self, response: _Restartable, chunks: Sequence[bytes]) -> None:
+        super().__init__(chunks)
+        self._response = response
 
     def close(self) -> None:
         """Close the response."""

@@ -1,15 +1,16 @@
 """What of a response has left for the server, and what may: the start, chunks that are free, or a refusal instead.
 
-It decides nothing. The server's own start_response is called as late as PEP 3333 allows, and once, with the start that
-is meant to last: some servers add the headers of a second start to those of the first.
+It decides nothing. A start that nothing waits behind is passed on as it comes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from ap4r.middleware.body import Body
-from ap4r.middleware.refusal import STATUS, refusal
+from ap4r.middleware.refusal import STATUS, refusal, without_body
+from ap4r.middleware.servers import replaces_starts
 from ap4r.middleware.start import ServerStart, Start
 
 
@@ -39,20 +40,30 @@ class Departure:
         return self._made_body
 
     def _push(self) -> None:
+        """Give the server through its write() what is ready. It fails where the server gave none, as without us."""
         ready = self._body.ready
         if ready:
             self._pass_start()
-            self._gone = True
-        while ready and self._server_write is not None:
-            self._server_write(ready.popleft())
+            while ready:
+                self._server_write(ready.popleft())  # type: ignore[misc]
+                self._gone = True
 
     def _pass_start(self) -> None:
-        if not self._started and self._start is not None:
+        start = self._start
+        if not self._started and start is not None:
             self._started = True
-            self._server_write = self._server_start(self._start.status, self._start.headers)
+            exc_info, start.exc_info = start.exc_info, None
+            if exc_info:
+                self._server_write = self._server_start(start.status, start.headers, exc_info)
+            else:
+                self._server_write = self._server_start(start.status, start.headers)
 
     def _refuse(self) -> list[bytes]:
-        """Put a 503 in the place of the response and return its body; or end the response short, if it has begun."""
+        """Put a 503 in the place of the response and return its body.
+
+        Where the response has begun, or the server may not let a second start replace the first, raise instead: then
+        the server answers 500 or cuts the response.
+        """
         error = self._refused
         assert error is not None
         self._ended = True
@@ -60,7 +71,14 @@ class Departure:
             raise error
         headers, text = refusal(error)
         if self._started:
-            self._server_start(STATUS, headers, (type(error), error, error.__traceback__))
+            exc_info: Any = (type(error), error, error.__traceback__)
+            is_replaced = replaces_starts()
+            self._gone = True
+            if not is_replaced:
+                # uWSGI takes the second start, and sends what was started in spite of an exception.
+                self._server_start(STATUS, without_body(headers), exc_info)
+                raise error
+            self._server_start(STATUS, headers, exc_info)
         else:
             self._server_start(STATUS, headers)
         self._started = self._gone = True

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from ap4r.delivery import Delivery
 from ap4r.errors import ConfigError, DeliveryBusy, DeliveryRefused, DeliveryRequired, StoreError
-from ap4r.middleware.body import is_file
+from ap4r.middleware.body import is_at_hand, is_plain
 from ap4r.middleware.internal import InternalPaths
 from ap4r.middleware.start import ServerStart
 from ap4r.middleware.verification import path_parts
@@ -157,7 +157,9 @@ class Guarded:
             _close(result)
             return self._answered
         # What has not begun by now begins when it is asked for its first chunk, and may be refused only then.
-        if self._started or hasattr(type(result), "__len__") or is_file(result, self._file_wrapper):
+        if self._started or is_plain(result) or hasattr(type(result), "__len__"):
+            return result
+        if is_at_hand(result, self._file_wrapper):
             return result
         return _Late(self, result)
 

@@ -28,6 +28,11 @@ def refusal(error: Exception) -> tuple[list[tuple[str, str]], bytes]:
     return headers, body
 
 
+def without_body(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Return the headers of a 503 that has no body."""
+    return [(name, "0" if name == "Content-Length" else value) for name, value in headers]
+
+
 def describe_failure(error: Exception, is_success: bool, has_left: bool, has_length: bool) -> str:
     """Say in one line of log what is not stored, and what the client sees of it.
 
@@ -42,7 +47,7 @@ def describe_failure(error: Exception, is_success: bool, has_left: bool, has_len
     if not is_success:
         return told + "; its response goes on, as it tells of no success"
     if not has_left:
-        return told + "; the client is answered 503"
+        return told + "; the client is answered 503, or 500 where the server has begun the response"
     if has_length:
         return told + "; its response ends short"
     return told + "; its response ends with the connection, and over HTTP/1.0 may be taken for whole"

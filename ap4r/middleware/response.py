@@ -10,12 +10,14 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from ap4r.errors import Ap4rError
-from ap4r.middleware.body import SizedBody, is_at_hand
+from ap4r.middleware.asynchronous import refuse_awaitable
+from ap4r.middleware.body import SizedBody, TakenBody, is_at_hand, is_plain
 from ap4r.middleware.departure import Departure
 from ap4r.middleware.refusal import describe_failure
 from ap4r.middleware.sendable import is_surely_sendable
+from ap4r.middleware.servers import accepts_plain_starts
 from ap4r.middleware.start import ServerStart, Start
-from ap4r.middleware.verdict import ResponseRules
+from ap4r.middleware.verdict import DeliveryAnswer, ResponseRules
 from ap4r.outbox.handle import Handle
 from ap4r.outbox.outbox import Verdict
 
@@ -25,39 +27,69 @@ _log = logging.getLogger("ap4r.middleware")
 class Response(Departure):
     """The application's `start_response` and `write`, and the iterable that the server is given."""
 
-    __slots__ = ("_chunks", "_decided", "_given", "_handle", "_iterable", "_path", "_prospect", "_rules")
+    __slots__ = (
+        *("_answer", "_chunks", "_decided", "_file", "_given", "_handle", "_iterable", "_path", "_prospect"),
+        "_rules",
+    )
 
-    def __init__(self, handle: Handle, rules: ResponseRules, server_start: ServerStart, method: str, path: str) -> None:
+    def __init__(
+        self,
+        handle: Handle,
+        rules: ResponseRules,
+        server_start: ServerStart,
+        method: str,
+        path: str,
+        answer: DeliveryAnswer | None = None,
+    ) -> None:
         super().__init__(server_start, method)
         self._handle = handle
         self._rules = rules
         self._path = path
+        self._answer = answer  # where the request is a delivery
         self._prospect: Verdict | None = None  # the verdict if nothing is raised any more
         self._given = 0  # bytes that the application gave
         self._decided = False
         self._chunks: Iterator[bytes] | None = None
         self._iterable: Any = None
+        self._file: object = None
 
-    def start_response(
-        self, status: str, headers: list[tuple[str, str]], exc_info: Any = None
-    ) -> Callable[[bytes], None]:
-        """Take the application's start. With `exc_info` it replaces the one before, if that has not left yet."""
+    def start_response(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+        """Take the application's start: pass it on at once where nothing waits, else hold it for the verdict.
+
+        With `exc_info` it replaces the one before, if that has not left yet.
+        """
         if self._refused is not None:
             return self.write
-        if self._start is not None and not exc_info:
+        before = self._start
+        if before is not None and not self._started and not exc_info:
             raise AssertionError("start_response was called again without exc_info (PEP 3333)")
+        start = Start(status, headers, self._method, exc_info)
+        exc_info = None
         if self._started:
+            self._started = False
             try:
-                # Raises exc_info if the headers have been sent, as PEP 3333 asks of every server.
-                self._server_write = self._server_start(status, headers, exc_info)
-            finally:
-                exc_info = None
-        if self._start is not None or self._given:
-            self._body.drop()
-            self._given = 0
-        self._start = Start(status, headers, self._method)
-        self._prospect = None
-        return self.write
+                self._start = start
+                # The server raises exc_info if the headers have been sent, as PEP 3333 asks of it.
+                self._pass_start()
+            except BaseException:
+                self._start, self._started = before, True
+                raise
+            self._drop_given()
+            return self._writer()
+        if before is not None or self._given:
+            self._drop_given()
+        self._start, self._prospect = start, None
+        if self._waits():
+            if type(headers) is list:
+                start.headers = list(headers)  # The server sees them later than the application gave them.
+            return self.write
+        try:
+            self._pass_start()
+        except BaseException:
+            # The application sees what the server raised, and may start the response in another way.
+            self._start, self._started = None, False
+            raise
+        return self._writer()
 
     def write(self, data: bytes) -> None:
         """Take a chunk from an application that pushes. Whether it is the last, only the application's return tells.
@@ -70,22 +102,56 @@ class Response(Departure):
             raise self._refused
         self._push()
 
+    def wrap_file(self, file_wrapper: Callable[..., object]) -> Callable[..., object]:
+        """Return the server's function for files; what it returned last is recognised as the server's own."""
+
+        def wrapped(*arguments: Any, **more: Any) -> object:
+            self._file = file_wrapper(*arguments, **more)
+            return self._file
+
+        return wrapped
+
     def finish(self, result: Iterable[bytes], file_wrapper: object) -> Iterable[bytes]:
         """Take what the application returned; return what the server is to send.
 
-        What cannot run the application any more is decided at once and handed over untouched.
+        What cannot run the application any more is decided at once and handed over untouched. Where messages wait, a
+        body of at most `buffer_bytes` is taken and decided about too.
         """
         self._iterable = result
-        if not is_at_hand(result, file_wrapper):
-            return SizedBody(self, result) if hasattr(type(result), "__len__") else self
+        if self._refused is not None:
+            self._close_application()
+            return self._refuse()
+        waits = not self._handle.is_empty and (self._start is None or self._waits())
+        if (self._file is not None and result is self._file) or is_at_hand(result, file_wrapper):
+            if not waits or self._answer is None or self._answer.read_whole(result):
+                return self._hand_over(result)
+        elif is_plain(result):
+            refuse_awaitable(result)
+            if not waits:
+                return self._hand_over(result)
+        if waits:
+            self._advance()
+        else:
+            self._pass_start()
+        if hasattr(type(result), "__len__"):
+            if not waits:
+                return SizedBody(self, result)
+            if self._ended and len(self._body.ready) == len(result):  # type: ignore[arg-type]
+                return TakenBody(self, self._body.ready)
+        return self
+
+    def _hand_over(self, result: Iterable[bytes]) -> Iterable[bytes]:
         self._decide()
         if self._refused is not None:
             self._close_application()
             return self._refuse()
+        self._pass_start()
         if self._made_body is not None:
             self._body.release()
-            self._push()
-        self._pass_start()
+            if self._body.ready and callable(self._server_write):
+                self._push()
+            elif self._body.ready:
+                return self  # What was written, where the server takes no write(), and then the result.
         return result
 
     def fail(self, error: BaseException) -> Iterable[bytes] | None:
@@ -115,8 +181,17 @@ class Response(Departure):
                 if self.fail(error) is None:
                     raise
         if ready:
+            self._gone = True
             return ready.popleft()
         raise StopIteration
+
+    def restart(self) -> Iterator[bytes]:
+        """Return the iterator of a body that may be iterated several times; the first whole pass decides."""
+        if self._chunks is not None and self._refused is None:
+            self._drop_given()
+            self._ended = False
+            self._chunks = None
+        return self
 
     def close(self) -> None:
         """Close the application's iterable, and give the verdict if the response did not come to its end.
@@ -166,7 +241,6 @@ class Response(Departure):
         if self._refused is not None:
             self._refuse()
         self._pass_start()
-        self._gone = True
 
     def _take(self, chunk: bytes, *, may_be_last: bool) -> None:
         """Take a chunk in, and let leave what may."""
@@ -175,18 +249,20 @@ class Response(Departure):
                 self._body.ready.append(chunk)
             return
         self._given += len(chunk)
+        if self._answer is not None:
+            self._answer.read(chunk)
         self._body.hold(chunk)
         start = self._start
         if start is None or self._decided:
             self._body.release()
             return
-        length = start.content_length
+        length, buffer_bytes = start.content_length, self._rules.buffer_bytes
         is_last = may_be_last and length is not None and self._given >= length
         if self._rules.at_headers or (is_last and not self._handle.has_open_messages):
             self._decide()
         elif self._waits():
-            may_hold_start = not self._gone and (length is None or start.bodiless)
-            if may_hold_start and self._body.held_bytes <= self._rules.buffer_bytes:
+            may_hold_all = not self._gone and (length is None or length <= buffer_bytes or start.bodiless)
+            if may_hold_all and self._body.held_bytes <= buffer_bytes:
                 return
             if not start.bodiless:
                 self._body.release(but_last=True)
@@ -195,17 +271,31 @@ class Response(Departure):
             self._decide()
         self._body.release()
 
+    def _writer(self) -> Any:
+        """Return what the application is given to push with: nothing where the server has nothing."""
+        write = self._server_write
+        return self.write if callable(write) else write
+
+    def _drop_given(self) -> None:
+        self._body.drop()
+        self._given = 0
+        self._prospect = None
+        if self._answer is not None:
+            self._answer.forget()
+
     def _waits(self) -> bool:
-        """Tell whether something would be written if the response came to a good end."""
+        """Return whether something would be written if the response came to a good end."""
         if self._decided or self._start is None or self._handle.is_empty:
             return False
         if self._prospect is None:
-            self._prospect = self._judge(None)
+            self._prospect = self._judge(None, so_far=True)
         return self._handle.would_write(self._prospect)
 
-    def _judge(self, exception: BaseException | None) -> Verdict:
+    def _judge(self, exception: BaseException | None, *, so_far: bool = False) -> Verdict:
         start = self._start
         if start is None or start.code is None:
+            return Verdict.ABORT
+        if self._answer is not None and not self._answer.is_success(start.code, start.bodiless, so_far=so_far):
             return Verdict.ABORT
         try:
             verdict = self._rules.verdict(start.code, start.headers, exception)
@@ -225,10 +315,13 @@ class Response(Departure):
             return
         verdict = self._judge(exception)
         is_success = verdict is Verdict.COMMIT and exception is None
-        writes = is_success and not self._started and self._handle.would_write(verdict)
-        if writes and self._start and not is_surely_sendable(self._start, self._iterable, self._made_body):
-            # The server may refuse this start, and then the request has failed: let it see the start first.
-            self._pass_start()
+        if is_success and self._start is not None and self._handle.would_write(verdict):
+            is_sendable = is_surely_sendable(self._start, self._iterable, self._made_body)
+            if not (is_sendable and accepts_plain_starts(self._server_start)):
+                # The server, or what is around us, may refuse this start, and then the request has failed.
+                self._pass_start()
+        if verdict is Verdict.ABORT and (self._start is None or exception is not None):
+            self._tell_of_drops(exception)
         self._decided = True
         try:
             self._handle.conclude(verdict)
@@ -239,6 +332,13 @@ class Response(Departure):
             has_length = self._start is not None and self._start.content_length is not None
             text = describe_failure(error, is_success, self._gone, has_length)
             _log.error("%s %r: %s", self._method, self._path, text, exc_info=not isinstance(error, Ap4rError))
+
+    def _tell_of_drops(self, exception: BaseException | None) -> None:
+        """Log what is dropped where no line of the server's tells that the request has failed."""
+        is_lost = exception is None or not isinstance(exception, Exception) or isinstance(exception, ConnectionError)
+        is_taken_over = self._start is None and isinstance(exception, StopIteration)
+        if is_lost or is_taken_over:
+            self._rules.drops.tell(self._method, self._path, self._handle.success_count, self._start is None)
 
     def _close_application(self) -> None:
         iterable, self._iterable = self._iterable, None

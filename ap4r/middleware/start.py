@@ -13,8 +13,9 @@ from ap4r.outbox.headers import TOKEN
 #: What a server gives an application to begin its response with (PEP 3333).
 ServerStart = Callable[..., Callable[[bytes], object]]
 
-_STATUS = re.compile(r"[1-5]\d\d [\t\x20-\x7e\x80-\xff]*")
-_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+# PEP 3333 allows Latin-1, and some servers take ASCII only.
+_STATUS = re.compile(r"[1-5]\d\d [\t\x20-\x7e]*")
+_VALUE = re.compile(r"[\t\x20-\x7e]*")
 
 
 _USUAL_CODES = {str(code): code for code in range(100, 600)}
@@ -34,12 +35,12 @@ class Start:
     without any body (RFC 9110, section 6.4.1).
     """
 
-    __slots__ = ("_content_length", "bodiless", "code", "headers", "status")
+    __slots__ = ("_content_length", "bodiless", "code", "exc_info", "headers", "status")
 
-    def __init__(self, status: Any, headers: Any, method: str) -> None:
+    def __init__(self, status: Any, headers: Any, method: str, exc_info: Any = None) -> None:
         self.status: str = status
-        # The server sees them later than the application gave them, so they must not change in between.
-        self.headers: Sequence[tuple[str, str]] = list(headers) if type(headers) is list else headers
+        self.headers: Sequence[tuple[str, str]] = headers
+        self.exc_info = exc_info
         code = _USUAL_CODES.get(status[:3]) if type(status) is str else None
         self.code = code = _code(status) if code is None else code
         self.bodiless = method == "HEAD" or (code is not None and (code < 200 or code == 204 or code == 304))

@@ -12,12 +12,14 @@ from typing import Any
 
 from ap4r.delivery import ENVIRON_KEY, Delivery
 from ap4r.errors import ConfigError
+from ap4r.middleware.asynchronous import refuse_asynchronous
 from ap4r.middleware.door import WHY_KEY, Door, Instead
+from ap4r.middleware.drop_log import DropLog
 from ap4r.middleware.once import Guarded, Repeats, give
 from ap4r.middleware.response import Response
 from ap4r.middleware.routes import find_routes
 from ap4r.middleware.start import ServerStart
-from ap4r.middleware.verdict import ResponseRules, VerdictRule, judge_response
+from ap4r.middleware.verdict import DeliveryAnswer, ResponseRules, VerdictRule, judge_response
 from ap4r.middleware.verification import path_of
 from ap4r.outbox.handle import Handle
 from ap4r.outbox.inbox import find_inbox
@@ -36,9 +38,10 @@ class AP4RMiddleware:
     Messages are stored before the last byte of a good response leaves. If they cannot be, the client gets 503, or,
     once the response has begun, a connection that ends short.
 
-    A response without Content-Length could be cut and still look whole, so while messages wait up to `buffer_bytes`
-    of it are held. A longer one streams on, and is cut if the store fails at its end. Holding the start back waits
-    for one further value of the application's: the one knowing departure from PEP 3333.
+    When the call returns, `start_response` has been called if the application had called it. Where no message waits
+    the start passes as it comes, and lists, tuples and files are handed over as they are. Where messages wait, a body
+    of at most `buffer_bytes` is taken before the call returns, and stored messages come first; a longer body streams,
+    but for its last chunk, and is cut if the store fails at its end.
 
     With a secret a request that the dispatcher has signed has `environ["ap4r"].delivery`, for others it is None.
 
@@ -80,6 +83,7 @@ class AP4RMiddleware:
             verified too.
         :raises ConfigError: a setting is unknown or out of range, or there are such paths and no secret.
         """
+        refuse_asynchronous(app)
         if commit_at not in ("end", "headers"):
             raise ConfigError("commit_at", f"{commit_at!r} is neither 'end' nor 'headers'")
         if not (connection is None or isinstance(connection, str) or callable(connection)):
@@ -97,7 +101,9 @@ class AP4RMiddleware:
         self._repeats = Repeats(once, find_inbox(inbox, sink, self._settings) if once else None)
         if self._repeats and self._door is None:
             raise ConfigError("once", "it is for signed deliveries, and there is no secret; `ap4r init` makes one")
-        self._rules = ResponseRules(verdict or judge_response, commit_at == "headers", self._settings.buffer_bytes)
+        self._rules = ResponseRules(
+            verdict or judge_response, commit_at == "headers", self._settings.buffer_bytes, DropLog()
+        )
 
     def __call__(self, environ: dict[str, Any], start_response: ServerStart) -> Iterable[bytes]:
         """Call the application with a handle, and answer the server in its place."""
@@ -123,19 +129,23 @@ class AP4RMiddleware:
         handle.path = path_of(environ)
         handle.why_no_delivery = environ.get(WHY_KEY, "")
         environ[ENVIRON_KEY] = handle
-        response = Response(
-            handle, self._rules, start_response, environ.get("REQUEST_METHOD", ""), environ.get("PATH_INFO", "")
-        )
+        answer = None
+        if "HTTP_AP4R_MESSAGE_ID" in environ:
+            answer = DeliveryAnswer(environ.get("HTTP_AP4R_SUCCESS") or self._settings.success)
+        method, path = environ.get("REQUEST_METHOD", ""), environ.get("PATH_INFO", "")
+        response = Response(handle, self._rules, start_response, method, path, answer)
         # Taken before the call: the application may change or replace the environ.
         file_wrapper = environ.get("wsgi.file_wrapper")
+        if file_wrapper is not None and not isinstance(file_wrapper, type):
+            environ["wsgi.file_wrapper"] = response.wrap_file(file_wrapper)
         guarded = Guarded(self._app, handle, file_wrapper)
         try:
             return response.finish(guarded(environ, response.start_response), file_wrapper)
         except BaseException as error:
-            answer = response.fail(error)
-            if answer is None:
+            instead = response.fail(error)
+            if instead is None:
                 raise
-            return answer
+            return instead
 
 
 def _is_same(one: object, other: object) -> bool:

@@ -56,6 +56,28 @@ class Ending(Blocks):
         with outbox.writing, self._lock:
             self._open_outbox().drop(On.SUCCESS)
 
+    def restart(self) -> None:
+        """Drop everything that was said and is not stored, whatever it waits for: the request's work begins again.
+
+        For what repeats a request's work within the request, as pyramid_retry does: messages of a failed attempt must
+        not be stored with those of the next. What `commit()` or a transaction has stored stays stored.
+
+        :raises HandleClosed: the request has its verdict already.
+        """
+        with self._lock:
+            outbox = self._open_outbox()
+        with outbox.writing, self._lock:
+            self._open_outbox().clear()
+
+    @property
+    def success_count(self) -> int:
+        """The number of messages that wait for success."""
+        outbox = self._outbox
+        if outbox is None:
+            return 0
+        with self._lock:
+            return outbox.success_count
+
     def would_write(self, verdict: Verdict) -> bool:
         """Tell whether this verdict, given now, would write anything."""
         outbox = self._outbox

@@ -240,6 +240,24 @@ class Outbox:
                 self._forget(sealed.entries)
             self._sealed.clear()
 
+    def clear(self) -> None:
+        """Forget everything, what is in doubt and what open blocks hold too. The blocks stay open."""
+        waiting = [self._entries, *(sealed.entries for sealed in self._sealed), *self._held_in_blocks()]
+        for entries in waiting:
+            self._forget(entries)
+        for held in (self._entries, *self._held_in_blocks()):
+            held.clear()
+        self._sealed.clear()
+
+    @property
+    def success_count(self) -> int:
+        """The number of messages that wait for success."""
+        entries = [self._entries, *(sealed.entries for sealed in self._sealed), *self._held_in_blocks()]
+        return sum(entry.on is _SUCCESS for several in entries for entry in several)
+
+    def _held_in_blocks(self) -> list[list[Entry]]:
+        return [block.entries for blocks in self._blocks.values() for block in blocks]
+
     def _forget(self, entries: Sequence[Entry]) -> None:
         self._count -= len(entries)
         self._bytes -= sum([entry.size for entry in entries])

@@ -18,6 +18,8 @@ _ENDLESS = ["endless", "endless_with_length"]
 _UNMARKED = {"long_stream", "generator", "written"}
 #: The answer to HEAD is whole with its start, which here has left before the first message is said.
 _LATE = {*_UNMARKED, "generator_with_length"}
+#: What starts its response before it says its messages, and has not begun its body then.
+_STARTED_FIRST = {"one_chunk_with_length", "replaced_early"}
 _WAYS = [("GET", "1.0"), ("GET", "1.1"), ("HEAD", "1.1")]
 
 
@@ -73,6 +75,10 @@ def test_no_success_lies(served, method, version, unknown):
                 assert answer.header["retry-after"] == "5"
                 assert answer.looks_whole
                 assert ("unknown" in answer.text) is (unknown and method == "GET")
+            elif answer.status == 500:
+                # The server had the start before the message was said, and does not let another replace it.
+                assert kind in _STARTED_FIRST
+                assert served.name.startswith("gunicorn")
             elif kind in _UNMARKED and (version == "1.0" or served.name == "wsgiref"):
                 assert "may be taken for whole" in served.process.output
             elif method == "HEAD" and kind in _LATE:

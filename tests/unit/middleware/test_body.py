@@ -36,7 +36,14 @@ def test_what_is_dropped_is_gone():
 
 
 class _List(list):
-    """A list that somebody has changed, perhaps with a close()."""
+    """A list with a close() of its own, perhaps."""
+
+
+class _Counting(list):
+    """A list that runs code of its own when it is iterated."""
+
+    def __iter__(self):
+        return (chunk for chunk in super().__iter__())
 
 
 @pytest.mark.parametrize(
@@ -45,8 +52,9 @@ class _List(list):
         ([], True),
         ([b""], True),
         ((b"one",), True),
-        ([b"one", b"two"], False),
-        (_List([b"one"]), False),
+        ([b"one", b"two"], True),
+        (_List([b"one"]), True),
+        (_Counting([b"one"]), False),
         (iter([b"one"]), False),
         (Chunks([b"one"]), False),
         (FileWrapper(Chunks([])), True),
@@ -54,7 +62,7 @@ class _List(list):
     ],
 )
 def test_which_results_are_at_hand(result, at_hand):
-    """Lists and tuples of at most one chunk, and the server's own files."""
+    """Lists and tuples that iterate as those of Python do, and the server's own files."""
     assert is_at_hand(result, FileWrapper) is at_hand
 
 

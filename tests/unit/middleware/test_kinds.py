@@ -126,7 +126,7 @@ def test_a_failing_store_never_looks_like_success(kind, method, unknown, kept, s
     if answer.raised is None:
         assert answer.status == "503 Service Unavailable"
         assert int(dict(answer.headers)["Retry-After"]) > 0
-        assert answer.starts == 1, "some servers add up the headers of two starts"
+        assert answer.starts <= 2, "the start that this server might have refused, and the 503"
         if method == "GET":
             assert (b"unknown" in answer.body) is unknown
             assert len(answer.body) == int(dict(answer.headers)["Content-Length"])
@@ -183,24 +183,24 @@ def test_an_empty_body_counts_though_nobody_iterates(sink):
 
 
 def test_a_chunk_that_was_held_and_never_asked_for_is_no_success(sink):
-    """All of a body was written, but its last chunk waits for a server that closes instead of asking."""
+    """All of a body was written, but more than is taken ahead, and its last chunk waits for a server that closes."""
 
     def writes(environ, start_response):
         environ["ap4r"].async_to("/work")
-        start_response("200 OK", [("Content-Length", "4")])(b"done")
-        return iter(())
+        start_response("200 OK", [("Content-Length", "6")])(b"done")
+        return (chunk for chunk in [b"!", b"!"])
 
-    exchange(AP4RMiddleware(writes, store=sink), iterate=False)
+    exchange(AP4RMiddleware(writes, store=sink, buffer_bytes=0), iterate=False)
     assert sink.calls == 0
 
 
-@pytest.mark.parametrize("kind", ["generator", "closed_iterable"])
+@pytest.mark.parametrize("kind", ["generator", "long_stream_with_length"])
 def test_a_body_that_nobody_asks_for_is_no_success(kind, sink):
-    """A GET whose body the server never asks for was not answered."""
+    """A GET whose body the server never asks for was not answered, if there is more of it than was taken ahead."""
 
     def says(environ, start_response):
         environ["ap4r"].async_to("/first")
         return application(environ, start_response)
 
-    exchange(AP4RMiddleware(says, store=sink), environ(kind, messages=0), iterate=False)
+    exchange(AP4RMiddleware(says, store=sink, buffer_bytes=0), environ(kind, messages=0), iterate=False)
     assert sink.calls == 0

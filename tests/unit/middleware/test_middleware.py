@@ -264,7 +264,7 @@ def test_after_the_verdict_nothing_is_taken(sink):
 
 
 def test_the_start_waits_for_one_further_value_and_no_longer(sink):
-    """With a length and a message, the first chunk leaves when the second is there."""
+    """Of a body that is too long to be taken ahead, the first chunk leaves when the second is there."""
     pulled = []
 
     def application(environ, start_response):
@@ -274,7 +274,7 @@ def test_the_start_waits_for_one_further_value_and_no_longer(sink):
             pulled.append(number)
             yield b"x"
 
-    result = AP4RMiddleware(application, store=sink)(make_environ(), lambda *_: None)
+    result = AP4RMiddleware(application, store=sink, buffer_bytes=0)(make_environ(), lambda *_: None)
     chunks = iter(result)
     ahead = [(next(chunks), len(pulled), len(sink.puts)) for _ in range(4)]
     assert ahead == [(b"x", 2, 0), (b"x", 3, 0), (b"x", 4, 1), (b"x", 4, 1)]
@@ -737,4 +737,23 @@ def test_a_block_that_is_open_at_the_last_byte(body, leave):
     else:
         assert sink.paths == []
         assert read != b"ok"
-        assert started in (["503 Service Unavailable"], ["200 OK", "cut"])
+        assert started in (["200 OK", "503 Service Unavailable"], ["200 OK", "cut"])
+
+
+def test_a_start_that_waits_is_passed_on_as_it_was_given(sink):
+    """Headers that change while the start waits for the verdict change nothing; where nothing waits it is the list."""
+    headers = [TEXT]
+
+    def application(environ, start_response):
+        if environ["PATH_INFO"] == "/says":
+            environ["ap4r"].async_to("/work")
+        start_response("200 OK", headers)
+        headers.append(("X-Late", "1"))
+        return [b"done"]
+
+    seen = []
+    app = AP4RMiddleware(application, store=sink)
+    app(make_environ(path="/says"), lambda status, headers: seen.append(headers))
+    assert seen == [[TEXT]]
+    app(make_environ(), lambda status, headers: seen.append(headers))
+    assert seen[1] is headers

@@ -50,7 +50,7 @@ def test_the_length_that_the_headers_tell(headers, length):
     ("status", "headers", "plain"),
     [
         ("200 OK", [], True),
-        ("200 OK", [("Content-Length", "1"), ("X-Y", "a\tb é"), ("Set-Cookie", "a=b; Path=/")], True),
+        ("200 OK", [("Content-Length", "1"), ("X-Y", "a\tb"), ("Set-Cookie", "a=b; Path=/")], True),
         ("200", [], False),
         ("OK", [], False),
         (200, [], False),
@@ -61,6 +61,8 @@ def test_the_length_that_the_headers_tell(headers, length):
         ("200 OK", [("X", "a\r\nSet-Cookie: b")], False),
         ("200 OK", [("X", "a\x00")], False),
         ("200 OK", [("X", "€")], False),
+        ("200 OK", [("X", "é")], False),
+        ("200 Très bien", [], False),
         ("200 OK", [("X y", "a")], False),
         ("200 OK", [("", "a")], False),
         ("200 OK", [("Connection", "close")], False),
@@ -72,11 +74,3 @@ def test_the_length_that_the_headers_tell(headers, length):
 def test_a_start_that_some_server_may_refuse_is_known_as_odd(status, headers, plain):
     """Such a start is shown to the server before the messages are stored."""
     assert Start(status, headers, "GET").is_plain() is plain
-
-
-def test_headers_that_change_later_change_nothing():
-    """The server is given the headers as they were when the application started the response."""
-    headers = [("X", "1")]
-    start = Start("200 OK", headers, "GET")
-    headers.append(("Y", "2"))
-    assert start.headers == [("X", "1")]
