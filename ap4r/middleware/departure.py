@@ -19,7 +19,7 @@ class Departure:
 
     __slots__ = (
         *("_server_start", "_server_write", "_method", "_start", "_started", "_gone"),
-        *("_made_body", "_ended", "_refused"),
+        *("_made_body", "_ended", "_refused", "_file"),
     )
 
     def __init__(self, server_start: ServerStart, method: str) -> None:
@@ -32,6 +32,16 @@ class Departure:
         self._made_body: Body | None = None  # most responses are decided at once and need none
         self._ended = False  # nothing comes any more
         self._refused: Exception | None = None  # why the messages of a success are not stored
+        self._file: object = None  # what the server's function for files returned last
+
+    def wrap_file(self, file_wrapper: Callable[..., object]) -> Callable[..., object]:
+        """Return the server's function for files; what it returned last is recognised as the server's own."""
+
+        def wrapped(*arguments: Any, **more: Any) -> object:
+            self._file = file_wrapper(*arguments, **more)
+            return self._file
+
+        return wrapped
 
     @property
     def _body(self) -> Body:

@@ -6,18 +6,19 @@ It never looks at what a message is; whether anything waits to be written, the h
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ap4r.errors import Ap4rError
 from ap4r.middleware.asynchronous import refuse_awaitable
 from ap4r.middleware.body import SizedBody, TakenBody, is_at_hand, is_plain
+from ap4r.middleware.decision import Decision
 from ap4r.middleware.departure import Departure
 from ap4r.middleware.refusal import describe_failure
 from ap4r.middleware.sendable import is_surely_sendable
 from ap4r.middleware.servers import accepts_plain_starts
 from ap4r.middleware.start import ServerStart, Start
-from ap4r.middleware.verdict import DeliveryAnswer, ResponseRules
+from ap4r.middleware.verdict import ResponseRules
 from ap4r.outbox.handle import Handle
 from ap4r.outbox.outbox import Verdict
 
@@ -27,31 +28,17 @@ _log = logging.getLogger("ap4r.middleware")
 class Response(Departure):
     """The application's `start_response` and `write`, and the iterable that the server is given."""
 
-    __slots__ = (
-        *("_answer", "_chunks", "_decided", "_file", "_given", "_handle", "_iterable", "_path", "_prospect"),
-        "_rules",
-    )
+    __slots__ = ("_chunks", "_decision", "_given", "_handle", "_iterable", "_path", "_rules")
 
-    def __init__(
-        self,
-        handle: Handle,
-        rules: ResponseRules,
-        server_start: ServerStart,
-        method: str,
-        path: str,
-        answer: DeliveryAnswer | None = None,
-    ) -> None:
-        super().__init__(server_start, method)
+    def __init__(self, handle: Handle, rules: ResponseRules, decision: Decision, server_start: ServerStart) -> None:
+        super().__init__(server_start, decision.method)
         self._handle = handle
         self._rules = rules
-        self._path = path
-        self._answer = answer  # where the request is a delivery
-        self._prospect: Verdict | None = None  # the verdict if nothing is raised any more
+        self._decision = decision
+        self._path = decision.path
         self._given = 0  # bytes that the application gave
-        self._decided = False
         self._chunks: Iterator[bytes] | None = None
         self._iterable: Any = None
-        self._file: object = None
 
     def start_response(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
         """Take the application's start: pass it on at once where nothing waits, else hold it for the verdict.
@@ -78,8 +65,8 @@ class Response(Departure):
             return self._writer()
         if before is not None or self._given:
             self._drop_given()
-        self._start, self._prospect = start, None
-        if self._waits():
+        self._start = start
+        if self._decision.waits(start):
             if type(headers) is list:
                 start.headers = list(headers)  # The server sees them later than the application gave them.
             return self.write
@@ -102,15 +89,6 @@ class Response(Departure):
             raise self._refused
         self._push()
 
-    def wrap_file(self, file_wrapper: Callable[..., object]) -> Callable[..., object]:
-        """Return the server's function for files; what it returned last is recognised as the server's own."""
-
-        def wrapped(*arguments: Any, **more: Any) -> object:
-            self._file = file_wrapper(*arguments, **more)
-            return self._file
-
-        return wrapped
-
     def finish(self, result: Iterable[bytes], file_wrapper: object) -> Iterable[bytes]:
         """Take what the application returned; return what the server is to send.
 
@@ -121,9 +99,10 @@ class Response(Departure):
         if self._refused is not None:
             self._close_application()
             return self._refuse()
-        waits = not self._handle.is_empty and (self._start is None or self._waits())
+        waits = not self._handle.is_empty and (self._start is None or self._decision.waits(self._start))
         if (self._file is not None and result is self._file) or is_at_hand(result, file_wrapper):
-            if not waits or self._answer is None or self._answer.read_whole(result):
+            answer = self._decision.answer
+            if not waits or answer is None or answer.read_whole(result):
                 return self._hand_over(result)
         elif is_plain(result):
             refuse_awaitable(result)
@@ -200,7 +179,7 @@ class Response(Departure):
         """
         try:
             self._close_application()
-            if not self._decided:
+            if not self._decision.is_given:
                 self._end_early()
         except BaseException as error:
             self._decide(error)
@@ -245,22 +224,22 @@ class Response(Departure):
     def _take(self, chunk: bytes, *, may_be_last: bool) -> None:
         """Take a chunk in, and let leave what may."""
         if not chunk:
-            if not self._waits():
+            if not self._decision.waits(self._start):
                 self._body.ready.append(chunk)
             return
         self._given += len(chunk)
-        if self._answer is not None:
-            self._answer.read(chunk)
+        if self._decision.answer is not None:
+            self._decision.answer.read(chunk)
         self._body.hold(chunk)
         start = self._start
-        if start is None or self._decided:
+        if start is None or self._decision.is_given:
             self._body.release()
             return
         length, buffer_bytes = start.content_length, self._rules.buffer_bytes
         is_last = may_be_last and length is not None and self._given >= length
         if self._rules.at_headers or (is_last and not self._handle.has_open_messages):
             self._decide()
-        elif self._waits():
+        elif self._decision.waits(start):
             may_hold_all = not self._gone and (length is None or length <= buffer_bytes or start.bodiless)
             if may_hold_all and self._body.held_bytes <= buffer_bytes:
                 return
@@ -279,50 +258,26 @@ class Response(Departure):
     def _drop_given(self) -> None:
         self._body.drop()
         self._given = 0
-        self._prospect = None
-        if self._answer is not None:
-            self._answer.forget()
-
-    def _waits(self) -> bool:
-        """Return whether something would be written if the response came to a good end."""
-        if self._decided or self._start is None or self._handle.is_empty:
-            return False
-        if self._prospect is None:
-            self._prospect = self._judge(None, so_far=True)
-        return self._handle.would_write(self._prospect)
-
-    def _judge(self, exception: BaseException | None, *, so_far: bool = False) -> Verdict:
-        start = self._start
-        if start is None or start.code is None:
-            return Verdict.ABORT
-        if self._answer is not None and not self._answer.is_success(start.code, start.bodiless, so_far=so_far):
-            return Verdict.ABORT
-        try:
-            verdict = self._rules.verdict(start.code, start.headers, exception)
-            return verdict if type(verdict) is Verdict else Verdict(verdict)
-        except Exception:
-            if exception is None:
-                raise
-            _log.exception("%s %r: the verdict rule raised, so this is ABORT", self._method, self._path)
-            return Verdict.ABORT
+        self._decision.forget()
 
     def _decide(self, exception: BaseException | None = None) -> None:
         """Give the verdict, once, and have written what follows it."""
-        if self._decided:
+        decision = self._decision
+        if decision.is_given:
             return
         if self._handle.close_unused():
-            self._decided = True
+            decision.is_given = True
             return
-        verdict = self._judge(exception)
+        verdict = decision.judge(self._start, exception)
         is_success = verdict is Verdict.COMMIT and exception is None
         if is_success and self._start is not None and self._handle.would_write(verdict):
             is_sendable = is_surely_sendable(self._start, self._iterable, self._made_body)
             if not (is_sendable and accepts_plain_starts(self._server_start)):
                 # The server, or what is around us, may refuse this start, and then the request has failed.
                 self._pass_start()
-        if verdict is Verdict.ABORT and (self._start is None or exception is not None):
-            self._tell_of_drops(exception)
-        self._decided = True
+        if verdict is Verdict.ABORT:
+            decision.tell_of_drops(self._start, exception)
+        decision.is_given = True
         try:
             self._handle.conclude(verdict)
         except Exception as error:  # noqa: BLE001 - whatever it is, the client must not see a success
@@ -332,13 +287,6 @@ class Response(Departure):
             has_length = self._start is not None and self._start.content_length is not None
             text = describe_failure(error, is_success, self._gone, has_length)
             _log.error("%s %r: %s", self._method, self._path, text, exc_info=not isinstance(error, Ap4rError))
-
-    def _tell_of_drops(self, exception: BaseException | None) -> None:
-        """Log what is dropped where no line of the server's tells that the request has failed."""
-        is_lost = exception is None or not isinstance(exception, Exception) or isinstance(exception, ConnectionError)
-        is_taken_over = self._start is None and isinstance(exception, StopIteration)
-        if is_lost or is_taken_over:
-            self._rules.drops.tell(self._method, self._path, self._handle.success_count, self._start is None)
 
     def _close_application(self) -> None:
         iterable, self._iterable = self._iterable, None

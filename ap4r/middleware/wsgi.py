@@ -13,6 +13,7 @@ from typing import Any
 from ap4r.delivery import ENVIRON_KEY, Delivery
 from ap4r.errors import ConfigError
 from ap4r.middleware.asynchronous import refuse_asynchronous
+from ap4r.middleware.decision import Decision
 from ap4r.middleware.door import WHY_KEY, Door, Instead
 from ap4r.middleware.drop_log import DropLog
 from ap4r.middleware.once import Guarded, Repeats, give
@@ -133,7 +134,8 @@ class AP4RMiddleware:
         if "HTTP_AP4R_MESSAGE_ID" in environ:
             answer = DeliveryAnswer(environ.get("HTTP_AP4R_SUCCESS") or self._settings.success)
         method, path = environ.get("REQUEST_METHOD", ""), environ.get("PATH_INFO", "")
-        response = Response(handle, self._rules, start_response, method, path, answer)
+        decision = Decision(handle, self._rules, method, path, answer)
+        response = Response(handle, self._rules, decision, start_response)
         # Taken before the call: the application may change or replace the environ.
         file_wrapper = environ.get("wsgi.file_wrapper")
         if file_wrapper is not None and not isinstance(file_wrapper, type):

@@ -171,7 +171,7 @@ def test_a_failing_store_is_never_hidden(plan, buffer_bytes, unknown, commit_at)
         assert answer.raised is not None or answer.code == 503
         assert not answer.looks_whole
     if answer.code == 503:
-        assert answer.starts == 1
+        assert answer.starts <= 2
     assert run.closed <= 1
 
 
