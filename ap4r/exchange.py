@@ -36,6 +36,7 @@ class Reason(StrEnum):
     REFUSED_ADDRESS = "refused_address"
     NOT_ENCODABLE = "not_encodable"
     NO_DESCRIPTION = "no_description"
+    BAD_DESCRIPTION = "bad_description"
     CRASH = "crash"
     EXPIRED = "expired"
     GAVE_UP = "gave_up"

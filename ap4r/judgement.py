@@ -10,7 +10,7 @@ from ap4r.message import Delivery
 from ap4r.outcome import Dead, Delivered, DeliveryRules, Dropped, Failure, History, Outcome, PutBack, RetryLater
 
 #: Before a call: what no further attempt can mend.
-_HOPELESS = frozenset({Reason.BAD_TARGET, Reason.REFUSED_ADDRESS, Reason.NOT_ENCODABLE})
+_HOPELESS = frozenset({Reason.BAD_TARGET, Reason.REFUSED_ADDRESS, Reason.NOT_ENCODABLE, Reason.BAD_DESCRIPTION})
 #: Answers that blame the target's load or state of deploy, not the message; the rest of 4xx has a smaller cap.
 _PATIENT_CLIENT_ERRORS = frozenset({408, 409, 425, 429})
 _GONE = frozenset({410, 489})

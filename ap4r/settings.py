@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
 from functools import partial
+from os.path import abspath, join
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from ap4r.server import NO_PROXY, proxy_url, server_url
 from ap4r.setting import checked, setting
 from ap4r.settings_file import find_settings_file, read_settings_file, script_folder
 from ap4r.signing import Secret
+from ap4r.soap_security import SoapSecurity, parse_soap_security, parse_wsdl_copies
 from ap4r.store_url import absolute_store
 from ap4r.target import APP
 from ap4r.upstreams import (
@@ -136,6 +138,22 @@ class Settings:
     backoff_factor: float = setting(2.0, "what the longest wait grows by with each attempt", least=1)
     backoff_cap_seconds: float = setting(3_600.0, "what it never grows beyond", least=0)
     retry_after_cap_seconds: float = setting(3_600.0, "the longest Retry-After that is obeyed", least=0)
+    wsdl_seconds: float = setting(
+        10.0, "CPU time that reading a WSDL, or writing a message after it, may take", least=1
+    )
+    wsdl_dtd: bool = setting(False, "read WSDLs and schemas with a document type; nothing external is ever read")
+    wsdl_copies: tuple[tuple[str, str], ...] = setting(
+        (),
+        "files that stand for documents of WSDLs, by URL; a relative path counts from ap4r.toml's folder",
+        parse=parse_wsdl_copies,
+        table="[wsdl_copies]",
+    )
+    wsse: tuple[SoapSecurity, ...] = setting(
+        (),
+        "tables: how SOAP calls that name one are secured (WS-Security)",
+        parse=parse_soap_security,
+        table="[wsse.NAME]",
+    )
     response_read_bytes: int = setting(1024 * 1024, "how much of a response is read before it is too large", least=0)
     response_kept_bytes: int = setting(4 * 1024, "how much of a failed response is kept for a person", least=0)
 
@@ -204,6 +222,8 @@ def parse_settings(
         if name == "upstreams":
             values |= _spelt_short(where, values[name], [other for other, place, _ in given if place == where])
     values["upstreams"] = tuple(one.in_folder(folder) for one in values["upstreams"])
+    values["wsse"] = tuple(one.in_folder(folder) for one in values["wsse"])
+    values["wsdl_copies"] = tuple((url, abspath(join(folder, path))) for url, path in values["wsdl_copies"])
     refuse_unknown(values["rewrite"], {APP, *(one.name for one in values["upstreams"])})
     # Written to is always what somebody drains.
     told = not values["stores"] or any(name == "store" for name, _, _ in given)

@@ -1,4 +1,4 @@
-"""How SOAP calls are secured (WS-Security): the tables [wsse.NAME] of ap4r.toml. Pure.
+"""How SOAP calls are described and secured: the tables [wsdl_copies] and [wsse.NAME] of ap4r.toml. Pure.
 
 The secrets stay in the dispatcher's settings; a message names the table.
 """
@@ -12,6 +12,7 @@ from os.path import abspath, join
 from typing import Any
 
 from ap4r.errors import ConfigError
+from ap4r.redaction import shortened
 from ap4r.reference import ReadSecret, is_reference
 from ap4r.setting import MOST
 from ap4r.tables import named_tables, only_known, text_of
@@ -70,6 +71,24 @@ def parse_soap_security(name: str, where: str, value: object, read_secret: ReadS
         _security(f"{name}.{key}", where, key, table, read_secret)
         for key, table in named_tables(name, where, value).items()
     )
+
+
+def parse_wsdl_copies(name: str, where: str, value: object, read_secret: ReadSecret) -> tuple[tuple[str, str], ...]:
+    """Read the table [wsdl_copies]: a file for each URL.
+
+    :raises ConfigError: naming what is wrong.
+    """
+    if value == ():
+        return ()
+    if isinstance(value, (list, tuple)):  # what this function returned before
+        value = dict(value)
+    if not isinstance(value, Mapping):
+        raise ConfigError(name, f'in {where}: it must be a table, [{name}], of lines "http://…" = "file"')
+    for url in value:
+        text_of(name, where, value, url)
+        if not url.startswith(("http://", "https://")):
+            raise ConfigError(name, f"in {where}: {shortened(url)} is no URL that begins with http:// or https://")
+    return tuple(value.items())
 
 
 def _security(full: str, where: str, name: str, table: Mapping[str, Any], read_secret: ReadSecret) -> SoapSecurity:

@@ -1,13 +1,15 @@
-"""Writing the messages that need a description first (SOAP with a WSDL): fetched by our own client, read in a thread.
+"""Writing the messages that need a description first (SOAP with a WSDL): fetched by our own client, read elsewhere.
 
-A description is kept for a while, and had anew sooner when a message does not fit it; if it cannot be had, the old one
-serves on. Nothing here blocks the reactor.
+A description is kept for a while, and fetched again sooner when a message does not fit it; if it cannot be had, the old
+one serves on. It is read and used in a process with limits of time and memory, so nothing here blocks the reactor.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import hashlib
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -15,12 +17,21 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
-from ap4r.dispatcher.documents import Documents, Source, missing
-from ap4r.dispatcher.store_thread import Workers
-from ap4r.errors import PayloadNotEncodable
+from ap4r.dispatcher.compute import Computing
+from ap4r.dispatcher.compute_child import NotComputed
+from ap4r.dispatcher.describing import (
+    Description,
+    Forgotten,
+    Needs,
+    Readable,
+    Unusable,
+    Unwritable,
+    read_description,
+    write_message,
+)
+from ap4r.dispatcher.documents import Documents, Source, missing, useless
 from ap4r.exchange import Fault, Reason
 from ap4r.message import Message
-from ap4r.protocols.protocol import Described, DocumentMissing
 from ap4r.target import Target
 
 KEPT_SECONDS = 300.0
@@ -29,37 +40,53 @@ MAX_KEPT = 100
 MAX_SERVERS = 3  #: of an upstream that are asked for one description
 MAX_DOCUMENTS = 64  #: that one description may consist of
 MAX_BYTES = 8 * 1024 * 1024  #: of these together
+MAX_KEPT_BYTES = 64 * 1024 * 1024  #: of all descriptions
+#: For how long a description that cost its whole time is not read again.
+COSTLY_SECONDS = 60.0
 
 #: The protocol, the description as the message names it, and the upstream that it is fetched from.
-_Key = tuple[type, str, str]
+_Key = tuple[str, str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class DescribingRules:
+    """How descriptions are read: the settings wsdl_seconds, wsdl_dtd and [wsse.NAME], secrets included."""
+
+    seconds: float = 10.0
+    allow_dtd: bool = False
+    securities: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    compiled: Any
+    description: Description
     since: float
+
+    @property
+    def size(self) -> int:
+        return sum(map(len, self.description.documents.values()))
 
 
 class Descriptions:
     """Brings messages into the form in which they are sent."""
 
-    def __init__(self, clock: IReactorTime, workers: Workers, documents: Documents) -> None:
+    def __init__(self, clock: IReactorTime, computing: Computing, documents: Documents, rules: DescribingRules) -> None:
         self._clock = clock
-        self._workers = workers
+        self._computing = computing
         self._documents = documents
-        self._started = False
-        self._kept: dict[_Key, _Kept] = {}
+        self.rules = rules
+        self._kept: OrderedDict[_Key, _Kept] = OrderedDict()
+        self._kept_bytes = 0
+        self._costly: OrderedDict[_Key, tuple[float, Fault]] = OrderedDict()
         self._waiting: dict[_Key, list[Deferred[Any]]] = {}
 
     def stop(self) -> None:
-        """Let the thread end."""
-        if self._started:
-            self._started = False
-            self._workers.stop()
+        """End what is being read."""
+        self._computing.stop()
 
     def prepare(
         self,
-        protocol: Described,
+        protocol: str,
         source: str,
         message: Message,
         within_seconds: float,
@@ -67,6 +94,7 @@ class Descriptions:
     ) -> Deferred[None]:
         """Write `message` after its description; `done` is given it, or why it cannot be sent. Cancelling stops it.
 
+        :param protocol: the name of one that is `Described`.
         :param source: the target, as text, whose document describes the message.
         """
         writing: Deferred[Message | Fault] = Deferred.fromCoroutine(self._write(protocol, source, message))
@@ -74,37 +102,50 @@ class Descriptions:
         writing.addErrback(_stopped)
         return writing.addCallback(done)
 
-    async def _write(self, protocol: Described, source: str, message: Message) -> Message | Fault:
+    async def _write(self, protocol: str, source: str, message: Message) -> Message | Fault:
         owner = self._documents.owner(Target.from_text(source), message.target)
-        compiled = await self._compiled(protocol, source, owner, KEPT_SECONDS)
-        if isinstance(compiled, Fault):
-            return compiled
-        written = await self._completed(protocol, message, compiled)
-        if isinstance(written, Fault):
-            newer = await self._compiled(protocol, source, owner, FRESH_SECONDS)
-            if newer is not compiled and not isinstance(newer, Fault):
-                written = await self._completed(protocol, message, newer)
+        key = (protocol, source, owner)
+        description = await self._description(key, KEPT_SECONDS)
+        if isinstance(description, Fault):
+            return description
+        written = await self._written(key, description, message)
+        if isinstance(written, Fault) and written.reason is Reason.NOT_ENCODABLE:
+            newer = await self._description(key, FRESH_SECONDS)
+            if newer is not description and not isinstance(newer, Fault):
+                written = await self._written(key, newer, message)
         return written
 
-    async def _completed(self, protocol: Described, message: Message, compiled: Any) -> Message | Fault:
+    async def _written(self, key: _Key, description: Description, message: Message) -> Message | Fault:
+        rules = self.rules
+        securities = rules.securities if b'"wsse"' in message.body else {}
+        ask = partial(write_message, description.protocol, description.digest, description.allow_dtd)
         try:
-            written: Message = await self._in_thread(partial(protocol.complete, message, compiled))
-        except PayloadNotEncodable as error:
-            return Fault(Reason.NOT_ENCODABLE, False, str(error))
-        return written
+            written = await self._computing.run(key, partial(ask, None, message, securities), rules.seconds)
+            if isinstance(written, Forgotten):
+                written = await self._computing.run(key, partial(ask, description, message, securities), rules.seconds)
+        except NotComputed as error:
+            return missing(f"the message could not be written after {key[1]}: {error}")
+        if isinstance(written, Unwritable):
+            return Fault(Reason.NOT_ENCODABLE, False, written.problem)
+        if isinstance(written, Message):
+            return written
+        return missing(written.problem if isinstance(written, Unusable) else "it was forgotten twice")
 
-    async def _compiled(self, protocol: Described, source: str, owner: str, kept_seconds: float) -> Any:
-        key = (type(protocol), source, owner)
-        kept = self._kept.get(key)
-        if kept is not None and self._clock.seconds() < kept.since + kept_seconds:
-            return kept.compiled
+    async def _description(self, key: _Key, kept_seconds: float) -> Description | Fault:
+        kept, now = self._kept.get(key), self._clock.seconds()
+        if kept is not None and now < kept.since + kept_seconds:
+            return kept.description
+        costly = self._costly.get(key)
+        if costly is not None and now < costly[0]:
+            return costly[1]
         answer: Deferred[Any] = Deferred()
         waiting = self._waiting.setdefault(key, [])
         waiting.append(answer)
         if len(waiting) == 1:
             # Its own: whoever waits may give up, and the others wait on.
-            Deferred.fromCoroutine(self._compile(protocol, source, owner)).addBoth(self._tell, key)
-        return await answer
+            Deferred.fromCoroutine(self._fetch(key)).addBoth(self._tell, key)
+        found: Description | Fault = await answer
+        return found
 
     def _tell(self, result: Any, key: _Key) -> None:
         if isinstance(result, Failure):
@@ -112,64 +153,77 @@ class Descriptions:
         waiting = self._waiting.pop(key)
         kept = self._kept.get(key)
         if isinstance(result, Fault) and kept is not None:
-            result = kept.compiled
+            result = kept.description
         if not isinstance(result, Fault):
-            while len(self._kept) >= MAX_KEPT and key not in self._kept:
-                del self._kept[next(iter(self._kept))]
-            self._kept[key] = _Kept(result, self._clock.seconds())
+            self._keep(key, result)
         for answer in waiting:
             if not answer.called:
                 answer.callback(result)
 
-    async def _compile(self, protocol: Described, source: str, owner: str) -> Any:
+    async def _fetch(self, key: _Key) -> Description | Fault:
+        _, source, owner = key
         document, tried = Target.from_text(source), list[str]()
         fault = missing(f"{source}: no server is there for it")
         while len(tried) < MAX_SERVERS:
+            self._costly.pop(key, None)
             found = self._documents.source(document, owner, tried)
             if found is None:
                 break
-            compiled = await self._compile_at(protocol, found)
-            if not isinstance(compiled, Fault):
-                return compiled
-            fault = compiled
-            if not found.server:
+            fetched = await self._fetch_from(key, found)
+            if not isinstance(fetched, Fault):
+                return fetched
+            fault = fetched
+            if not found.server or key in self._costly:
                 break
             tried.append(found.server)
         return fault
 
-    async def _compile_at(self, protocol: Described, source: Source) -> Any:
-        url = source.url
+    async def _fetch_from(self, key: _Key, source: Source) -> Description | Fault:
+        url, spent_seconds = source.url, 0.0
         documents: dict[str, bytes] = {}
         while True:
+            description = _description_of(key[0], url, documents, self.rules.allow_dtd)
+            begun_at = self._clock.seconds()
             try:
-                return await self._in_thread(partial(protocol.compile, url, dict(documents)))
-            except DocumentMissing as absent:
-                wanted = absent.url
-            except ImportError as error:
-                return missing(f"{error}: pip install 'ap4r[soap]'")
-            except Exception as error:  # noqa: BLE001 - whatever its reader says about a document of others
-                return missing(f"{url} is of no use: {type(error).__name__}: {error}")
+                left_seconds = max(1.0, self.rules.seconds - spent_seconds)
+                read = await self._computing.run(key, partial(read_description, description), left_seconds)
+            except NotComputed as error:
+                fault = missing(f"{url} cannot be read: {error} (setting wsdl_seconds)")
+                self._costly[key] = (self._clock.seconds() + COSTLY_SECONDS, fault)
+                while len(self._costly) > MAX_KEPT:
+                    self._costly.popitem(last=False)
+                return fault
+            spent_seconds += self._clock.seconds() - begun_at
+            if isinstance(read, Readable):
+                return description
+            if isinstance(read, Unusable):
+                reason = Reason.BAD_DESCRIPTION if read.for_good else Reason.NO_DESCRIPTION
+                return Fault(reason, False, read.problem)
+            assert isinstance(read, Needs)
+            wanted = read.url
             if wanted in documents or len(documents) >= MAX_DOCUMENTS:
-                return missing(f"{url} refers to too many documents")
+                return useless(f"{url} refers to too many documents")
             body = await source.fetch(wanted)
             if isinstance(body, Fault):
                 return body
             documents[wanted] = body
             if sum(map(len, documents.values())) > MAX_BYTES:
-                return missing(f"{url} and what it refers to is too large")
+                return useless(f"{url} and what it refers to is too large")
 
-    def _in_thread(self, call: Callable[[], Any]) -> Deferred[Any]:
-        if not self._started:
-            self._started = True
-            self._workers.start()
-        answer: Deferred[Any] = Deferred()
+    def _keep(self, key: _Key, description: Description) -> None:
+        replaced = self._kept.pop(key, None)
+        self._kept_bytes -= replaced.size if replaced else 0
+        kept = self._kept[key] = _Kept(description, self._clock.seconds())
+        self._kept_bytes += kept.size
+        while len(self._kept) > MAX_KEPT or (self._kept_bytes > MAX_KEPT_BYTES and len(self._kept) > 1):
+            self._kept_bytes -= self._kept.popitem(last=False)[1].size
 
-        def done(succeeded: bool, result: Any) -> None:
-            if not answer.called:
-                (answer.callback if succeeded else answer.errback)(result)
 
-        self._workers.run(call, done)
-        return answer
+def _description_of(protocol: str, url: str, documents: Mapping[str, bytes], allow_dtd: bool) -> Description:
+    digest = hashlib.blake2b(url.encode(), digest_size=16)
+    for one, body in sorted(documents.items()):
+        digest.update(b"%d:%d:" % (len(one), len(body)) + one.encode() + body)
+    return Description(protocol, url, digest.digest(), dict(documents), allow_dtd)
 
 
 def _too_late(source: str, result: object, seconds: float) -> Fault:

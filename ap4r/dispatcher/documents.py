@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 
 from ap4r.dispatcher.bearing import PLAIN, Bearing
 from ap4r.dispatcher.request import USER_AGENT, Request, host_of, shown
@@ -51,6 +51,7 @@ class Documents:
         bearing_of: Callable[[Target], Bearing],
         random: Callable[[], float],
     ) -> None:
+        self.copies: Mapping[str, str] = {}  #: files that stand for documents, by URL
         self._bearing_of = bearing_of
         self._random = random
         self._transport = transport
@@ -103,6 +104,8 @@ class Documents:
         return origins
 
     def _fetch(self, origins: Mapping[str, Way], bearing: Bearing, url: str) -> Deferred[bytes | Fault]:
+        if url in self.copies:
+            return succeed(_copy(url, self.copies[url]))
         answer: Deferred[bytes | Fault] = Deferred()
         bodies: list[bytes] = []
 
@@ -123,10 +126,10 @@ class Documents:
         try:
             target, _ = parse_target(url)
         except Ap4rError as error:
-            answer.callback(missing(str(error)))
+            answer.callback(useless(str(error)))
             return answer
         if target.upstream is not None:
-            answer.callback(missing(f"{url} is no http or https URL"))
+            answer.callback(useless(f"{url} is no http or https URL"))
             return answer
         way, whole_url = origins.get(target.origin), target.url
         headers = {b"user-agent": [USER_AGENT], b"accept": [_ACCEPT]}
@@ -139,6 +142,19 @@ class Documents:
             request, FETCH_SECONDS, ended, may_write=lambda: True, read=read, way=way or self._ways.to(whole_url)
         )
         return answer
+
+
+def _copy(url: str, path: str) -> bytes | Fault:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        return missing(f"{url}: its copy {path} cannot be read: {error.strerror}")
+
+
+def useless(detail: str) -> Fault:
+    """Say why a description will never be of use: no waiting changes that."""
+    return Fault(Reason.BAD_DESCRIPTION, False, detail)
 
 
 def missing(detail: str) -> Fault:

@@ -5,12 +5,18 @@ Bodies are never part of it, and of a target only what stands before its query: 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from ap4r import events as happened
-from ap4r.outcome import NOT_CALLED, Dead, Delivered, Dropped, Failure, Outcome, PutBack, RetryLater
+from ap4r.outcome import NOT_CALLED, Dead, Delivered, Dropped, Failure, Outcome, PutBack, Reason, RetryLater
+from ap4r.redaction import in_one_line, shortened
+
+#: Why a WSDL cannot be had or read is what an operator needs to know, and is in our own words.
+_OF_DESCRIPTIONS = frozenset({Reason.NO_DESCRIPTION, Reason.BAD_DESCRIPTION})
+_QUERIES = re.compile(r"\?\S+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +45,8 @@ def say_failure(failure: Failure | None) -> str:
     # Elsewhere the detail may quote a response.
     if failure.reason in NOT_CALLED and failure.detail and failure.detail != words:
         return f"{words} ({failure.detail})"
+    if failure.reason in _OF_DESCRIPTIONS and failure.detail:
+        return f"{words} ({_QUERIES.sub('?…', shortened(in_one_line(failure.detail)))})"
     return words
 
 

@@ -17,13 +17,13 @@ from ap4r.dispatcher.bearing import Bearing
 from ap4r.dispatcher.bell import Bells
 from ap4r.dispatcher.check import Checks
 from ap4r.dispatcher.clock_watch import ClockWatch, RunningTime
+from ap4r.dispatcher.compute import DESCRIBING_PROCESSES, Processes
 from ap4r.dispatcher.descriptions import Descriptions
 from ap4r.dispatcher.documents import Documents
 from ap4r.dispatcher.drain import Common, Drain
 from ap4r.dispatcher.limit import Limit
 from ap4r.dispatcher.share import Share
-from ap4r.dispatcher.store_thread import OwnThread
-from ap4r.dispatcher.surroundings import FIXED, Surroundings, bounds_of, terms_of
+from ap4r.dispatcher.surroundings import FIXED, Surroundings, bounds_of, describing_of, terms_of
 from ap4r.dispatcher.transport import Transport
 from ap4r.dispatcher.upstream import Upstream
 from ap4r.dispatcher.way import Ways
@@ -71,8 +71,10 @@ class Dispatcher(Service):
         self._terms = terms_of(settings, self._ways)
         called = (self._transport, self._ways, self._upstreams, self._bearing_of)
         self._checks = Checks(reactor, *called, events, self._returned)
-        readers = self._around.readers or OwnThread(reactor, "ap4r-descriptions")
-        self._descriptions = Descriptions(reactor, readers, Documents(*called, self._around.random))
+        self._documents = Documents(*called, self._around.random)
+        self._documents.copies = dict(settings.wsdl_copies)
+        computing = self._around.computing or Processes(reactor, DESCRIBING_PROCESSES)
+        self._descriptions = Descriptions(reactor, computing, self._documents, describing_of(settings))
         common = Common(
             reactor=reactor, events=events, around=self._around, limit=self._limit, share=Share(self._limit),
             upstreams=self._upstreams, transport=self._transport, terms=self._terms,
@@ -129,9 +131,11 @@ class Dispatcher(Service):
         :raises ConfigError: a file, a secret or a callable that they refer to is not there; nothing has changed then.
         """
         planned, terms = self._ways.planned(settings), terms_of(settings, self._ways)
+        describing = describing_of(settings)
         self._ways.take(planned)
         self._terms = terms
         self._settings = settings
+        self._descriptions.rules, self._documents.copies = describing, dict(settings.wsdl_copies)
         self._limit.concurrency = settings.concurrency
         self._set_upstreams(settings)
         self._transport.allow(settings.concurrency, self._ways.others.endpoints, bounds_of(settings))

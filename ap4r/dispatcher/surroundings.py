@@ -10,6 +10,8 @@ from time import time as wall_clock
 from twisted.web.iweb import IAgentEndpointFactory
 
 from ap4r.dispatcher.bearing import Bearings
+from ap4r.dispatcher.compute import Computing
+from ap4r.dispatcher.descriptions import DescribingRules
 from ap4r.dispatcher.heartbeat import boottime
 from ap4r.dispatcher.rewrite import Rewriting
 from ap4r.dispatcher.store_thread import Workers
@@ -42,7 +44,7 @@ class Surroundings:
     """The world outside. None makes what the operating system offers."""
 
     make_workers: Callable[[Store], Workers] | None = None
-    readers: Workers | None = None
+    computing: Computing | None = None
     endpoints: IAgentEndpointFactory | None = None
     random: Callable[[], float] = chance
     now: Callable[[], float] = wall_clock
@@ -68,3 +70,12 @@ def terms_of(settings: Settings, ways: Ways) -> Terms:
     return Terms(
         settings.delivery_rules, settings.timeout_seconds, Bearings(settings), Rewriting(settings.rewrite), ways
     )
+
+
+def describing_of(settings: Settings) -> DescribingRules:
+    """Return the settings of descriptions.
+
+    :raises ConfigError: a secret that they refer to is not there.
+    """
+    securities = {one.name: one.facts() for one in settings.wsse}
+    return DescribingRules(settings.wsdl_seconds, settings.wsdl_dtd, securities)

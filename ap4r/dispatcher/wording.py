@@ -53,7 +53,7 @@ class Wording:
                 self.sent = self.sent._replace(message=result)
             done(result if isinstance(result, Fault) else None, True)
 
-        writing = descriptions.prepare(protocol, source, message, within_seconds, written)
+        writing = descriptions.prepare(message.protocol, source, message, within_seconds, written)
         if not writing.called:
             self._writing = writing
 

@@ -69,16 +69,27 @@ class Described(Protocol):
         """Name the target (as text) whose document describes this message; None when the message is written already."""
 
     def compile(self, url: str, documents: Mapping[str, bytes]) -> Any:
-        """Make of the documents what `complete` needs. Called in a thread.
+        """Make of the documents what `complete` needs. Called in a process of its own, with limits of time and memory.
 
         :raises DocumentMissing: another document is needed first.
         :raises Exception: the documents are no description.
         """
 
     def complete(self, message: Message, compiled: Any) -> Message:
-        """Give the message as it is to be sent. Called in a thread.
+        """Give the message as it is to be sent. Called in such a process too; the message travels there and back.
 
         :raises PayloadNotEncodable: it does not fit its description.
+        """
+
+
+@runtime_checkable
+class Secured(Protocol):
+    """A described protocol whose messages may name a table of security, [wsse.NAME]."""
+
+    def complete_secured(self, message: Message, compiled: Any, securities: Mapping[str, Mapping[str, Any]]) -> Message:
+        """Return the message as it is to be sent, as `complete` does.
+
+        :raises PayloadNotEncodable: it does not fit its description, or its table is not there.
         """
 
 

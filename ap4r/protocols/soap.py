@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from json.decoder import JSONDecoder
 from typing import Any
 from xml.etree.ElementTree import Element
 
@@ -13,7 +14,11 @@ from ap4r.protocols import typed
 from ap4r.protocols.envelope import NAMESPACES, UNWRITTEN, plain_call, typed_call
 from ap4r.protocols.protocol import Call, Encoded, check_action, check_options
 from ap4r.protocols.xml_part import Found, Step, XmlRefused, find_part
+from ap4r.target import MAX_URL_BYTES
 
+#: How a call that waits for its WSDL begins: what the dispatcher looks at before it fetches that.
+_FIRST = b'{"wsdl":"'
+_LONGEST_URL = 6 * MAX_URL_BYTES + 100
 _OPTIONS = ("wsdl", "version", "namespace", "soap_action", "service", "port", "header", "wsse")
 _PLAIN_ONLY, _WSDL_ONLY = ("version", "namespace", "soap_action"), ("service", "port", "wsse")
 # SOAP 1.1, 4.4.1, and SOAP 1.2, 5.4.6: what the caller did wrong. The others are the server's.
@@ -59,6 +64,10 @@ class Soap:
         """Name the WSDL that the dispatcher needs for this message."""
         if ("Content-Type", UNWRITTEN) not in message.headers:
             return None
+        # Its first value, and no more: the rest may be long.
+        if message.body.startswith(_FIRST):
+            start = message.body[:_LONGEST_URL].decode("utf-8", "replace")
+            return str(JSONDecoder().raw_decode(start, len(_FIRST) - 1)[0])
         return str(typed.read(message.body)["wsdl"])
 
     def compile(self, url: str, documents: Mapping[str, bytes]) -> Any:
@@ -75,7 +84,14 @@ class Soap:
 
         :raises PayloadNotEncodable: the operation or the params do not fit the WSDL.
         """
-        written: Message = compiled.complete(message, typed.read(message.body))
+        return self.complete_secured(message, compiled, {})
+
+    def complete_secured(self, message: Message, compiled: Any, securities: Mapping[str, Mapping[str, Any]]) -> Message:
+        """Write the envelope, with the header Security that the message names.
+
+        :raises PayloadNotEncodable: the operation or the params do not fit the WSDL, or the table is not there.
+        """
+        written: Message = compiled.complete(message, typed.read(message.body), securities)
         return written
 
 

@@ -46,9 +46,12 @@ class Wsdl:
             # zeep reads any XML, such as a page that stands in for the server while it is away.
             raise ValueError("it has no services, so it is no WSDL")
 
-    def complete(self, message: Message, told: Mapping[str, Any]) -> Message:
-        """Give the message with its envelope, and the headers that belong to it.
+    def complete(
+        self, message: Message, told: Mapping[str, Any], securities: Mapping[str, Mapping[str, Any]] = {}
+    ) -> Message:
+        """Return the message with its envelope, and the headers that belong to it.
 
+        :param securities: the tables [wsse.NAME], one of which the message may name.
         :raises PayloadNotEncodable: the service, the operation or the params are not in the WSDL.
         """
         try:
@@ -73,5 +76,21 @@ class Wsdl:
             for name, value in message.headers
             if (name, value) != ("Content-Type", UNWRITTEN) and name.lower() not in names
         )
+        if told.get("wsse"):
+            self._secure(envelope, told, securities)
         body: bytes = etree.tostring(envelope, xml_declaration=True, encoding="utf-8")
         return message._replace(headers=others + mine, body=body)
+
+    def _secure(self, envelope: Any, told: Mapping[str, Any], securities: Mapping[str, Mapping[str, Any]]) -> None:
+        """Write the header Security, as the table that the message names says."""
+        name = told["wsse"]
+        try:
+            if name not in securities:
+                raise ValueError("the dispatcher's settings have no such table")
+            from ap4r.protocols.wsse import security_of
+
+            security_of(securities[name]).apply(envelope, {})
+        except Exception as error:
+            # xmlsec and OpenSSL raise their own, for keys of a wrong form.
+            problem = f"it cannot be secured as [wsse.{name}] says: {type(error).__name__}: {error}"
+            raise PayloadNotEncodable(told["action"], told["params"], "soap", problem) from error

@@ -69,6 +69,7 @@ def test_the_defaults_are_the_promised_ones():
         "max_body_bytes": 2**20,
         "max_header_bytes": 2**14,
         "buffer_bytes": 2**16,
+        "wsdl_seconds": 10,
         "response_read_bytes": 2**20,
         "response_kept_bytes": 2**12,
         "max_deliveries": 20,

@@ -125,7 +125,29 @@ def test_messages_at_once_share_one_fetch():
     assert here.targets.paths() == ["/wsdl", *["/call"] * 10]
 
 
-@pytest.mark.parametrize("wsdl", ["/gone", "/html", "/page", "/types", "/bomb", "/file", "/many"])
+@pytest.mark.parametrize("wsdl", ["/types", "/bomb", "/file", "/many", "/broken"])
+def test_a_wsdl_that_can_never_be_read_makes_a_dead_letter_at_once(wsdl):
+    """It says why; the server is not held, and its other messages go on."""
+    here = world()
+    scripts = here.targets.scripts
+    scripts["/types"] = http(200, re.sub("<w:service.*</w:service>", "", WSDL.format(more="")).encode())
+    scripts["/bomb"] = http(200, b'<!DOCTYPE a [<!ENTITY a "aa"><!ENTITY b "&a;&a;">]>' + WSDL.format(more="").encode())
+    scripts["/file"] = http(200, WSDL.format(more='<x:include schemaLocation="file:///etc/passwd"/>').encode())
+    for n in range(100):
+        more = f'<x:include schemaLocation="/many?{n}"/>'
+        text = f'<x:schema xmlns:x="http://www.w3.org/2001/XMLSchema" targetNamespace="urn:t">{more}</x:schema>'
+        scripts[f"/many?{n - 1}" if n else "/many"] = http(200, (text if n else WSDL.format(more=more)).encode())
+    scripts["/broken"] = http(200, WSDL.format(more="").encode()[:-1])
+    here.put(soap(wsdl=wsdl), soap(wsdl=wsdl, delivery="once"), message("/other"))
+    here.pass_time(10, step=0.05)
+    assert here.told(TargetHeld) == []
+    assert "/other" in here.targets.paths()
+    assert [(letter.reason, letter.called) for letter in here.store.dead()] == [(Reason.BAD_DESCRIPTION, False)] * 2
+    problem = {"/types": "no services", "/bomb": "wsdl_dtd", "/file": "file:", "/many": "too many", "/broken": "Syntax"}
+    assert problem[wsdl] in here.store.dead()[0].detail
+
+
+@pytest.mark.parametrize("wsdl", ["/gone", "/html", "/page", "/empty", "/costly"])
 def test_a_wsdl_that_is_of_no_use_holds_up_nobody_else(wsdl):
     """The message waits for itself and counts no failure, even with `once`; its server is not held."""
     here = world()
@@ -133,10 +155,9 @@ def test_a_wsdl_that_is_of_no_use_holds_up_nobody_else(wsdl):
     scripts["/gone"] = http(404)
     scripts["/html"] = http(200, b"<html><br></html>")
     scripts["/page"] = http(200, b"<html><body><p>Back in five minutes</p></body></html>")
-    scripts["/types"] = http(200, re.sub("<w:service.*</w:service>", "", WSDL.format(more="")).encode())
-    scripts["/bomb"] = http(200, b'<!DOCTYPE a [<!ENTITY a "aa"><!ENTITY b "&a;&a;">]>' + WSDL.format(more="").encode())
-    scripts["/file"] = http(200, WSDL.format(more='<x:include schemaLocation="file:///etc/passwd"/>').encode())
-    scripts["/many"] = lambda got: http(200, WSDL.format(more='<x:include schemaLocation="/many?a"/>').encode())
+    scripts["/empty"] = http(200, b"")
+    if wsdl == "/costly":
+        here.computing.problem = "it took longer than 10 s"
     waiting, once, other = soap(wsdl=wsdl), soap(wsdl=wsdl, delivery="once"), message("/other")
     here.put(waiting, once, other)
     here.pass_time(30, step=0.05)
@@ -147,7 +168,8 @@ def test_a_wsdl_that_is_of_no_use_holds_up_nobody_else(wsdl):
         record = here.database.records[sent.id]
         assert record.state in ("scheduled", "ready", "leased")
         assert record.failures == 0
-    if wsdl in ("/gone", "/page", "/types"):
+    if wsdl != "/html":
+        here.computing.problem = None
         scripts[wsdl] = http(200, WSDL.format(more="").encode())
         here.pass_time(400, step=0.1)
         assert here.targets.paths().count("/call") == 2

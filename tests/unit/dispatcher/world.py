@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import pickle
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,6 +17,7 @@ from twisted.web.client import URI
 from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer
 
+from ap4r.dispatcher.compute_child import NotComputed
 from ap4r.dispatcher.service import Dispatcher
 from ap4r.dispatcher.surroundings import Surroundings
 from ap4r.events import Event
@@ -218,6 +220,27 @@ class Inline:
             run_now()
 
 
+class ComputedHere:
+    """Computes at once and here; what travels is pickled all the same. `problem` is what every call fails with."""
+
+    def __init__(self) -> None:
+        self.problem: str | None = None
+        self.calls = 0
+
+    def run(self, key: Hashable, call: Callable[[], Any], seconds: float) -> Deferred[Any]:
+        """Run a call (Computing)."""
+        self.calls += 1
+        if self.problem is not None:
+            return fail(NotComputed(self.problem))
+        try:
+            return succeed(pickle.loads(pickle.dumps(pickle.loads(pickle.dumps(call))())))
+        except Exception as error:  # noqa: BLE001 - what a process would bring back
+            return fail(NotComputed(f"{type(error).__name__}: {error}"))
+
+    def stop(self) -> None:
+        """Nothing to stop."""
+
+
 @dataclass
 class World:
     """One dispatcher and all around it."""
@@ -239,7 +262,7 @@ class World:
             self.stores.append(MemoryStore(MemoryDatabase(self.now), self.store.rules, f"memory {number}"))
             crews[self.stores[-1].name] = Inline(self.clock)
         self.crews = list(crews.values())
-        self.readers = Inline(self.clock)
+        self.computing = ComputedHere()
         self.events: list[Event] = []
         self.owners = 0
         self.asleep_seconds = 0.0
@@ -250,7 +273,7 @@ class World:
             self.clock, self.stores, self.settings, told, caps=self.caps,
             surroundings=Surroundings(
                 make_workers=lambda store: crews[store.name], endpoints=self.targets, random=lambda: 0.5, now=self.now,
-                readers=self.readers,
+                computing=self.computing,
                 boottime=lambda: self.clock.seconds() + self.asleep_seconds, make_owner=self._make_owner,
             ),
         )  # fmt: skip
