@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.support import probe, stalls
+from tests.support.starved import starved_seconds
 
 
 class Machine:
@@ -13,6 +14,11 @@ class Machine:
     def __init__(self) -> None:
         self.now = 100.0
         self.stands_still = 0.0
+        self.starved = 0.0  # of each second that passes
+
+    def starved_seconds(self) -> float:
+        """Tell for how long something waited for the processor."""
+        return self.starved * (self.now - 100.0)
 
     def monotonic(self) -> float:
         """Tell the time."""
@@ -30,6 +36,8 @@ def machine(monkeypatch):
     made = Machine()
     monkeypatch.setattr(probe, "time", made)
     monkeypatch.setattr(stalls, "time", made)
+    for module in (probe, stalls):
+        monkeypatch.setattr(module, "starved_seconds", made.starved_seconds)
     return made
 
 
@@ -67,3 +75,28 @@ def test_a_stall_is_noticed(machine):
     watched._found += watched._late_since(machine.now)
     watched._ticked_at = machine.now
     assert watched.within(0.0, machine.now + 1.0) == pytest.approx(4.1)
+
+
+def test_what_shares_its_processor_has_longer(machine):
+    """While others use it up, a quarter of the time counts."""
+    machine.starved = 1.0
+    with pytest.raises(AssertionError, match="waited 2 s in vain"):
+        probe.wait_until(lambda: False, "it comes", timeout_seconds=2.0)
+    assert machine.now == pytest.approx(108.0, abs=0.1)
+
+
+def test_a_processor_that_others_use_is_noticed(machine):
+    """What had to wait meanwhile is held to no bound that a quiet machine keeps."""
+    machine.starved = 0.5
+    watched = stalls.Stalls()
+    for _ in range(20):
+        machine.now += 0.1
+        watched._ticked_at = machine.now
+        watched._starved.append((machine.now, machine.starved_seconds()))
+    assert watched.within(100.5, 101.5) == pytest.approx(0.5, abs=0.06)
+
+
+def test_the_kernel_tells_how_long_the_processor_was_away():
+    """A number that never falls, where the machine tells it."""
+    first = starved_seconds()
+    assert 0.0 <= first <= starved_seconds()

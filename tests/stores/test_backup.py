@@ -17,6 +17,10 @@ from tests.support.probe import wait_until
 from tests.support.target import ScriptedTarget
 
 COUNT = 400
+CONCURRENCY = 4
+#: So many calls are answered only after the backup, twice as many as can be in flight: however fast the machine is,
+#: some messages are still in the store when it is backed up.
+HELD = 2 * CONCURRENCY
 
 
 @pytest.fixture
@@ -102,14 +106,17 @@ def test_backed_up_in_use_and_restored(how, tmp_path, opened, processes, target)
     """Nothing that was stored before the backup is lost by it; what was delivered since is delivered once more."""
     backup = means(how, tmp_path)
     store = opened(backup.url)
-    before, after = messages(COUNT), messages(5)
+    before = (*messages(COUNT - HELD), *messages(HELD, url="/work?answer=hold:backed-up,200"))
+    after = messages(5)
     later = messages(3, delay_seconds=3_600.0)
     put(store, *before, *later, now=None)
-    arguments = ("--store", backup.url, "--app-url", target.door(), "--listen", "none", "--concurrency", "4")
+    to = ("--store", backup.url, "--app-url", target.door())
+    arguments = (*to, "--listen", "none", "--concurrency", str(CONCURRENCY))
     first = processes.twistd_ap4r(*arguments, name="first")
     target.wait_for(20)
     backup.back_up()
     called = set(target.ids())
+    target.open("backed-up")
     put(store, *after, now=None)
     wait_until(
         lambda: {one.id for one in (*before, *after)} <= set(target.ids()), "all are delivered", timeout_seconds=60

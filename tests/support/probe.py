@@ -9,12 +9,16 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from tests.support.starved import starved_seconds
+
 Found = TypeVar("Found")
 
 #: How often a condition is looked at.
 EVERY_SECONDS = 0.02
 #: What one turn counts at most: where the machine stood still, nobody else could do anything either.
 _TURN_SECONDS = 1.0
+#: And while others use up the processor, what is waited for gets this much less done in its time.
+_STARVED_PART = 0.75
 
 
 def wait_until(
@@ -29,9 +33,10 @@ def wait_until(
 
     :param what: completes "waited in vain until …".
     :param otherwise: what to tell as well when it never came true.
-    :raises AssertionError: when it is still false after `timeout_seconds` in which the machine did not stand still.
+    :raises AssertionError: when it is still false after `timeout_seconds` in which the machine did not stand still;
+        of a time in which others used up the processor, a quarter counts.
     """
-    left, before = timeout_seconds, time.monotonic()
+    left, before, starved_before = timeout_seconds, time.monotonic(), starved_seconds()
     while True:
         found = condition()
         if found:
@@ -39,8 +44,10 @@ def wait_until(
         if left <= 0.0:
             raise AssertionError(f"waited {timeout_seconds:g} s in vain until {what}; {otherwise()}".rstrip("; "))
         time.sleep(every_seconds)
-        now = time.monotonic()
-        left, before = left - min(now - before, _TURN_SECONDS), now
+        now, starved = time.monotonic(), starved_seconds()
+        passed = now - before
+        passed -= _STARVED_PART * min(passed, starved - starved_before)
+        left, before, starved_before = left - min(passed, _TURN_SECONDS), now, starved
 
 
 def hold_for(seconds: float, condition: Callable[[], bool], what: str) -> None:

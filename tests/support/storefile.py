@@ -15,6 +15,9 @@ from sqlalchemy import event
 from ap4r.storage.sql.store import SqlStore
 from tests.support.probe import wait_until
 
+#: A write-ahead log that is put in order by another process is waited for.
+_WAITS_SECONDS = 20.0
+
 STATES = ("ready", "scheduled", "leased", "dead")
 
 
@@ -108,7 +111,10 @@ def _reading(store: Path) -> Iterator[sqlite3.Connection]:
 
 
 def _open(store: Path) -> sqlite3.Connection:
-    return sqlite3.connect(f"file:{store}?mode=ro", uri=True, timeout=5, isolation_level=None)
+    # Not mode=ro: where the process that wrote was killed, the first to open the file has to put its log in order.
+    connection = sqlite3.connect(f"file:{store}?mode=rw", uri=True, timeout=_WAITS_SECONDS, isolation_level=None)
+    connection.execute("PRAGMA query_only = ON")
+    return connection
 
 
 def _has_tables(store: Path) -> bool:
