@@ -73,6 +73,13 @@ def _run(stand: Stand, rounds: int) -> list[float]:
             dispatcher = stand.dispatcher(*arguments, wait=False, **SOON)
         if victim in ("web", "both"):
             web = stand.web()
+    # Enough must have been asked for on both sides of the kills, on a slow machine too.
+    wait_until(
+        lambda: sum(asked.status == 200 for _, asked in list(load.asked)) > 40 * rounds,
+        "enough was asked for",
+        timeout_seconds=60,
+        every_seconds=0.5,
+    )
     load.stop()
     assert web.running and dispatcher.running
     stand.wait_until_empty(60)

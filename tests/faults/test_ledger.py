@@ -63,6 +63,10 @@ def test_exactly_what_was_committed_arrives(processes, tmp_path, measured: Calla
             since = time.monotonic()
             with storefile.locked(stand.store):
                 let_pass(LOCKED_SECONDS)
+                wait_until(
+                    lambda done=done: sum(asked.status == 503 for _, asked in list(load.asked)) >= done,
+                    "a request has met the locked store",
+                )
             locks.write("locked", since=since)
         load.join()
         seconds = time.monotonic() - began_at

@@ -147,7 +147,7 @@ def test_who_is_interrupted_takes_nobody_along(together):
     assert len(writer.written) == 4
 
 
-def test_who_waits_too_long_gives_up(together):
+def test_who_waits_too_long_gives_up(together, stalls):
     """A put whose turn does not come within the deadline fails, and is not written afterwards."""
     writer = Writer()
     commit = GroupCommit("x", writer, 0.2)
@@ -157,7 +157,8 @@ def test_who_waits_too_long_gives_up(together):
         began_at = time.monotonic()
         with pytest.raises(StoreUnavailable, match="others wrote") as caught:
             commit.submit(Put("late", ()))
-        assert time.monotonic() - began_at < 5.0
+        ended_at = time.monotonic()
+        assert ended_at - began_at < 5.0 + stalls.within(began_at, ended_at)
         assert not caught.value.outcome_unknown
         writer.gate.set()
         first.result(DEADLINE)
@@ -201,12 +202,14 @@ def test_what_is_left_of_the_deadline_is_what_a_write_may_take(together):
         first = pool.submit(commit.submit, Put("first", ()))
         assert writer.entered.wait(DEADLINE)
         late = pool.submit(commit.submit, Put("late", ()))
+        waiting = commit._lines[os.getpid()]._waiting
+        wait_until(lambda: len(waiting) == 1, "the second waits")
         began_at = time.monotonic()
         wait_until(lambda: time.monotonic() - began_at > 0.2, "a while has passed")
         writer.gate.set()
         first.result(DEADLINE), late.result(DEADLINE)
-    assert 9.0 < left[0] <= 10.0
-    assert left[1] < 9.85
+    assert 0.0 < left[0] <= 10.0
+    assert left[1] <= 10.0 - 0.2
 
 
 def test_fewer_commits_than_puts(store, path):
