@@ -5,7 +5,7 @@ They do no I/O and ask no clock.
 
 from __future__ import annotations
 
-from ap4r.exchange import BUSY_HEADER, Answer, Exchange, Reason, retry_after_seconds
+from ap4r.exchange import BUSY_HEADER, UNREADABLE, Answer, Exchange, Reason, retry_after_seconds
 from ap4r.message import Delivery
 from ap4r.outcome import Dead, Delivered, DeliveryRules, Dropped, Failure, History, Outcome, PutBack, RetryLater
 
@@ -40,8 +40,11 @@ def judge(
             return Delivered(exchange.status, exchange.seconds)
         failure, final, called = _failure_of_answer(exchange, rules), _is_final(exchange), True
     else:
-        failure = Failure(exchange.reason, exchange.status, exchange.detail, exchange.seconds)
+        failure = Failure(exchange.reason, exchange.status, _told(exchange.detail, exchange.body), exchange.seconds)
         final, called = exchange.reason in _HOPELESS, exchange.called
+    if failure.reason in UNREADABLE and _is_2xx(failure.status):
+        # The work is probably done: a further call would do it again, and its answer would be no easier to read.
+        final = True
     if failure.reason is Reason.STOPPED and not called:
         return PutBack()
     if history.delivery is Delivery.BEST_EFFORT:
@@ -141,7 +144,11 @@ def _is_success(answer: Answer, rule: str) -> bool:
         return answer.reading.reason is None
     if rule == "ap4r":
         return answer.status == 200 and b"true" in answer.body
-    return 200 <= answer.status < 300
+    return _is_2xx(answer.status)
+
+
+def _is_2xx(status: int | None) -> bool:
+    return status is not None and 200 <= status < 300
 
 
 def _is_busy(answer: Answer) -> bool:
@@ -168,7 +175,15 @@ def _failure_of_answer(answer: Answer, rules: DeliveryRules) -> Failure:
     else:
         reason = Reason.STATUS
     told = answer.reading.detail if answer.reading is not None else ""
+    if reason is Reason.BAD_RESPONSE:
+        told = _told(told, answer.body)
     return Failure(reason, answer.status, told or answer.body.decode("utf-8", "replace"), answer.seconds)
+
+
+def _told(detail: str, body: bytes) -> str:
+    """Return what is kept of an answer that could not be read: words, and its bytes, none of which is lost."""
+    text = body.decode("utf-8", "backslashreplace")
+    return f"{detail}\n{text}" if detail and text else detail or text
 
 
 def _too_late(

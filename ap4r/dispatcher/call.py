@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, cast
 
@@ -20,13 +21,15 @@ from twisted.web.iweb import IAgent, IResponse
 from zope.interface import implementer
 
 from ap4r.dispatcher.classify import answer_of, fault_of
+from ap4r.dispatcher.coding import Undecodable, decoded
 from ap4r.dispatcher.connection import Connection, ConnectionFactory
 from ap4r.dispatcher.deadlines import Deadline
+from ap4r.dispatcher.framing import TooMuch
 from ap4r.dispatcher.request import Request
 from ap4r.dispatcher.unread import MOST_READINGS, has_unread
 from ap4r.dispatcher.way import Way
 from ap4r.dispatcher.wire import NO_COOKIES, Body, Reader, SentHeaders, as_it_is, prepared_url
-from ap4r.exchange import BUSY_HEADER
+from ap4r.exchange import BUSY_HEADER, UNREADABLE
 from ap4r.outcome import Answer, Exchange, Fault, Reading, Reason
 
 if TYPE_CHECKING:
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
 
 AnswerReader = Callable[[Answer], "Reading | None"]
 _JUDGED_HEADERS = ("retry-after", "ap4r-retry", "location", BUSY_HEADER)
+_READ_HEADERS = (*_JUDGED_HEADERS, "content-type")
 _TOKEN = re.compile(rb"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _VISIBLE = re.compile(rb"[\x21-\x7e]+")
 
@@ -154,7 +158,7 @@ class Call:
             raise _NotNow
         self._connection = connection
         self._called = True
-        return connection.send(method, head, body.whole if body else b"")
+        return connection.send(method, head, body.whole if body else b"", self._transport.bounds.read_bytes)
 
     def _headers_came(self, response: Any) -> None:
         self._pending = None
@@ -170,31 +174,59 @@ class Call:
             return
         self._status = status
         self._response = response
-        response.deliverBody(Reader(self._transport.bounds.read_bytes, self.cut, self._body_ended))
+        response.deliverBody(Reader(self._transport.bounds.read_bytes, self._body_ended))
 
     def _body_ended(self, body: bytes, reason: Failure) -> None:
         if self._done is None:
             return
         # A body without a length ends with its connection (RFC 9112, 6.3): that is all that can be known of it.
         if not isinstance(reason.value, (ResponseDone, PotentialDataLoss)):
-            self._failed(reason)
+            self._broke_off(body, reason)
             return
         bounds, status = self._transport.bounds, self._status
         assert status is not None
         # Also a 200 may be a failure, by what its protocol or the original rule reads in it.
-        is_plain = 200 <= status < 300 and self._read is None and not bounds.search_true
-        headers: dict[str, str] = {}
-        if not is_plain:
-            for name in _JUDGED_HEADERS:
-                values = self._response.headers.getRawHeaders(name)
-                if values:
-                    headers[name] = values[-1]
+        if 200 <= status < 300 and self._read is None and not bounds.search_true:
+            self._finish(Answer(status, {}, body[: bounds.kept_bytes], self._seconds()))
+            return
+        try:
+            body = decoded(body, self._response.headers.codings, bounds.read_bytes)
+        except (Undecodable, TooMuch) as problem:
+            self._broke_off(body, Failure(problem))
+            return
+        headers = self._judged_headers()
         reading = None if self._read is None else self._read(Answer(status, headers, body))
         answer = answer_of(
             status, headers, body, kept_bytes=bounds.kept_bytes, search_true=bounds.search_true,
             seconds=self._seconds(), reading=reading,
         )  # fmt: skip
         self._finish(answer)
+
+    def _broke_off(self, body: bytes, reason: Failure) -> None:
+        """End with a body that did not come whole, or cannot be read.
+
+        A status that is no success stands for itself. Behind a success may be work that was done, so what there is of
+        the body is kept for a person.
+        """
+        status, kept = self._status, body[: self._transport.bounds.kept_bytes]
+        fault = fault_of(reason, called=True, cut=None, status=status, seconds=self._seconds())
+        exchange: Exchange = fault
+        if fault.reason in UNREADABLE and status is not None:
+            if 200 <= status < 300:
+                exchange = replace(fault, body=kept)
+            else:
+                exchange = Answer(status, self._judged_headers(), kept, self._seconds())
+        if self._connection is not None and self._connection.is_busy:
+            self._abort()
+        self._finish(exchange)
+
+    def _judged_headers(self) -> dict[str, str]:
+        headers: dict[str, str] = {}
+        for name in _JUDGED_HEADERS if self._read is None else _READ_HEADERS:
+            values = self._response.headers.getRawHeaders(name)
+            if values:
+                headers[name] = values[-1]
+        return headers
 
     def _failed(self, failure: Failure | None) -> None:
         if self._done is not None:

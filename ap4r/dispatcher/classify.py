@@ -12,7 +12,10 @@ from twisted.web.client import RequestGenerationFailed, ResponseFailed
 from twisted.web.error import SchemeNotSupported
 from twisted.web.http import PotentialDataLoss
 
+from ap4r.dispatcher.coding import Undecodable
+from ap4r.dispatcher.framing import TooMuch
 from ap4r.dispatcher.guard import AddressRefused
+from ap4r.dispatcher.head import NotHttp
 from ap4r.dispatcher.identity import NotTheServer
 from ap4r.outcome import Answer, Fault, Reading, Reason
 
@@ -89,6 +92,8 @@ def _reason_after_call(causes: list[BaseException]) -> Reason:
         return Reason.RESET
     if any(isinstance(cause, ResponseFailed) for cause in causes):
         return Reason.RESET
+    if any(isinstance(cause, TooMuch) for cause in causes):
+        return Reason.BODY_TOO_LARGE
     return Reason.BAD_RESPONSE
 
 
@@ -117,6 +122,6 @@ def _detail(causes: list[BaseException], reason: Reason) -> str:
 
 def _said(cause: BaseException) -> str:
     text = str(cause)
-    if isinstance(cause, (error.ConnectError, AddressRefused, NotTheServer)) and text:
+    if isinstance(cause, (error.ConnectError, AddressRefused, NotTheServer, NotHttp, Undecodable)) and text:
         return text
     return f"{type(cause).__name__}: {text}" if text else type(cause).__name__

@@ -12,6 +12,7 @@ from twisted.python.failure import Failure
 from twisted.web.iweb import IResponse
 from zope.interface import implementer
 
+from ap4r.dispatcher.head import Head
 from ap4r.dispatcher.wire import ReceivedHeaders
 
 if TYPE_CHECKING:
@@ -25,13 +26,11 @@ class Response:
     previousResponse = None
     request = None
 
-    def __init__(
-        self, connection: Connection, code: int, version: str, phrase: bytes, headers: list[tuple[bytes, bytes]]
-    ) -> None:
-        self.code = code
-        self.phrase = phrase
-        self.headers = ReceivedHeaders(headers)
-        self._version = version
+    def __init__(self, connection: Connection, head: Head) -> None:
+        self.code = head.status
+        self.phrase = head.phrase
+        self.headers = ReceivedHeaders(head)
+        self._head = head
         self._connection = connection
         self._reader: Any = None
         self._waiting: list[bytes] = []
@@ -40,19 +39,12 @@ class Response:
     @property
     def version(self) -> tuple[bytes, int, int]:
         """The protocol and the two numbers of its version (IResponse)."""
-        major, _, minor = self._version.partition(".")
-        return (b"HTTP", int(major), int(minor or 0))
+        return (b"HTTP", *self._head.version)
 
     @property
     def length(self) -> int | None:
         """The body's length as the head tells it (IResponse)."""
-        [text] = self.headers.getRawHeaders(b"content-length", [b""])[:1]
-        return int(text) if text.isdigit() else None
-
-    @property
-    def has_end(self) -> bool:
-        """Whether the head tells where the body ends."""
-        return any(self.headers.getRawHeaders(name) for name in (b"content-length", b"transfer-encoding"))
+        return self._head.length
 
     def deliverBody(self, protocol: IProtocol) -> None:
         """Give the body to `protocol`, and then tell its `connectionLost` how it ended (IResponse)."""

@@ -21,7 +21,8 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IBodyProducer
 from zope.interface import implementer
 
-from ap4r.outcome import Reason
+from ap4r.dispatcher.framing import TooMuch
+from ap4r.dispatcher.head import Head
 
 _TOKEN = re.compile(rb"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
@@ -72,24 +73,34 @@ class SentHeaders(Headers):
 
 
 class ReceivedHeaders(Headers):
-    """The headers of one response, as they came.
+    """The headers of one response.
 
     treq does not see a Content-Encoding, which it would take for a wish to decompress; the bytes stay as they came.
     """
 
-    __slots__ = ("_pairs",)
+    __slots__ = ("_head",)
 
-    def __init__(self, pairs: Sequence[tuple[bytes, bytes]]) -> None:
+    def __init__(self, head: Head) -> None:
         super().__init__()
-        self._pairs = pairs
+        self._head = head
 
     def getRawHeaders(self, name: Any, default: Any = None) -> Any:
         """Give the values of a header, as text if the name is text."""
         wanted = (name.encode("ascii", "replace") if isinstance(name, str) else name).lower()
-        found = [value for own, value in self._pairs if own.lower() == wanted] if wanted != b"content-encoding" else []
+        if wanted == b"content-encoding":
+            return default
+        found = [value for own, value in self._head.headers if own == wanted]
         if not found:
             return default
         return [value.decode("utf-8", "replace") for value in found] if isinstance(name, str) else found
+
+    @property
+    def codings(self) -> list[str]:
+        """What was done to the body on its way (Content-Encoding, Transfer-Encoding), in the order in which it was."""
+        head = self._head
+        found = [value.decode("latin-1") for own, value in head.headers if own == b"content-encoding"]
+        listed = ",".join(found).split(",") if found else []
+        return [*listed, *(coding.decode("latin-1") for coding in head.codings)]
 
     def removeHeader(self, name: str | bytes) -> None:
         """Remove nothing: the header that treq removes is hidden from it already."""
@@ -108,28 +119,36 @@ def _named(name: bytes) -> bytes:
 class Reader(Protocol):
     """Gathers a body up to a bound.
 
-    :param cut: told BODY_TOO_LARGE when more comes.
-    :param ended: given the body and Twisted's reason when no more comes.
+    :param ended: given the body, and Twisted's reason when no more comes, or `TooMuch` when more came.
     """
 
-    def __init__(self, bound: int, cut: Callable[[Reason], None], ended: Callable[[bytes, Failure], None]) -> None:
-        self._left = bound
-        self._cut = cut
-        self._body_ended = ended
-        self._pieces: list[bytes] = []
+    def __init__(self, bound: int, ended: Callable[[bytes, Failure], None]) -> None:
+        self._bound = bound
+        self._body_ended: Callable[[bytes, Failure], None] | None = ended
+        self._first = b""
+        self._rest: bytearray | None = None  # pieces of one byte each would take forty times their size
 
     def dataReceived(self, data: bytes) -> None:
         """Take a piece."""
-        self._left -= len(data)
-        if self._left < 0:
-            self._pieces.clear()
-            self._cut(Reason.BODY_TOO_LARGE)
+        if self._rest is not None:
+            self._rest += data
+        elif self._first:
+            self._rest = bytearray(self._first) + data
         else:
-            self._pieces.append(data)
+            self._first = data
+        if len(self._first if self._rest is None else self._rest) > self._bound:
+            self._end(Failure(TooMuch(f"a body of more than {self._bound:,} bytes")))
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Give the whole."""
-        self._body_ended(b"".join(self._pieces), reason)
+        self._end(reason)
+
+    def _end(self, reason: Failure) -> None:
+        ended, self._body_ended = self._body_ended, None
+        if ended is not None:
+            body = self._first if self._rest is None else bytes(self._rest)
+            self._first, self._rest = b"", None
+            ended(body[: self._bound], reason)
 
 
 @implementer(IBodyProducer)

@@ -65,7 +65,7 @@ FAILED = (
     Ending("half-body", ("reset", "bad_response"), 200),
     Ending("half-chunks", ("reset", "bad_response"), 200),
     Ending("garbage", ("bad_response",)),
-    Ending("endless-body", ("body_too_large",), 200),
+    Ending("endless-body", ("body_too_large",), 200, final=True),
 )
 
 

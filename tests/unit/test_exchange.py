@@ -23,6 +23,23 @@ NOW = 784_111_777.0  # Sun, 06 Nov 1994 08:49:37 GMT, the example of RFC 9110
         ("120", 120.0),
         (" 120\t", 120.0),
         ("0000000000000000000005", 5.0),
+        ("120.5", 121.0),
+        ("120.0", 120.0),
+        ("0.001", 1.0),
+        (".5", 1.0),
+        ("120.", 120.0),
+        ("+5", 5.0),
+        ("1e3", 1000.0),
+        ("120 s", 120.0),
+        ("120s", 120.0),
+        ("119.2 Seconds", 120.0),
+        ("2 minutes", 120.0),
+        ('"120"', 120.0),
+        ("120, 120", 120.0),
+        ("60, 120.5", 121.0),
+        ("120, soon", 120.0),
+        ("1994-11-06T08:51:37Z", 120.0),
+        ("1994-11-06T10:51:36.5+02:00", 120.0),
         ("Sun, 06 Nov 1994 08:51:37 GMT", 120.0),
         ("Sunday, 06-Nov-94 08:51:37 GMT", 120.0),
         ("Sun Nov  6 08:51:37 1994", 120.0),
@@ -33,7 +50,7 @@ NOW = 784_111_777.0  # Sun, 06 Nov 1994 08:49:37 GMT, the example of RFC 9110
     ],
 )
 def test_seconds_and_every_form_of_date_are_read(value, seconds):
-    """RFC 9110 knows whole seconds and three forms of date, all in UTC; a date that is past means now."""
+    """Whole seconds and three forms of date, as in RFC 9110, and what servers write in their place, rounded up."""
     assert retry_after_seconds(value, NOW) == seconds
 
 
@@ -57,9 +74,10 @@ def test_a_date_without_zone_is_utc_on_every_host(zone, monkeypatch):
         "",
         " ",
         "-5",
-        "+5",
-        "1.5",
-        "1e3",
+        "-0.5",
+        "1.5.5",
+        "120 parsecs",
+        ",",
         "٣",
         "²",
         "soon",
@@ -68,7 +86,6 @@ def test_a_date_without_zone_is_utc_on_every_host(zone, monkeypatch):
         "Sun, 06 Nov 1994",
         "Sun, 06 Nov 99999 08:49:37 GMT",
         "Sun, 06 Nov 1994 25:49:37 GMT",
-        "1994-11-06T08:49:37Z",
     ],
 )
 def test_garbage_is_no_wish(value):

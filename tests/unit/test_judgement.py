@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ap4r.backoff import Backoff
+from ap4r.exchange import UNREADABLE, Reading
 from ap4r.judgement import after_crash, before_call, judge, last_repeat_seconds, slow_down_seconds
 from ap4r.message import Delivery
 from ap4r.outcome import (
@@ -274,15 +276,19 @@ CALLED_FAULTS = [Reason.TIMEOUT, Reason.RESET, Reason.BODY_TOO_LARGE, Reason.BAD
 @pytest.mark.parametrize("status", [None, 200, 404, 410, 500])
 @pytest.mark.parametrize("reason", CALLED_FAULTS)
 def test_a_call_without_a_whole_answer_is_a_failure(reason, status):
-    """A timeout, a reset, half a body or one too large after the request was sent count, also under a 200."""
+    """A timeout, a reset, or half a body after the request was sent counts, also under a 200."""
     fault = Fault(reason, called=True, detail="why", status=status, seconds=1.0)
     failure = Failure(reason, status, "why", 1.0)
-    assert _judged(fault, _history()) == RetryLater(failure, 2.5, counts=True)
+    if status == 200 and reason in UNREADABLE:
+        assert _judged(fault, _history()) == Dead(reason, failure, counts=True)
+    else:
+        assert _judged(fault, _history()) == RetryLater(failure, 2.5, counts=True)
     assert _judged(fault, _history(ONCE)) == Dead(reason, failure, called=True, counts=True)
     assert _judged(fault, _history(BEST_EFFORT)) == Dropped(failure)
     assert _judged(fault, _history(failures=19)) == Dead(reason, failure, called=True, counts=True)
     limit = 5 if status in (404, 410) else 20
-    assert isinstance(_judged(fault, _history(failures=limit - 2, client_errors_seconds=900.0)), RetryLater)
+    if status != 200 or reason not in UNREADABLE:
+        assert isinstance(_judged(fault, _history(failures=limit - 2, client_errors_seconds=900.0)), RetryLater)
     assert isinstance(_judged(fault, _history(failures=limit - 1, client_errors_seconds=900.0)), Dead)
 
 
@@ -572,3 +578,18 @@ def test_a_handler_that_always_fails_is_called_max_deliveries_times(max_deliveri
         outcome = _judged(Answer(500), _history(attempt=attempts, failures=failures, max_deliveries=max_deliveries))
         failures += outcome.counts
     assert attempts == failures == max_deliveries
+
+
+@pytest.mark.parametrize("reason", sorted(UNREADABLE))
+def test_a_success_that_cannot_be_read_is_called_once(reason):
+    """Its work is probably done: a dead letter at once, with the answer's bytes. Another status is tried again."""
+    fault = Fault(reason, True, "it is no HTTP", status=201, body=b"a\xff\nb")
+    dead = _judged(fault, _history())
+    assert isinstance(dead, Dead)
+    assert dead.failure.detail == "it is no HTTP\na\\xff\nb"
+    unread = Answer(200, body=b"<\x81>", reading=Reading(Reason.BAD_RESPONSE, "no XML"))
+    dead = _judged(unread, _history())
+    assert isinstance(dead, Dead)
+    assert (dead.reason, dead.failure.detail) == (Reason.BAD_RESPONSE, "no XML\n<\\x81>")
+    assert isinstance(_judged(replace(fault, status=None), _history()), RetryLater)
+    assert isinstance(_judged(replace(fault, status=500), _history()), RetryLater)

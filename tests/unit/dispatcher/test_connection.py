@@ -17,7 +17,9 @@ from twisted.web.http import PotentialDataLoss
 from twisted.web.iweb import IResponse
 from zope.interface.verify import verifyObject
 
-from ap4r.dispatcher.connection import MOST_HEAD_BYTES, Connection, NotHttp
+from ap4r.dispatcher.connection import Connection
+from ap4r.dispatcher.framing import MOST_HEAD_BYTES
+from ap4r.dispatcher.head import NotHttp
 from ap4r.dispatcher.pool import KEPT_SECONDS, Pool
 from ap4r.dispatcher.wire import header_lines
 
@@ -55,7 +57,7 @@ class Line:
 
     def send(self, method=b"POST", body=b"id=12"):
         lines = header_lines({b"host": [b"localhost"], b"x-two": [b"a", b"b"]})
-        sent = self.connection.send(method, method + b" /hook?a=1 HTTP/1.1\r\n" + lines, body)
+        sent = self.connection.send(method, method + b" /hook?a=1 HTTP/1.1\r\n" + lines, body, 1_000)
         sent.addCallbacks(self.answered, self.failed)
 
     def answered(self, response):

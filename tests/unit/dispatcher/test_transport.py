@@ -93,13 +93,12 @@ def test_a_cookie_of_the_message_is_sent():
     assert bench.targets.received[0].headers["cookie"] == "a=b"
 
 
-def test_nothing_compressed_is_asked_for_or_unpacked():
-    """What a target sends all the same is kept as it came: a small answer cannot become a large one."""
-    bench = Bench()
-    packed = gzip.compress(b"x" * 1_000_000)
-    bench.targets.scripts["/x"] = http(500, packed, "Content-Encoding: gzip")
+def test_nothing_compressed_is_asked_for_and_what_comes_is_read():
+    """A person finds the text of a failed answer, and the original rule its "true"."""
+    bench = Bench(search_true=True)
+    bench.targets.scripts["/x"] = http(500, gzip.compress(b"no such order"), "Content-Encoding: gzip")
     bench.call()
-    assert bench.end().body == packed
+    assert bench.end().body == b"no such order"
     assert bench.targets.received[0].headers["accept-encoding"] == "identity"
 
 
@@ -248,10 +247,11 @@ class TestBodies:
     def test_more_is_broken_off(self):
         """One byte more is too large, and the connection is gone."""
         bench = Bench(read_bytes=1_000)
-        bench.targets.scripts["/x"] = http(200, b"x" * 1_001)
+        bench.targets.scripts["/x"] = [b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n" + b"x" * 1_001, 100.0]
         bench.call()
         end = bench.end()
         assert (end.reason, end.called, end.status) == (Reason.BODY_TOO_LARGE, True, 200)
+        assert end.body == b"x" * 1_000
         assert bench.targets.connections[0].lost
 
     def test_headers_that_matter_are_told(self):
