@@ -1,4 +1,4 @@
-"""Who may put messages through the intake: the Host, the browser's Origin, the token, the rate. Pure.
+"""Who may call the listening address and put messages there: Host, the browser's Origin, the token, the rate. Pure.
 
 Any web page can make its reader's browser POST to an address of the reader's own machine, so being on loopback is no
 admission by itself: the page's name stands in Host where it was tricked into our address, and in Origin elsewhere.
@@ -11,7 +11,7 @@ import re
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 
 from ap4r.dispatcher.refusal import Refusal
 from ap4r.errors import ConfigError
@@ -57,14 +57,17 @@ class Admission:
 
     :param tokens: any of them is good; none means that none is asked for.
     :param hosts: names that Host may have beside this host's own.
+    :param takes_messages: whether there is an intake, so that whoever others can reach needs a token.
     """
 
-    def __init__(self, listening: Listening, tokens: Sequence[str], hosts: Sequence[str]) -> None:
+    def __init__(
+        self, listening: Listening, tokens: Sequence[str], hosts: Sequence[str], *, takes_messages: bool = True
+    ) -> None:
         """Take the rules.
 
         :raises ConfigError: others can reach the intake and there is no token.
         """
-        if not tokens and not listening.is_private:
+        if takes_messages and not tokens and not listening.is_private:
             where = listening.interface or "every interface"
             raise ConfigError(
                 "intake_token",
@@ -76,10 +79,9 @@ class Admission:
         self._hosts = {*_LOCAL_NAMES, *(host.lower() for host in hosts), *([interface.lower()] if interface else [])}
 
     def refuse(self, host: str, origin: str | None, authorization: str | None) -> Refusal | None:
-        """Give why a request with these headers may not come in, None when it may."""
-        if host.lower() not in self._hosts and _PORT.sub("", host.lower()) not in self._hosts:
-            advice = "call the intake by a name that it knows, or add this one to intake_hosts where it runs"
-            return Refusal(403, "host_refused", f"no intake is called {host[:200]!r}", "Host", advice)
+        """Return why a request with these headers may not put messages, None when it may."""
+        if not self._is_our_name(host):
+            return _no_such_host(host)
         if origin is not None:
             advice = "call from a server; no web page may put messages here"
             return Refusal(403, "origin_refused", "the request comes from a web page", "Origin", advice)
@@ -87,6 +89,46 @@ class Admission:
             advice = "send Authorization: Bearer with the intake_token of this dispatcher"
             return Refusal(401, "token_refused", "the token is missing or unknown", "Authorization", advice)
         return None
+
+    def refuse_look(self, host: str | None, origin: str | None) -> Refusal | None:
+        """Return why a request with these headers may not even look, None when it may.
+
+        A page that was led to this address calls it by a name. An address in Host is what load balancers send, and no
+        Host at all is what the oldest of them do; no page can do either.
+        """
+        if host and not self._is_our_name(host) and not _is_address(_PORT.sub("", host)):
+            return _no_such_host(host)
+        if origin is not None:
+            return Refusal(403, "origin_refused", "the request comes from a web page", "Origin", "call from a server")
+        return None
+
+    def sees_all(self, host: str | None, authorization: str | None, peer: str | None, *, is_forwarded: bool) -> bool:
+        """Return whether a request's sender may see where stores are and what is held: who shows a token, or calls from
+        this host by one of its names.
+
+        :param peer: the address that the request comes from; None for a UNIX socket.
+        :param is_forwarded: whether a proxy says that it comes from elsewhere.
+        """
+        if self._tokens and self._is_known(authorization or ""):
+            return True
+        return not is_forwarded and self._is_our_name(host or "") and (peer is None or _is_here(peer))
+
+    def caller_of(self, authorization: str | None, peer: str) -> str:
+        """Return whom a request's messages count for: a token however it was written, else the address (of IPv6, the
+        network of 64 bits, which is one customer's).
+        """
+        shown = _token_of(authorization or "")
+        for number, token in enumerate(self._tokens):
+            if hmac.compare_digest(shown, token):
+                return f"token {number}"
+        try:
+            address = ip_address(peer)
+        except ValueError:
+            return peer
+        return str(ip_network((address, 64), strict=False)) if address.version == 6 else peer
+
+    def _is_our_name(self, host: str) -> bool:
+        return host.lower() in self._hosts or _PORT.sub("", host.lower()) in self._hosts
 
     def is_self(self, target: Target, port: int) -> bool:
         """Tell whether a target is this intake's own address."""
@@ -101,11 +143,28 @@ class Admission:
         return host in self._hosts or f"{host}:{port}" in self._hosts or _is_here(host.strip("[]"))
 
     def _is_known(self, authorization: str) -> bool:
-        scheme, _, given = authorization.partition(" ")
-        shown = given.strip().encode()
+        shown = _token_of(authorization)
         # All are compared, so that the time tells nothing of which one is near.
         good = [hmac.compare_digest(shown, token) for token in self._tokens]
-        return scheme.lower() == "bearer" and any(good)
+        return any(good)
+
+
+def _token_of(authorization: str) -> bytes:
+    scheme, _, given = authorization.partition(" ")
+    return given.strip().encode() if scheme.lower() == "bearer" else b""
+
+
+def _no_such_host(host: str) -> Refusal:
+    advice = "call it by a name that it knows, or add this one to intake_hosts where it runs"
+    return Refusal(403, "host_refused", f"no dispatcher is called {host[:200]!r}", "Host", advice)
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host.strip("[]"))
+    except ValueError:
+        return False
+    return True
 
 
 def _is_here(host: str) -> bool:

@@ -1,4 +1,4 @@
-"""How a request comes in at the listening address: refused as early as its headers tell, bounded in size and time.
+"""How a request comes in at the listening address: held to the rules of its route, bounded in size and time.
 
 It knows nothing of messages. (Twisted alone takes any number of bytes, for as long as some come.)
 """
@@ -14,7 +14,9 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.web.http import datetimeToString
 from twisted.web.server import Request, Site, version
 
+from ap4r.dispatcher.connections import Connections
 from ap4r.dispatcher.refusal import Refusal
+from ap4r.dispatcher.rules import RuleBook, too_large
 from ap4r.dispatcher.unread import MOST_READINGS, has_unread
 
 #: What is read beyond a refusal, so that its answer is not lost to a connection that is reset.
@@ -26,17 +28,16 @@ _IDLE_SECONDS = 60
 class Arrivals:
     """What every request of an address is held to.
 
-    :param refuse: gives why a request that has a body may not come in, from its headers.
+    :param rules: of each route.
+    :param most_bytes: of any body, so that one whose length is not told is counted too.
+    :param seconds: how long a request may take to arrive, from its first byte to its last.
     """
 
     def __init__(
-        self,
-        refuse: Callable[[Any], Refusal | None],
-        *,
-        most_bytes: Callable[[], int],
-        seconds: Callable[[], float],
+        self, rules: RuleBook, connections: Connections, *, most_bytes: Callable[[], int], seconds: Callable[[], float]
     ) -> None:
-        self.refuse = refuse
+        self.rules = rules
+        self.connections = connections
         self.most_bytes = most_bytes
         self.seconds = seconds
         self.held_bytes = 0  # of the bodies that are here and not answered
@@ -44,11 +45,6 @@ class Arrivals:
     def has_room(self, length: int) -> bool:
         """Tell whether a body of that length may come."""
         return self.held_bytes + length <= _HELD_BYTES
-
-    def too_large(self) -> Refusal:
-        """Say that a body is too large."""
-        problem = f"the request has more than {self.most_bytes():,} bytes (setting max_request_bytes)"
-        return Refusal(413, "too_large", problem, "", "send fewer messages at once")
 
     def too_slow(self) -> Refusal:
         """Say that a body took too long."""
@@ -68,7 +64,8 @@ class ArrivingRequest(Request):
         self._here = False
         self.admitted = False  #: whether its headers were looked at and are good
         self.is_gone = False  #: whether its connection was lost, so that nobody waits for an answer
-        self._timer: IDelayedCall | None = channel.callLater(self._arrivals.seconds(), self._late)
+        self._refusal: Refusal | None = None  # of a request that has no body
+        self._timer: IDelayedCall | None = None  # after which a client that was refused is cut off
 
     @property
     def body(self) -> bytes:
@@ -86,20 +83,18 @@ class ArrivingRequest(Request):
         return values[-1].decode() if values else None
 
     def gotLength(self, length: int | None) -> None:
-        """Refuse by the headers, before anything of the body was read."""
-        if length == 0:
-            return
-        arrivals = self._arrivals
-        if length is not None and length > arrivals.most_bytes():
-            self._refuse(arrivals.too_large())
-        elif not arrivals.has_room(length or 0):
+        """Hold the request to its route's rules, before anything of the body was read."""
+        arrivals, channel = self._arrivals, self.channel
+        method, path = channel._command.decode("latin-1"), channel._path.partition(b"?")[0]
+        refusal = arrivals.rules.refuse(self, method, path, length)
+        if refusal is None and length != 0 and not arrivals.has_room(length or 0):
             advice = "send it again later; nothing was stored"
-            self._refuse(Refusal(503, "busy", "too much is being received", "", advice, 1.0))
-        else:
-            refusal = arrivals.refuse(self)
-            if refusal is not None:
-                self._refuse(refusal)
-            self.admitted = refusal is None
+            refusal = Refusal(503, "busy", "too much is being received", "", advice, 1.0)
+        self.admitted = refusal is None
+        if length == 0:
+            self._refusal = refusal
+        elif refusal is not None:
+            self._refuse(refusal)
 
     def handleContentChunk(self, data: bytes) -> None:
         """Keep a part of the body."""
@@ -108,7 +103,7 @@ class ArrivingRequest(Request):
             if self._size > _READ_AFTER_BYTES:
                 self.channel.forceAbortClient()
         elif self._size > self._arrivals.most_bytes():
-            self._refuse(self._arrivals.too_large())
+            self._refuse(too_large(self._arrivals.most_bytes()))
         else:
             self._arrivals.held_bytes += len(data)
             self._parts.append(data)
@@ -122,6 +117,9 @@ class ArrivingRequest(Request):
         self._here = True
         self.method, self.uri, self.clientproto, self.args = command, path, version, {}
         self.path = path.partition(b"?")[0]
+        if self._refusal is not None:
+            self.respond(self._refusal.status, "application/json", self._refusal.body, self._refusal.headers)
+            return
         self.process()  # type: ignore[no-untyped-call]
 
     def respond(self, status: int, kind: str, body: bytes, headers: Mapping[str, str]) -> None:
@@ -154,13 +152,17 @@ class ArrivingRequest(Request):
         transport.write(answer_bytes(b"HTTP/1.1", refusal.status, "application/json", headers, refusal.body))
         self._timer = self.channel.callLater(self._arrivals.seconds(), self.channel.forceAbortClient)
 
-    def _late(self, readings: int = MOST_READINGS) -> None:
+    def late(self, readings: int = MOST_READINGS) -> None:
+        """Refuse the rest of a request that did not arrive in time."""
         self._timer = None
         if self._here:
             return
+        if self._refused:
+            self.channel.forceAbortClient()
+            return
         if readings and has_unread(self.channel):
             # While this process stood still, the rest of it may have come.
-            self._timer = self.channel.callLater(0.0, partial(self._late, readings - 1))
+            self._timer = self.channel.callLater(0.0, partial(self.late, readings - 1))
         else:
             self._refuse(self._arrivals.too_slow())
             self.channel.loseConnection()

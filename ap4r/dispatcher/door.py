@@ -14,6 +14,7 @@ from ap4r.dispatcher.admission import Admission, Rates
 from ap4r.dispatcher.gather import Gathered
 from ap4r.dispatcher.intake import Intake, Refused, id_of_key
 from ap4r.dispatcher.refusal import Refusal, refusal_of
+from ap4r.dispatcher.rules import Headed
 from ap4r.dispatcher.x_ap4r import read_options
 from ap4r.errors import Ap4rError, MessageError
 from ap4r.message import Message, Put
@@ -70,14 +71,14 @@ class Door:
         """Take other rules."""
         self._admission, self._intake, self._rates.rate = admission, intake, rate
 
-    def refuse(self, request: Arrived) -> Refusal | None:
+    def refuse(self, request: Headed) -> Refusal | None:
         """Give why a request may not come in, by its headers alone."""
         if self.stopping:
             advice = "call another dispatcher's intake, or this one later; nothing was stored"
             return Refusal(503, "stopping", "this dispatcher is stopping", "", advice, 2.0)
-        undecodable = _undecodable(request)
-        if undecodable is not None:
-            return undecodable
+        not_text = undecodable(request)
+        if not_text is not None:
+            return not_text
         host = request.field(b"host") or ""
         refusal = self._admission.refuse(host, request.field(b"origin"), request.field(b"authorization"))
         return refusal or _unreadable(request)
@@ -146,7 +147,8 @@ class Door:
             self._answer_refusal(request, refusal_of(error))
 
     def _put(self, request: Arrived, messages: list[Message], status: int, kind: str, body: bytes) -> None:
-        caller = request.field(b"authorization") or str(getattr(request.getClientAddress(), "host", ""))
+        peer = str(getattr(request.getClientAddress(), "host", ""))
+        caller = self._admission.caller_of(request.field(b"authorization"), peer)
         refusal = self._rates.refuse(caller, len(messages), self._clock.seconds())
         if refusal is None and self._gathered.is_full:
             advice = "send it again later; nothing was stored"
@@ -172,7 +174,7 @@ class Door:
         request.respond(refusal.status, JSON, refusal.body, refusal.headers)
 
 
-def _undecodable(request: Arrived) -> Refusal | None:
+def undecodable(request: Headed) -> Refusal | None:
     """Give why a request's headers are no text."""
     for key, name in _READ_KEYS:
         for value in request.fields.get(key, ()):
@@ -183,7 +185,7 @@ def _undecodable(request: Arrived) -> Refusal | None:
     return None
 
 
-def _unreadable(request: Arrived) -> Refusal | None:
+def _unreadable(request: Headed) -> Refusal | None:
     """Give why a request cannot be read as one thing only, by its headers."""
     for key, name in _ONCE_KEYS:
         if len(request.fields.get(key, ())) > 1:

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from twisted.web.resource import Resource
 from twisted.web.server import Site
 
 from ap4r.dispatcher.admission import Admission, parse_listen
-from ap4r.dispatcher.arrival import Arrivals
 from ap4r.dispatcher.clock_watch import RunningTime
 from ap4r.dispatcher.door import Door
 from ap4r.dispatcher.gather import Gathered
 from ap4r.dispatcher.intake import Intake
+from ap4r.dispatcher.listen_site import ListenSite
 from ap4r.dispatcher.openapi import document
 from ap4r.dispatcher.outage import Outage
-from ap4r.dispatcher.paths import Messages, Nowhere, OpenApi, Queues
-from ap4r.dispatcher.plain import PlainSite
+from ap4r.dispatcher.paths import Messages, OpenApi, Queues
+from ap4r.dispatcher.rules import Rules
 from ap4r.dispatcher.store_thread import OwnThread, StoreThread
 from ap4r.outbox.doorbell import Doorbell
 from ap4r.outbox.tokens import read_tokens
@@ -60,22 +59,18 @@ class Front:
         self._door = Door(self._gathered, reactor)
         self.take(self.planned(settings))
 
-    def site(self, healthz: Resource) -> Site:
-        """Give what answers at the listening address."""
-        root = Nowhere()  # type: ignore[no-untyped-call]
-        for path, resource in {
-            b"healthz": healthz,
-            b"messages": Messages(self._door),
-            b"queues": Queues(self._door),
-            b"openapi.json": OpenApi(document()),
-        }.items():
-            root.putChild(path, resource)
-        arrivals = Arrivals(
-            self._door.refuse,
-            most_bytes=lambda: self._intake.most_bytes,
-            seconds=lambda: self._settings.intake_body_seconds,
-        )
-        return PlainSite(root, arrivals, self._door.post_json)
+    def site(self, site: ListenSite) -> Site:
+        """Return what answers at the listening address, with the intake's routes beside /healthz."""
+        putting = Rules(admit=self._door.refuse, methods=("POST",), most_bytes=lambda: self._intake.most_bytes)
+        site.add("messages", Messages(self._door), putting)
+        site.add("queues", Queues(self._door), replace(putting, has_names=True))
+        site.add("openapi.json", OpenApi(document()), site.looking)
+        return site.made(self._door.post_json, putting.most_bytes)
+
+    @property
+    def admission(self) -> Admission:
+        """Who may put messages now."""
+        return self._admission
 
     def start(self) -> None:
         """Be ready to store."""

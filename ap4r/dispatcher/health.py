@@ -67,12 +67,19 @@ class Healthz(Resource):
 
     :param facts: what the dispatcher tells of itself and, in "stores", of each store; "ok" among both.
     :param figures: of the same stores.
+    :param shows_all: whether a request's sender may see more than "ok": where stores are, what is held.
     """
 
     isLeaf = True
 
-    def __init__(self, facts: Callable[[], dict[str, Any]], figures: Sequence[Figures]) -> None:
+    def __init__(
+        self,
+        facts: Callable[[], dict[str, Any]],
+        figures: Sequence[Figures],
+        shows_all: Callable[[Any], bool] = lambda request: True,
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        self._shows_all = shows_all
         self._facts = facts
         self._figures = figures
 
@@ -101,7 +108,8 @@ class Healthz(Resource):
         request.setResponseCode(200 if facts["ok"] else 503)
         for name, value in _HEADERS.items():
             request.setHeader(name, value)
-        request.write(json.dumps(facts, indent=2).encode() + b"\n")
+        shown = facts if self._shows_all(request) else {"ok": facts["ok"]}
+        request.write(json.dumps(shown, indent=2).encode() + b"\n")
         request.finish()
 
 
@@ -114,11 +122,3 @@ def due(status: StoreStatus) -> dict[str, Any]:
         "leased": sum(queue.leased for queue in status.queues),
         "dead": sum(queue.dead for queue in status.queues),
     }
-
-
-class Root(Resource):
-    """The paths of a listening address without an intake: /healthz and nothing else."""
-
-    def __init__(self, healthz: Healthz) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.putChild(b"healthz", healthz)

@@ -93,7 +93,22 @@ class ArrivingChannel(StrictChannel):
         self._is_plain = True  # so far
         self._request: PlainRequest | None = None  # that is not answered yet
         self._behind: list[bytes] = []  # what came after it
+        self._waits = True  # for the first byte of a request
         self._was_spared = False
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a request was let in and is not answered yet."""
+        return self._request is not None or any(request.admitted for request in self.requests)
+
+    def connectionMade(self) -> None:
+        """Begin, where there are not too many."""
+        super().connectionMade()  # type: ignore[no-untyped-call]
+        self.site.arrivals.connections.opened(self)
+
+    def drop(self) -> None:
+        """Close the connection at once."""
+        self.transport.abortConnection()
 
     def dataReceived(self, data: bytes) -> None:
         """Take the short way, or from the first other request on Twisted's."""
@@ -104,9 +119,9 @@ class ArrivingChannel(StrictChannel):
             return
         if self._is_plain:
             arrivals: Arrivals = self.site.arrivals
-            read = read_plain(data) if arrivals.has_room(len(data)) else None
+            read = read_plain(data) if self.site.take_plain and arrivals.has_room(len(data)) else None
             if read is not None:
-                self.resetTimeout()  # type: ignore[no-untyped-call]
+                super().resetTimeout()  # type: ignore[no-untyped-call]
                 self._request = PlainRequest(self, *read)
                 arrivals.held_bytes += len(self._request.body)
                 take: Callable[[PlainRequest], None] = self.site.take_plain
@@ -118,6 +133,7 @@ class ArrivingChannel(StrictChannel):
     def answered(self, answer: bytes) -> None:
         """Send the answer to the plain request, and take what came behind it."""
         self._forget()
+        self.site.arrivals.connections.answered(self)
         self.transport.write(answer)
         if self._behind:
             data, self._behind = b"".join(self._behind), []
@@ -130,10 +146,25 @@ class ArrivingChannel(StrictChannel):
         body = Refusal(400, "malformed", problem, "", _ADVICE).body
         return answer_bytes(b"HTTP/1.1", 400, "application/json", {"Connection": "close"}, body)
 
+    def resetTimeout(self) -> None:
+        """Begin to measure a request at its first byte. Those that follow do not begin it again."""
+        if self._waits:
+            self._waits = False
+            self.setTimeout(self.site.arrivals.seconds())  # type: ignore[no-untyped-call]
+
+    def requestDone(self, request: Any) -> None:
+        """Wait for the next request."""
+        self._waits, self._savedTimeOut = True, self.site.timeOut
+        self.site.arrivals.connections.answered(self)
+        super().requestDone(request)  # type: ignore[no-untyped-call]
+
     def timeoutConnection(self) -> None:
-        """End a connection that is idle: one that waits for an answer, or to be read, is not."""
+        """Close a connection that is idle or whose request is late; not one that waits for an answer, or to be read."""
         if self._request is None and (self._was_spared or not has_unread(self)):
-            super().timeoutConnection()  # type: ignore[no-untyped-call]
+            if self.requests:
+                self.requests[-1].late()
+            else:
+                self.drop()
         else:
             # Once, for a standstill of ours: what stays unread belongs to a sender that does not read its answers.
             self._was_spared = self._request is None
@@ -141,6 +172,7 @@ class ArrivingChannel(StrictChannel):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Let go."""
+        self.site.arrivals.connections.closed(self)
         if self._request is not None:
             self._request.is_gone = True
             self._forget()
@@ -157,7 +189,7 @@ class PlainSite(ArrivingSite):
 
     protocol = ArrivingChannel  # type: ignore[assignment]
 
-    def __init__(self, root: Any, arrivals: Arrivals, take_plain: Callable[[PlainRequest], None]) -> None:
+    def __init__(self, root: Any, arrivals: Arrivals, take_plain: Callable[[PlainRequest], None] | None) -> None:
         super().__init__(root, arrivals)
         self.take_plain = take_plain
 

@@ -13,19 +13,20 @@ from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import serverFromString
 from twisted.logger import ILogObserver
 from twisted.python.components import Componentized
-from twisted.web.server import Site
 
+from ap4r.dispatcher.admission import Admission, parse_listen
 from ap4r.dispatcher.app_server import AppServer
 from ap4r.dispatcher.front import Front
-from ap4r.dispatcher.health import Figures, Healthz, Root
+from ap4r.dispatcher.health import Figures
 from ap4r.dispatcher.lines import Line
+from ap4r.dispatcher.listen_site import ListenSite
 from ap4r.dispatcher.log import Log
 from ap4r.dispatcher.observer import LineObserver, write_line
 from ap4r.dispatcher.port import listen, url_of
-from ap4r.dispatcher.reactor_time import access_line
 from ap4r.dispatcher.service import Dispatcher
 from ap4r.errors import Ap4rError, ConfigError
 from ap4r.events import ReloadFailed, Serving
+from ap4r.outbox.tokens import read_tokens
 from ap4r.settings import Settings
 from ap4r.subscribers import Events
 
@@ -38,6 +39,7 @@ class Process(Service):
     """
 
     name = "ap4r"
+    _lookers: Admission
 
     def __init__(
         self,
@@ -111,13 +113,14 @@ class Process(Service):
             settings = self._read_settings()
             # The intake's are wrong before anything is taken over, or they are right.
             planned = None if self._front is None else self._front.planned(settings)
+            lookers = _lookers(settings)
             self._dispatcher.reload(settings)
         except ConfigError as error:
             self._events.emit(ReloadFailed(str(error)))
             return
         if self._front is not None and planned is not None:
             self._front.take(planned)
-        self._settings = settings
+        self._settings, self._lookers = settings, lookers
         if self._observer is not None:
             self._observer.level, self._observer.format = settings.log_level, settings.log_format
         self._call_own()
@@ -139,9 +142,15 @@ class Process(Service):
 
     def _listen(self) -> None:
         figures = [Figures(drain.store, self._reactor) for drain in self._dispatcher.drains]
-        healthz = Healthz(self._dispatcher.facts, figures)
-        site = Site(Root(healthz), logFormatter=access_line) if self._front is None else self._front.site(healthz)
-        site.noisy = False
+        self._lookers = _lookers(self._settings)
+        front = self._front
+        routes = ListenSite(
+            lambda: self._settings,
+            lambda: self._lookers if front is None else front.admission,
+            self._dispatcher.facts,
+            figures,
+        )
+        site = routes.made() if self._front is None else self._front.site(routes)
         self._port = listen(serverFromString, self._reactor, "listen", self._settings.listen, site)
         own = self._port.getHost()
         if hasattr(own, "host"):
@@ -163,6 +172,12 @@ class Process(Service):
         else:
             self._stopping = True
             self._reactor.stop()
+
+
+def _lookers(settings: Settings) -> Admission:
+    """Return who may see /healthz where there is no intake."""
+    tokens = read_tokens(settings.intake_token)
+    return Admission(parse_listen(settings.listen), tokens, settings.intake_hosts, takes_messages=False)
 
 
 def give_up(error: Ap4rError) -> NoReturn:

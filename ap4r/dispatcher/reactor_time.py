@@ -9,10 +9,6 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from twisted.web.http import combinedLogFormatter, datetimeToLogString
-from twisted.web.iweb import IAccessLogFormatter
-from zope.interface import provider
-
 
 def use_monotonic_time(reactor: Any) -> None:
     """Run a reactor on CLOCK_MONOTONIC from now on; calls that are already scheduled keep the time they have left.
@@ -30,9 +26,3 @@ def use_monotonic_time(reactor: Any) -> None:
     for call, left_seconds in scheduled:
         call.seconds = time.monotonic
         call.reset(max(0.0, left_seconds))
-
-
-@provider(IAccessLogFormatter)
-def access_line(timestamp: str, request: Any) -> str:
-    """Return the line of a request for an access log. (Twisted takes the time for it from the reactor's clock.)"""
-    return str(combinedLogFormatter(datetimeToLogString(), request))

@@ -34,6 +34,7 @@ class Refusal:
     advice: str = ""
     retry_after_seconds: float | None = None
     outcome_unknown: bool = False
+    allow: str = ""  #: the methods that the path takes, where that was wrong
 
     @property
     def body(self) -> bytes:
@@ -47,6 +48,8 @@ class Refusal:
         headers = {}
         if self.retry_after_seconds is not None:
             headers["Retry-After"] = str(max(1, math.ceil(self.retry_after_seconds)))
+        if self.allow:
+            headers["Allow"] = self.allow
         if self.status == 401:
             headers["WWW-Authenticate"] = 'Bearer realm="ap4r"'
         return headers

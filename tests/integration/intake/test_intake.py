@@ -306,13 +306,25 @@ def test_a_unix_socket(stand):
     assert set(json.loads(done.stdout)) == {"id"}
 
 
-def test_the_health_page_needs_no_name(taker):
-    """/healthz answers whoever asks, whatever it calls us: it tells nothing that changes anything."""
+@pytest.mark.parametrize(
+    ("headers", "status", "shown"),
+    [
+        ({"Host": "localhost"}, 200, True),
+        ({"Host": "10.0.0.7:7438"}, 200, False),
+        ({"Host": "localhost", "X-Forwarded-For": "10.0.0.9"}, 200, False),
+        ({"Host": "evil.example"}, 403, False),
+        ({"Host": "localhost", "Origin": "http://evil.example"}, 403, False),
+    ],
+)
+def test_the_health_page_tells_strangers_no_more_than_ok(taker, headers, status, shown):
+    """Where stores are and what is held is for this host; a page that was led here by its own name is refused."""
     connection = http.client.HTTPConnection(HOST, taker.port, timeout=20)
     try:
-        connection.request("GET", "/healthz", headers={"Host": "10.0.0.7:7438"})
+        connection.request("GET", "/healthz", headers=headers)
         answer = connection.getresponse()
-        assert "stores" in json.loads(answer.read()), answer.status
+        facts = json.loads(answer.read())
+        assert (answer.status, "stores" in facts) == (status, shown)
+        assert shown or "sqlite" not in json.dumps(facts)
     finally:
         connection.close()
 

@@ -126,6 +126,40 @@ def test_the_dispatcher_knows_itself(url, own):
     assert admission.is_self(parse_target(url)[0], 7438) is own
 
 
+class TestCallers:
+    def test_a_token_is_one_caller_however_it_is_written(self):
+        """Case, blanks and addresses change nothing; a wrong one is the address's."""
+        admission = Admission(LOOPBACK, (TOKEN,), ())
+        spellings = [f"Bearer {TOKEN}", f"bearer  {TOKEN} ", f"BEARER {TOKEN}"]
+        assert {admission.caller_of(one, peer) for one in spellings for peer in ("10.0.0.1", "10.0.0.2")} == {"token 0"}
+        assert admission.caller_of("Bearer x", "10.0.0.1") == "10.0.0.1"
+
+    def test_without_tokens_a_header_makes_no_caller(self):
+        """Whatever stands in Authorization, it is the address that counts; of IPv6 the network of 64 bits."""
+        admission = Admission(LOOPBACK, (), ())
+        assert {admission.caller_of(f"Bearer {number}", "127.0.0.1") for number in range(9)} == {"127.0.0.1"}
+        assert admission.caller_of(None, "2001:db8::1") == admission.caller_of(None, "2001:db8::ffff")
+
+    @pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example:7438", "127.0.0.1.nip.io"])
+    def test_a_page_under_its_own_name_may_not_even_look(self, host):
+        """A name that leads here is a page's trick; an address, or none, is a load balancer's way."""
+        admission = Admission(LOOPBACK, (), ())
+        assert admission.refuse_look(host, None).status == 403
+        for own in ("localhost", "10.0.0.5:7438", "[2001:db8::1]:7438", None, ""):
+            assert admission.refuse_look(own, None) is None
+        assert admission.refuse_look("localhost", "http://evil.example").status == 403
+
+    def test_who_sees_all(self):
+        """Whoever shows a token, or calls from this host by one of its names, and not through a proxy."""
+        admission = Admission(Listening(), (TOKEN,), ())
+        assert admission.sees_all("10.0.0.5", f"Bearer {TOKEN}", "10.0.0.9", is_forwarded=True)
+        assert admission.sees_all("localhost", None, None, is_forwarded=False)
+        assert admission.sees_all("localhost:7438", None, "127.0.0.1", is_forwarded=False)
+        assert not admission.sees_all("localhost", None, "127.0.0.1", is_forwarded=True)
+        assert not admission.sees_all("localhost", "Bearer x", "10.0.0.9", is_forwarded=False)
+        assert not admission.sees_all("10.0.0.5", None, "127.0.0.1", is_forwarded=False)
+
+
 class TestRates:
     def test_a_second_of_messages_may_come_at_once(self):
         """What is within the rate is taken, the next is told when to come again."""

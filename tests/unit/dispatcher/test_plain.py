@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
-from ap4r.dispatcher.arrival import Arrivals
-from ap4r.dispatcher.paths import Nowhere
 from ap4r.dispatcher.plain import PlainRequest, PlainSite, read_plain
+from tests.support.listening import Missing, arrivals_of
 
 BODY = b'{"target": "/x"}'
 HEADERS = b"Host: localhost\r\nContent-Type: application/json\r\n"
@@ -30,9 +29,9 @@ class Site:
     def __init__(self):
         self.plain = []
         self.refused = []
-        self.arrivals = Arrivals(self.refused.append, most_bytes=lambda: 2**20, seconds=lambda: 30.0)
+        self.arrivals = arrivals_of(self.refused.append)
         self.clock = Clock()
-        self.site = site = PlainSite(Nowhere(), self.arrivals, self.plain.append)
+        self.site = site = PlainSite(Missing(), self.arrivals, self.plain.append)
         self.channel = site.buildProtocol(None)
         self.channel.callLater = self.clock.callLater
         self.transport = StringTransport()
@@ -172,7 +171,7 @@ class TestConnections:
     def test_after_an_odd_one_all_are_twisteds(self):
         """A connection that has left the short way stays on the other."""
         site = Site()
-        site.channel.dataReceived(request(line=b"POST /nowhere HTTP/1.1\r\n"))
+        site.channel.dataReceived(request(more=b"Cookie: a=b\r\n"))
         assert site.said.startswith(b"HTTP/1.1 404 ")
         site.channel.dataReceived(request())
         assert site.plain == []
@@ -237,6 +236,39 @@ class TestConnections:
         answer(site.plain[0])
         site.clock.advance(70)
         assert site.transport.disconnecting
+
+    def test_a_request_has_one_deadline_from_its_first_byte_to_its_last(self):
+        """Bytes that trickle in, of the request line, a header or the body, do not begin it again."""
+        whole = request(more=b"Cookie: a=b\r\n")
+        for beginning in (b"P", POST + b"Ho", whole[:-3]):
+            site = Site()
+            site.channel.dataReceived(beginning)
+            for _ in range(9):
+                site.clock.advance(3)
+                site.channel.dataReceived(b"" if beginning == whole[:-3] else b"x")
+                assert not site.transport.disconnecting
+            site.clock.advance(3.1)
+            assert site.transport.disconnecting, beginning
+
+    def test_a_late_body_is_told_so(self):
+        """408, and the connection ends."""
+        site = Site()
+        site.channel.dataReceived(request(more=b"Cookie: a=b\r\n")[:-3])
+        site.clock.advance(30.1)
+        assert site.said.startswith(b"HTTP/1.1 408 ")
+        assert site.transport.disconnecting
+
+    @pytest.mark.parametrize("line", [b"GET /healthz HTTP/1.1", b"POST /nowhere HTTP/1.1", b"PUT /messages HTTP/1.1"])
+    @pytest.mark.parametrize("framing", [b"Transfer-Encoding: chunked", b"Content-Length: 1000000"])
+    def test_a_body_that_no_rule_allows_is_not_read(self, line, framing):
+        """It is refused by its headers; nothing of it is kept, however much comes."""
+        site = Site()
+        site.channel.dataReceived(line + b"\r\nHost: localhost\r\n" + framing + b"\r\n\r\n")
+        for _ in range(100):
+            site.channel.dataReceived(b"800\r\n" + b"a" * 2_048 + b"\r\n")
+        assert site.said[9:12] in (b"404", b"405", b"413")
+        assert site.arrivals.held_bytes == 0
+        assert site.channel.requests[-1].body == b""
 
     def test_no_other_protocol_is_offered(self):
         """A listener with TLS agrees upon nothing that is not read here."""

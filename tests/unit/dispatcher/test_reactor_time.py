@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import re
-import time
-
 from twisted.internet.base import ReactorBase
 from twisted.internet.task import LoopingCall
-from twisted.web.test.requesthelper import DummyChannel, DummyRequest
 
 from ap4r.dispatcher import reactor_time
-from ap4r.dispatcher.reactor_time import access_line, use_monotonic_time
+from ap4r.dispatcher.reactor_time import use_monotonic_time
 
 
 class Reactor(ReactorBase):
@@ -93,13 +89,3 @@ def test_loops_of_twisted_follow(monkeypatch):
         moved.reactor.turn()
     loop.stop()
     assert turns == [5_000.0, 5_001.0, 5_002.0, 5_003.0]
-
-
-def test_an_access_log_has_the_time_of_day():
-    """Twisted would write the reactor's seconds as a date of 1970."""
-    request = DummyRequest([b""])
-    request.method, request.uri, request.clientproto = b"GET", b"/", b"HTTP/1.1"
-    request.code, request.sentLength, request.channel = 200, 5, DummyChannel()
-    line = access_line("[01/Jan/1970:00:00:05 +0000]", request)
-    year = re.search(r"\[\d\d/\w{3}/(\d{4}):", line).group(1)
-    assert int(year) >= time.gmtime(1_700_000_000).tm_year

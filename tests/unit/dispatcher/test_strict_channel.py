@@ -7,9 +7,8 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
 from ap4r.dispatcher.app_request import AppSite
-from ap4r.dispatcher.arrival import Arrivals
-from ap4r.dispatcher.paths import Nowhere
 from ap4r.dispatcher.plain import PlainSite
+from tests.support.listening import Missing, arrivals_of
 
 CHUNKED = b"5\r\nhello\r\n0\r\n\r\n"
 POST = b"POST /messages HTTP/1.1\r\nHost: localhost\r\n"
@@ -47,8 +46,7 @@ def app_channel():
 
 def intake_channel():
     """Connect to the listening address."""
-    arrivals = Arrivals(lambda request: None, most_bytes=lambda: 2**20, seconds=lambda: 30.0)
-    return PlainSite(Nowhere(), arrivals, lambda request: pytest.fail("it was taken")).buildProtocol(None)
+    return PlainSite(Missing(), arrivals_of(), lambda request: pytest.fail("it was taken")).buildProtocol(None)
 
 
 @pytest.mark.parametrize("connect", [app_channel, intake_channel])

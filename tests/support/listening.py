@@ -1,0 +1,34 @@
+"""The rules and bounds of a listening address, for tests of what comes in there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
+
+from ap4r.dispatcher.arrival import Arrivals
+from ap4r.dispatcher.connections import Connections
+from ap4r.dispatcher.refusal import Refusal
+from ap4r.dispatcher.rules import RuleBook, Rules
+
+
+def arrivals_of(admit: Callable[[Any], Refusal | None] = lambda request: None, *, most: int = 1_000) -> Arrivals:
+    """Make what holds requests to POST /messages and GET /healthz, 1 MiB, 30 s and so many connections."""
+    rules = {
+        "messages": Rules(admit=admit, methods=("POST",), most_bytes=lambda: 2**20),
+        "healthz": Rules(admit=admit, methods=("GET", "HEAD"), most_bytes=lambda: 0),
+    }
+    return Arrivals(RuleBook(rules, admit), Connections(most), most_bytes=lambda: 2**20, seconds=lambda: 30.0)
+
+
+class Missing(Resource):
+    """Answers 404 whatever it is asked."""
+
+    isLeaf = True
+
+    def render(self, request: Any) -> int:
+        """Answer."""
+        request.respond(404, "application/json", b"{}", {})
+        return NOT_DONE_YET
