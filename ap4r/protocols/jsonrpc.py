@@ -1,4 +1,4 @@
-"""JSON-RPC 2.0 (https://www.jsonrpc.org/specification)."""
+"""JSON-RPC 2.0 (https://www.jsonrpc.org/specification); answers of version 1.0 are read too."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from ap4r.formats.json import json_bytes
 from ap4r.formats.plain import plain
 from ap4r.formats.size_limit import SizeLimit
 from ap4r.message import Message
+from ap4r.protocols.answer_text import json_text
 from ap4r.protocols.protocol import Call, Encoded, check_action, check_options, not_a_list_or_mapping
 
 #: The specification's section 5.1: what the caller did wrong. -32603 and all others are the server's.
@@ -42,10 +43,13 @@ class JsonRpc:
         )
 
     def judge(self, answer: Answer, message: Message) -> Reading | None:
-        """Read a response object: a result is success, an error failure whose code and text are kept."""
+        """Read a response object: a result is success, an error failure whose code and text are kept.
+
+        Version 1.0 has `result` and `error` in each answer, one of them null, and an error of any type.
+        """
         well = 200 <= answer.status < 300
         try:
-            response = json.loads(answer.body)
+            response = json.loads(json_text(answer), parse_int=_number)
         except (ValueError, RecursionError):
             return Reading(Reason.BAD_RESPONSE, "the answer is no JSON") if well else None
         error = response.get("error") if isinstance(response, dict) else None
@@ -57,8 +61,15 @@ class JsonRpc:
             return Reading(Reason.CLIENT_FAULT if is_client else Reason.FAULT, detail)
         if not well:
             return None
-        if not isinstance(response, dict) or response.get("jsonrpc") != "2.0" or "result" not in response:
-            return Reading(Reason.BAD_RESPONSE, "the answer is no JSON-RPC 2.0 response with a result")
+        if error is not None:
+            return Reading(Reason.FAULT, f"error {json.dumps(error, ensure_ascii=False)}")
+        if not isinstance(response, dict) or "result" not in response:
+            return Reading(Reason.BAD_RESPONSE, "the answer is no JSON-RPC response with a result")
         if response.get("id") != message.id:
             return Reading(Reason.BAD_RESPONSE, "the answer has the id of another request")
         return Reading()
+
+
+def _number(digits: str) -> int | float:
+    # Python refuses to read integers of more digits than this; how large one is does not matter here.
+    return int(digits) if len(digits) <= 1_000 else float(digits)

@@ -11,6 +11,7 @@ from ap4r.errors import OptionRefused
 from ap4r.exchange import Answer, Reading, Reason
 from ap4r.message import Message
 from ap4r.protocols import typed
+from ap4r.protocols.answer_text import xml_document
 from ap4r.protocols.envelope import NAMESPACES, UNWRITTEN, plain_call, typed_call
 from ap4r.protocols.protocol import Call, Encoded, check_action, check_options
 from ap4r.protocols.xml_part import Found, Step, XmlRefused, find_part
@@ -49,7 +50,7 @@ class Soap:
             # A one-way operation is answered 202 with nothing (WS-I Basic Profile 1.1, R2714).
             return Reading()
         try:
-            found = find_part(answer.body, _choose)
+            found = find_part(xml_document(answer), _choose)
         except XmlRefused as error:
             return Reading(Reason.BAD_RESPONSE, f"the answer is no XML to trust: {error}") if well else None
         if found.element is not None:

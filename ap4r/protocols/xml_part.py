@@ -41,10 +41,11 @@ class XmlRefused(ValueError):
 def find_part(document: bytes, choose: Callable[[tuple[str, ...]], Step]) -> Found:
     """Read a document to its end; `choose` is asked about each element, by its path of `{namespace}name`s.
 
+    :param document: in UTF-8; an encoding that it declares is not looked at.
     :raises XmlRefused: not well-formed, too deep, too many elements, or with a document type or entities.
     """
     search = _Search(choose)
-    parser = DefusedXMLParser(target=search, forbid_dtd=True)
+    parser = DefusedXMLParser(target=search, encoding="utf-8", forbid_dtd=True)
     search.parser = parser.parser
     try:
         parser.feed(document)

@@ -16,6 +16,7 @@ from ap4r.formats.plain import plain
 from ap4r.formats.size_limit import SizeLimit
 from ap4r.formats.xml import xml_text
 from ap4r.message import Message
+from ap4r.protocols.answer_text import xml_document
 from ap4r.protocols.protocol import Call, Encoded, check_action, check_options
 from ap4r.protocols.xml_part import Step, XmlRefused, find_part
 
@@ -64,7 +65,7 @@ class XmlRpc:
         """Read a methodResponse: params are success, a fault is failure; its code and text are kept."""
         well = 200 <= answer.status < 300
         try:
-            found = find_part(answer.body, _choose)
+            found = find_part(xml_document(answer), _choose)
         except XmlRefused as error:
             return Reading(Reason.BAD_RESPONSE, f"the answer is no XML to trust: {error}") if well else None
         if found.element is not None:

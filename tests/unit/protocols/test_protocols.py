@@ -6,6 +6,7 @@ import base64
 import datetime
 import decimal
 import json
+import sys
 import xmlrpc.client
 from importlib.metadata import EntryPoint
 from xml.etree import ElementTree
@@ -56,9 +57,11 @@ def made(params=None, **options):
     return describe_message("/x", params, **own, options=options, limits=ROOM)
 
 
-def judged(message: Message, body: bytes | str, status: int = 200) -> Reading | None:
+def judged(
+    message: Message, body: bytes | str, status: int = 200, *, headers: dict[str, str] | None = None
+) -> Reading | None:
     """Let the message's protocol read an answer."""
-    answer = Answer(status, {}, body.encode() if isinstance(body, str) else body)
+    answer = Answer(status, headers or {}, body.encode() if isinstance(body, str) else body)
     return read_answer(find_protocol(message.protocol), message, answer)
 
 
@@ -370,6 +373,100 @@ def test_a_jsonrpc_result_is_success():
     """With the id of the request, whatever the result is."""
     message = made({}, protocol="jsonrpc", action="a")
     assert judged(message, json.dumps({"jsonrpc": "2.0", "id": message.id, "result": None})) == Reading()
+
+
+@pytest.mark.parametrize(
+    ("told", "wanted"),
+    [
+        ({"result": 7199.99, "error": None}, None),
+        ({"result": None, "error": None}, None),
+        ({"result": None, "error": "no funds"}, Reading(Reason.FAULT, 'error "no funds"')),
+        ({"result": None, "error": {"code": -6, "message": "no funds"}}, Reading(Reason.FAULT, "error -6: no funds")),
+        ({"result": 10**5_000, "error": None, "version": "1.1"}, None),
+    ],
+)
+def test_an_answer_of_jsonrpc_1_is_read(told, wanted):
+    """It has both members, one of them null, and no version."""
+    message = made({}, protocol="jsonrpc", action="a")
+    limit = sys.get_int_max_str_digits()
+    sys.set_int_max_str_digits(0)
+    body = json.dumps({**told, "id": message.id})
+    sys.set_int_max_str_digits(limit)
+    assert judged(message, body) == (wanted or Reading())
+
+
+CHARSETS = ["utf-8", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "iso-8859-1", "windows-1252", "shift_jis", "euc-jp",
+            "gb18030", "big5", "koi8-r", "cp037", "mac-roman", "iso-2022-jp", "utf-7"]  # fmt: skip
+
+
+@pytest.mark.parametrize("charset", CHARSETS)
+@pytest.mark.parametrize("where", ["header", "declaration", "both", "a wrong header", "blanks"])
+def test_an_answer_of_any_charset_is_read(charset, where):
+    """Told by the header, by the declaration, or by both; with blanks before it; also where the header is wrong."""
+    if where in ("declaration", "a wrong header", "blanks") and charset == "utf-7":
+        pytest.skip("neither its first bytes nor its declaration stand as in ASCII")
+    declared = f'<?xml version="1.0" encoding="{charset}"?>' if where != "header" else ""
+    blanks = "" if charset == "cp037" else "\r\n \t"
+    body = (blanks if where == "blanks" else "") + declared + XMLRPC_FAULT.format(code=4).replace("nö", "no!")
+    header = {"header": charset, "both": charset, "a wrong header": "ascii"}.get(where)
+    headers = {} if header is None else {"content-type": f'text/xml; Charset="{header}"'}
+    if where == "a wrong header" and charset in ("utf-7", "iso-2022-jp", "cp037"):
+        headers = {"content-type": "text/xml; charset=no-such"}
+    reading = judged(made({}, protocol="xmlrpc", action="a"), body.encode(charset), headers=headers)
+    assert reading == Reading(Reason.FAULT, "fault 4: no!")
+
+
+@pytest.mark.parametrize("charset", ["utf-8-sig", "utf-16", "utf-32", "utf-16-be", "iso-8859-1"])
+def test_json_of_any_charset_is_read(charset):
+    """By its mark, by its zero bytes, or by the header."""
+    message = made({}, protocol="jsonrpc", action="a")
+    body = "\n" + json.dumps({"jsonrpc": "2.0", "id": message.id, "result": "nö"}, ensure_ascii=False)
+    headers = {"content-type": "application/json; charset=latin1"} if charset == "iso-8859-1" else {}
+    assert judged(message, body.encode(charset), headers=headers) == Reading()
+
+
+@pytest.mark.parametrize("charset", ["zlib", "rot13", "punycode", "idna", "unicode_escape", "x" * 500, "a\0b", ""])
+def test_what_is_no_charset_is_none(charset):
+    """A name that means nothing, or something else, leaves the bytes as they are."""
+    headers = {"content-type": f'text/xml; charset="{charset}"'}
+    assert judged(made({}, protocol="xmlrpc", action="a"), XMLRPC_DONE, headers=headers) == Reading()
+
+
+def test_bytes_that_fit_no_charset_are_read_all_the_same():
+    """Whether the work is done stands in ASCII."""
+    body = XMLRPC_DONE.encode().replace(b"x", b"\xff\xfe\x81", 1)
+    assert judged(made({}, protocol="xmlrpc", action="a"), body) == Reading()
+
+
+PARTS = (
+    "--MIME_b\r\nContent-Type: image/png\r\nContent-ID: <pic>\r\n\r\n\x01\r\n"
+    '--MIME_b\r\ncontent-type: application/xop+xml; charset=UTF-8;\r\n type="text/xml"\r\n{more}'
+    "Content-ID: <root@x>\r\n\r\n{root}\r\n--MIME_b--\r\n"
+)
+
+
+@pytest.mark.parametrize("line_end", ["\r\n", "\n"])
+@pytest.mark.parametrize("preamble", ["", "This is a multi-part message.\r\n"])
+@pytest.mark.parametrize("encoding", ["", "8bit", "binary", "base64", "quoted-printable"])
+def test_soap_with_attachments_is_read(encoding, preamble, line_end):
+    """The part that `start` names decides (RFC 2387, SwA, MTOM)."""
+    fault = FAULT11.format(ns=SOAP11, code="s:Server")
+    root = {"base64": base64.b64encode(fault.encode()).decode(), "quoted-printable": fault.replace("=", "=3D")}
+    more = f"Content-Transfer-Encoding: {encoding}\r\n" if encoding else ""
+    body = (preamble + PARTS.format(more=more, root=root.get(encoding, fault))).replace("\r\n", line_end)
+    headers = {"content-type": 'Multipart/Related; boundary="MIME_b"; type="application/xop+xml"; start="<root@x>"'}
+    reading = judged(made({}, protocol="soap", action="a"), body, headers=headers)
+    assert reading == Reading(Reason.FAULT, "fault Server: nö (b)")
+
+
+def test_the_first_part_is_the_root_where_none_is_named():
+    """RFC 2387, 3.2; and a body without its boundary is read as it is."""
+    body = f"--b\r\n\r\n{DONE11}\r\n--b\r\n\r\nx\r\n--b--"
+    message = made({}, protocol="soap", action="a")
+    assert judged(message, body, headers={"content-type": "multipart/related; boundary=b"}) == OK
+    assert judged(message, DONE11, headers={"content-type": "multipart/related; boundary=b"}) == OK
+    assert judged(message, DONE11, headers={"content-type": "multipart/related"}) == OK
+    assert judged(message, "--b", headers={"content-type": "multipart/related; boundary=b"}).reason is BAD
 
 
 @given(st.binary(max_size=200), st.sampled_from(["xmlrpc", "soap", "jsonrpc"]), st.sampled_from([200, 400, 500]))
