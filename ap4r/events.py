@@ -133,7 +133,7 @@ class LeaseLost:
 
 @dataclass(frozen=True, slots=True)
 class TargetHeld:
-    """No call is made to this origin until `seconds` have passed; then one call probes it."""
+    """A server could not be reached: no call is made to this origin until `seconds` have passed; then one probes it."""
 
     origin: str
     seconds: float
@@ -145,6 +145,33 @@ class TargetReleased:
     """A held origin answered again."""
 
     origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class QueueHeld:
+    """An action asked for less: no call of its queue is made to this origin until `seconds` have passed."""
+
+    queue: str
+    origin: str
+    seconds: float
+    why: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class QueueReleased:
+    """A queue's probe at an origin was answered without asking for less."""
+
+    queue: str
+    origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class TargetCut:
+    """Several queues of an origin asked for less, or its connections end: it gets `calls` at once, soon more again."""
+
+    origin: str
+    calls: int
+    why: Failure
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,6 +275,9 @@ Event = (
     | LeaseLost
     | TargetHeld
     | TargetReleased
+    | QueueHeld
+    | QueueReleased
+    | TargetCut
     | TurnedAway
     | Unanswered
     | ServerLeftOut

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from ap4r.storage.store import StoreStatus
+from ap4r.storage.store import Held, StoreStatus, TurnedAway
 
 #: A message due for longer with no dispatcher alive means that nobody will deliver it.
 STUCK_SECONDS = 60.0
+#: So many sentences of a kind; the others are counted.
+MOST_SENTENCES = 10
 
 
 def is_stuck(status: StoreStatus) -> bool:
@@ -34,8 +36,9 @@ def findings(status: StoreStatus, bells: Collection[str], heard: Collection[str]
         queue = max(status.queues, key=lambda one: one.oldest_due_seconds)
         found.append(
             f"messages of {queue.queue} have been due for {queue.oldest_due_seconds:.0f} s; is their target held, or "
-            "too slow for what comes? The dispatcher's log and /healthz tell which targets it holds"
+            "too slow for what comes? The dispatcher's log and /healthz tell more"
         )
+    found += _held(status) + _turned_away(status)
     silent = [one.name for one in status.dispatchers if not one.alive and one.leased]
     if silent:
         found.append(f"silent with messages in hand: {', '.join(silent)}; a living dispatcher takes them within 20 s")
@@ -51,3 +54,42 @@ def bell_notes(bells: Collection[str], heard: Collection[str], host: str) -> lis
         f"the doorbell {bell} {'can' if bell in heard else 'cannot'} be reached from this host ({host})"
         for bell in sorted(bells)
     ]
+
+
+def what_is_held(status: StoreStatus) -> list[Held]:
+    """Return what the living dispatchers make no call to, each once, the oldest first."""
+    found: dict[tuple[str, str], Held] = {}
+    for one in (held for dispatcher in status.dispatchers if dispatcher.alive for held in dispatcher.held):
+        known = found.get((one.queue, one.origin))
+        if known is None or known.since_seconds < one.since_seconds:
+            found[one.queue, one.origin] = one
+    return sorted(found.values(), key=lambda one: -one.since_seconds)
+
+
+def held_words(one: Held) -> str:
+    """Return what is held, since and until when, and why."""
+    what = f"messages of {one.queue} to {one.origin}" if one.queue else f"all messages to {one.origin}"
+    return (
+        f"{what} have been held for {one.since_seconds:.0f} s ({one.why}); the next call tries it in "
+        f"{one.until_seconds:.0f} s"
+    )
+
+
+def _held(status: StoreStatus) -> list[str]:
+    return _some([held_words(one) for one in what_is_held(status)], "are held as well")
+
+
+def _turned_away(status: StoreStatus) -> list[str]:
+    return _some([_turned_away_words(one) for one in status.turned_away], "are turned away as well")
+
+
+def _turned_away_words(one: TurnedAway) -> str:
+    # An absolute URL's credentials are the message's own.
+    setting = f"auth and secrets of [upstreams.{one.origin}]" if "/" not in one.origin else "the message's own headers"
+    count = "1 message" if one.messages == 1 else f"{one.messages:,} messages"
+    return f"{count} of {one.queue} wait because {one.origin} answered {one.status}: see {setting}, and what it lets in"
+
+
+def _some(sentences: list[str], others: str) -> list[str]:
+    rest = len(sentences) - MOST_SENTENCES
+    return sentences[:MOST_SENTENCES] + ([f"{rest} more {others}"] if rest > 0 else [])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ap4r.control.diagnosis import what_is_held
 from ap4r.storage.store import COUNT_LIMIT, QueueStatus, StoreStatus
 
 
@@ -15,11 +16,17 @@ def status_lines(store: str, status: StoreStatus) -> list[str]:
     for one in status.dispatchers:
         state = "alive" if one.alive else "silent"
         dispatchers.append((one.name, state, str(one.leased), f"{one.seen_seconds:.0f} s ago"))
+    held: list[tuple[str, ...]] = [("HELD QUEUE", "TARGET", "SINCE", "NEXT CALL", "WHY")]
+    held += [
+        (one.queue or "all", one.origin, f"{one.since_seconds:.0f} s", f"in {one.until_seconds:.0f} s", one.why)
+        for one in what_is_held(status)
+    ]
     return [
         f"store {store}",
         *(_table(queues) if status.queues else ["no messages"]),
         "",
         *(_table(dispatchers) if status.dispatchers else ["no dispatcher; start one with: twistd -n ap4r"]),
+        *(["", *_table(held)] if len(held) > 1 else []),
     ]
 
 

@@ -53,7 +53,8 @@ class Attempt:
 
     __slots__ = (
         *("_call", "_deliveries", "_server", "_tried", "_upstream", "_wording"),
-        *("begun_at", "claimed_at", "history", "lease", "left_out_alone", "origin", "probe", "target"),
+        *("begun_at", "claimed_at", "history", "lease", "left_out_alone", "origin", "probe"),
+        *("probe_queue", "target"),
     )
 
     def __init__(self, deliveries: Surroundings, lease: Lease, claimed_at: float) -> None:
@@ -64,13 +65,14 @@ class Attempt:
         self.origin = self.target.origin
         self.begun_at = claimed_at
         self.history: History | None = None  # as of begun_at
-        self.probe = False
+        self.probe = False  # of the server
+        self.probe_queue = False  # at its server
         self._tried: list[str] = []
         self._server = ""
         self._upstream: Upstream | None = None
         self._call: Call | None = None
         self._wording: Wording | None = None
-        self.left_out_alone = False  # its server was left out for its answer, and others are there
+        self.left_out_alone = False  # its queue was asked for less at this server, and others are there
 
     def aim(self, target: Target) -> None:
         """Call another target than the message names."""
@@ -84,9 +86,9 @@ class Attempt:
         history = self.history = self.lease.history(now - self.claimed_at)
         return history
 
-    def begin(self, *, probe: bool) -> None:
+    def begin(self, *, probe: bool = False, probe_queue: bool = False) -> None:
         """Make the call, at the instant of the last `history_at`."""
-        self.probe = probe
+        self.probe, self.probe_queue = probe, probe_queue
         message, deliveries = self.lease.message, self._deliveries
         if deliveries.events.wants(happened.CallStarted):
             deliveries.events.emit(
@@ -127,7 +129,9 @@ class Attempt:
                 detail = f"no upstream is called {target.upstream}"
                 deliveries.ended(self, Fault(Reason.BAD_TARGET, False, detail))
                 return
-            server = upstream.choose(now, self._tried, random=deliveries.random, anyway=self.probe)
+            server = upstream.choose(
+                now, self._tried, queue=self.lease.message.queue, random=deliveries.random, anyway=self.probe
+            )
             if server is None:
                 deliveries.ended(self, refused or Fault(Reason.NO_SERVER, False, "every server is left out"))
                 return
@@ -194,8 +198,8 @@ class Attempt:
     def _fails_over(self, upstream: Upstream, exchange: Exchange, now: float) -> bool:
         deliveries = self._deliveries
         found = blame(
-            upstream, self._server, exchange, deliveries.terms.rules,
-            now=now, unix_now=deliveries.now(), random=deliveries.random(), probe=self.probe,
+            upstream, self._server, self.lease.message.queue, exchange, deliveries.terms.rules,
+            now=now, unix_now=deliveries.now(), random=deliveries.random(),
         )  # fmt: skip
         self.left_out_alone = found.alone
         if found.seconds is not None:

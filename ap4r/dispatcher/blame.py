@@ -7,12 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ap4r.dispatcher.holding import GATEWAY
 from ap4r.dispatcher.upstream import Upstream
 from ap4r.judgement import slow_down_seconds
 from ap4r.outcome import NOT_CALLED, DeliveryRules, Exchange, Fault, Reason
-
-#: What a proxy in front of a server that is gone answers (RFC 9110, 15.6.3 and 15.6.5).
-_GATEWAY = frozenset({502, 504})
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,17 +19,17 @@ class Blame:
 
     uncalled: bool = False  #: another server may be tried
     seconds: float | None = None
-    alone: bool = False  #: the server asked for less, and others are there that did not
+    alone: bool = False  #: its queue was asked for less at this server, and others are there that did not ask it
 
 
 NOTHING = Blame()
 
 
 def blame(
-    upstream: Upstream, server: str, exchange: Exchange, rules: DeliveryRules, *,
-    now: float, unix_now: float, random: float, probe: bool,
+    upstream: Upstream, server: str, queue: str, exchange: Exchange, rules: DeliveryRules, *,
+    now: float, unix_now: float, random: float,
 ) -> Blame:  # fmt: skip
-    """Note how a call of a server ended.
+    """Note how a call of a queue to a server ended.
 
     :param now: monotonic seconds.
     :param unix_now: for a Retry-After that is a date.
@@ -40,16 +38,15 @@ def blame(
         if exchange.reason not in NOT_CALLED:
             return NOTHING
         return Blame(uncalled=True, seconds=upstream.refused(server, now, random))
-    if exchange.status == 503:
-        asked_seconds = slow_down_seconds(exchange, rules, unix_now) or 0.0
-        seconds = upstream.suspected(server, now, random, at_once=True, asked_seconds=asked_seconds)
-        # Until it is back its other calls in flight say the same, and the servers that are there are not to blame.
-        was_left_out = not probe and upstream.share(server, now) == 0.0 and upstream.has_good(now)
-        return Blame(seconds=seconds, alone=seconds is not None or was_left_out)
-    if exchange.status in _GATEWAY or (
+    asked_seconds = slow_down_seconds(exchange, rules, unix_now)
+    if asked_seconds is not None:
+        upstream.answered(server, now)
+        others = upstream.asked_less(queue, server, now, random, asked_seconds)
+        return Blame(alone=others)
+    if exchange.status in GATEWAY or (
         isinstance(exchange, Fault) and exchange.reason in (Reason.TIMEOUT, Reason.RESET)
     ):
         return Blame(seconds=upstream.suspected(server, now, random))
     if not isinstance(exchange, Fault) or exchange.reason is not Reason.STOPPED:
-        upstream.answered(server, now)
+        upstream.answered(server, now, queue)
     return NOTHING

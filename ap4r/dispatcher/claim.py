@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from functools import partial
+from typing import NamedTuple
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -19,6 +20,14 @@ from ap4r.errors import StoreError, StoreUnavailable
 from ap4r.events import Claimed
 from ap4r.storage.store import Lease, Look
 from ap4r.subscribers import Events
+
+
+class ClaimTurns(NamedTuple):
+    """The lanes of which nothing is claimed, and those that give way, with the most that they may give."""
+
+    excluded: Collection[int]
+    yielding: Collection[int]
+    most_yielding: int
 
 
 class Claims:
@@ -35,8 +44,10 @@ class Claims:
         room: Callable[[], int],
         enough_room: Callable[[], int],
         gather_seconds: Callable[[], float],
-        excluded: Callable[[], Collection[int]],
+        turns: Callable[[int], ClaimTurns],
         full: Callable[[], bool],
+        is_stuck: Callable[[float], bool],
+        stuck_at: Callable[[float], float | None],
         next_probe_at: Callable[[float], float | None],
         take: Callable[[tuple[Lease, ...], float], None],
         in_doubt: Callable[[], None],
@@ -50,8 +61,9 @@ class Claims:
         self._room = room
         self._enough_room = enough_room
         self._gather_seconds = gather_seconds
-        self._excluded = excluded
+        self._turns = turns
         self._full = full
+        self._is_stuck, self._stuck_at = is_stuck, stuck_at
         self._next_probe_at = next_probe_at
         self._take = take
         self._in_doubt = in_doubt
@@ -99,6 +111,9 @@ class Claims:
 
     def freed(self) -> None:
         """Note that a call ended."""
+        if self._is_stuck(self._clock.seconds()):
+            # There is room for what comes new, which rings; not for what is known to wait.
+            return
         if self._loop.is_turning:
             # It looks for room when it ends.
             self._freed_meanwhile = True
@@ -117,18 +132,22 @@ class Claims:
         limit = self._room()
         if limit <= 0:
             self._schedule.no_room()
-            return None
+            return self._until_stuck(self._clock.seconds())
         self._schedule.claiming(self._clock.seconds())
         full = self._full()
         owner = self._heartbeat.owner
-        excluded = self._excluded()
+        turns = self._turns(limit)
         began, beat = self._heartbeat.begin(), not self._heartbeat.is_fresh
         self._ask(limit)
         self._freed_meanwhile = False
         try:
             claim = await self._store.run(
-                "claim", partial(self._store.store.claim, owner, limit, excluded=excluded, beat=beat)
-            )
+                "claim",
+                partial(
+                    self._store.store.claim, owner, limit, excluded=turns.excluded, yielding=turns.yielding,
+                    most_yielding=turns.most_yielding, beat=beat,
+                ),
+            )  # fmt: skip
             if beat:
                 self._heartbeat.succeeded(began)
             now = self._clock.seconds()
@@ -154,4 +173,12 @@ class Claims:
         if self._schedule.hungry and (brought or self._freed_meanwhile) and self._room() > 0:
             return 0.0 if self._room() >= self._enough_room() else self._gather_seconds()
         at = self._schedule.next_at(now, self._next_probe_at(now))
+        waits = [max(0.0, at - now)] if at is not None else []
+        stuck_seconds = self._until_stuck(now) if self._schedule.hungry else None
+        if stuck_seconds is not None:
+            waits.append(stuck_seconds)
+        return min(waits, default=None)
+
+    def _until_stuck(self, now: float) -> float | None:
+        at = self._stuck_at(now)
         return None if at is None else max(0.0, at - now)

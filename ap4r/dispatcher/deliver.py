@@ -18,10 +18,10 @@ from ap4r.dispatcher.advice import Advice
 from ap4r.dispatcher.ahead import WAIT_SECONDS, Ahead
 from ap4r.dispatcher.attempt import Attempt
 from ap4r.dispatcher.descriptions import Descriptions
+from ap4r.dispatcher.flow.lanes import Lanes
+from ap4r.dispatcher.flow.limit import Admission, Limit
 from ap4r.dispatcher.flow.remembered import Remembered
 from ap4r.dispatcher.holding import Holding
-from ap4r.dispatcher.lanes import Lanes
-from ap4r.dispatcher.limit import Admission, Limit
 from ap4r.dispatcher.rewrite import RewriteFailed
 from ap4r.dispatcher.terms import Terms
 from ap4r.dispatcher.transport import Transport
@@ -102,8 +102,12 @@ class Deliveries:
 
         :param claimed_at: when the claim ended, by the reactor's clock.
         """
-        self._waiting.extend([Attempt(self, lease, claimed_at) for lease in leases])
+        is_stuck = self.limit.is_stuck(self.clock.seconds())
+        attempts = [Attempt(self, lease, claimed_at) for lease in leases]
+        self._waiting.extend(attempts)
         self.begin_waiting()
+        if is_stuck and self._waiting:
+            self._begin_beside(attempts)
         if self._waiting and self._late is None:
             self._late = self.clock.callLater(WAIT_SECONDS, self._put_back_late)
 
@@ -114,14 +118,23 @@ class Deliveries:
             return
         self._beginning = True
         try:
-            while self._waiting and self.limit.in_flight < self.limit.concurrency and not self._full():
-                attempt = self._waiting.popleft()
-                try:
-                    self._begin(attempt)
-                except Exception:  # noqa: BLE001 - one message's trouble must not be the others'
-                    self.failed_unexpectedly(attempt)
+            while self._waiting and self.limit.may_begin() and not self._full():
+                self._begin_or_fail(self._waiting.popleft())
         finally:
             self._beginning = False
+
+    def _begin_beside(self, attempts: list[Attempt]) -> None:
+        """Call messages beside those that take all calls there are and do not end."""
+        for attempt in attempts:
+            if self.limit.may_begin_beside(attempt.origin) and attempt in self._waiting and not self._full():
+                self._waiting.remove(attempt)
+                self._begin_or_fail(attempt)
+
+    def _begin_or_fail(self, attempt: Attempt) -> None:
+        try:
+            self._begin(attempt)
+        except Exception:  # noqa: BLE001 - one message's trouble must not be the others'
+            self.failed_unexpectedly(attempt)
 
     def put_back_waiting(self) -> None:
         """Give back what was not called yet."""
@@ -158,7 +171,7 @@ class Deliveries:
             self._settle(Settlement(lease, judge(fault, history, self.terms.rules, self.random(), self.now())))
             return
         origin = attempt.origin
-        self._lanes.learn(lease.lane, origin)
+        self._lanes.learn(lease.lane, message.queue, origin)
         outcome = before_call(history, self.terms.rules)
         if outcome is None and not self._may_call():
             # The beat is too old: the message may be another dispatcher's by now.
@@ -166,24 +179,29 @@ class Deliveries:
         if outcome is not None:
             self._settle(Settlement(lease, outcome))
             return
-        admission = self.limit.admit(origin, now)
+        admission = self.limit.admit(origin, message.queue, now)
         if admission is Admission.HELD:
             self._settle(Settlement(lease, PutBack()))
             return
         self._in_flight.add(attempt)
-        attempt.begin(probe=admission is Admission.PROBE)
+        if admission is Admission.CALL:
+            attempt.begin()
+        else:
+            probe, probe_queue = admission.value
+            attempt.begin(probe=probe, probe_queue=probe_queue)
 
     def ended(self, attempt: Attempt, exchange: Exchange) -> None:
         """Judge an exchange and hand its outcome over to be settled (told by the attempt)."""
         if attempt not in self._in_flight:
             return
         self._in_flight.remove(attempt)
-        self.limit.ended(attempt.origin)
+        now = self.clock.seconds()
+        self.limit.ended(attempt.origin, now)
         lease = attempt.lease
         history = attempt.history or lease.history(attempt.begun_at - attempt.claimed_at)
         unix_now = self.now()
         message = lease.message
-        outcome = self._judged(attempt, exchange, history, unix_now)
+        outcome = self._judged(attempt, exchange, history, now, unix_now)
         if isinstance(exchange, Answer) and message.delivery is Delivery.REPEATED:
             # Of the others a crash would give up also those that were claimed and not called.
             self.ahead.answered()
@@ -193,8 +211,10 @@ class Deliveries:
                     message.id, message.queue, message.target.url, lease.attempt, outcome, exchange.seconds
                 )
             )
-        if attempt.probe or not isinstance(outcome, Delivered):
-            self._learn(attempt, exchange, unix_now)
+        if attempt.probe or attempt.probe_queue or not isinstance(outcome, Delivered):
+            self._learn(attempt, exchange, now, unix_now)
+        elif self.limit.cuts.suspects:
+            self.limit.cuts.answered(attempt.origin)
         self._settle(Settlement(lease, outcome))
         self._freed()
 
@@ -210,8 +230,8 @@ class Deliveries:
             history = lease.history(0.0)
             self._settle(Settlement(lease, judge(fault, history, self.terms.rules, self.random(), self.now())))
 
-    def _judged(self, attempt: Attempt, exchange: Exchange, history: History, unix_now: float) -> Outcome:
-        message_id, now = attempt.lease.message.id, self.clock.seconds()
+    def _judged(self, attempt: Attempt, exchange: Exchange, history: History, now: float, unix_now: float) -> Outcome:
+        message_id = attempt.lease.message.id
         since_at = self._client_errors.get(message_id, now) if self._client_errors else None
         if since_at is not None:
             history = history._replace(client_errors_seconds=now - since_at)
@@ -224,13 +244,15 @@ class Deliveries:
             self._client_errors.pop(message_id)
         return outcome
 
-    def _learn(self, attempt: Attempt, exchange: Exchange, unix_now: float) -> None:
+    def _learn(self, attempt: Attempt, exchange: Exchange, now: float, unix_now: float) -> None:
         """Note what an exchange that was no plain success says of its target."""
-        now, rules = self.clock.seconds(), self.terms.rules
-        held = Holding(self.limit, self.events, attempt.origin, probe=attempt.probe, alone=attempt.left_out_alone)
-        if held.judge(exchange, rules, now, self.random, unix_now):
-            self._released()
         message = attempt.lease.message
+        held = Holding(
+            self.limit, self.events, attempt.origin, message.queue,
+            probe=attempt.probe, probe_queue=attempt.probe_queue, alone=attempt.left_out_alone,
+        )  # fmt: skip
+        if held.judge(exchange, self.terms.rules, now, self.random, unix_now):
+            self._released()
         advice = self._advice.about(message, self.terms.bearings.of(attempt.target), exchange, now)
         if advice is not None and isinstance(exchange, Answer):
             self.events.emit(happened.TurnedAway(message.queue, message.target.url, exchange.status, advice))

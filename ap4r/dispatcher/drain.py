@@ -15,15 +15,18 @@ from twisted.internet.defer import gatherResults
 
 from ap4r import __version__
 from ap4r import events as happened
-from ap4r.dispatcher.claim import Claims
+from ap4r.dispatcher.claim import Claims, ClaimTurns
 from ap4r.dispatcher.clock_watch import RunningTime
 from ap4r.dispatcher.deliver import Deliveries
 from ap4r.dispatcher.descriptions import Descriptions
+from ap4r.dispatcher.flow.held import HeldReport
+from ap4r.dispatcher.flow.lanes import Lanes
+from ap4r.dispatcher.flow.limit import Limit
+from ap4r.dispatcher.flow.share import Part, Share
 from ap4r.dispatcher.health import LATE_SECONDS
 from ap4r.dispatcher.heartbeat import Heartbeat
-from ap4r.dispatcher.lanes import Lanes
+from ap4r.dispatcher.held_loop import HeldLoop
 from ap4r.dispatcher.leaving import Leaving
-from ap4r.dispatcher.limit import Limit
 from ap4r.dispatcher.loop import Loop, Report
 from ap4r.dispatcher.outage import Outage
 from ap4r.dispatcher.place import Place
@@ -31,7 +34,6 @@ from ap4r.dispatcher.poll import Poll
 from ap4r.dispatcher.prune import Pruning
 from ap4r.dispatcher.room import Room
 from ap4r.dispatcher.settle import Settlements
-from ap4r.dispatcher.share import Part, Share
 from ap4r.dispatcher.store_thread import OwnThread, StoreThread
 from ap4r.dispatcher.surroundings import Surroundings
 from ap4r.dispatcher.terms import Terms
@@ -51,6 +53,7 @@ class Common:
     around: Surroundings
     limit: Limit
     share: Share
+    held: HeldReport
     upstreams: Mapping[str, Upstream]
     transport: Transport
     terms: Terms
@@ -89,7 +92,7 @@ class Drain:
             self._heartbeat, reactor, self._report("register"), events,
             empty=self._empty, refused=lambda: self._settlements.refused, drop=self._drop, pause=self._pause,
         )  # fmt: skip
-        self._lanes = Lanes()
+        self._lanes = Lanes(self._limit.holds)
         self._settlements = Settlements(self.store, reactor, self._report("settle"), events, self._settled)
         self._deliveries = Deliveries(
             reactor, common.transport, events, self._limit, self._lanes, common.upstreams, common.terms,
@@ -111,12 +114,17 @@ class Drain:
         self._claims = Claims(
             self.store, reactor, self._report("claim"), events, self._heartbeat,
             room=self._room.left, enough_room=self._room.enough, gather_seconds=self._room.gather_seconds,
-            excluded=self._excluded, full=self._limit.full, next_probe_at=self._limit.next_probe_at,
+            turns=self._turns, full=self._is_full, is_stuck=self._limit.is_stuck,
+            stuck_at=self._limit.stuck_at, next_probe_at=self._limit.next_probe_at,
             take=self._take, in_doubt=self._place.doubt, ask=self._ask, answered=self._answered,
         )  # fmt: skip
         self._poll = Poll(
             self.store, reactor, self._report("look"), events, own=lambda: self._heartbeat.owner,
             looked=self._claims.looked, rescued=self._claims.wake,
+        )  # fmt: skip
+        self._held_loop = HeldLoop(
+            self.store, reactor, self._report("report"), self._limit.holds,
+            lambda: common.held.of_store(self._lanes.knows, reactor.seconds()), lambda: self._heartbeat.owner,
         )  # fmt: skip
         self._pruning = Pruning(self.store, reactor, self._report("prune"), self._was_busy)
         self._opening = Loop(reactor, self._open, self._report("open"))
@@ -182,6 +190,7 @@ class Drain:
         owner, name = self._heartbeat.owner, self.store.store.name
         self._events.emit(happened.DispatcherStopping(owner, name, self._deliveries.in_flight, grace_seconds))
         await gatherResults([self._opening.stop(), self._claims.stop(), self._poll.stop(), self._pruning.stop()])
+        await self._held_loop.stop()
         self._deliveries.put_back_waiting()
         await self._leaving.wait_for_calls(grace_seconds)
         handed_back = await self._leaving.leave()
@@ -212,6 +221,7 @@ class Drain:
         self._poll.start()
         self._claims.start()
         self._pruning.start(1.0)
+        self._held_loop.start()
 
     def _holds(self) -> bool:
         return self._place.doubted or not self._empty() or bool(self._settlements.refused)
@@ -223,8 +233,16 @@ class Drain:
         self._deliveries.begin_waiting()
         self._claims.freed()
 
-    def _excluded(self) -> frozenset[int]:
-        return self._lanes.of(self._limit.closed(self._reactor.seconds()))
+    def _turns(self, room: int) -> ClaimTurns:
+        now, limit, lanes = self._reactor.seconds(), self._limit, self._lanes
+        limit.holds.advance(now)
+        full = limit.full_origins(now)
+        yielding = limit.yielding(room, now)
+        excluded = lanes.excluded()
+        return ClaimTurns(excluded | lanes.of(full) if full else excluded, lanes.of(yielding.origins), yielding.most)
+
+    def _is_full(self) -> bool:
+        return self._limit.full(self._reactor.seconds())
 
     def _may_begin(self) -> bool:
         return not self._stopping and self._heartbeat.may_call()

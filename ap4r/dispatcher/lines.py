@@ -152,6 +152,24 @@ def _released(event: happened.TargetReleased) -> Line:
     return Line("info", "released", f"target {event.origin} answers again", {"origin": event.origin})
 
 
+def _queue_held(event: happened.QueueHeld) -> Line:
+    text = f"queue {event.queue} at {event.origin} is held for {event.seconds:.1f} s: {say_failure(event.why)}"
+    fields = {"queue": event.queue, "origin": event.origin, "seconds": round(event.seconds, 3)}
+    return Line("warn", "queue_held", text, {**fields, "why": event.why.reason.value, "status": event.why.status})
+
+
+def _queue_released(event: happened.QueueReleased) -> Line:
+    text = f"queue {event.queue} at {event.origin} is called again"
+    return Line("info", "queue_released", text, {"queue": event.queue, "origin": event.origin})
+
+
+def _cut(event: happened.TargetCut) -> Line:
+    calls = "1 call" if event.calls == 1 else f"{event.calls} calls"
+    text = f"target {event.origin} gets at most {calls} at once, and soon more again: {say_failure(event.why)}"
+    fields = {"origin": event.origin, "calls": event.calls, "why": event.why.reason.value, "status": event.why.status}
+    return Line("warn", "target_cut", text, fields)
+
+
 def _turned_away(event: happened.TurnedAway) -> Line:
     target = without_query(event.target)
     text = f"{target} of {event.queue} answered {event.status}: {event.advice}"
@@ -234,6 +252,9 @@ _TELL: dict[type, Callable[[Any], Line | None]] = {
     happened.LeaseLost: _lease_lost,
     happened.TargetHeld: _held,
     happened.TargetReleased: _released,
+    happened.QueueHeld: _queue_held,
+    happened.QueueReleased: _queue_released,
+    happened.TargetCut: _cut,
     happened.TurnedAway: _turned_away,
     happened.Unanswered: _unanswered,
     happened.ServerLeftOut: _left_out,

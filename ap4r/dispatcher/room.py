@@ -9,10 +9,10 @@ from typing import Any
 
 from ap4r.dispatcher.ahead import AHEAD_SECONDS
 from ap4r.dispatcher.deliver import Deliveries
-from ap4r.dispatcher.limit import Limit
+from ap4r.dispatcher.flow.limit import Limit
+from ap4r.dispatcher.flow.share import Part, Share
 from ap4r.dispatcher.schedule import GATHER_SECONDS
 from ap4r.dispatcher.settle import BATCH, Settlements
-from ap4r.dispatcher.share import Part, Share
 
 
 class Room:
@@ -30,7 +30,7 @@ class Room:
         ahead, deliveries = self._ahead(), self._deliveries
         waiting = deliveries.held - deliveries.in_flight
         most = self._limit.concurrency + ahead + BATCH - deliveries.held - self._settlements.kept
-        return min(self._share.room(self._part) + ahead - waiting, most)
+        return min(self._share.room(self._part, self._reactor.seconds()) + ahead - waiting, most)
 
     def enough(self) -> int:
         """Tell for how many messages it is worth claiming."""

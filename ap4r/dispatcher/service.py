@@ -21,8 +21,9 @@ from ap4r.dispatcher.compute import DESCRIBING_PROCESSES, Processes
 from ap4r.dispatcher.descriptions import Descriptions
 from ap4r.dispatcher.documents import Documents
 from ap4r.dispatcher.drain import Common, Drain
-from ap4r.dispatcher.limit import Limit
-from ap4r.dispatcher.share import Share
+from ap4r.dispatcher.flow.held import HeldReport
+from ap4r.dispatcher.flow.limit import Limit
+from ap4r.dispatcher.flow.share import Share
 from ap4r.dispatcher.surroundings import FIXED, Surroundings, bounds_of, describing_of, terms_of
 from ap4r.dispatcher.transport import Transport
 from ap4r.dispatcher.upstream import Upstream
@@ -60,6 +61,7 @@ class Dispatcher(Service):
             reactor, events, self._clocks_changed, wall=self._around.now, boottime=self._around.boottime
         )
         self._limit = Limit(settings.concurrency, caps)
+        self._held = HeldReport(self._limit, self._around.now)
         self._ways = Ways(reactor, settings, self._around.endpoints)
         self._upstreams: dict[str, Upstream] = {}
         self._app_servers: tuple[str, ...] = ()
@@ -77,6 +79,7 @@ class Dispatcher(Service):
         self._descriptions = Descriptions(reactor, computing, self._documents, describing_of(settings))
         common = Common(
             reactor=reactor, events=events, around=self._around, limit=self._limit, share=Share(self._limit),
+            held=self._held,
             upstreams=self._upstreams, transport=self._transport, terms=self._terms,
             descriptions=self._descriptions, time=self._clocks.running_time,
         )  # fmt: skip
@@ -158,7 +161,7 @@ class Dispatcher(Service):
             "in_flight": self._limit.in_flight,
             "stood_still_seconds": round(self._clocks.longest_standstill_seconds(), 3),
             "signing": fingerprints(self._settings.secrets),
-            "held": {origin: round(left, 3) for origin, left in self._limit.held(self._reactor.seconds()).items()},
+            **self._held.facts(self._reactor.seconds()),
             "stores": stores,
         }
 
@@ -186,7 +189,7 @@ class Dispatcher(Service):
         return self._terms.bearings.of(target)
 
     def _returned(self, upstream: str) -> None:
-        self._limit.cut_short(upstream, self._reactor.seconds())
+        self._limit.holds.cut_short(upstream, self._reactor.seconds())
         for drain in self.drains:
             drain.wake()
 

@@ -43,6 +43,30 @@ COUNT_LIMIT = 100_000
 
 
 @dataclass(frozen=True, slots=True)
+class Held:
+    """What a dispatcher makes no call to: a queue at a server, or, where `queue` is empty, the whole server.
+
+    It has been so for `since_seconds`, and one call tries it in `until_seconds`. `why` is a few words.
+    """
+
+    queue: str
+    origin: str
+    since_seconds: float
+    until_seconds: float
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class TurnedAway:
+    """Messages of a queue that wait because a server's settings keep them out: its answer was 401 or 403."""
+
+    queue: str
+    origin: str
+    status: int
+    messages: int
+
+
+@dataclass(frozen=True, slots=True)
 class DispatcherStatus:
     """A dispatcher as the store sees it. `seen_seconds` is how long ago it last beat, by the store's clock."""
 
@@ -52,15 +76,20 @@ class DispatcherStatus:
     seen_seconds: float
     leased: int
     alive: bool
+    held: tuple[Held, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class StoreStatus:
-    """The whole store as a person sees it. `oldest_due_seconds` is 0.0 when nothing is due."""
+    """The whole store as a person sees it. `oldest_due_seconds` is 0.0 when nothing is due.
+
+    `turned_away` is what is found among those that are made again next.
+    """
 
     queues: tuple[QueueStatus, ...] = ()
     dispatchers: tuple[DispatcherStatus, ...] = ()
     oldest_due_seconds: float = 0.0
+    turned_away: tuple[TurnedAway, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

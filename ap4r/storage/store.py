@@ -17,9 +17,11 @@ from ap4r.storage.reports import (
     COUNT_LIMIT,
     DeadLetter,
     DispatcherStatus,
+    Held,
     QueueStatus,
     Replayed,
     StoreStatus,
+    TurnedAway,
 )
 
 __all__ = [
@@ -28,6 +30,7 @@ __all__ = [
     "Claim",
     "DeadLetter",
     "DispatcherStatus",
+    "Held",
     "Lease",
     "Look",
     "QueueStatus",
@@ -38,6 +41,7 @@ __all__ = [
     "Store",
     "StoreRules",
     "StoreStatus",
+    "TurnedAway",
 ]
 
 
@@ -185,12 +189,24 @@ class Store(Protocol):
         :raises OwnerLost: it was taken for dead.
         """
 
+    def report_held(self, owner: str, held: Sequence[Held], *, now: float | None = None) -> None:
+        """Note what a dispatcher holds, for a person who asks; an unknown dispatcher changes nothing."""
+
     def claim(
-        self, owner: str, limit: int, *, excluded: Collection[int] = (), beat: bool = True, now: float | None = None
+        self,
+        owner: str,
+        limit: int,
+        *,
+        excluded: Collection[int] = (),
+        yielding: Collection[int] = (),
+        most_yielding: int | None = None,
+        beat: bool = True,
+        now: float | None = None,
     ) -> Claim:
         """Lease up to `limit` due messages to `owner`, oldest first within a lane, the lanes in turn.
 
-        No message of a lane in `excluded` is given. `attempt` already counts the call about to be made. Costs the same
+        No message of a lane in `excluded` is given. Lanes in `yielding` give what is left of the limit by the others,
+        and at most `most_yielding`. `attempt` already counts the call about to be made. Costs the same
         with ten waiting as with millions, held lanes included.
 
         :param beat: moves the owner's counter too; one that has beaten lately need not.

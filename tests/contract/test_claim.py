@@ -236,6 +236,62 @@ class TestExcluded:
         assert many.leases and (many.more or len(many.leases) == 9_999), "the others' turn comes at once"
 
 
+class TestYielding:
+    def test_lanes_that_give_way_give_what_the_others_leave(self, store):
+        """Where the others have enough, nothing; where not, the rest."""
+        put(store, *messages(20, "slow"), *messages(6, "quick"))
+        yielding = {lane_of(store, "slow")}
+        owner = dispatcher(store)
+        assert share(store.claim(owner, 5, yielding=yielding, now=NOW).leases) == {"quick": 5}
+        assert share(store.claim(owner, 5, yielding=yielding, now=NOW).leases) == {"quick": 1, "slow": 4}
+        assert share(store.claim(owner, 50, yielding=yielding, now=NOW).leases) == {"slow": 16}
+
+    def test_no_more_than_what_they_may_give(self, store):
+        """What they were not asked for makes a claim say that there is more."""
+        put(store, *messages(20, "slow"), *messages(3, "quick"))
+        yielding = {lane_of(store, "slow")}
+        owner = dispatcher(store)
+        found = store.claim(owner, 10, yielding=yielding, most_yielding=2, now=NOW)
+        assert (share(found.leases), found.more) == ({"quick": 3, "slow": 2}, True)
+        found = store.claim(owner, 10, yielding=yielding, most_yielding=0, now=NOW)
+        assert (found.leases, found.more) == ((), True)
+        found = store.claim(owner, 30, yielding=yielding, most_yielding=20, now=NOW)
+        assert (share(found.leases), found.more) == ({"slow": 18}, False)
+
+    def test_where_all_give_way_none_waits(self, store):
+        """It is an order among lanes, and no limit."""
+        fill(store, lanes=3, each=4)
+        found = store.claim(dispatcher(store), 12, yielding=set(range(1, 200)), now=NOW)
+        assert share(found.leases) == {"q0": 4, "q1": 4, "q2": 4}
+
+    def test_what_is_excluded_gives_nothing_here_either(self, store):
+        """A lane that is held and gives way is held."""
+        put(store, *messages(3, "held"), *messages(3, "slow"))
+        held, slow = lane_of(store, "held"), lane_of(store, "slow")
+        found = store.claim(dispatcher(store), 10, excluded={held}, yielding={held, slow}, now=NOW)
+        assert share(found.leases) == {"slow": 3}
+
+    def test_each_kind_has_its_turns(self, store):
+        """With room for one message at a time no lane of either kind is passed over."""
+        fill(store, lanes=6, each=4)
+        yielding = {lane_of(store, f"q{number}") for number in (1, 3, 5)}
+        owner, total = dispatcher(store), Counter()
+        for _ in range(12):
+            total += share(store.claim(owner, 1, yielding=yielding, now=NOW).leases)
+        assert total == {"q0": 4, "q2": 4, "q4": 4}
+        for _ in range(6):
+            total += share(store.claim(owner, 1, yielding=yielding, now=NOW).leases)
+        assert {total[f"q{number}"] for number in (1, 3, 5)} == {2}
+
+    def test_one_lane_among_hundreds_that_give_way(self, store):
+        """It is found first, though all of the others are full and stand before it."""
+        put(store, *(message(f"q{number}") for number in range(300)), message("lonely"))
+        yielding = {lane for lane, (queue, _) in store.lanes(range(1, 1_000)).items() if queue != "lonely"}
+        found = store.claim(dispatcher(store), 4, yielding=yielding, now=NOW)
+        assert share(found.leases)["lonely"] == 1
+        assert len(found.leases) == 4
+
+
 class TestDue:
     def test_due_messages_are_promoted(self, store):
         """Scheduled messages are claimed as soon as they are due, by the claim that comes first."""

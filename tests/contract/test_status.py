@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ap4r.outcome import Delivered, PutBack
-from ap4r.storage.store import COUNT_LIMIT, StoreStatus
+from ap4r.outcome import Delivered, PutBack, RetryLater
+from ap4r.storage.store import COUNT_LIMIT, Held, StoreStatus, TurnedAway
 from tests.support.factories import (
     NOW,
     bury,
@@ -14,6 +14,7 @@ from tests.support.factories import (
     counts,
     counts_of,
     dispatcher,
+    failure,
     message,
     messages,
     put,
@@ -133,6 +134,69 @@ class TestDispatchers:
         dispatcher(store)
         store.unregister("one", now=NOW)
         assert store.status(now=NOW).dispatchers == ()
+
+
+class TestHeld:
+    HELD = (Held("queue.a", "app", 12.0, 8.0, "slow down 503"), Held("", "http://away.example", 3.0, 30.0, "refused"))
+
+    def test_what_a_dispatcher_holds_is_told_with_it(self, store):
+        """Since and until when by the store's clock, so that it is right later too."""
+        dispatcher(store)
+        dispatcher(store, "two")
+        store.report_held("one", self.HELD, now=NOW)
+        told = {one.owner: one.held for one in store.status(now=NOW + 5).dispatchers}
+        assert told["two"] == ()
+        first, second = told["one"]
+        assert (first.queue, first.origin, first.why) == ("queue.a", "app", "slow down 503")
+        assert (first.since_seconds, first.until_seconds) == pytest.approx((17.0, 3.0))
+        assert (second.queue, second.until_seconds) == ("", pytest.approx(25.0))
+        later = {one.owner: one.held for one in store.status(now=NOW + 60).dispatchers}
+        assert later["one"][0].until_seconds == 0.0
+
+    def test_the_last_word_holds(self, store):
+        """Nothing held is nothing told; and of who is unknown nothing is kept."""
+        dispatcher(store)
+        store.report_held("one", self.HELD, now=NOW)
+        store.report_held("one", (), now=NOW + 1)
+        store.report_held("nobody", self.HELD, now=NOW + 1)
+        [told] = store.status(now=NOW + 1).dispatchers
+        assert (told.owner, told.held) == ("one", ())
+
+    def test_a_beat_keeps_it(self, store):
+        """Also a claim."""
+        dispatcher(store)
+        store.report_held("one", self.HELD, now=NOW)
+        store.beat("one", now=NOW + 1)
+        claim(store, "one", now=NOW + 2)
+        assert len(store.status(now=NOW + 2).dispatchers[0].held) == 2
+
+
+class TestTurnedAway:
+    def test_who_waits_for_settings_is_named(self, store):
+        """Queues whose waiting messages were answered 401 or 403 last; no other failures."""
+        put(store, *messages(2, "queue.a"), message("queue.b"), message("queue.c"))
+        owner = dispatcher(store)
+        status = {"queue.a": 403, "queue.b": 401, "queue.c": 500}
+        settle(
+            store,
+            *(
+                (lease, RetryLater(failure(status=status[lease.message.queue]), 60.0, False))
+                for lease in claim(store, owner)
+            ),
+        )
+        assert store.status(now=NOW + 1).turned_away == (
+            TurnedAway("queue.a", "app", 403, 2),
+            TurnedAway("queue.b", "app", 401, 1),
+        )
+
+    def test_the_last_answer_counts(self, store):
+        """A message that failed otherwise since does not wait for settings."""
+        put(store, message())
+        owner = dispatcher(store)
+        for second, status in ((0, 403), (20, 500)):
+            [lease] = claim(store, owner, now=NOW + second)
+            settle(store, (lease, RetryLater(failure(status=status), 10.0, False)), now=NOW + second)
+        assert store.status(now=NOW + 21).turned_away == ()
 
 
 @pytest.mark.slow

@@ -14,11 +14,11 @@ from bisect import insort
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ap4r.errors import MessageConflict, OwnerLost
-from ap4r.judgement import after_crash
+from ap4r.judgement import UNAUTHORISED, after_crash
 from ap4r.message import Delivery, Message, Put
 from ap4r.outcome import Dead, Delivered, Dropped, Failure, History, Outcome, PutBack, RetryLater
 from ap4r.settings import Settings
@@ -27,6 +27,7 @@ from ap4r.storage.store import (
     Claim,
     DeadLetter,
     DispatcherStatus,
+    Held,
     Lease,
     Look,
     QueueStatus,
@@ -36,6 +37,7 @@ from ap4r.storage.store import (
     Settlement,
     StoreRules,
     StoreStatus,
+    TurnedAway,
 )
 
 _NAME_CHARACTERS = 255
@@ -82,6 +84,8 @@ class Member:
     bell: str
     seen_at: float
     beat: int = 0
+    held: tuple[Held, ...] = ()
+    held_at: float = 0.0
 
 
 class MemoryDatabase:
@@ -191,21 +195,42 @@ class MemoryStore:
         with self._call("beat", now) as at:
             self._beat(owner, at)
 
+    def report_held(self, owner: str, held: Sequence[Held], *, now: float | None = None) -> None:
+        """Note what a dispatcher holds."""
+        with self._call("report_held", now) as at:
+            if owner in self.database.members:
+                self.database.members[owner].held = tuple(held)
+                self.database.members[owner].held_at = at
+
     def claim(
-        self, owner: str, limit: int, *, excluded: Collection[int] = (), beat: bool = True, now: float | None = None
+        self,
+        owner: str,
+        limit: int,
+        *,
+        excluded: Collection[int] = (),
+        yielding: Collection[int] = (),
+        most_yielding: int | None = None,
+        beat: bool = True,
+        now: float | None = None,
     ) -> Claim:
         """Lease due messages, the lanes in turn."""
         with self._call("claim", now) as at:
             self._beat(owner, at, beat)
             self._promote(at)
-            chosen = self._choose(limit, frozenset(excluded))
+            chosen = self._choose(limit, frozenset(excluded).union(yielding))
+            left = limit - len(chosen)
+            most = left if most_yielding is None else min(left, most_yielding)
+            others = set(self.database.lanes.values()) - set(yielding)
+            found = self._choose(most, frozenset(excluded).union(others)) if yielding else []
+            waits = bool(yielding) and len(found) >= most and most < left
+            chosen += found
             token = os.urandom(16)
             for record in chosen:
                 self.database.ready[record.lane].remove(record)
                 record.state, record.token, record.owner = "leased", token, owner
                 record.attempt += 1
                 self.database.used[record.lane] = at
-            more = limit > 0 and len(chosen) >= limit
+            more = limit > 0 and (len(chosen) >= limit or waits)
             return Claim(tuple(_lease(record, at) for record in chosen), more, self._next_due(at))
 
     def settle(self, settlements: Sequence[Settlement], *, now: float | None = None) -> list[Settled]:
@@ -314,11 +339,18 @@ class MemoryStore:
             dispatchers = tuple(
                 DispatcherStatus(
                     owner, member.name, member.version, at - member.seen_at, len(self._held(owner)),
-                    at - member.seen_at < _ALIVE_SECONDS,
+                    at - member.seen_at < _ALIVE_SECONDS, _held(member, at),
                 )
                 for owner, member in self.database.members.items()
             )  # fmt: skip
-            return StoreStatus(figures, dispatchers, max(oldest.values(), default=0.0))
+            next_ones = [self.database.records[message_id] for _, message_id in self.database.scheduled[:1_000]]
+            away = Counter(
+                (*one.message.lane, one.attempts[-1].status)
+                for one in next_ones
+                if one.attempts and one.attempts[-1].status in UNAUTHORISED
+            )
+            turned_away = tuple(TurnedAway(*key, count) for key, count in sorted(away.items()))
+            return StoreStatus(figures, dispatchers, max(oldest.values(), default=0.0), turned_away)
 
     def prune(self, *, limit: int = 500, now: float | None = None) -> int:
         """Forget old put ids, lanes long unused, and dispatchers long silent."""
@@ -449,6 +481,16 @@ class MemoryStore:
 
     def _held(self, owner: str) -> list[Record]:
         return [record for record in self._in("leased") if record.owner == owner]
+
+
+def _held(member: Member, at: float) -> tuple[Held, ...]:
+    passed = at - member.held_at
+    return tuple(
+        replace(
+            one, since_seconds=one.since_seconds + passed, until_seconds=max(0.0, one.until_seconds - passed)
+        )
+        for one in member.held
+    )  # fmt: skip
 
 
 def _canonical(given: str) -> str:

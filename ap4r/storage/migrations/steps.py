@@ -22,3 +22,11 @@ def create_index(name: str, table: str, columns: Sequence[str]) -> None:
         index["name"] != name for index in sa.inspect(op.get_bind()).get_indexes(table)
     ):
         op.create_index(name, table, list(columns))
+
+
+def add_column(table: str, column: sa.Column[Any]) -> None:
+    """Add a column unless it is there."""
+    if context.is_offline_mode() or all(
+        there["name"] != column.name for there in sa.inspect(op.get_bind()).get_columns(table)
+    ):
+        op.add_column(table, column)

@@ -11,7 +11,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import bindparam, func, literal, select
 
@@ -36,12 +36,21 @@ _LANES_A_CLAIM = 256
 Row = tuple[Any, ...]  #: of `ready`, with what it is about: `Taking` has the order
 
 
+class Turns(NamedTuple):
+    """Whose turn it is. `held` lanes give nothing; `yielding` ones what the others leave, at most `most_yielding`."""
+
+    held: frozenset[int] = frozenset()
+    yielding: frozenset[int] = frozenset()
+    most_yielding: int = 0
+
+
 class Claims:
     """Leases messages. Remembers where among the lanes the last claim ended, so that each has its turn."""
 
     def __init__(self, schema: Schema, dispatchers: Dispatchers) -> None:
         self._dispatchers = dispatchers
         self._cursor = 0
+        self._yielding_cursor = 0
         self._fronts = Fronts()
         self._seen: frozenset[int] = frozenset()  # the lanes that were known at the last look from the fronts
         ready = schema.ready
@@ -65,8 +74,8 @@ class Claims:
             .order_by(lanes.c.id)
         )
 
-    def write(self, tx: Transaction, owner: str, limit: int, excluded: Collection[int], beat: bool) -> Claim:
-        """Lease up to `limit` due messages of lanes that are not excluded.
+    def write(self, tx: Transaction, owner: str, limit: int, turns: Turns, beat: bool) -> Claim:
+        """Lease up to `limit` due messages of lanes that are not held.
 
         :raises OwnerLost: there is no such dispatcher any more.
         """
@@ -86,15 +95,46 @@ class Claims:
         taker = Taker(owner, share)
         try:
             rows: list[Row] = []
-            all_lanes = False
+            all_lanes = waits = False
             if limit > 0:
-                rows, all_lanes = self._choose(tx, taker, limit, survey.lanes, frozenset(excluded))
+                rows, all_lanes, waits = self._choose_in_turns(tx, taker, limit, survey.lanes, turns)
         except BaseException:
             self._fronts.failed(time.monotonic())
             raise
         leases = self._taking.lease(tx, taker, rows) if rows else ()
-        more = 0 < limit <= len(rows) or (bool(rows) and not all_lanes)
+        more = 0 < limit <= len(rows) or (bool(rows) and not all_lanes) or waits
         return Claim(leases, more=more, next_due_in_seconds=wait_seconds)
+
+    def _choose_in_turns(
+        self, tx: Transaction, taker: Taker, limit: int, known: Sequence[int], turns: Turns
+    ) -> tuple[list[Row], bool, bool]:
+        """Choose from the lanes, and from those that give way what the others leave.
+
+        Give the rows, whether every lane with something ready was asked, and whether some that give way were not asked
+        for all that there was room for.
+        """
+        last = [lane for lane in known if lane in turns.yielding] if turns.yielding else []
+        if not last:
+            return *self._choose(tx, taker, limit, known, turns.held), False
+        seen, rows, all_lanes = self._seen, list[Row](), True
+        if len(last) < len(known):
+            # The same for both kinds: what is leased already is not leased again with the others.
+            taker.may_at_once = len(known) <= _FEW_LANES
+            first = [lane for lane in known if lane not in turns.yielding]
+            rows, all_lanes = self._choose(tx, taker, limit, first, turns.held)
+            seen |= frozenset(first)
+        most = min(limit - len(rows), turns.most_yielding)
+        found: list[Row] = []
+        if most > 0:
+            self._cursor, self._yielding_cursor = self._yielding_cursor, self._cursor
+            try:
+                found, are_all = self._choose(tx, taker, most, last, turns.held)
+            finally:
+                self._cursor, self._yielding_cursor = self._yielding_cursor, self._cursor
+            all_lanes = all_lanes and are_all
+            seen |= frozenset(last)
+        self._seen = seen.intersection(known)
+        return rows + found, all_lanes, len(found) >= most and most < limit - len(rows)
 
     def _choose(
         self, tx: Transaction, taker: Taker, limit: int, known: Sequence[int], held: frozenset[int]
@@ -132,7 +172,9 @@ class Claims:
             self._cursor = lanes[0] if all_lanes else lanes[-1]
         begins = {lane: (self._fronts.begin(lane) if near else FRONT) for lane in lanes}
         # Of many lanes the rows are better moved together, when all are chosen.
-        taker.at_once = tx.database.moves_at_once and taker.share is None and len(lanes) <= _FEW_LANES
+        taker.at_once = (
+            taker.may_at_once and tx.database.moves_at_once and taker.share is None and len(lanes) <= _FEW_LANES
+        )
         chosen: list[Row] = []
         # In a cluster each prefers what the others do not, for they do not see what it has locked.
         for mine in (None,) if taker.share is None else (True, False):

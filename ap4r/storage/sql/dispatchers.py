@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import (
@@ -23,8 +25,8 @@ from ap4r.errors import OwnerLost
 from ap4r.storage.sql.compiled import Compiled
 from ap4r.storage.sql.schema import Schema
 from ap4r.storage.sql.share import Share
-from ap4r.storage.sql.transaction import MICROSECONDS, Transaction, to_seconds
-from ap4r.storage.store import Beat, Look
+from ap4r.storage.sql.transaction import MICROSECONDS, Transaction, to_microseconds, to_seconds
+from ap4r.storage.store import Beat, Held, Look
 
 #: Bells of dispatchers that were not seen for so long are not rung. An idle one beats each 30 s.
 _BELL_AGE = 60 * MICROSECONDS
@@ -67,6 +69,17 @@ class Dispatchers:
         values = {"b_owner": owner} if tx.clock_sql is not None else {"b_owner": owner, "b_now_at": tx.now_at}
         if self._beat(tx.clock_sql).execute(tx.connection, values).rowcount == 0:
             raise OwnerLost(owner)
+
+    def report_held(self, tx: Transaction, owner: str, held: Sequence[Held]) -> None:
+        """Note what a dispatcher holds, as instants of the store's clock."""
+        rows = [
+            [one.queue, one.origin, tx.now_at - to_microseconds(one.since_seconds),
+             tx.now_at + to_microseconds(one.until_seconds), one.why]
+            for one in held
+        ]  # fmt: skip
+        written = json.dumps(rows, separators=(",", ":")).encode() if rows else None
+        table = self._table
+        tx.connection.execute(table.update().where(table.c.owner == owner).values(held=written))
 
     def share(self, tx: Transaction, owner: str) -> Share:
         """Give the owner's share of what all dispatchers claim."""
@@ -119,3 +132,13 @@ class Dispatchers:
             clock = select(literal("clock"), literal_column(clock_sql or "", BigInteger), no_text, no_text, literal(0))
             look = self._looks[clock_sql] = union_all(*self._glances, *([clock] if clock_sql else []))
         return look
+
+
+def held_of(written: bytes | None, now_at: int) -> tuple[Held, ...]:
+    """Return what a dispatcher noted that it holds."""
+    if not written:
+        return ()
+    return tuple(
+        Held(queue, origin, max(0.0, to_seconds(now_at - since_at)), max(0.0, to_seconds(until_at - now_at)), why)
+        for queue, origin, since_at, until_at, why in json.loads(written)
+    )

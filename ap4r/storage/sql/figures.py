@@ -6,14 +6,18 @@ from collections import Counter, defaultdict
 
 from sqlalchemy import Table, bindparam, case, func, select
 
+from ap4r.judgement import UNAUTHORISED
+from ap4r.storage.sql.dispatchers import held_of
 from ap4r.storage.sql.plans import by_primary_key
 from ap4r.storage.sql.rows import replayed_at
 from ap4r.storage.sql.schema import Schema
 from ap4r.storage.sql.transaction import Transaction, to_seconds
-from ap4r.storage.store import COUNT_LIMIT, DispatcherStatus, QueueStatus, StoreStatus
+from ap4r.storage.store import COUNT_LIMIT, DispatcherStatus, QueueStatus, StoreStatus, TurnedAway
 
 #: An idle dispatcher beats each 30 s; one not seen for longer is taken for dead here. Whoever rescues measures better.
 _ALIVE_SECONDS = 45.0
+#: So many of the messages that wait for their time are looked at for answers that speak of settings.
+_LOOKED_AT = 1_000
 
 
 class _Lane:
@@ -49,6 +53,20 @@ class Figures:
         self._ready_counts = select(some.c.lane, func.count()).group_by(some.c.lane)
         first = select(scheduled.c.lane, scheduled.c.due_at).order_by(scheduled.c.due_at).limit(COUNT_LIMIT).subquery()
         due = func.sum(case((first.c.due_at <= bindparam("now_at"), 1), else_=0))
+        # Of those that are made again next, the last attempts whose answer speaks of a server's settings.
+        next_ones = (
+            select(scheduled.c.id, scheduled.c.lane, scheduled.c.attempt)
+            .order_by(scheduled.c.due_at)
+            .limit(_LOOKED_AT)
+            .subquery()
+        )
+        attempts = schema.attempts
+        self._turned_away = (
+            select(next_ones.c.lane, attempts.c.status, func.count())
+            .join(attempts, (attempts.c.id == next_ones.c.id) & (attempts.c.attempt == next_ones.c.attempt))
+            .where(next_ones.c.attempt > 0, attempts.c.status.in_(sorted(UNAUTHORISED)))
+            .group_by(next_ones.c.lane, attempts.c.status)
+        )
         self._scheduled = select(first.c.lane, func.count(), due, func.min(first.c.due_at)).group_by(first.c.lane)
 
     def read(self, tx: Transaction) -> StoreStatus:
@@ -67,7 +85,17 @@ class Figures:
             for queue, found in sorted(queues.items())
         )
         oldest_seconds = max((queue.oldest_due_seconds for queue in figures), default=0.0)
-        return StoreStatus(figures, self._dispatchers(tx), oldest_seconds)
+        return StoreStatus(figures, self._dispatchers(tx), oldest_seconds, self._read_turned_away(tx))
+
+    def _read_turned_away(self, tx: Transaction) -> tuple[TurnedAway, ...]:
+        found = [(lane, status, count) for lane, status, count in tx.connection.execute(self._turned_away)]
+        names = tx.lanes.names_of(tx, {lane for lane, _, _ in found}) if found else {}
+        return tuple(
+            sorted(
+                (TurnedAway(*names[lane], status, count) for lane, status, count in found if lane in names),
+                key=lambda one: (one.queue, one.origin, one.status),
+            )
+        )
 
     def _lanes(self, tx: Transaction) -> dict[int, _Lane]:
         lanes: dict[int, _Lane] = defaultdict(_Lane)
@@ -115,6 +143,7 @@ class Figures:
                     seen_seconds=seen_seconds,
                     leased=row["leased"],
                     alive=seen_seconds < _ALIVE_SECONDS,
+                    held=held_of(row["held"], tx.now_at),
                 )
             )
         return tuple(found)

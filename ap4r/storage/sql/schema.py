@@ -27,7 +27,7 @@ from sqlalchemy.dialects import mysql
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 #: The first number changes when older code must not run on the tables, the second when it may.
-VERSION = "1.2"
+VERSION = "1.3"
 
 DETAIL_BYTES = 4 * 1024  #: what is kept of a failure's text, with a dead letter and with an attempt
 _ID = LargeBinary(16).with_variant(mysql.BINARY(16), "mysql", "mariadb")
@@ -166,6 +166,7 @@ class Schema:
             Column("beat", BigInteger, nullable=False),
             Column("started_at", BigInteger, nullable=False),
             Column("seen_at", BigInteger, nullable=False),
+            Column("held", _BLOB),  # JSON, short: what it makes no call to, for a person who asks; NULL for nothing
             **narrow,
         )
         self.puts = self._table(

@@ -9,7 +9,7 @@ from ap4r.errors import StoreUnavailable
 from ap4r.message import Put
 from ap4r.storage.inbox import Stored
 from ap4r.storage.sql.access import Access, Refused
-from ap4r.storage.sql.claims import Claims
+from ap4r.storage.sql.claims import Claims, Turns
 from ap4r.storage.sql.database import Database
 from ap4r.storage.sql.dead_letters import DeadLetters
 from ap4r.storage.sql.dispatchers import Dispatchers
@@ -26,6 +26,7 @@ from ap4r.storage.sql.transaction import Transaction
 from ap4r.storage.store import (
     Claim,
     DeadLetter,
+    Held,
     Look,
     Replayed,
     Rescued,
@@ -80,11 +81,24 @@ class SqlStore(Access):
         """Move the dispatcher's counter, in one statement that commits by itself."""
         self._read(lambda tx: self._dispatchers.beat(tx, owner), now)
 
+    def report_held(self, owner: str, held: Sequence[Held], *, now: float | None = None) -> None:
+        """Note what a dispatcher holds."""
+        self._write(lambda tx: self._dispatchers.report_held(tx, owner, held), now)
+
     def claim(
-        self, owner: str, limit: int, *, excluded: Collection[int] = (), beat: bool = True, now: float | None = None
+        self,
+        owner: str,
+        limit: int,
+        *,
+        excluded: Collection[int] = (),
+        yielding: Collection[int] = (),
+        most_yielding: int | None = None,
+        beat: bool = True,
+        now: float | None = None,
     ) -> Claim:
         """Lease up to `limit` due messages to `owner`."""
-        return self._write(lambda tx: self._claims.write(tx, owner, limit, excluded, beat), now)
+        turns = Turns(frozenset(excluded), frozenset(yielding), limit if most_yielding is None else most_yielding)
+        return self._write(lambda tx: self._claims.write(tx, owner, limit, turns, beat), now)
 
     def settle(self, settlements: Sequence[Settlement], *, now: float | None = None) -> list[Settled]:
         """Write outcomes down in one transaction; a batch that fails for one of its rows is split."""

@@ -33,6 +33,7 @@ class Taker:
     share: Share | None
     token: bytes = field(default_factory=lambda: os.urandom(16))
     at_once: bool = False  #: what is found is leased by the same statement
+    may_at_once: bool = True
 
 
 class Taking:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ap4r.dispatcher.limit import Limit
-from ap4r.dispatcher.share import Part, Share
+from ap4r.dispatcher.flow.limit import Limit
+from ap4r.dispatcher.flow.share import Part, Share
 
 
 class Side:
@@ -22,7 +22,7 @@ class Side:
 
     @property
     def room(self) -> int:
-        return self.share.room(self.part)
+        return self.share.room(self.part, 0.0)
 
     def claim(self, most: int = 1_000) -> int:
         """Claim what there is room for."""
@@ -31,7 +31,7 @@ class Side:
             return 0
         self.share.ask(self.part, count)
         for _ in range(count):
-            self.limit.admit("app", 0.0)
+            self.limit.admit("app", "q", 0.0)
         self.held += count
         self.share.answered(self.part)
         return count
@@ -39,7 +39,7 @@ class Side:
     def end(self, count: int) -> None:
         """End calls."""
         for _ in range(count):
-            self.limit.ended("app")
+            self.limit.ended("app", 0.0)
         self.held -= count
 
 
@@ -145,7 +145,7 @@ def test_an_origins_own_limit_is_shared_too():
     """Where the application in this process is full, its next free thread goes to whoever has fewer."""
     one, two = sides(64, 2, caps={"app": 4})
     two.hungry = False
-    while one.limit.closed(0.0) == frozenset():
+    while not one.limit.full(0.0):
         one.claim()
     two.hungry = True
     one.end(1)

@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from ap4r.dispatcher.upstream import BAD_IN_A_ROW, RETURN_SECONDS, TRICKLE, Upstream
+from ap4r.dispatcher.upstream import BAD_IN_A_ROW, MOST_QUEUES, RETURN_SECONDS, TRICKLE, Upstream
 
 A, B, C = "http://a", "http://b", "http://c"
 
@@ -62,9 +62,58 @@ def test_calls_in_a_row_without_an_answer_leave_a_server_out():
 def test_the_last_server_is_never_left_out_for_its_answers():
     """Messages that time out everywhere do not close an upstream."""
     upstream = Upstream("app", [A, B])
-    assert upstream.suspected(A, 0.0, 0.0, at_once=True, asked_seconds=7.0) == 7.0
-    assert upstream.suspected(B, 0.0, 0.0, at_once=True) is None
+    assert [upstream.suspected(A, 0.0, 0.0) for _ in range(BAD_IN_A_ROW)] == [None, None, 1.0]
+    assert [upstream.suspected(B, 0.0, 0.0) for _ in range(BAD_IN_A_ROW)] == [None, None, None]
     assert upstream.choose(0.5) == B
+
+
+def test_a_queue_that_was_asked_for_less_goes_to_the_other_server():
+    """Only that queue, and for as long as it was asked; the server is called by the others as before."""
+    upstream = Upstream("app", [A, B])
+    assert upstream.asked_less("q", A, 0.0, 0.0, 20.0)
+    assert {upstream.choose(10.0, queue="q") for _ in range(6)} == {B}
+    assert {upstream.choose(10.0, queue="r") for _ in range(6)} == {A, B}
+    assert {upstream.choose(20.0, queue="q") for _ in range(6)} == {A, B}
+
+
+def test_a_queue_that_every_server_asked_for_less_has_none_to_go_to():
+    """It is told so; a call that is made all the same goes to one of them, and leaves none out."""
+    upstream = Upstream("app", [A, B])
+    assert upstream.asked_less("q", A, 0.0, 0.0, 0.0)
+    assert not upstream.asked_less("q", B, 0.0, 0.0, 0.0)
+    assert upstream.choose(0.5, queue="q") in (A, B)
+    assert upstream.choose(0.5, queue="r") in (A, B)
+    assert not Upstream("one", [A]).asked_less("q", A, 0.0, 0.0, 0.0)
+
+
+def test_it_is_asked_for_longer_each_time_until_it_answers():
+    """1, 2, 4 … s for that queue; an answer ends it."""
+    upstream = Upstream("app", [A, B])
+    for now, until in ((0.0, 1.0), (1.0, 3.0), (3.0, 7.0)):
+        upstream.asked_less("q", A, now, 0.0, 0.0)
+        assert {upstream.choose(until - 0.1, queue="q") for _ in range(4)} == {B}
+        assert {upstream.choose(until, queue="q") for _ in range(4)} == {A, B}
+    upstream.answered(A, 7.0, "q")
+    assert {upstream.choose(3.5, queue="q") for _ in range(4)} == {A, B}
+
+
+def test_three_queues_that_are_asked_for_less_leave_a_server_a_trickle():
+    """Its calls are cut, not closed, and they grow back."""
+    upstream = Upstream("app", [A, B])
+    for queue in ("a", "b", "c"):
+        assert upstream.share(A, 0.0) == 1.0
+        upstream.asked_less(queue, A, 0.0, 0.0, 0.0)
+    assert upstream.share(A, 0.0) == TRICKLE
+    assert upstream.share(A, RETURN_SECONDS) == 1.0
+
+
+def test_queues_without_number_are_not_all_remembered():
+    """What is known of queues at servers is bounded."""
+    upstream = Upstream("app", [A, B])
+    for number in range(3 * MOST_QUEUES):
+        upstream.asked_less(f"q{number}", A, 0.0, 0.0, 0.0)
+    assert len(upstream._asked) == MOST_QUEUES
+    assert max(map(len, upstream._asking.values()), default=0) <= 3
 
 
 def test_a_failed_check_leaves_a_server_out_until_one_passes():

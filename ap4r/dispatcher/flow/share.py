@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ap4r.dispatcher.limit import Limit
+from ap4r.dispatcher.flow.limit import Limit
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -50,14 +50,14 @@ class Share:
         """Whether one store may have it all, at any origin."""
         return len(self._parts) == 1 and self._limit.tightest() == self._limit.concurrency
 
-    def room(self, part: Part) -> int:
+    def room(self, part: Part, now: float) -> int:
         """Tell how many messages this store may claim now."""
-        free = self._limit.room() - sum(other.asked for other in self._parts if other is not part)
+        free = self._limit.room(now) - sum(other.asked for other in self._parts if other is not part)
         if free <= 0 or len(self._parts) == 1:
             return max(0, free)
         if part.ill():
             return 1
-        whole = self._limit.in_flight + self._limit.room()
+        whole = self._limit.in_flight + self._limit.room(now)
         wanting = [other for other in self._parts if other is part or other.hungry()]
         if len(wanting) > 1:
             return max(0, min(free, self._share(whole, wanting, part) - part.held()))
