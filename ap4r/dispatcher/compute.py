@@ -20,7 +20,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
-from ap4r.dispatcher.compute_child import LENGTH_BYTES, NotComputed, framed
+from ap4r.dispatcher.compute_child import LENGTH_BYTES, NotComputed, Stopping, framed
 
 DESCRIBING_PROCESSES = 4  #: of descriptions, so that three that take their whole time hold up no fourth
 MEMORY_BYTES = 1024 * 1024 * 1024  #: of address space, a process
@@ -127,9 +127,9 @@ class Processes:
             self._idle.cancel()
         for child in list(self._children):
             child.kill()
-            self._leave(child, NotComputed("the dispatcher stops"))
+            self._leave(child, Stopping("the dispatcher stops"))
         for task in waiting:
-            _fail(task, NotComputed("the dispatcher stops"))
+            _fail(task, Stopping("the dispatcher stops"))
 
     def ended(self, child: _Child, succeeded: bool, result: Any) -> None:
         """Take a result (told by the child)."""

@@ -21,6 +21,10 @@ class NotComputed(Exception):
     """A call raised what cannot be handed over as it is: its name and text."""
 
 
+class Stopping(NotComputed):
+    """The dispatcher stops, and nothing was computed."""
+
+
 def framed(value: object) -> bytes:
     """Write a value as it travels between the two processes."""
     pickled = pickle.dumps(value, pickle.HIGHEST_PROTOCOL)

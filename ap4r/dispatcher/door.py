@@ -12,7 +12,8 @@ from twisted.python.failure import Failure
 
 from ap4r.dispatcher.admission import Admission, Rates
 from ap4r.dispatcher.gather import Gathered
-from ap4r.dispatcher.intake import Intake, Refused, id_of_key
+from ap4r.dispatcher.intake import Refused, id_of_key
+from ap4r.dispatcher.intake_reading import IntakeReading, Read
 from ap4r.dispatcher.refusal import Refusal, refusal_of
 from ap4r.dispatcher.rules import Headed
 from ap4r.dispatcher.x_ap4r import read_options
@@ -58,7 +59,7 @@ class Door:
     """Takes messages: admits a request, has it read, has it stored, answers."""
 
     _admission: Admission
-    _intake: Intake
+    _reading: IntakeReading
 
     def __init__(self, gathered: Gathered, clock: IReactorTime) -> None:
         """Begin closed to all: `take_over` gives the rules."""
@@ -67,9 +68,9 @@ class Door:
         self._clock = clock
         self.stopping = False
 
-    def take_over(self, admission: Admission, intake: Intake, rate: float) -> None:
+    def take_over(self, admission: Admission, reading: IntakeReading, rate: float) -> None:
         """Take other rules."""
-        self._admission, self._intake, self._rates.rate = admission, intake, rate
+        self._admission, self._reading, self._rates.rate = admission, reading, rate
 
     def refuse(self, request: Headed) -> Refusal | None:
         """Give why a request may not come in, by its headers alone."""
@@ -94,12 +95,26 @@ class Door:
             return self._answer_refusal(
                 request, Refusal(415, "wrong_type", f"{media_type or 'nothing'} is not {JSON}", "Content-Type", advice)
             )
-        key = request.field(b"idempotency-key")
-        messages, several = self._intake.read_json(request.body, key, request.field(b"traceparent"))
-        ids = [message.id for message in messages]
+        body, key, traceparent = request.body, request.field(b"idempotency-key"), request.field(b"traceparent")
+        read = self._reading.read_quickly(body, key, traceparent)
+        if read is not None:
+            return self._put_read(request, read)
+
+        def done(elsewhere: Read | Refusal) -> None:
+            if request.is_gone:
+                return
+            if isinstance(elsewhere, Refusal):
+                self._answer_refusal(request, elsewhere)
+            else:
+                self._answer(request, lambda: self._put_read(request, elsewhere))
+
+        return self._reading.read(self._caller(request), body, key, traceparent, done)
+
+    def _put_read(self, request: Arrived, read: Read) -> None:
+        ids = [message.id for message in read.messages]
         # Ids have no character that JSON would write otherwise.
-        body = json.dumps({"ids": ids}) if several else f'{{"id": "{ids[0]}"}}'
-        return self._put(request, messages, 202, JSON, f"{body}\n".encode())
+        body = json.dumps({"ids": ids}) if read.several else f'{{"id": "{ids[0]}"}}'
+        return self._put(request, read.messages, 202, JSON, f"{body}\n".encode())
 
     def post_raw(self, request: Arrived, queue: str) -> None:
         """Answer `POST /queues/NAME`, whatever is wrong with it."""
@@ -118,7 +133,7 @@ class Door:
         if content_type is not None and body and "content-type" not in {name.lower() for name in headers}:
             headers["Content-Type"] = content_type
         key = request.field(b"idempotency-key")
-        message = self._intake.describe(
+        message = self._reading.intake.describe(
             options.pop("target"),
             id=None if key is None else id_of_key(key),
             trace_id=read_trace_id(request.field(b"traceparent")) or new_trace_id(),
@@ -147,9 +162,7 @@ class Door:
             self._answer_refusal(request, refusal_of(error))
 
     def _put(self, request: Arrived, messages: list[Message], status: int, kind: str, body: bytes) -> None:
-        peer = str(getattr(request.getClientAddress(), "host", ""))
-        caller = self._admission.caller_of(request.field(b"authorization"), peer)
-        refusal = self._rates.refuse(caller, len(messages), self._clock.seconds())
+        refusal = self._rates.refuse(self._caller(request), len(messages), self._clock.seconds())
         if refusal is None and self._gathered.is_full:
             advice = "send it again later; nothing was stored"
             refusal = Refusal(503, "busy", "too many messages wait for the store", "", advice, 1.0)
@@ -169,6 +182,10 @@ class Door:
 
         self._gathered.add(Put(messages[0].id, tuple(messages), each=True)).addCallbacks(stored, failed)
         return None
+
+    def _caller(self, request: Arrived) -> str:
+        peer = str(getattr(request.getClientAddress(), "host", ""))
+        return self._admission.caller_of(request.field(b"authorization"), peer)
 
     def _answer_refusal(self, request: Arrived, refusal: Refusal) -> None:
         request.respond(refusal.status, JSON, refusal.body, refusal.headers)

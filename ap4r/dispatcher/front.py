@@ -9,9 +9,10 @@ from twisted.web.server import Site
 
 from ap4r.dispatcher.admission import Admission, parse_listen
 from ap4r.dispatcher.clock_watch import RunningTime
+from ap4r.dispatcher.compute import Processes
 from ap4r.dispatcher.door import Door
 from ap4r.dispatcher.gather import Gathered
-from ap4r.dispatcher.intake import Intake
+from ap4r.dispatcher.intake_reading import READING_PROCESSES, IntakeReading
 from ap4r.dispatcher.listen_site import ListenSite
 from ap4r.dispatcher.openapi import document
 from ap4r.dispatcher.outage import Outage
@@ -32,7 +33,7 @@ class Planned:
 
     settings: Settings
     admission: Admission
-    intake: Intake
+    reading: IntakeReading
 
 
 class Front:
@@ -56,12 +57,13 @@ class Front:
             deadline_seconds=settings.store_deadline_seconds, time=time,
         )  # fmt: skip
         self._gathered = Gathered(self._store, reactor, Doorbell(store).ring)
+        self._computing = Processes(reactor, READING_PROCESSES)
         self._door = Door(self._gathered, reactor)
         self.take(self.planned(settings))
 
     def site(self, site: ListenSite) -> Site:
         """Return what answers at the listening address, with the intake's routes beside /healthz."""
-        putting = Rules(admit=self._door.refuse, methods=("POST",), most_bytes=lambda: self._intake.most_bytes)
+        putting = Rules(admit=self._door.refuse, methods=("POST",), most_bytes=lambda: self._reading.intake.most_bytes)
         site.add("messages", Messages(self._door), putting)
         site.add("queues", Queues(self._door), replace(putting, has_names=True))
         site.add("openapi.json", OpenApi(document()), site.looking)
@@ -82,16 +84,17 @@ class Front:
         :raises ConfigError: a token cannot be read, or there is none any more.
         """
         admission = Admission(self._listening, read_tokens(settings.intake_token), settings.intake_hosts)
-        return Planned(settings, admission, Intake(settings, lambda target: self._is_self(target)))
+        return Planned(settings, admission, IntakeReading(settings, self._is_self, self._computing))
 
     def take(self, planned: Planned) -> None:
         """Go by these settings from now on."""
-        self._settings, self._admission, self._intake = planned.settings, planned.admission, planned.intake
-        self._door.take_over(planned.admission, planned.intake, planned.settings.intake_rate)
+        self._settings, self._admission, self._reading = planned.settings, planned.admission, planned.reading
+        self._door.take_over(planned.admission, planned.reading, planned.settings.intake_rate)
 
     async def stop(self) -> None:
         """Take nothing more, and return when what was taken is answered."""
         self._door.stopping = True
+        self._computing.stop()
         await self._gathered.emptied()
         self._store.stop()
         self._store.store.close()

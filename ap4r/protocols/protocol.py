@@ -125,7 +125,7 @@ def check_options(call: Call, protocol: str, known: Iterable[str], others: Itera
     """
     for name in call.options:
         if name not in (names := list(known)):
-            nearest = get_close_matches(name, [*names, *others], n=1)
+            nearest = get_close_matches(name[:100], [*names, *others], n=1)
             hint = f"did you mean {nearest[0]}? " if nearest else ""
             there_are = f"those of protocol={protocol!r} are {', '.join(names)}" if names else "there are none besides"
             raise OptionRefused(name, call.options[name], f"async_to has no such option; {hint}{there_are}")
