@@ -14,6 +14,7 @@ from twisted.python.logfile import LogFile
 from ap4r.dispatcher.app_server import AppServer
 from ap4r.dispatcher.front import Front
 from ap4r.dispatcher.log import Log
+from ap4r.dispatcher.names import Names
 from ap4r.dispatcher.observer import LineObserver, TextOutput, forward_logging, standard_output, write_line
 from ap4r.dispatcher.process import Process, give_up
 from ap4r.dispatcher.reactor_time import use_monotonic_time
@@ -146,6 +147,7 @@ def makeService(options: Options) -> IService:
     from twisted.internet import reactor
 
     use_monotonic_time(reactor)
+    reactor.installNameResolver(Names(reactor))  # type: ignore[attr-defined]
     forward_logging()
     try:
         settings = options.read_settings()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from twisted.web.iweb import IAgentEndpointFactory
 
@@ -15,6 +16,7 @@ from ap4r.dispatcher.endpoint import Endpoints, ProxyEndpoints, UnixEndpoints
 from ap4r.dispatcher.forward_proxy import ForwardProxies, find_forward_proxies
 from ap4r.dispatcher.guard import Guard, Own, Rules
 from ap4r.dispatcher.identity import Identity, Policy
+from ap4r.dispatcher.names import Names
 from ap4r.dispatcher.resolve import is_local
 from ap4r.server import UNIX
 from ap4r.settings import Settings
@@ -129,6 +131,9 @@ class Ways:
             for key, made in planned.ways.items()
         }
         self._ways, self._made, self._proxies = ways, planned.ways, planned.proxies
+        names = getattr(self._reactor, "nameResolver", None)
+        if isinstance(names, Names):
+            names.preferred = frozenset(urlsplit(server).hostname or "" for _, server in ways)
 
     def _make(self, made: _Made, server: str) -> Way:
         if made.server.startswith(UNIX):

@@ -158,7 +158,7 @@ class TestHeld:
         dispatcher(store)
         store.report_held("one", self.HELD, now=NOW)
         store.report_held("one", (), now=NOW + 1)
-        store.report_held("nobody", self.HELD, now=NOW + 1)
+        store.report_held("unknown", self.HELD, now=NOW + 1)
         [told] = store.status(now=NOW + 1).dispatchers
         assert (told.owner, told.held) == ("one", ())
 

@@ -116,7 +116,7 @@ class TestWhoseWord:
         assert world.told(events.TargetHeld) == world.told(events.QueueHeld) == []
 
     def test_what_is_held_is_told(self):
-        """Since and until when, and why: to /healthz, and to the store for everybody who can read it."""
+        """Since and until when, and why: to /healthz, and to the store for all who can read it."""
         world = World().start()
         world.targets.scripts["/busy"] = LATER
         world.targets.refusing.add("away.example:80")
@@ -144,7 +144,7 @@ class TestWhoseWord:
 class TestShares:
     SILENT = {"url": "http://silent.example/hang", "upstream": None}
 
-    def test_a_server_that_never_answers_keeps_nobody_waiting(self):
+    def test_a_server_that_never_answers_makes_no_other_wait(self):
         """A thousand messages to it: it has all calls there are, and others are called at once all the same."""
         world = World().start()
         world.targets.scripts["/hang"] = [100.0]
@@ -158,7 +158,7 @@ class TestShares:
         assert [at % 1 < 0.15 for at in called(world, "/b") + called(world, "/c")] == [True] * 38
         assert world.dispatcher.facts()["in_flight"] == 64
 
-    def test_a_server_that_falls_silent_keeps_nobody_waiting(self):
+    def test_a_server_that_falls_silent_makes_no_other_wait(self):
         """It answered well a moment ago, and has messages at hand ahead of their calls."""
         world = World().start()
         world.targets.scripts["/hang"] = lambda got: http(200) if got.at < 1.0 else [100.0]

@@ -113,7 +113,7 @@ class TestShares:
         assert limit.in_flight == 8
 
     def test_where_all_calls_are_taken_and_none_ends_others_get_a_share_more(self):
-        """A server that never answers keeps nobody waiting; itself it gets no more, the others no more than that."""
+        """A server that never answers makes no other wait; itself it gets no more, the others no more than that."""
         limit = Limit(8)
         fill(limit, "silent", 8)
         limit.ended("silent", 1.0)
@@ -140,7 +140,7 @@ class TestShares:
         assert limit.room(5.05) == 0
 
     def test_a_small_number_is_kept_to(self):
-        """Whoever allows three calls at once means it."""
+        """Three calls at once are three."""
         limit = Limit(3)
         fill(limit, "silent", 3)
         assert limit.room(100.0) == 0
