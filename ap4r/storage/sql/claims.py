@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import bindparam, func, literal, select
 
+from ap4r.storage.sql.clock_steps import ClockSteps
 from ap4r.storage.sql.dispatchers import Dispatchers
 from ap4r.storage.sql.fronts import FRONT, Fronts
 from ap4r.storage.sql.promotion import Promotion
@@ -52,6 +53,7 @@ class Claims:
         self._cursor = 0
         self._yielding_cursor = 0
         self._fronts = Fronts()
+        self._clock_steps = ClockSteps(schema)
         self._seen: frozenset[int] = frozenset()  # the lanes that were known at the last look from the fronts
         ready = schema.ready
         self._surveys = Surveys(schema)
@@ -87,8 +89,14 @@ class Claims:
         try:
             began, begin = time.monotonic(), self._promotion.begin()
             survey = self._surveys.read(tx, begin, None if beat else owner)
+            if self._clock_steps.went_back(tx.now_at):
+                # What is stored from now on stands before where the last looks have ended.
+                self._fronts = Fronts()
+                self._promotion.forget_ends()
             most = max(limit, _LEAST_PROMOTED)
             wait_seconds = self._promotion.write(tx, most, share, begin, survey.next_due_at, began)
+            if self._clock_steps.bring_forward(tx):
+                wait_seconds = 0.0
         except BaseException:
             self._promotion.failed(time.monotonic())
             raise

@@ -66,6 +66,10 @@ class Promotion:
             self._front.looked(time.monotonic(), seconds, partial(self._look_for_one, tx))
         return None if next_due_at is None else max(0.0, to_seconds(next_due_at - tx.now_at))
 
+    def forget_ends(self) -> None:
+        """Look from the front again: the clock went back."""
+        self._front = Fronts()
+
     def failed(self, now: float) -> None:
         """Note that a claim did not come to its end."""
         self._front.failed(now)
