@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import argparse
 import io
-import json
 import os
 import socket
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
+from typing import TextIO
 
 from ap4r import __version__
 from ap4r.control.arguments import OF_ALL, make_parser
@@ -21,6 +21,7 @@ from ap4r.control.diagnosis import bell_notes, findings, is_stuck
 from ap4r.control.initial import initialise, make_secret, what_was_done
 from ap4r.control.letters import letter_json, letter_lines
 from ap4r.control.tables import status_lines
+from ap4r.control.terminal import escaped, json_text
 from ap4r.control.trust import look, trust_findings, trust_notes
 from ap4r.errors import Ap4rError, OwnerLost, StoreUnavailable, StoreUnusable
 from ap4r.outbox.bell_address import hears
@@ -45,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Whoever only looks must not make a store by a slip of the pen.
         create = None if command is _migrate else False
         if parsed.store and len(parsed.store) > 1 and parsed.command not in OF_ALL:
-            print("ap4r: --store is given more than once; this command is of one store", file=sys.stderr)
+            _say("ap4r: --store is given more than once; this command is of one store", file=sys.stderr)
             return 2
         named = {"store": parsed.store[0], "stores": tuple(parsed.store)} if parsed.store else {}
         settings = load_settings(parsed.config, **named, create_tables=create)
@@ -53,14 +54,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if parsed.command in OF_ALL:
             return _each(command, open_stores(settings), parsed)
         if len(settings.stores) > 1:
-            print(f"ap4r: this is of {without_credentials(settings.store)}; others with --store", file=sys.stderr)
+            _say(f"ap4r: this is of {without_credentials(settings.store)}; others with --store", file=sys.stderr)
         store = open_store(settings.store, settings)
         try:
             return command(store, parsed)
         finally:
             store.close()
     except Ap4rError as error:
-        print(f"ap4r: {error}", file=sys.stderr)
+        _say(f"ap4r: {error}", file=sys.stderr)
         return 2
     except BrokenPipeError:
         # Whoever read our output has had enough of it, as `| head` has.
@@ -84,12 +85,12 @@ def _each(
     worst = 0
     for number, store in enumerate(stores):
         if number and not parsed.json:
-            print()
+            _say()
         try:
             worst = max(worst, command(store, parsed))
         except Ap4rError as error:
             worst = 2
-            print(f"ap4r: {error}", file=sys.stderr)
+            _say(f"ap4r: {error}", file=sys.stderr)
             if parsed.told is not None:
                 parsed.told.append({"store": store.name, "error": str(error)})
         finally:
@@ -104,7 +105,7 @@ def _init(arguments: argparse.Namespace) -> int:
     if arguments.json:
         _print_json(asdict(done))
     else:
-        print("\n".join(what_was_done(done, os.environ)))
+        _say("\n".join(what_was_done(done, os.environ)))
     return 0
 
 
@@ -114,11 +115,11 @@ def _status(store: SqlStore, arguments: argparse.Namespace) -> int:
     if arguments.json:
         _tell(arguments, {"store": store.name, "stuck": stuck, **asdict(status)})
         return 1 if stuck else 0
-    print("\n".join(status_lines(store.name, status)))
+    _say("\n".join(status_lines(store.name, status)))
     if stuck:
         seconds = f"{status.oldest_due_seconds:.0f}"
         sys.stdout.flush()
-        print(
+        _say(
             f"\nMessages have been due for {seconds} s and no dispatcher of this store is alive: {store.name}",
             file=sys.stderr,
         )
@@ -131,17 +132,17 @@ def _dead(store: SqlStore, arguments: argparse.Namespace) -> int:
     if arguments.json:
         _print_json([letter_json(letter) for letter in letters])
     else:
-        print("\n".join(line for letter in letters for line in letter_lines(letter)) or "no dead letters")
+        _say("\n".join(line for letter in letters for line in letter_lines(letter)) or "no dead letters")
     if len(found) > len(letters):
         # A list in JSON has no place for it.
         hint = f"… there are more; go on with --after {letters[-1].message.id}"
-        print(hint, file=sys.stderr if arguments.json else sys.stdout)
+        _say(hint, file=sys.stderr if arguments.json else sys.stdout)
     return 0
 
 
 def _replay(store: SqlStore, arguments: argparse.Namespace) -> int:
     if bool(arguments.ids) == arguments.all or (arguments.queue and not arguments.all):
-        print("ap4r: replay takes either ids or --all; --queue goes with --all", file=sys.stderr)
+        _say("ap4r: replay takes either ids or --all; --queue goes with --all", file=sys.stderr)
         return 2
     pages: Iterator[list[str]] = _dead_ids(store, arguments.queue) if arguments.all else iter([arguments.ids])
     replayed: list[str] = []
@@ -153,16 +154,16 @@ def _replay(store: SqlStore, arguments: argparse.Namespace) -> int:
         refused += result.refused
         missing += result.missing
         if arguments.all and not arguments.json and result.replayed and len(replayed) >= _PAGE:
-            print(f"… {len(replayed):,} so far", file=sys.stderr)
+            _say(f"… {len(replayed):,} so far", file=sys.stderr)
     if arguments.json:
         _print_json({"replayed": replayed, "refused": refused, "missing": missing})
     else:
-        print(f"{len(replayed)} put back")
+        _say(f"{len(replayed)} put back")
         for message_id in refused:
-            print(f"{message_id}: `once`, and it was called; a second call needs --again", file=sys.stderr)
+            _say(f"{message_id}: `once`, and it was called; a second call needs --again", file=sys.stderr)
         if not arguments.all:
             for message_id in missing:
-                print(f"{message_id}: not a dead letter of this store", file=sys.stderr)
+                _say(f"{message_id}: not a dead letter of this store", file=sys.stderr)
     return 1 if refused or (missing and not arguments.all) else 0
 
 
@@ -181,14 +182,14 @@ def _migrate(store: SqlStore, arguments: argparse.Namespace) -> int:
         if arguments.json:
             _print_json({"store": store.name, "sql": sql})
         else:
-            print(sql, end="")
+            _say(sql, end="")
         return 0
     before = store.version()
     if arguments.check:
         try:
             check_version(before, store.name, arguments.table_prefix)
         except Ap4rError as error:
-            print(f"ap4r: {error}", file=sys.stderr)
+            _say(f"ap4r: {error}", file=sys.stderr)
             return 1
         outcome = {"before": before, "after": before}
     else:
@@ -197,9 +198,9 @@ def _migrate(store: SqlStore, arguments: argparse.Namespace) -> int:
     if arguments.json:
         _print_json({"store": store.name, **outcome})
     elif outcome["before"] == outcome["after"]:
-        print(f"store {store.name}: its tables are of version {outcome['after']}; nothing to do")
+        _say(f"store {store.name}: its tables are of version {outcome['after']}; nothing to do")
     else:
-        print(f"store {store.name}: tables moved from {before or 'nothing'} to version {outcome['after']}")
+        _say(f"store {store.name}: tables moved from {before or 'nothing'} to version {outcome['after']}")
     return 0
 
 
@@ -211,9 +212,9 @@ def _doctor(store: SqlStore, arguments: argparse.Namespace) -> int:
     if arguments.json:
         _tell(arguments, {"store": store.name, "findings": found, "signed": trust.signed, "notes": notes})
     else:
-        print(f"store {store.name}")
-        print("\n".join(f"- {finding}" for finding in found) or "nothing found: messages are delivered at once")
-        print("\n".join(notes))
+        _say(f"store {store.name}")
+        _say("\n".join(f"- {finding}" for finding in found) or "nothing found: messages are delivered at once")
+        _say("\n".join(notes))
     return 1 if found else 0
 
 
@@ -241,7 +242,12 @@ def _tell(arguments: argparse.Namespace, value: object) -> None:
 
 
 def _print_json(value: object) -> None:
-    print(json.dumps(value, ensure_ascii=False, indent=2))
+    has_unicode = (sys.stdout.encoding or "").lower().startswith("utf")
+    print(json_text(value, in_ascii=not has_unicode))
+
+
+def _say(text: str = "", *, file: TextIO | None = None, end: str = "\n") -> None:
+    print(escaped(text), file=file, end=end)
 
 
 _COMMANDS: dict[str, Callable[[SqlStore, argparse.Namespace], int]] = {

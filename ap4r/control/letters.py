@@ -6,6 +6,7 @@ import datetime
 from dataclasses import asdict
 from typing import Any
 
+from ap4r.control.terminal import is_visible
 from ap4r.storage.store import DeadLetter
 
 
@@ -42,5 +43,5 @@ def letter_json(letter: DeadLetter) -> dict[str, Any]:
 
 
 def _printable(text: str) -> str:
-    # What a target answered must not steer the terminal of whoever reads it.
-    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+    # What a target answered must not steer the terminal of its reader.
+    return "".join(character if is_visible(character) else "\N{REPLACEMENT CHARACTER}" for character in text)
