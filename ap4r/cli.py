@@ -17,12 +17,12 @@ from typing import TextIO
 
 from ap4r import __version__
 from ap4r.control.arguments import OF_ALL, make_parser
-from ap4r.control.diagnosis import bell_notes, findings, is_stuck
+from ap4r.control.diagnosis import bell_notes, chain_findings, findings, is_stuck
 from ap4r.control.initial import initialise, make_secret, what_was_done
 from ap4r.control.letters import letter_json, letter_lines
 from ap4r.control.tables import status_lines
 from ap4r.control.terminal import escaped, json_text
-from ap4r.control.trust import look, trust_findings, trust_notes
+from ap4r.control.trust import look, queues_that_feed_themselves, trust_findings, trust_notes
 from ap4r.errors import Ap4rError, OwnerLost, StoreUnavailable, StoreUnusable
 from ap4r.outbox.bell_address import hears
 from ap4r.redaction import without_credentials
@@ -205,9 +205,11 @@ def _migrate(store: SqlStore, arguments: argparse.Namespace) -> int:
 
 
 def _doctor(store: SqlStore, arguments: argparse.Namespace) -> int:
-    trust = look(load_settings(arguments.config))
+    settings = load_settings(arguments.config)
+    trust = look(settings)
     bells, heard = _bells(store)
     found = _writing_findings(store) + findings(store.status(), bells, heard) + trust_findings(trust)
+    found += chain_findings(queues_that_feed_themselves(settings, store.name), store.dead(limit=_PAGE))
     notes = [*bell_notes(bells, heard, socket.gethostname()), *trust_notes(trust)]
     if arguments.json:
         _tell(arguments, {"store": store.name, "findings": found, "signed": trust.signed, "notes": notes})

@@ -79,6 +79,19 @@ class PayloadNotEncodable(MessageError):
         self.advice = advice
 
 
+class DepthExceeded(MessageError):
+    """Too many deliveries have asked for one another. An action that asks for itself each time never ends."""
+
+    def __init__(self, depth: int, limit: int) -> None:
+        super().__init__(
+            f"{depth} deliveries, each asking for the next, would have led to this message, and max_depth is {limit}; "
+            "an action that asks for itself, or for what leads back to it, each time it is called never ends. If the "
+            "chain is meant and ends, raise max_depth"
+        )
+        self.depth = depth
+        self.limit = limit
+
+
 class MessageConflict(MessageError):
     """A message's id is remembered for a message with other content. Nothing of its put was stored."""
 

@@ -185,6 +185,15 @@ class TurnedAway:
 
 
 @dataclass(frozen=True, slots=True)
+class QueueFeedsItself:
+    """A message is called that came about by `depth` deliveries which each asked for the next."""
+
+    queue: str
+    target: str
+    depth: int
+
+
+@dataclass(frozen=True, slots=True)
 class Unanswered:
     """A call had no whole answer in time while `in_flight` were under way; `advice` says what to look at."""
 
@@ -279,6 +288,7 @@ Event = (
     | QueueReleased
     | TargetCut
     | TurnedAway
+    | QueueFeedsItself
     | Unanswered
     | ServerLeftOut
     | ServerTakenBack

@@ -101,6 +101,11 @@ class Settings:
     max_request_bytes: int = setting(
         16 * 1024 * 1024, "bytes of all messages of one request, where it has several", least=1
     )
+    max_depth: int = setting(
+        100,
+        "how many deliveries may lead to a message, each asking for the next; one beyond is refused",
+        least=0,
+    )
     max_body_bytes: int = setting(1024 * 1024, "bytes of one message's body", least=0)
     max_header_bytes: int = setting(16 * 1024, "bytes of one message's headers", least=0)
     buffer_bytes: int = setting(

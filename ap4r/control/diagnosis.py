@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
-from ap4r.storage.store import Held, StoreStatus, TurnedAway
+from ap4r.outbox.depth import DEEP, depth_of
+from ap4r.storage.store import DeadLetter, Held, StoreStatus, TurnedAway
 
 #: A message due for longer with no dispatcher alive means that nobody will deliver it.
 STUCK_SECONDS = 60.0
@@ -46,6 +47,20 @@ def findings(status: StoreStatus, bells: Collection[str], heard: Collection[str]
     if dead:
         found.append(f"dead letters wait for a person: {dead:,} (ap4r dead)")
     return found
+
+
+def chain_findings(queues: Iterable[str], dead: Iterable[DeadLetter]) -> list[str]:
+    """Return a sentence for each queue that feeds itself.
+
+    :param queues: those that a dispatcher tells of.
+    :param dead: dead letters, of which some may have been refused at max_depth.
+    """
+    deep = {letter.message.queue for letter in dead if depth_of(letter.message.headers) >= DEEP}
+    return [
+        f"queue {queue} feeds itself: its messages came about by deliveries that each asked for the next; does an "
+        "action ask for itself, or for what leads back to it, each time it is called? At max_depth it is refused"
+        for queue in sorted({*queues, *deep})
+    ]
 
 
 def bell_notes(bells: Collection[str], heard: Collection[str], host: str) -> list[str]:

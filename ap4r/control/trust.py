@@ -90,6 +90,17 @@ def health_address(listen: str) -> str | None:
     return f"{interface if interface not in ('', '0.0.0.0') else '127.0.0.1'}:{port}"
 
 
+def queues_that_feed_themselves(settings: Settings, store: str) -> list[str]:
+    """Ask the dispatcher, as far as it can be reached, which queues of a store feed themselves. It never raises."""
+    health = health_address(settings.listen)
+    answer = None if health is None else _ask(f"http://{health}", "/healthz", {})
+    try:
+        stores = json.loads(answer[1])["stores"] if answer else []
+        return [queue for told in stores if told["store"] == store for queue in told["feeds_itself"]]
+    except (ValueError, KeyError, TypeError):
+        return []
+
+
 def _dispatcher_knows(address: str, settings: Settings) -> bool | None:
     answer = _ask(f"http://{address}", "/healthz", {})
     try:

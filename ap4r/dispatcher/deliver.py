@@ -17,6 +17,7 @@ from ap4r import events as happened
 from ap4r.dispatcher.advice import Advice
 from ap4r.dispatcher.ahead import WAIT_SECONDS, Ahead
 from ap4r.dispatcher.attempt import Attempt
+from ap4r.dispatcher.chains import Chains
 from ap4r.dispatcher.descriptions import Descriptions
 from ap4r.dispatcher.flow.lanes import Lanes
 from ap4r.dispatcher.flow.limit import Admission, Limit
@@ -75,6 +76,7 @@ class Deliveries:
         self.may_write = may_write
         self._lanes = lanes
         self._advice = Advice()
+        self.chains = Chains(events)
         self._settle = settle
         self._freed = freed
         self._released = released
@@ -184,6 +186,8 @@ class Deliveries:
             self._settle(Settlement(lease, PutBack()))
             return
         self._in_flight.add(attempt)
+        if lease.message.headers:
+            self.chains.look(lease.message, now)
         if admission is Admission.CALL:
             attempt.begin()
         else:

@@ -181,6 +181,7 @@ class Drain:
             "owner": self._heartbeat.owner,
             "late_seconds": round(late_seconds, 3),
             "in_flight": self._deliveries.in_flight,
+            "feeds_itself": self._deliveries.chains.queues(self._deliveries.clock.seconds()),
             "unsettled": self._settlements.kept + self._settlements.refused,
         }
 

@@ -30,9 +30,9 @@ from ap4r.target import Target, TargetLike
 KEYS = uuid.UUID("0a0f4e2b-7c55-5d6e-9a51-6d2f1b0c7438")
 MAX_KEY_CHARACTERS = 255
 _BODIES = ("params", "json", "text", "base64")
-_CALL = ("protocol", "action", "options", "priority")
+_CALL = ("protocol", "action", "options", "priority", "depth")
 _RULES = ("delivery", "delay_seconds", "expires_seconds", "max_deliveries", "timeout_seconds")
-_COUNTS = ("priority", "max_deliveries")
+_COUNTS = ("priority", "depth", "max_deliveries")
 #: What a message of the intake may have.
 FIELDS = frozenset(
     {"id", "target", "format", "queue", "method", "headers", "deliver_at", "trace_id", *_BODIES, *_CALL, *_RULES}

@@ -177,6 +177,16 @@ def _turned_away(event: happened.TurnedAway) -> Line:
     return Line("warn", "turned_away", text, fields)
 
 
+def _feeds_itself(event: happened.QueueFeedsItself) -> Line:
+    target = without_query(event.target)
+    text = (
+        f"queue {event.queue} feeds itself: {target} is called for a message that came about by {event.depth} "
+        "deliveries which each asked for the next; does an action ask for itself, or for what leads back to it, each "
+        "time it is called? At max_depth it is refused"
+    )
+    return Line("warn", "feeds_itself", text, {"queue": event.queue, "target": target, "depth": event.depth})
+
+
 def _unanswered(event: happened.Unanswered) -> Line:
     target = without_query(event.target)
     text = f"{target} of {event.queue} gave no answer in time, with {event.in_flight} calls in flight: {event.advice}"
@@ -256,6 +266,7 @@ _TELL: dict[type, Callable[[Any], Line | None]] = {
     happened.QueueReleased: _queue_released,
     happened.TargetCut: _cut,
     happened.TurnedAway: _turned_away,
+    happened.QueueFeedsItself: _feeds_itself,
     happened.Unanswered: _unanswered,
     happened.ServerLeftOut: _left_out,
     happened.ServerTakenBack: _taken_back,

@@ -82,6 +82,12 @@ _MESSAGE: dict[str, Any] = {
         "action": {**_TEXT, "minLength": 1, "maxLength": 1_000, "description": "What is called, but for http."},
         "options": {"type": "object", "description": "What belongs to the protocol, such as wsdl."},
         "priority": {"type": "integer", "minimum": -1_000, "maximum": 1_000},
+        "depth": {
+            "type": "integer",
+            "minimum": 0,
+            "maximum": 2**31 - 1,
+            "description": "For a message that a delivery asks for: one more than the Ap4r-Depth of that delivery.",
+        },
         "expires_seconds": _SECONDS,
         "max_deliveries": {"type": "integer", "minimum": 1, "maximum": 2**31 - 1},
         "timeout_seconds": _SECONDS,

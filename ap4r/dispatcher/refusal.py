@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from ap4r.errors import (
     Ap4rError,
+    DepthExceeded,
     MessageConflict,
     OptionRefused,
     PayloadNotEncodable,
@@ -66,6 +67,8 @@ def refusal_of(error: Exception, where: str = "") -> Refusal:
             return Refusal(422, "id_used_before", str(error), f"{where}id", advice)
         case TargetRefused():
             return Refusal(422, "target_refused", str(error), f"{where}target", "give another target")
+        case DepthExceeded():
+            return Refusal(422, "too_deep", str(error), f"{where}depth", "see to it that the chain ends")
         case OptionRefused():
             return Refusal(422, "option_refused", str(error), f"{where}{error.option}", "correct this field")
         case PayloadTooLarge():

@@ -13,6 +13,7 @@ from ap4r.dispatcher.bearing import PLAIN, Bearing
 from ap4r.dispatcher.wire import header_lines
 from ap4r.judgement import last_repeat_seconds
 from ap4r.message import Message
+from ap4r.outbox.depth import DEPTH
 from ap4r.outbox.describe import PRIORITY
 from ap4r.outcome import DeliveryRules, History
 from ap4r.server import DEFAULT_PORTS
@@ -36,8 +37,9 @@ _PLAIN = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) != "%")
 _FRAMING = frozenset({b"content-length", b"transfer-encoding", b"connection", b"keep-alive", b"upgrade", b"te"})
 #: What only the dispatcher says. Gateways turn - into _ and back, so both spellings of a name arrive as one.
 _OURS = (b"ap4r-", b"webhook-")
-#: The one of these that the message brings: `async_to` writes it, and lets nobody else.
-_BROUGHT = PRIORITY.lower().encode()
+#: Those of these that the message brings: `async_to` writes them, and refuses them from callers.
+_DEPTH = DEPTH.lower().encode()
+_BROUGHT = frozenset({PRIORITY.lower().encode(), _DEPTH})
 
 
 #: Headers up to this size are mostly the same for many messages: they are written once.
@@ -111,9 +113,10 @@ def _look_up(
     values: dict[bytes, list[bytes]] = {}
     for name, value in headers:
         lower = name.lower().encode()
-        is_ours = lower.replace(b"_", b"-").startswith(_OURS) and lower != _BROUGHT
+        is_ours = lower.replace(b"_", b"-").startswith(_OURS) and lower not in _BROUGHT
         if lower not in _FRAMING and not is_ours:
             values.setdefault(lower, []).append(value.encode())
+    values.setdefault(_DEPTH, [b"0"])
     values[b"ap4r-queue"] = [quote(queue, safe=_PLAIN).encode()]
     ours = [(name.decode(), several[0].decode()) for name, several in values.items() if name.startswith(b"ap4r-")]
     if host or scheme:

@@ -22,6 +22,7 @@ from ap4r.middleware.routes import find_routes
 from ap4r.middleware.start import ServerStart
 from ap4r.middleware.verdict import DeliveryAnswer, ResponseRules, VerdictRule, judge_response
 from ap4r.middleware.verification import path_of
+from ap4r.outbox.depth import depth_within
 from ap4r.outbox.handle import Handle
 from ap4r.outbox.inbox import find_inbox
 from ap4r.outbox.scope import connection_finder
@@ -129,6 +130,7 @@ class AP4RMiddleware:
         )
         handle.path = path_of(environ)
         handle.why_no_delivery = environ.get(WHY_KEY, "")
+        handle.depth = depth_within(environ)
         environ[ENVIRON_KEY] = handle
         answer = None
         if "HTTP_AP4R_MESSAGE_ID" in environ:

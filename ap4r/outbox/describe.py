@@ -8,8 +8,9 @@ from __future__ import annotations
 import datetime
 from collections.abc import Mapping
 
-from ap4r.errors import OptionRefused, PayloadTooLarge
+from ap4r.errors import DepthExceeded, OptionRefused, PayloadTooLarge
 from ap4r.message import HTTP, Delivery, Message, new_id
+from ap4r.outbox.depth import DEPTH
 from ap4r.outbox.headers import TOKEN, check_headers
 from ap4r.outbox.routes import Routes, resolve_target
 from ap4r.outbox.upstream import check_upstream
@@ -52,6 +53,7 @@ def describe_message(
     limits: Settings,
     trace_id: str | None = None,
     message_id: str | None = None,
+    depth: int | None = None,
 ) -> Message:
     """Validate one call to be made and return it as a message.
 
@@ -60,6 +62,8 @@ def describe_message(
     :param options: what belongs to the protocol.
     :param routes: what targets by name are looked up in.
     :param limits: the settings that bound sizes.
+    :param depth: by how many deliveries, each asking for the next, it comes about.
+    :raises DepthExceeded: those are more than `max_depth`.
     :param message_id: the id that its caller chose, a UUID; a new one otherwise. A body may have it in it.
     :raises TargetRefused: the target cannot be called.
     :raises OptionRefused: another argument means nothing.
@@ -88,6 +92,8 @@ def describe_message(
     if checked_expiry is not None and checked_expiry <= checked_delay:
         raise OptionRefused("expires_seconds", expires_seconds, "it would expire before its delay_seconds are over")
     added = encoded.headers if priority is None else [*encoded.headers, _priority(priority)]
+    if depth:
+        added = [*added, _depth(depth, limits.max_depth)]
     message = Message(
         id=message_id,
         queue=derived_queue if queue is None else check_queue_name(queue),
@@ -125,6 +131,14 @@ def _priority(priority: object) -> tuple[str, str]:
     if isinstance(priority, bool) or not isinstance(priority, int) or abs(priority) > _MAX_PRIORITY:
         raise OptionRefused("priority", priority, f"give a whole number from {-_MAX_PRIORITY} to {_MAX_PRIORITY}")
     return (PRIORITY, str(priority))
+
+
+def _depth(depth: object, limit: int) -> tuple[str, str]:
+    if isinstance(depth, bool) or not isinstance(depth, int) or not 0 < depth <= _MAX_DELIVERIES:
+        raise OptionRefused("depth", depth, f"give a whole number from 0 to {_MAX_DELIVERIES:,}")
+    if depth > limit:
+        raise DepthExceeded(depth, limit)
+    return (DEPTH, str(depth))
 
 
 def _delivery(delivery: object) -> Delivery:

@@ -39,7 +39,7 @@ class Handle(Ending):
 
     __slots__ = (
         *("_routes", "_trace_id", "_traceparent"),
-        *("delivery", "path", "place", "refusal", "why_no_delivery"),
+        *("delivery", "depth", "path", "place", "refusal", "why_no_delivery"),
     )
 
     def __init__(
@@ -71,6 +71,7 @@ class Handle(Ending):
         self.place = place
         #: The verified delivery that this request is, else None.
         self.delivery = delivery
+        self.depth = 0  # of the messages asked for here: more than 0 within a delivery
         self.path = ""  # of the request, as far as `once(key=…)` needs it
         self.refusal: DeliveryRefused | None = None  # why the request was not let in
         self.why_no_delivery = ""  # where it was looked at
@@ -114,7 +115,8 @@ class Handle(Ending):
         :param action: what is called at the target: the method of XML-RPC and JSON-RPC, the operation of SOAP.
         :param priority: told to the target as Ap4r-Priority.
         :param options: what belongs to the protocol: `wsdl`, `version` … (docs/calling.md).
-        :raises MessageError: TargetRefused, OptionRefused, PayloadNotEncodable or PayloadTooLarge, with the reason.
+        :raises MessageError: TargetRefused, OptionRefused, PayloadNotEncodable, PayloadTooLarge or DepthExceeded, with
+            the reason.
         :raises HandleClosed: the request has its verdict already.
         """
         if self._closed:
@@ -140,6 +142,7 @@ class Handle(Ending):
             routes=self._routes,
             limits=self._limits,
             trace_id=self._trace(headers),
+            depth=self.depth,
         )
         with self._lock:
             takes_now = self._open_outbox().take(message, waits_for, threading.get_ident())

@@ -6,6 +6,7 @@ import base64
 from typing import Any
 
 from ap4r.message import HTTP, Message
+from ap4r.outbox.depth import DEPTH
 from ap4r.outbox.describe import PRIORITY
 from ap4r.target import APP
 
@@ -24,6 +25,9 @@ def fields_of(message: Message) -> dict[str, Any]:
         fields["protocol"] = message.protocol  # its body is written already
     headers = dict(message.headers)
     priority = headers.pop(PRIORITY, None)
+    depth = headers.pop(DEPTH, None)
+    if depth is not None:
+        fields["depth"] = int(depth)
     if priority is not None:
         fields["priority"] = int(priority)
     if headers:

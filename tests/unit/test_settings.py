@@ -65,6 +65,7 @@ def test_the_defaults_are_the_promised_ones():
         "grace_seconds": 25,
         "concurrency": 64,
         "max_messages": 1_000,
+        "max_depth": 100,
         "max_request_bytes": 2**24,
         "max_body_bytes": 2**20,
         "max_header_bytes": 2**14,

@@ -55,6 +55,7 @@ ONE_OF_EACH = [
     events.QueueReleased("queue.a", "http://h"),
     events.TargetCut("http://h", 1, ANSWERED),
     events.TurnedAway("queue.a", "/do?a=1", 403, "set host"),
+    events.QueueFeedsItself("queue.a", "/do?a=1", 10),
     events.Unanswered("queue.a", "/do?a=1", 64, "lower concurrency"),
     events.ServerTakenBack("app", "http://a:1"),
     events.ServerLeftOut("app", "http://a:1", 2.0),
