@@ -35,7 +35,8 @@ from ap4r.outcome import Answer, Exchange, Fault, Reading, Reason
 if TYPE_CHECKING:
     from ap4r.dispatcher.transport import Transport
 
-AnswerReader = Callable[[Answer], "Reading | None"]
+#: Reads an answer at once, or, where that may take long, later.
+AnswerReader = Callable[[Answer], "Reading | Deferred[Reading | None] | None"]
 _JUDGED_HEADERS = ("retry-after", "ap4r-retry", "location", BUSY_HEADER)
 _READ_HEADERS = (*_JUDGED_HEADERS, "content-type")
 _TOKEN = re.compile(rb"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
@@ -196,6 +197,17 @@ class Call:
             return
         headers = self._judged_headers()
         reading = None if self._read is None else self._read(Answer(status, headers, body))
+        if isinstance(reading, Deferred):
+            # The answer is here; what reading it takes is no delay of the target's.
+            self._meet_deadlines()
+            reading.addCallback(self._was_read, status, headers, body)
+        else:
+            self._was_read(reading, status, headers, body)
+
+    def _was_read(self, reading: Reading | None, status: int, headers: dict[str, str], body: bytes) -> None:
+        if self._done is None:
+            return
+        bounds = self._transport.bounds
         answer = answer_of(
             status, headers, body, kept_bytes=bounds.kept_bytes, search_true=bounds.search_true,
             seconds=self._seconds(), reading=reading,
@@ -237,12 +249,15 @@ class Call:
     def _finish(self, exchange: Exchange) -> None:
         done, self._done = self._done, None
         self._pending = None
+        self._meet_deadlines()
+        if done is not None:
+            done(exchange)
+
+    def _meet_deadlines(self) -> None:
         for deadline in (self._deadline, self._connect_deadline):
             if deadline is not None:
                 deadline.meet()
         self._deadline = self._connect_deadline = None
-        if done is not None:
-            done(exchange)
 
     def _abort(self) -> None:
         # Closing politely would wait for a TLS peer to agree, and an endless body would go on coming.

@@ -17,6 +17,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
+from ap4r.dispatcher.answer_reading import AnswerReading
 from ap4r.dispatcher.compute import Computing
 from ap4r.dispatcher.compute_child import NotComputed
 from ap4r.dispatcher.describing import (
@@ -70,11 +71,19 @@ class _Kept:
 class Descriptions:
     """Brings messages into the form in which they are sent."""
 
-    def __init__(self, clock: IReactorTime, computing: Computing, documents: Documents, rules: DescribingRules) -> None:
+    def __init__(
+        self,
+        clock: IReactorTime,
+        computing: Computing,
+        documents: Documents,
+        rules: DescribingRules,
+        answers: AnswerReading,
+    ) -> None:
         self._clock = clock
         self._computing = computing
         self._documents = documents
         self.rules = rules
+        self.answers = answers  #: what reads what comes back
         self._kept: OrderedDict[_Key, _Kept] = OrderedDict()
         self._kept_bytes = 0
         self._costly: OrderedDict[_Key, tuple[float, Fault]] = OrderedDict()
@@ -83,6 +92,7 @@ class Descriptions:
     def stop(self) -> None:
         """End what is being read."""
         self._computing.stop()
+        self.answers.stop()
 
     def prepare(
         self,

@@ -13,6 +13,7 @@ from twisted.internet.defer import Deferred, gatherResults
 
 from ap4r import __version__
 from ap4r import events as happened
+from ap4r.dispatcher.answer_reading import READING_PROCESSES, AnswerReading
 from ap4r.dispatcher.bearing import Bearing
 from ap4r.dispatcher.bell import Bells
 from ap4r.dispatcher.check import Checks
@@ -76,7 +77,8 @@ class Dispatcher(Service):
         self._documents = Documents(*called, self._around.random)
         self._documents.copies = dict(settings.wsdl_copies)
         computing = self._around.computing or Processes(reactor, DESCRIBING_PROCESSES)
-        self._descriptions = Descriptions(reactor, computing, self._documents, describing_of(settings))
+        answers = AnswerReading(self._around.computing or Processes(reactor, READING_PROCESSES))
+        self._descriptions = Descriptions(reactor, computing, self._documents, describing_of(settings), answers)
         common = Common(
             reactor=reactor, events=events, around=self._around, limit=self._limit, share=Share(self._limit),
             held=self._held,

@@ -9,12 +9,13 @@ from collections.abc import Callable
 
 from twisted.internet.defer import Deferred
 
+from ap4r.dispatcher.answer_reading import AnswerReading
+from ap4r.dispatcher.call import AnswerReader
 from ap4r.dispatcher.descriptions import Descriptions
 from ap4r.errors import OptionRefused
 from ap4r.message import Message
-from ap4r.outcome import Answer, Fault, Reading, Reason
+from ap4r.outcome import Fault, Reason
 from ap4r.protocols.protocol import CallProtocol, Described
-from ap4r.protocols.reading import read_answer
 from ap4r.protocols.registry import find_protocol
 from ap4r.storage.store import Lease
 
@@ -22,11 +23,12 @@ from ap4r.storage.store import Lease
 class Wording:
     """What is sent for a lease. `sent` is the lease with its message as it is sent."""
 
-    __slots__ = ("_protocol", "_writing", "sent")
+    __slots__ = ("_answers", "_protocol", "_writing", "sent")
 
     def __init__(self, lease: Lease) -> None:
         self.sent = lease
         self._protocol: CallProtocol | None = None
+        self._answers: AnswerReading | None = None
         self._writing: Deferred[None] | None = None
 
     def begin(
@@ -39,6 +41,7 @@ class Wording:
             return
         try:
             protocol = self._protocol = find_protocol(message.protocol)
+            self._answers = descriptions.answers
         except OptionRefused as error:
             done(Fault(Reason.BAD_TARGET, False, str(error)), False)
             return
@@ -63,7 +66,8 @@ class Wording:
             self._writing.cancel()
 
     @property
-    def reader(self) -> Callable[[Answer], Reading | None] | None:
+    def reader(self) -> AnswerReader | None:
         """Give what reads the answer; None when its status says it all."""
-        protocol, message = self._protocol, self.sent.message
-        return None if protocol is None else lambda answer: read_answer(protocol, message, answer)
+        if self._protocol is None or self._answers is None:
+            return None
+        return self._answers.reader(self._protocol, self.sent.message)

@@ -98,6 +98,26 @@ def test_the_original_success_rule_is_for_http_only():
     assert here.state_of(sent) is None
 
 
+def test_a_large_answer_is_read_elsewhere():
+    """With the same reading; the time that it takes is not the target's, and what cannot be read is told."""
+    blanks = " " * 10_000
+    for body, problem, reason in (
+        (b"<methodResponse><params/></methodResponse>", None, None),
+        (FAULT % -32601, None, Reason.CLIENT_FAULT),
+        (b"<methodResponse><params/></methodResponse>", "it took longer than 5 s", Reason.BAD_RESPONSE),
+    ):
+        here = world()
+        here.computing.problem = problem
+        here.targets.scripts["/call"] = http(200, body + blanks.encode())
+        sent = message(params=[1], protocol="xmlrpc", action="a", delivery="once")
+        here.put(sent)
+        here.pass_time(1)
+        assert here.computing.calls == 1
+        assert [letter.reason for letter in here.store.dead()] == ([] if reason is None else [reason])
+        if problem is not None:
+            assert problem in here.store.dead()[0].detail
+
+
 def test_a_wsdl_is_fetched_once_and_kept_for_a_while():
     """The envelope is the WSDL's, the call goes to the target; a WSDL that is gone later does no harm."""
     here = world()
