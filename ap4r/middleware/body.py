@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Protocol
 
 
@@ -25,6 +25,12 @@ class Body:
         """Take a chunk in; it waits."""
         self._held.append(chunk)
         self.held_bytes += len(chunk)
+
+    def pass_on(self, chunk: bytes) -> None:
+        """Let a chunk leave, behind everything that was held."""
+        if self._held:
+            self.release()
+        self.ready.append(chunk)
 
     @property
     def held(self) -> Sequence[bytes]:
@@ -130,3 +136,13 @@ class TakenBody(list[bytes]):
     def close(self) -> None:
         """Close the response."""
         self._response.close()
+
+
+def with_length(response: _Restartable, result: Any, taken: Sequence[bytes] | None) -> Iterable[bytes]:
+    """Return what stands for a result whose number of chunks the application told, and promises no other number.
+
+    :param taken: the chunks that were taken of it, where it has come to its end by that; None where none were.
+    """
+    if taken is None:
+        return SizedBody(response, result)
+    return TakenBody(response, taken) if len(taken) == len(result) else response

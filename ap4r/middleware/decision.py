@@ -16,31 +16,28 @@ _log = logging.getLogger("ap4r.middleware")
 
 
 class Decision:
-    """The verdict about one request, given once, and the one that it would have if nothing were raised any more."""
+    """The verdict about one request, and the one that it would have if nothing were raised any more."""
 
-    __slots__ = ("_handle", "_prospect", "_rules", "answer", "is_given", "method", "path")
+    __slots__ = ("_answer", "_handle", "_method", "_path", "_prospect", "_rules")
 
     def __init__(
         self, handle: Handle, rules: ResponseRules, method: str, path: str, answer: DeliveryAnswer | None
     ) -> None:
         self._handle = handle
         self._rules = rules
-        self.method = method
-        self.path = path
+        self._method = method
+        self._path = path
         self._prospect: Verdict | None = None
-        self.answer = answer  # where the request is a delivery
-        self.is_given = False
+        self._answer = answer  # where the request is a delivery
 
     def forget(self) -> None:
         """Begin again, for another start or another pass of the body."""
         self._prospect = None
-        if self.answer is not None:
-            self.answer.forget()
+        if self._answer is not None:
+            self._answer.forget()
 
-    def waits(self, start: Start | None) -> bool:
+    def waits(self, start: Start) -> bool:
         """Return whether something would be written if the response came to a good end."""
-        if self.is_given or start is None or self._handle.is_empty:
-            return False
         if self._prospect is None:
             self._prospect = self.judge(start, None, so_far=True)
         return self._handle.would_write(self._prospect)
@@ -52,7 +49,7 @@ class Decision:
         """
         if start is None or start.code is None:
             return Verdict.ABORT
-        if self.answer is not None and not self.answer.is_success(start.code, start.bodiless, so_far=so_far):
+        if self._answer is not None and not self._answer.is_success(start.code, start.bodiless, so_far=so_far):
             return Verdict.ABORT
         try:
             verdict = self._rules.verdict(start.code, start.headers, exception)
@@ -60,7 +57,7 @@ class Decision:
         except Exception:
             if exception is None:
                 raise
-            _log.exception("%s %r: the verdict rule raised, so this is ABORT", self.method, self.path)
+            _log.exception("%s %r: the verdict rule raised, so this is ABORT", self._method, self._path)
             return Verdict.ABORT
 
     def tell_of_drops(self, start: Start | None, exception: BaseException | None) -> None:
@@ -68,4 +65,4 @@ class Decision:
         has_left = isinstance(exception, ConnectionError) or not isinstance(exception, Exception)
         is_taken_over = start is None and (exception is None or isinstance(exception, StopIteration))
         if is_taken_over or (exception is not None and has_left):
-            self._rules.drops.tell(self.method, self.path, self._handle.success_count, start is None)
+            self._rules.drops.tell(self._method, self._path, self._handle.success_count, start is None)

@@ -49,6 +49,9 @@ class Departure:
             self._made_body = Body()
         return self._made_body
 
+    def _has_wrapped(self, result: object) -> bool:
+        return self._file is not None and result is self._file
+
     def _push(self) -> None:
         """Give the server through its write() what is ready. It fails where the server gave none, as without us."""
         ready = self._body.ready
@@ -57,6 +60,13 @@ class Departure:
             while ready:
                 self._server_write(ready.popleft())  # type: ignore[misc]
                 self._gone = True
+
+    def _flush(self) -> bool:
+        """Give the server what is held, where it takes write(); return whether nothing is left."""
+        self._body.release()
+        if callable(self._server_write):
+            self._push()
+        return not self._body.ready
 
     def _pass_start(self) -> None:
         start = self._start
@@ -67,6 +77,24 @@ class Departure:
                 self._server_write = self._server_start(start.status, start.headers, exc_info)
             else:
                 self._server_write = self._server_start(start.status, start.headers)
+
+    def _offer_start(self) -> None:
+        """Pass the start on where the application sees what the server raises, and may start in another way."""
+        try:
+            self._pass_start()
+        except BaseException:
+            self._start, self._started = None, False
+            raise
+
+    def _replace_start(self, start: Start) -> None:
+        """Put a start in the place of one that the server has: it judges whether that is allowed (PEP 3333)."""
+        before = self._start
+        self._start, self._started = start, False
+        try:
+            self._pass_start()
+        except BaseException:
+            self._start, self._started = before, True
+            raise
 
     def _refuse(self) -> list[bytes]:
         """Put a 503 in the place of the response and return its body.

@@ -1,10 +1,14 @@
-"""The answer in place of a success whose messages could not be stored. Pure."""
+"""The answer in place of a success whose messages could not be stored, and the line of log about it."""
 
 from __future__ import annotations
+
+import logging
 
 from ap4r.errors import Ap4rError
 
 RETRY_AFTER_SECONDS = 5
+
+_log = logging.getLogger("ap4r.middleware")
 
 STATUS = "503 Service Unavailable"
 _NOT_STORED = "The messages of this request could not be stored, so none of them will be sent. Please try again."
@@ -51,3 +55,8 @@ def describe_failure(error: Exception, is_success: bool, has_left: bool, has_len
     if has_length:
         return told + "; its response ends short"
     return told + "; its response ends with the connection, and over HTTP/1.0 may be taken for whole"
+
+
+def log_failure(method: str, path: str, error: Exception, text: str) -> None:
+    """Log what is not stored; with a traceback where the error is not ap4r's own."""
+    _log.error("%s %r: %s", method, path, text, exc_info=not isinstance(error, Ap4rError))

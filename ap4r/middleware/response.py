@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator
+from types import GeneratorType
 from typing import Any
 
-from ap4r.errors import Ap4rError
 from ap4r.middleware.asynchronous import refuse_awaitable
-from ap4r.middleware.body import SizedBody, TakenBody, is_at_hand, is_plain
+from ap4r.middleware.body import is_at_hand, is_plain, with_length
 from ap4r.middleware.decision import Decision
 from ap4r.middleware.departure import Departure
-from ap4r.middleware.refusal import describe_failure
+from ap4r.middleware.refusal import describe_failure, log_failure
 from ap4r.middleware.sendable import is_surely_sendable
 from ap4r.middleware.servers import accepts_plain_starts
 from ap4r.middleware.start import ServerStart, Start
@@ -28,14 +28,28 @@ _log = logging.getLogger("ap4r.middleware")
 class Response(Departure):
     """The application's `start_response` and `write`, and the iterable that the server is given."""
 
-    __slots__ = ("_chunks", "_decision", "_given", "_handle", "_iterable", "_path", "_rules")
+    __slots__ = (
+        "_answer",
+        "_chunks",
+        "_decided",
+        "_given",
+        "_handle",
+        "_iterable",
+        "_made_decision",
+        "_path",
+        "_rules",
+    )
 
-    def __init__(self, handle: Handle, rules: ResponseRules, decision: Decision, server_start: ServerStart) -> None:
-        super().__init__(server_start, decision.method)
+    def __init__(
+        self, handle: Handle, rules: ResponseRules, environ: dict[str, Any], server_start: ServerStart
+    ) -> None:
+        super().__init__(server_start, environ.get("REQUEST_METHOD", ""))
         self._handle = handle
         self._rules = rules
-        self._decision = decision
-        self._path = decision.path
+        self._path = environ.get("PATH_INFO", "")
+        self._answer = rules.delivery_answer(environ) if "HTTP_AP4R_MESSAGE_ID" in environ else None
+        self._made_decision: Decision | None = None  # most requests say nothing and need none
+        self._decided = False
         self._given = 0  # bytes that the application gave
         self._chunks: Iterator[bytes] | None = None
         self._iterable: Any = None
@@ -47,36 +61,23 @@ class Response(Departure):
         """
         if self._refused is not None:
             return self.write
-        before = self._start
-        if before is not None and not self._started and not exc_info:
-            raise AssertionError("start_response was called again without exc_info (PEP 3333)")
         start = Start(status, headers, self._method, exc_info)
-        exc_info = None
         if self._started:
-            self._started = False
-            try:
-                self._start = start
-                # The server raises exc_info if the headers have been sent, as PEP 3333 asks of it.
-                self._pass_start()
-            except BaseException:
-                self._start, self._started = before, True
-                raise
+            self._replace_start(start)
             self._drop_given()
-            return self._writer()
-        if before is not None or self._given:
-            self._drop_given()
-        self._start = start
-        if self._decision.waits(start):
-            if type(headers) is list:
-                start.headers = list(headers)  # The server sees them later than the application gave them.
-            return self.write
-        try:
-            self._pass_start()
-        except BaseException:
-            # The application sees what the server raised, and may start the response in another way.
-            self._start, self._started = None, False
-            raise
-        return self._writer()
+        else:
+            if self._start is not None and not exc_info:
+                raise AssertionError("start_response was called again without exc_info (PEP 3333)")
+            if self._start is not None or self._given:
+                self._drop_given()
+            self._start = start
+            if self._waits():
+                if type(headers) is list:
+                    start.headers = list(headers)  # The server sees them later than the application gave them.
+                return self.write
+            self._offer_start()
+        write = self._server_write
+        return self.write if callable(write) else write
 
     def write(self, data: bytes) -> None:
         """Take a chunk from an application that pushes. Whether it is the last, only the application's return tells.
@@ -95,16 +96,22 @@ class Response(Departure):
         What cannot run the application any more is decided at once and handed over untouched. Where messages wait, a
         body of at most `buffer_bytes` is taken and decided about too.
         """
+        kind = type(result)
+        if (kind is list or kind is tuple) and self._made_body is None and self._handle.close_unused():
+            self._decided = True
+            return result
         self._iterable = result
         if self._refused is not None:
             self._close_application()
             return self._refuse()
-        waits = not self._handle.is_empty and (self._start is None or self._decision.waits(self._start))
-        if (self._file is not None and result is self._file) or is_at_hand(result, file_wrapper):
-            answer = self._decision.answer
-            if not waits or answer is None or answer.read_whole(result):
-                return self._hand_over(result)
-        elif is_plain(result):
+        is_generator = kind is GeneratorType
+        at_hand = not is_generator and (self._has_wrapped(result) or is_at_hand(result, file_wrapper))
+        if at_hand and self._answer is None:
+            return self._hand_over(result)
+        waits = not self._handle.is_empty and (self._start is None or self._waits())
+        if at_hand and (not waits or (self._answer is not None and self._answer.read_whole(result))):
+            return self._hand_over(result)
+        if not is_generator and is_plain(result):
             refuse_awaitable(result)
             if not waits:
                 return self._hand_over(result)
@@ -112,12 +119,9 @@ class Response(Departure):
             self._advance()
         else:
             self._pass_start()
-        if hasattr(type(result), "__len__"):
-            if not waits:
-                return SizedBody(self, result)
-            if self._ended and len(self._body.ready) == len(result):  # type: ignore[arg-type]
-                return TakenBody(self, self._body.ready)
-        return self
+        if is_generator or not hasattr(kind, "__len__"):
+            return self
+        return with_length(self, result, (self._body.ready if self._ended else ()) if waits else None)
 
     def _hand_over(self, result: Iterable[bytes]) -> Iterable[bytes]:
         self._decide()
@@ -125,13 +129,8 @@ class Response(Departure):
             self._close_application()
             return self._refuse()
         self._pass_start()
-        if self._made_body is not None:
-            self._body.release()
-            if self._body.ready and callable(self._server_write):
-                self._push()
-            elif self._body.ready:
-                return self  # What was written, where the server takes no write(), and then the result.
-        return result
+        # What was written is followed by the result, where the server takes no write().
+        return self if self._made_body is not None and not self._flush() else result
 
     def fail(self, error: BaseException) -> Iterable[bytes] | None:
         """Give the verdict about an exception and close the application's iterable; the caller raises it again.
@@ -152,7 +151,8 @@ class Response(Departure):
         return self
 
     def __next__(self) -> bytes:
-        ready = self._body.ready
+        body = self._made_body or self._body
+        ready = body.ready
         if not ready and not self._ended:
             try:
                 self._advance()
@@ -179,7 +179,7 @@ class Response(Departure):
         """
         try:
             self._close_application()
-            if not self._decision.is_given:
+            if not self._decided:
                 self._end_early()
         except BaseException as error:
             self._decide(error)
@@ -199,7 +199,7 @@ class Response(Departure):
 
     def _advance(self) -> None:
         """Ask the application for chunks until one may leave, or all were given."""
-        body = self._body
+        body = self._made_body or self._body
         if self._chunks is None:
             # Empty when write() met the failure: nothing the application adds can be part of the answer.
             self._chunks = iter(self._iterable if self._refused is None else ())
@@ -223,37 +223,50 @@ class Response(Departure):
 
     def _take(self, chunk: bytes, *, may_be_last: bool) -> None:
         """Take a chunk in, and let leave what may."""
+        body = self._made_body or self._body
         if not chunk:
-            if not self._decision.waits(self._start):
-                self._body.ready.append(chunk)
+            if not self._waits():
+                body.ready.append(chunk)
             return
         self._given += len(chunk)
-        if self._decision.answer is not None:
-            self._decision.answer.read(chunk)
-        self._body.hold(chunk)
+        if self._answer is not None:
+            self._answer.read(chunk)
         start = self._start
-        if start is None or self._decision.is_given:
-            self._body.release()
+        if start is None or self._decided:
+            body.pass_on(chunk)
             return
-        length, buffer_bytes = start.content_length, self._rules.buffer_bytes
+        length = start.content_length
         is_last = may_be_last and length is not None and self._given >= length
         if self._rules.at_headers or (is_last and not self._handle.has_open_messages):
+            body.hold(chunk)
             self._decide()
-        elif self._decision.waits(start):
+        elif self._waits():
+            body.hold(chunk)
+            buffer_bytes = self._rules.buffer_bytes
             may_hold_all = not self._gone and (length is None or length <= buffer_bytes or start.bodiless)
-            if may_hold_all and self._body.held_bytes <= buffer_bytes:
+            if may_hold_all and body.held_bytes <= buffer_bytes:
                 return
             if not start.bodiless:
-                self._body.release(but_last=True)
+                body.release(but_last=True)
                 return
             # The start is the whole response, so it must not leave before the verdict.
             self._decide()
-        self._body.release()
+        else:
+            body.pass_on(chunk)
+            return
+        body.release()
 
-    def _writer(self) -> Any:
-        """Return what the application is given to push with: nothing where the server has nothing."""
-        write = self._server_write
-        return self.write if callable(write) else write
+    def _waits(self) -> bool:
+        """Return whether something would be written if the response came to a good end."""
+        if self._decided or self._start is None or self._handle.is_empty:
+            return False
+        return self._decision.waits(self._start)
+
+    @property
+    def _decision(self) -> Decision:
+        if self._made_decision is None:
+            self._made_decision = Decision(self._handle, self._rules, self._method, self._path, self._answer)
+        return self._made_decision
 
     def _drop_given(self) -> None:
         self._body.drop()
@@ -262,12 +275,12 @@ class Response(Departure):
 
     def _decide(self, exception: BaseException | None = None) -> None:
         """Give the verdict, once, and have written what follows it."""
-        decision = self._decision
-        if decision.is_given:
+        if self._decided:
             return
         if self._handle.close_unused():
-            decision.is_given = True
+            self._decided = True
             return
+        decision = self._decision
         verdict = decision.judge(self._start, exception)
         is_success = verdict is Verdict.COMMIT and exception is None
         if is_success and self._start is not None and self._handle.would_write(verdict):
@@ -277,7 +290,7 @@ class Response(Departure):
                 self._pass_start()
         if verdict is Verdict.ABORT:
             decision.tell_of_drops(self._start, exception)
-        decision.is_given = True
+        self._decided = True
         try:
             self._handle.conclude(verdict)
         except Exception as error:  # noqa: BLE001 - whatever it is, the client must not see a success
@@ -285,8 +298,7 @@ class Response(Departure):
                 self._refused = error
                 self._body.drop()
             has_length = self._start is not None and self._start.content_length is not None
-            text = describe_failure(error, is_success, self._gone, has_length)
-            _log.error("%s %r: %s", self._method, self._path, text, exc_info=not isinstance(error, Ap4rError))
+            log_failure(self._method, self._path, error, describe_failure(error, is_success, self._gone, has_length))
 
     def _close_application(self) -> None:
         iterable, self._iterable = self._iterable, None

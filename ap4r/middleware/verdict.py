@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ap4r.middleware.drop_log import DropLog
 from ap4r.outbox.outbox import Verdict
@@ -22,6 +23,11 @@ class ResponseRules:
     at_headers: bool
     buffer_bytes: int
     drops: DropLog
+    success: str
+
+    def delivery_answer(self, environ: Mapping[str, Any]) -> DeliveryAnswer:
+        """Return how the answer to a delivery is judged: as its dispatcher says, else by the setting `success`."""
+        return DeliveryAnswer(environ.get("HTTP_AP4R_SUCCESS") or self.success)
 
 
 def judge_response(status: int, headers: Sequence[tuple[str, str]], exception: BaseException | None) -> Verdict:

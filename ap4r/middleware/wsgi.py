@@ -13,14 +13,13 @@ from typing import Any
 from ap4r.delivery import ENVIRON_KEY, Delivery
 from ap4r.errors import ConfigError
 from ap4r.middleware.asynchronous import refuse_asynchronous
-from ap4r.middleware.decision import Decision
 from ap4r.middleware.door import WHY_KEY, Door, Instead
 from ap4r.middleware.drop_log import DropLog
 from ap4r.middleware.once import Guarded, Repeats, give
 from ap4r.middleware.response import Response
 from ap4r.middleware.routes import find_routes
 from ap4r.middleware.start import ServerStart
-from ap4r.middleware.verdict import DeliveryAnswer, ResponseRules, VerdictRule, judge_response
+from ap4r.middleware.verdict import ResponseRules, VerdictRule, judge_response
 from ap4r.middleware.verification import path_of
 from ap4r.outbox.depth import depth_within
 from ap4r.outbox.handle import Handle
@@ -104,7 +103,11 @@ class AP4RMiddleware:
         if self._repeats and self._door is None:
             raise ConfigError("once", "it is for signed deliveries, and there is no secret; `ap4r init` makes one")
         self._rules = ResponseRules(
-            verdict or judge_response, commit_at == "headers", self._settings.buffer_bytes, DropLog()
+            verdict or judge_response,
+            commit_at == "headers",
+            self._settings.buffer_bytes,
+            DropLog(),
+            self._settings.success,
         )
 
     def __call__(self, environ: dict[str, Any], start_response: ServerStart) -> Iterable[bytes]:
@@ -132,12 +135,7 @@ class AP4RMiddleware:
         handle.why_no_delivery = environ.get(WHY_KEY, "")
         handle.depth = depth_within(environ)
         environ[ENVIRON_KEY] = handle
-        answer = None
-        if "HTTP_AP4R_MESSAGE_ID" in environ:
-            answer = DeliveryAnswer(environ.get("HTTP_AP4R_SUCCESS") or self._settings.success)
-        method, path = environ.get("REQUEST_METHOD", ""), environ.get("PATH_INFO", "")
-        decision = Decision(handle, self._rules, method, path, answer)
-        response = Response(handle, self._rules, decision, start_response)
+        response = Response(handle, self._rules, environ, start_response)
         # Taken before the call: the application may change or replace the environ.
         file_wrapper = environ.get("wsgi.file_wrapper")
         if file_wrapper is not None and not isinstance(file_wrapper, type):

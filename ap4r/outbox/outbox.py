@@ -199,7 +199,10 @@ class Outbox:
         """Tell whether this verdict, given now, would write anything."""
         if verdict is _COMMIT and (self._sealed or self.has_open_messages):
             return True
-        return bool([entry for entry in self._entries if entry.on.follows(verdict)])
+        for entry in self._entries:  # noqa: SIM110 - half the time of any(), and each request with messages asks
+            if entry.on.follows(verdict):
+                return True
+        return False
 
     def seal(self, verdict: Verdict) -> list[Sealed]:
         """Take out what follows this verdict; return all that is to be written, the oldest first.
