@@ -98,6 +98,13 @@ def is_file(result: object, file_wrapper: object) -> bool:
     return isinstance(file_wrapper, type) and isinstance(result, file_wrapper)
 
 
+def close_result(result: object) -> None:
+    """Close what an application returned, where it can be closed."""
+    close = getattr(result, "close", None)
+    if close is not None:
+        close()
+
+
 class _Restartable(Iterator[bytes], Protocol):
     def restart(self) -> Iterator[bytes]: ...
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ap4r.delivery import ENVIRON_KEY
 from ap4r.middleware.body import Body
 from ap4r.middleware.refusal import STATUS, refusal, without_body
 from ap4r.middleware.servers import replaces_starts
 from ap4r.middleware.start import ServerStart, Start
+from ap4r.outbox.handle import Handle
 
 
 class Departure:
@@ -19,13 +21,25 @@ class Departure:
 
     __slots__ = (
         *("_server_start", "_server_write", "_method", "_start", "_started", "_gone"),
-        *("_made_body", "_ended", "_refused", "_file"),
+        *("_made_body", "_ended", "_refused", "_file", "file_wrapper", "_environ", "_found", "_handle"),
     )
 
-    def __init__(self, server_start: ServerStart, method: str) -> None:
+    def __init__(self, environ: dict[str, Any], handle: Handle, server_start: ServerStart, found: object) -> None:
+        """Put the handle into the environ until the response is whole.
+
+        :param found: what the environ had in its place.
+        """
+        self._environ = environ
+        self._handle = handle
+        self._found = found
+        environ[ENVIRON_KEY] = handle
+        # Looked up before the call: the application may change or replace the environ.
+        self.file_wrapper: Any = environ.get("wsgi.file_wrapper")
+        if self.file_wrapper is not None and not isinstance(self.file_wrapper, type):
+            environ["wsgi.file_wrapper"] = self._wrap_file
         self._server_start = server_start
         self._server_write: Callable[[bytes], object] | None = None
-        self._method = method
+        self._method: str = environ.get("REQUEST_METHOD", "")
         self._start: Start | None = None
         self._started = False  # the server has the start
         self._gone = False  # the server has a chunk, so the start may have left
@@ -34,14 +48,21 @@ class Departure:
         self._refused: Exception | None = None  # why the messages of a success are not stored
         self._file: object = None  # what the server's function for files returned last
 
-    def wrap_file(self, file_wrapper: Callable[..., object]) -> Callable[..., object]:
-        """Return the server's function for files; what it returned last is recognised as the server's own."""
+    def _wrap_file(self, *arguments: Any, **more: Any) -> object:
+        """Call the server's function for files (PEP 3333), and remember what it returns."""
+        self._file = self.file_wrapper(*arguments, **more)
+        return self._file
 
-        def wrapped(*arguments: Any, **more: Any) -> object:
-            self._file = file_wrapper(*arguments, **more)
-            return self._file
-
-        return wrapped
+    def _restore_environ(self) -> None:
+        """Leave the environ as it was found: a caller may use it for another request."""
+        environ, found = self._environ, self._found
+        if environ.get(ENVIRON_KEY) is self._handle:
+            if found is None or getattr(found, "closed", False):
+                del environ[ENVIRON_KEY]
+            else:
+                environ[ENVIRON_KEY] = found
+        if self.file_wrapper is not None and environ.get("wsgi.file_wrapper") == self._wrap_file:
+            environ["wsgi.file_wrapper"] = self.file_wrapper
 
     @property
     def _body(self) -> Body:

@@ -11,7 +11,7 @@ from types import GeneratorType
 from typing import Any
 
 from ap4r.middleware.asynchronous import refuse_awaitable
-from ap4r.middleware.body import is_at_hand, is_plain, with_length
+from ap4r.middleware.body import close_result, is_at_hand, is_plain, with_length
 from ap4r.middleware.decision import Decision
 from ap4r.middleware.departure import Departure
 from ap4r.middleware.refusal import describe_failure, log_failure
@@ -28,25 +28,13 @@ _log = logging.getLogger("ap4r.middleware")
 class Response(Departure):
     """The application's `start_response` and `write`, and the iterable that the server is given."""
 
-    __slots__ = (
-        "_answer",
-        "_chunks",
-        "_decided",
-        "_given",
-        "_handle",
-        "_iterable",
-        "_made_decision",
-        "_path",
-        "_rules",
-    )
+    __slots__ = ("_answer", "_chunks", "_decided", "_given", "_iterable", "_made_decision", "_rules")
 
     def __init__(
-        self, handle: Handle, rules: ResponseRules, environ: dict[str, Any], server_start: ServerStart
+        self, handle: Handle, rules: ResponseRules, environ: dict[str, Any], server_start: ServerStart, found: object
     ) -> None:
-        super().__init__(server_start, environ.get("REQUEST_METHOD", ""))
-        self._handle = handle
+        super().__init__(environ, handle, server_start, found)
         self._rules = rules
-        self._path = environ.get("PATH_INFO", "")
         self._answer = rules.delivery_answer(environ) if "HTTP_AP4R_MESSAGE_ID" in environ else None
         self._made_decision: Decision | None = None  # most requests say nothing and need none
         self._decided = False
@@ -90,7 +78,7 @@ class Response(Departure):
             raise self._refused
         self._push()
 
-    def finish(self, result: Iterable[bytes], file_wrapper: object) -> Iterable[bytes]:
+    def finish(self, result: Iterable[bytes]) -> Iterable[bytes]:
         """Take what the application returned; return what the server is to send.
 
         What cannot run the application any more is decided at once and handed over untouched. Where messages wait, a
@@ -99,13 +87,14 @@ class Response(Departure):
         kind = type(result)
         if (kind is list or kind is tuple) and self._made_body is None and self._handle.close_unused():
             self._decided = True
+            self._restore_environ()
             return result
         self._iterable = result
         if self._refused is not None:
             self._close_application()
             return self._refuse()
         is_generator = kind is GeneratorType
-        at_hand = not is_generator and (self._has_wrapped(result) or is_at_hand(result, file_wrapper))
+        at_hand = not is_generator and (self._has_wrapped(result) or is_at_hand(result, self.file_wrapper))
         if at_hand and self._answer is None:
             return self._hand_over(result)
         waits = not self._handle.is_empty and (self._start is None or self._waits())
@@ -129,8 +118,10 @@ class Response(Departure):
             self._close_application()
             return self._refuse()
         self._pass_start()
-        # What was written is followed by the result, where the server takes no write().
-        return self if self._made_body is not None and not self._flush() else result
+        if self._made_body is not None and not self._flush():
+            return self  # What was written, where the server takes no write(), and then the result.
+        self._restore_environ()
+        return result
 
     def fail(self, error: BaseException) -> Iterable[bytes] | None:
         """Give the verdict about an exception and close the application's iterable; the caller raises it again.
@@ -144,7 +135,8 @@ class Response(Departure):
             # Some servers call no close() after an exception.
             self._close_application()
         except Exception:  # noqa: BLE001 - the first exception is the one to tell
-            _log.exception("%s %r: close() raised, after an exception already had", self._method, self._path)
+            _log.exception("%s %r: close() raised, after an exception already had", self._method, self._handle.path)
+        self._restore_environ()
         return self._refuse() if error is self._refused and not self._gone else None
 
     def __iter__(self) -> Iterator[bytes]:
@@ -184,6 +176,8 @@ class Response(Departure):
         except BaseException as error:
             self._decide(error)
             raise
+        finally:
+            self._restore_environ()
 
     def _end_early(self) -> None:
         start = self._start
@@ -258,14 +252,13 @@ class Response(Departure):
 
     def _waits(self) -> bool:
         """Return whether something would be written if the response came to a good end."""
-        if self._decided or self._start is None or self._handle.is_empty:
-            return False
-        return self._decision.waits(self._start)
+        start = self._start
+        return not (self._decided or start is None or self._handle.is_empty) and self._decision.waits(start)
 
     @property
     def _decision(self) -> Decision:
         if self._made_decision is None:
-            self._made_decision = Decision(self._handle, self._rules, self._method, self._path, self._answer)
+            self._made_decision = Decision(self._handle, self._rules, self._method, self._handle.path, self._answer)
         return self._made_decision
 
     def _drop_given(self) -> None:
@@ -298,10 +291,10 @@ class Response(Departure):
                 self._refused = error
                 self._body.drop()
             has_length = self._start is not None and self._start.content_length is not None
-            log_failure(self._method, self._path, error, describe_failure(error, is_success, self._gone, has_length))
+            log_failure(
+                self._method, self._handle.path, error, describe_failure(error, is_success, self._gone, has_length)
+            )
 
     def _close_application(self) -> None:
-        iterable, self._iterable = self._iterable, None
-        close = getattr(iterable, "close", None)
-        if close is not None:
-            close()
+        result, self._iterable = self._iterable, None
+        close_result(result)

@@ -29,22 +29,29 @@ _UNREAD = _Unread()
 
 
 class Start:
-    """Status and headers of a response.
+    """Status and headers of a response to a request of some method. Of most nothing is asked, so little is computed."""
 
-    `code` is None when the status begins with no number. `bodiless` responses (to HEAD; 1xx, 204, 304) are whole
-    without any body (RFC 9110, section 6.4.1).
-    """
-
-    __slots__ = ("_content_length", "bodiless", "code", "exc_info", "headers", "status")
+    __slots__ = ("_content_length", "_method", "exc_info", "headers", "status")
 
     def __init__(self, status: Any, headers: Any, method: str, exc_info: Any = None) -> None:
         self.status: str = status
         self.headers: Sequence[tuple[str, str]] = headers
         self.exc_info = exc_info
-        code = _USUAL_CODES.get(status[:3]) if type(status) is str else None
-        self.code = code = _code(status) if code is None else code
-        self.bodiless = method == "HEAD" or (code is not None and (code < 200 or code == 204 or code == 304))
+        self._method = method
         self._content_length: int | _Unread | None = _UNREAD
+
+    @property
+    def code(self) -> int | None:
+        """The status as a number; None when it begins with none."""
+        status = self.status
+        code = _USUAL_CODES.get(status[:3]) if type(status) is str else None
+        return _code(status) if code is None else code
+
+    @property
+    def bodiless(self) -> bool:
+        """Whether the response is whole without any body (RFC 9110, section 6.4.1): to HEAD; 1xx, 204, 304."""
+        code = self.code
+        return self._method == "HEAD" or (code is not None and (code < 200 or code == 204 or code == 304))
 
     @property
     def content_length(self) -> int | None:

@@ -134,15 +134,10 @@ class AP4RMiddleware:
         handle.path = path_of(environ)
         handle.why_no_delivery = environ.get(WHY_KEY, "")
         handle.depth = depth_within(environ)
-        environ[ENVIRON_KEY] = handle
-        response = Response(handle, self._rules, environ, start_response)
-        # Taken before the call: the application may change or replace the environ.
-        file_wrapper = environ.get("wsgi.file_wrapper")
-        if file_wrapper is not None and not isinstance(file_wrapper, type):
-            environ["wsgi.file_wrapper"] = response.wrap_file(file_wrapper)
-        guarded = Guarded(self._app, handle, file_wrapper)
+        response = Response(handle, self._rules, environ, start_response, outer)
+        guarded = Guarded(self._app, handle, response.file_wrapper)
         try:
-            return response.finish(guarded(environ, response.start_response), file_wrapper)
+            return response.finish(guarded(environ, response.start_response))
         except BaseException as error:
             instead = response.fail(error)
             if instead is None:
