@@ -59,7 +59,8 @@ class Deadlines:
     def set(self, seconds: float, expired: Callable[[], None]) -> Deadline:
         """Have `expired` called in so many seconds, unless the deadline is met before."""
         deadline = Deadline(self, expired)
-        at = self._time.seconds() + seconds
+        # RunningTime.seconds, without the call: there are two deadlines to each delivery.
+        at = self._clock.seconds() - self._time.stood_still_seconds + seconds
         heapq.heappush(self._heap, (at, next(self._numbers), deadline))
         if at < self._timer_at:
             self._set_timer(at, seconds)
