@@ -11,6 +11,7 @@ import re
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import ip_address, ip_network
 
 from ap4r.dispatcher.refusal import Refusal
@@ -121,11 +122,7 @@ class Admission:
         for number, token in enumerate(self._tokens):
             if hmac.compare_digest(shown, token):
                 return f"token {number}"
-        try:
-            address = ip_address(peer)
-        except ValueError:
-            return peer
-        return str(ip_network((address, 64), strict=False)) if address.version == 6 else peer
+        return _network_of(peer) if ":" in peer else peer
 
     def _is_our_name(self, host: str) -> bool:
         return host.lower() in self._hosts or _PORT.sub("", host.lower()) in self._hosts
@@ -147,6 +144,16 @@ class Admission:
         # All are compared, so that the time tells nothing of which one is near.
         good = [hmac.compare_digest(shown, token) for token in self._tokens]
         return any(good)
+
+
+@lru_cache(maxsize=1_024)
+def _network_of(peer: str) -> str:
+    try:
+        address = ip_address(peer.partition("%")[0])
+    except ValueError:
+        return peer
+    mapped = getattr(address, "ipv4_mapped", None)
+    return str(mapped or ip_network((address, 64), strict=False))
 
 
 def _token_of(authorization: str) -> bytes:

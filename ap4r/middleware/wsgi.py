@@ -21,7 +21,7 @@ from ap4r.middleware.routes import find_routes
 from ap4r.middleware.start import ServerStart
 from ap4r.middleware.verdict import ResponseRules, VerdictRule, judge_response
 from ap4r.middleware.verification import path_of
-from ap4r.outbox.depth import depth_within
+from ap4r.outbox.depth import MESSAGE_KEY, depth_within
 from ap4r.outbox.handle import Handle
 from ap4r.outbox.inbox import find_inbox
 from ap4r.outbox.scope import connection_finder
@@ -132,8 +132,10 @@ class AP4RMiddleware:
             self._find_writer, self._settings, self._place, traceparent, delivery, self._routes, self._find_connection
         )
         handle.path = path_of(environ)
-        handle.why_no_delivery = environ.get(WHY_KEY, "")
-        handle.depth = depth_within(environ)
+        if WHY_KEY in environ:
+            handle.why_no_delivery = environ[WHY_KEY]
+        if MESSAGE_KEY in environ:
+            handle.depth = depth_within(environ)
         response = Response(handle, self._rules, environ, start_response, outer)
         guarded = Guarded(self._app, handle, response.file_wrapper)
         try:

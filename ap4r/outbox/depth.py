@@ -11,7 +11,7 @@ from typing import Any
 DEPTH = "Ap4r-Depth"  #: the header that carries it; a message that no delivery asked for has none
 DEEP = 10  #: from this depth on a queue is said to feed itself
 _MOST_DIGITS = 9
-_MESSAGE_KEY, _DEPTH_KEY = "HTTP_AP4R_MESSAGE_ID", "HTTP_AP4R_DEPTH"
+MESSAGE_KEY, _DEPTH_KEY = "HTTP_AP4R_MESSAGE_ID", "HTTP_AP4R_DEPTH"
 
 
 def depth_within(environ: Mapping[str, Any]) -> int:
@@ -19,7 +19,7 @@ def depth_within(environ: Mapping[str, Any]) -> int:
 
     A stranger who claims it has fewer messages taken from its own request, and no others.
     """
-    if _MESSAGE_KEY not in environ:
+    if MESSAGE_KEY not in environ:
         return 0
     return _number(environ.get(_DEPTH_KEY, "")) + 1
 

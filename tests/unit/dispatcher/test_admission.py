@@ -139,6 +139,8 @@ class TestCallers:
         admission = Admission(LOOPBACK, (), ())
         assert {admission.caller_of(f"Bearer {number}", "127.0.0.1") for number in range(9)} == {"127.0.0.1"}
         assert admission.caller_of(None, "2001:db8::1") == admission.caller_of(None, "2001:db8::ffff")
+        assert admission.caller_of(None, "::ffff:10.0.0.1") == "10.0.0.1"
+        assert admission.caller_of(None, "fe80::1%eth0") == "fe80::/64"
 
     @pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example:7438", "127.0.0.1.nip.io"])
     def test_a_page_under_its_own_name_may_not_even_look(self, host):
