@@ -68,6 +68,8 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callees]:
         ledger = folder / "calls"
         command = (sys.executable, "-W", "ignore", "-m", "tests.support.callees", str(port), str(xmlrpc_port))
         started = processes.start("callees", *command, CALLEES_LEDGER=str(ledger))
-        stand.dispatcher(app_url=f"http://{HOST}:{port}", AP4R_BACKOFF_FIRST_SECONDS="1", AP4R_BACKOFF_CAP_SECONDS="1")
+        # What a deploy may take is not waited for here.
+        waits = {"AP4R_BACKOFF_FIRST_SECONDS": "1", "AP4R_BACKOFF_CAP_SECONDS": "1", "AP4R_CLIENT_ERROR_SECONDS": "0"}
+        stand.dispatcher(app_url=f"http://{HOST}:{port}", **waits)
         processes.wait_until_listening(started, port)
         yield Callees(stand, port, xmlrpc_port, ledger)
