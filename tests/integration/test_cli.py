@@ -14,10 +14,10 @@ import pytest
 
 from ap4r.cli import main
 from ap4r.message import Delivery, Message, Put, new_id
-from ap4r.outcome import Dead, Failure, Reason
+from ap4r.outcome import Dead, Failure, Reason, RetryLater
 from ap4r.settings import load_settings
 from ap4r.storage.open import open_store
-from ap4r.storage.store import Settlement
+from ap4r.storage.store import Held, Settlement
 from ap4r.target import parse_target
 
 
@@ -255,6 +255,47 @@ def test_doctor_finds_what_is_missing(store, url, capsys, bell):
     assert "no dispatcher has a doorbell" in run(capsys, "doctor", "--store", url)[1]
     store.register("hears", "host:8", "0.1", bell)
     assert run(capsys, "doctor", "--store", url)[0] == 0
+
+
+def test_what_is_held_is_named_with_since_until_and_why(store, url, capsys, bell):
+    """A queue at a server, and a whole server; `doctor` has a finding then, and `status` lists them."""
+    store.register("one", "host:1", "0", bell)
+    held = (
+        Held("queue.a", "app", 12.0, 8.0, "slow down 503"),
+        Held("", "http://b.example", 3.0, 2.0, "connect failed"),
+    )
+    store.report_held("one", held)
+    code, out, _ = run(capsys, "doctor", "--store", url)
+    assert code == 1
+    assert "messages of queue.a to app have been held for 12 s (slow down 503); the next call tries it in 8 s" in out
+    assert "all messages to http://b.example have been held for 3 s (connect failed)" in out
+    assert "at once" not in out
+    out = run(capsys, "status", "--store", url)[1]
+    assert "queue.a" in out and "http://b.example" in out and "connect failed" in out
+    [dispatcher] = json.loads(run(capsys, "status", "--json", "--store", url)[1])["dispatchers"]
+    assert [one["queue"] for one in dispatcher["held"]] == ["queue.a", ""]
+    store.report_held("one", ())
+    assert run(capsys, "doctor", "--store", url)[0] == 0
+
+
+def test_many_that_are_held_are_counted(store, url, capsys, bell):
+    """A person reads ten sentences, not a thousand."""
+    store.register("one", "host:1", "0", bell)
+    store.report_held("one", tuple(Held("", f"http://h{number}", 1.0, 1.0, "refused") for number in range(50)))
+    out = run(capsys, "doctor", "--store", url)[1]
+    assert out.count("have been held") == 10
+    assert "40 more are held as well" in out
+
+
+def test_doctor_names_who_is_turned_away(store, url, capsys, bell):
+    """401 and 403 of the application are a matter of its settings."""
+    store.register("one", "host:1", "0", bell)
+    put(store, 2)
+    failure = Failure(Reason.STATUS, 403)
+    store.settle([Settlement(lease, RetryLater(failure, 60.0, False)) for lease in store.claim("one", 10).leases])
+    code, out, _ = run(capsys, "doctor", "--store", url)
+    assert code == 1
+    assert "2 messages of queue.search.reindex wait because app answered 403: see auth and secrets of" in out
 
 
 def test_doctor_tells_of_a_held_target(store, url, capsys, bell):
