@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from functools import partial
-from types import FrameType
+from types import BuiltinFunctionType, FrameType, FunctionType, MethodType
 from typing import Any
 
 #: Modules whose `start_response` accepts every start that is plain (`Start.is_plain`): to these the start can be given
@@ -13,13 +13,13 @@ from typing import Any
 _ACCEPTING = frozenset(
     {
         *("a2wsgi.wsgi", "asgiref.wsgi", "cheroot.wsgi", "eventlet.wsgi", "gevent.pywsgi", "granian.wsgi"),
-        *("gunicorn.http.wsgi", "hypercorn.app_wrappers", "mod_wsgi", "starlette.middleware.wsgi", "tornado.wsgi"),
+        *("gunicorn.http.wsgi", "hypercorn.app_wrappers", "starlette.middleware.wsgi", "tornado.wsgi"),
         *("twisted.web.wsgi", "uvicorn.middleware.wsgi", "waitress.task", "webob.request", "werkzeug.serving"),
         *("werkzeug.test", "wsgiref.handlers"),
     }
 )
-#: Servers written in C, by the name of their function or type.
-_ACCEPTING_NATIVE = frozenset({"uwsgi_spit", "start_response", "StartResponse"})
+#: Servers written in C, whose `start_response` names no module. It is not even asked for its type: FastWSGI's crashes.
+_NATIVE = ("bjoern", "fastwsgi", "mod_wsgi", "uwsgi")
 
 #: Packages that wrap `start_response` to look at the status, and refuse nothing.
 _OBSERVERS = ("sentry_sdk.", "opentelemetry.")
@@ -35,12 +35,10 @@ def accepts_plain_starts(start_response: Any) -> bool:
         module = _module(start_response)
         if module in _ACCEPTING:
             return True
-        if not module.startswith(_OBSERVERS):
+        if start_response is None or not module.startswith(_OBSERVERS):
             break
         start_response = _observed(start_response)
-    # Functions and types of servers written in C name no module.
-    name = getattr(start_response, "__name__", None) or type(start_response).__name__
-    return not module and name in _ACCEPTING_NATIVE
+    return not module and any(name in sys.modules for name in _NATIVE)
 
 
 def replaces_starts(depth: int = 1) -> bool:
@@ -52,8 +50,8 @@ def replaces_starts(depth: int = 1) -> bool:
     frame: FrameType | None = sys._getframe(depth)
     while frame is not None and _package(frame.f_globals) == "ap4r":
         frame = frame.f_back
-    if frame is None:
-        return False
+    if frame is None or "uwsgi" in sys.modules:
+        return False  # uWSGI sends the second start, and nothing behind it.
     while frame is not None:
         if _package(frame.f_globals) in _KEEPS_FIRST:
             return False
@@ -70,20 +68,23 @@ def _module(start_response: Any) -> str:
 
     `__module__` is not asked: `functools.wraps` gives a wrapper that of what it wraps.
     """
-    if isinstance(start_response, partial):
+    kind = type(start_response)
+    if kind is partial:
         start_response = start_response.func
-    owner = getattr(start_response, "__self__", None)
-    function = getattr(start_response, "__func__", start_response)
-    names = getattr(function, "__globals__", None)
-    if names is not None:
-        return str(names.get("__name__", ""))
-    module = type(start_response if owner is None else owner).__module__
-    return "" if module == "builtins" else module
+        kind = type(start_response)
+    if kind is MethodType:
+        start_response = start_response.__func__
+        kind = type(start_response)
+    if kind is FunctionType:
+        return str(start_response.__globals__.get("__name__", ""))
+    if kind is BuiltinFunctionType:
+        return ""
+    return str(getattr(start_response, "__module__", None) or "")
 
 
 def _observed(start_response: Any) -> Callable[..., Any] | None:
     """Return what an observer's `start_response` passes everything on to."""
-    if isinstance(start_response, partial):
+    if type(start_response) is partial:
         return next((given for given in start_response.args if callable(given)), None)
     code = getattr(start_response, "__code__", None)
     for name, cell in zip(code.co_freevars if code else (), start_response.__closure__ or (), strict=False):
