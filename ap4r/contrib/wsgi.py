@@ -1,5 +1,49 @@
-"""Plain WSGI: an application, or a part of one, that takes verified deliveries only; `ap4r.require_delivery` too."""
+"""Any WSGI application: what retries it within one request, and lints that refuse `environ["ap4r"]`."""
 
-from ap4r.outbox.required import require_delivery
+from __future__ import annotations
 
-__all__ = ["require_delivery"]
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from ap4r.delivery import ENVIRON_KEY
+
+Application = Callable[[dict[str, Any], Any], Iterable[bytes]]
+
+#: Lints take keys with a dot for extensions, whose values may be of any type.
+_HIDDEN_KEY = "ap4r.handle"
+
+
+def each_call_begins(application: Application) -> Application:
+    """Return the application, each call of which drops what an earlier call in the same request said.
+
+    It goes inside of a middleware that calls the application again after a failure, as repoze.retry does:
+    `AP4RMiddleware(Retry(each_call_begins(application)))`.
+    """
+
+    def begun(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        handle = environ.get(ENVIRON_KEY)
+        if handle is not None:
+            handle.restart()
+        return application(environ, start_response)
+
+    return begun
+
+
+def linted(application: Application, lint: Callable[[Any], Any]) -> Application:
+    """Return `lint(application)` for AP4RMiddleware to wrap, with `environ["ap4r"]` out of the lint's sight.
+
+    PEP 3333 leaves open what keys without a dot hold, and lints (wsgiref.validate, WebTest's) demand a str.
+    """
+
+    def inside(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        environ[ENVIRON_KEY] = environ.pop(_HIDDEN_KEY)
+        return application(environ, start_response)
+
+    checked = lint(inside)
+
+    def outside(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        environ[_HIDDEN_KEY] = environ.pop(ENVIRON_KEY)
+        result: Iterable[bytes] = checked(environ, start_response)
+        return result
+
+    return outside

@@ -12,7 +12,7 @@ from ap4r import __version__
 from ap4r.dispatcher.bearing import PLAIN, Bearing
 from ap4r.dispatcher.wire import header_lines
 from ap4r.judgement import last_repeat_seconds
-from ap4r.message import Message
+from ap4r.message import HTTP, Message
 from ap4r.outbox.depth import DEPTH
 from ap4r.outbox.describe import PRIORITY
 from ap4r.outcome import DeliveryRules, History
@@ -40,7 +40,8 @@ _OURS = (b"ap4r-", b"webhook-")
 #: Those of these that the message brings: `async_to` writes them, and refuses them from callers.
 _DEPTH = DEPTH.lower().encode()
 _BROUGHT = frozenset({PRIORITY.lower().encode(), _DEPTH})
-
+#: The rule for answers that needs no telling.
+DEFAULT_SUCCESS = "2xx"
 
 #: Headers up to this size are mostly the same for many messages: they are written once.
 _SHORT_CHARACTERS = 256
@@ -90,6 +91,11 @@ def build_request(
     )
     identity, expires = message.id, math.ceil(now + last_repeat_seconds(history, rules))
     own = f"Ap4r-Message-Id: {identity}\r\nAp4r-Attempt: {lease.attempt}\r\nAp4r-Expires: {expires}\r\n"
+    success = rules.success if message.protocol == HTTP else DEFAULT_SUCCESS
+    says_rule = rules.success != DEFAULT_SUCCESS
+    if says_rule:
+        # What an action says in a call that we take for a failure must not be stored, so it has to know our rule.
+        own += f"Ap4r-Success: {success}\r\n"
     if not same.says_key:
         # draft-ietf-httpapi-idempotency-key-header: a structured-field string, so quoted.
         own += f'Idempotency-Key: "{identity}"\r\n'
@@ -102,6 +108,7 @@ def build_request(
             ("ap4r-message-id", identity),
             ("ap4r-attempt", str(lease.attempt)),
             ("ap4r-expires", str(expires)),
+            *([("ap4r-success", success)] if says_rule else ()),
         ]
         own += _signatures(message, url, same.content_type, told, bearing.secrets, str(int(now)))
     return Request(message.method, url, same.lines + own.encode(), message.body)

@@ -33,7 +33,7 @@ class DropLog:
         if is_taken_over:
             why = (
                 "the request ended without a response, as where a WebSocket handler takes the connection over. Call "
-                "commit() on the handle when its messages are to go"
+                'environ["ap4r"].commit() when they are to go'
             )
         else:
             why = "the connection ended before its response did, which is no success"

@@ -19,11 +19,18 @@ from tests.support.signed import headers_of, secret
 
 
 def build(
-    url="http://10.0.0.5:8000/do?a=1", *, attempt=1, expires_in_seconds=None, bearing=PLAIN, now=NOW, **described
+    url="http://10.0.0.5:8000/do?a=1",
+    *,
+    attempt=1,
+    expires_in_seconds=None,
+    bearing=PLAIN,
+    now=NOW,
+    success="2xx",
+    **described,
 ):
     """Build the request of a message."""
     lease = Lease(message(**described), 1, b"t", attempt, 0, 0, 0.0, expires_in_seconds)
-    rules = DeliveryRules(give_up_after_seconds=1_000.0)
+    rules = DeliveryRules(give_up_after_seconds=1_000.0, success=success)
     return build_request(lease, url, lease.history(0.0), rules, now=now, span_id="00f067aa0ba902b7", bearing=bearing)
 
 
@@ -66,6 +73,19 @@ def test_the_priority_of_a_message_is_told():
     assert "ap4r-priority" not in headers_of(build())
     other = build(headers=(("Ap4r_Priority", "1"), ("Ap4r-Priority-2", "1")))
     assert not [name for name in headers_of(other) if "priority" in name]
+
+
+@pytest.mark.parametrize(
+    ("rule", "protocol", "told"),
+    [("2xx", "http", []), ("2xx", "xmlrpc", []), ("ap4r", "http", ["ap4r"]), ("ap4r", "xmlrpc", ["2xx"])],
+)
+def test_an_unusual_rule_of_success_is_told(rule, protocol, told):
+    """The action has to know which of its answers count as success; the answers of a protocol speak for themselves."""
+    assert headers_of(build(success=rule, protocol=protocol)).get("ap4r-success", []) == told
+    if told:
+        bearing = Bearing(secrets=(secret(1),))
+        forged = build(success=rule, protocol=protocol, bearing=bearing, headers=(("Ap4r-Success", "2xx"),))
+        assert headers_of(forged)["ap4r-success"] == told
 
 
 def test_ap4r_expires_is_the_last_instant_of_repeats():

@@ -1,0 +1,183 @@
+"""Which comes first, the start or the commit, so that neither a refused start nor a failing store makes a lie."""
+
+from __future__ import annotations
+
+import io
+from functools import partial, wraps
+from types import ModuleType
+from wsgiref.handlers import SimpleHandler
+from wsgiref.validate import validator
+
+import pytest
+
+from ap4r.middleware import AP4RMiddleware
+from ap4r.middleware.servers import accepts_plain_starts, replaces_starts
+from tests.support.sink import MemorySink, unavailable
+from tests.support.wire import exchange, make_environ
+
+TEXT = ("Content-Type", "text/plain")
+
+
+@pytest.fixture
+def sink():
+    """A store in memory."""
+    return MemorySink()
+
+
+def says_first(environ, start_response):
+    """Say, start, answer."""
+    environ["ap4r"].async_to("/work")
+    start_response("200 OK", [TEXT])
+    return [b"done"]
+
+
+def starts_first(environ, start_response):
+    """Start, say, answer."""
+    start_response("200 OK", [TEXT])
+    environ["ap4r"].async_to("/work")
+    return [b"done"]
+
+
+def says_in_its_body(environ, start_response):
+    """Start, say behind the return."""
+    start_response("200 OK", [TEXT])
+
+    def body():
+        environ["ap4r"].async_to("/work")
+        yield b"done"
+
+    return body()
+
+
+def in_module(name, source="", **given):
+    """Make what is defined in a module of this name."""
+    module = ModuleType(name)
+    vars(module).update(given)
+    exec(source, vars(module))
+    return module
+
+
+@pytest.mark.parametrize("application", [says_first, says_in_its_body])
+def test_a_start_that_an_outer_middleware_refuses_stores_nothing(application, sink):
+    """Beaker's raises where its own store is away: the client gets a 500, and no message may have been stored."""
+
+    def outer(environ, start_response):
+        def refusing(status, headers, exc_info=None):
+            raise OSError("session store is down")
+
+        return AP4RMiddleware(application, store=sink)(environ, refusing)
+
+    assert isinstance(exchange(outer).raised, OSError)
+    assert sink.calls == 0
+
+
+def test_a_start_that_the_validator_refuses_stores_nothing(sink):
+    """The standard library's own is an outer middleware like others."""
+
+    def application(environ, start_response):
+        environ["ap4r"].async_to("/work")
+        start_response("204 No Content", [TEXT])
+        return []
+
+    assert isinstance(exchange(validator(AP4RMiddleware(application, store=sink))).raised, AssertionError)
+    assert sink.calls == 0
+
+
+@pytest.mark.parametrize("application", [says_first, starts_first, says_in_its_body])
+def test_a_failing_store_is_503_where_the_start_came_first(application, sink):
+    """A server that follows PEP 3333 lets the second start replace the first."""
+    sink.error = unavailable()
+    answer = exchange(AP4RMiddleware(application, store=sink))
+    assert (answer.code, answer.raised) == (503, None)
+
+
+@pytest.mark.parametrize("package", ["gunicorn", "cheroot", "uvicorn", "a2wsgi", "starlette", "granian"])
+@pytest.mark.parametrize("application", [says_first, starts_first, says_in_its_body])
+def test_a_failing_store_raises_where_a_second_start_would_not_replace_the_first(package, application, sink):
+    """These add its headers to those of the first, or have sent the first: an exception makes a 500 or a cut of it."""
+    sink.error = unavailable()
+    server = in_module(f"{package}.http", "def serve(app): return exchange(app)", exchange=exchange)
+    answer = server.serve(AP4RMiddleware(application, store=sink))
+    assert answer.raised is sink.error
+    assert answer.chunks == []
+
+
+def test_a_known_server_sees_one_start(sink):
+    """Its start_response accepts what is plain, so the commit comes first and a failure is the only start."""
+    sink.error = unavailable()
+    handler = SimpleHandler(io.BytesIO(), io.BytesIO(), io.StringIO(), make_environ())
+    starts = []
+    inner = AP4RMiddleware(says_first, store=sink)
+
+    def recording(status, headers, exc_info=None):
+        starts.append(status)
+        return handler.write
+
+    handler.start_response = recording
+    known = in_module("wsgiref.handlers", "def start_response(*start): return recording(*start)", recording=recording)
+    body = inner(make_environ(), known.start_response)
+    assert starts == ["503 Service Unavailable"]
+    assert b"could not be stored" in b"".join(body)
+
+
+def test_an_odd_start_is_shown_to_a_known_server_first(sink):
+    """asgiref refuses what is not ASCII."""
+
+    def application(environ, start_response):
+        environ["ap4r"].async_to("/work")
+        start_response("200 OK", [("X-Name", "caf\xe9")])
+        return [b"done"]
+
+    source = "def start_response(status, headers): headers[0][1].encode('ascii')"
+    asgiref = in_module("asgiref.wsgi", source)
+    with pytest.raises(UnicodeEncodeError):
+        AP4RMiddleware(application, store=sink)(make_environ(), asgiref.start_response)
+    assert sink.calls == 0
+
+
+class TestAccepting:
+    def test_servers_functions_methods_and_objects_are_known(self):
+        """Wherever they come from, by the module that defines them."""
+        module = in_module("granian.wsgi", "class Response:\n    def __call__(self): pass\n    def start(self): pass")
+        assert accepts_plain_starts(module.Response())
+        assert accepts_plain_starts(module.Response().start)
+        assert accepts_plain_starts(in_module("waitress.task", "def start_response(): pass").start_response)
+
+    def test_wrappers_are_not_taken_for_what_they_wrap(self):
+        """Also not those that functools.wraps has given the names of a server."""
+        start_response = in_module("gunicorn.http.wsgi", "def start_response(): pass").start_response
+
+        @wraps(start_response)
+        def wrapper():
+            return start_response()
+
+        assert wrapper.__module__ == "gunicorn.http.wsgi"
+        assert not accepts_plain_starts(wrapper)
+        assert not accepts_plain_starts(partial(lambda inner: inner(), start_response))
+
+    def test_observers_are_looked_through(self):
+        """Sentry and OpenTelemetry pass everything on."""
+        start_response = in_module("gunicorn.http.wsgi", "def start_response(): pass").start_response
+        sentry = in_module("sentry_sdk.integrations.wsgi", "def observe(inner, span): pass")
+        telemetry = in_module(
+            "opentelemetry.instrumentation.wsgi",
+            "def make(start_response):\n    def inner(): return start_response()\n    return inner",
+        )
+        assert accepts_plain_starts(partial(sentry.observe, start_response, object()))
+        assert accepts_plain_starts(telemetry.make(start_response))
+        assert accepts_plain_starts(telemetry.make(partial(sentry.observe, start_response, object())))
+        assert not accepts_plain_starts(telemetry.make(lambda: None))
+        assert not accepts_plain_starts(partial(sentry.observe, None))
+        assert not accepts_plain_starts(sentry.observe)
+
+    def test_what_is_written_in_c_counts_where_such_a_server_runs(self, monkeypatch):
+        """Its module is loaded in its processes only."""
+        assert not accepts_plain_starts(print)
+        monkeypatch.setitem(__import__("sys").modules, "uwsgi", ModuleType("uwsgi"))
+        assert accepts_plain_starts(print)
+        assert not replaces_starts()
+
+
+def test_callers_are_believed_to_replace_starts():
+    """As PEP 3333 has it."""
+    assert replaces_starts()
