@@ -15,7 +15,7 @@ _ACCEPTING = frozenset(
         *("a2wsgi.wsgi", "asgiref.wsgi", "cheroot.wsgi", "eventlet.wsgi", "gevent.pywsgi", "granian.wsgi"),
         *("gunicorn.http.wsgi", "hypercorn.app_wrappers", "starlette.middleware.wsgi", "tornado.wsgi"),
         *("twisted.web.wsgi", "uvicorn.middleware.wsgi", "waitress.task", "webob.request", "werkzeug.serving"),
-        *("werkzeug.test", "wsgiref.handlers"),
+        *("werkzeug.test", "wsgiref.handlers", "ap4r.dispatcher.wsgi_response"),
     }
 )
 #: Servers written in C, whose `start_response` names no module. It is not even asked for its type: FastWSGI's crashes.
