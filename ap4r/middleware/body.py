@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Any, Protocol
 
 
@@ -45,6 +46,10 @@ class Body:
         self.ready.extend(self._held[:-1] if but_last else self._held)
         self._held = kept
         self.held_bytes = sum(map(len, kept))
+
+    def followed_by(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        """Return what is here, and then these chunks."""
+        return chain((*self.ready, *self._held), chunks)
 
     def drop(self) -> None:
         """Forget all that has not left."""
@@ -106,25 +111,45 @@ def close_result(result: object) -> None:
 
 
 class _Restartable(Iterator[bytes], Protocol):
-    def restart(self) -> Iterator[bytes]: ...
+    def restart(self) -> Iterator[bytes] | None: ...
 
     def close(self) -> None: ...
 
 
-class SizedBody:
-    """A response of which the application told the number of chunks, and which may be iterated as often as its own."""
+class _Pass(Iterator[bytes]):
+    """One iteration of a response; when a further one has begun, it goes on with `rest` by itself."""
 
-    __slots__ = ("_response", "_result")
+    __slots__ = ("_response", "rest")
+
+    def __init__(self, response: _Restartable) -> None:
+        self._response = response
+        self.rest: Iterator[bytes] | None = None
+
+    def __next__(self) -> bytes:
+        return next(self._response if self.rest is None else self.rest)
+
+
+class SizedBody:
+    """A response of which the application told the number of chunks, and which may be iterated as often as its own.
+
+    The iterations are apart from one another: gevent measures a body when its first chunk is about to leave.
+    """
+
+    __slots__ = ("_pass", "_response", "_result")
 
     def __init__(self, response: _Restartable, result: Any) -> None:
         self._response = response
         self._result = result
+        self._pass: _Pass | None = None
 
     def __len__(self) -> int:
         return len(self._result)
 
     def __iter__(self) -> Iterator[bytes]:
-        return self._response.restart()
+        if self._pass is not None:
+            self._pass.rest = self._response.restart()
+        self._pass = _Pass(self._response)
+        return self._pass
 
     def close(self) -> None:
         """Close the response."""

@@ -156,13 +156,14 @@ class Response(Departure):
             return ready.popleft()
         raise StopIteration
 
-    def restart(self) -> Iterator[bytes]:
-        """Return the iterator of a body that may be iterated several times; the first whole pass decides."""
-        if self._chunks is not None and self._refused is None:
-            self._drop_given()
-            self._ended = False
-            self._chunks = None
-        return self
+    def restart(self) -> Iterator[bytes] | None:
+        """Begin again with a body; the first whole pass decides. Return what is left of the pass before."""
+        if self._chunks is None or self._refused is not None:
+            return None
+        rest = self._body.followed_by(self._chunks)
+        self._drop_given()
+        self._ended, self._chunks = False, None
+        return rest
 
     def close(self) -> None:
         """Close the application's iterable, and give the verdict if the response did not come to its end.
@@ -229,14 +230,13 @@ class Response(Departure):
         if start is None or self._decided:
             body.pass_on(chunk)
             return
-        length = start.content_length
+        length, buffer_bytes = start.content_length, self._rules.buffer_bytes
         is_last = may_be_last and length is not None and self._given >= length
         if self._rules.at_headers or (is_last and not self._handle.has_open_messages):
             body.hold(chunk)
             self._decide()
         elif self._waits():
             body.hold(chunk)
-            buffer_bytes = self._rules.buffer_bytes
             may_hold_all = not self._gone and (length is None or length <= buffer_bytes or start.bodiless)
             if may_hold_all and body.held_bytes <= buffer_bytes:
                 return

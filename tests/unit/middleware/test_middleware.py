@@ -757,3 +757,29 @@ def test_a_start_that_waits_is_passed_on_as_it_was_given(sink):
     assert seen == [[TEXT]]
     app(make_environ(), lambda status, headers: seen.append(headers))
     assert seen[1] is headers
+
+
+@pytest.mark.parametrize("says", [False, True])
+def test_a_body_that_is_measured_while_it_is_sent_is_whole(says, sink):
+    """Iterations of a sized body are apart from one another: gevent measures it when its first chunk is here."""
+
+    class Sequence:
+        def __len__(self):
+            return 3
+
+        def __getitem__(self, place):
+            return [b"one", b"two", b"three"][place]
+
+    def application(environ, start_response):
+        start_response("200 OK", [])
+        if says:
+            environ["ap4r"].async_to("/x")
+        return Sequence()
+
+    result = AP4RMiddleware(application, store=sink)(make_environ(), lambda status, headers, exc_info=None: None)
+    sent, size = [], 0
+    for chunk in result:
+        size = size or sum(map(len, result))
+        sent.append(chunk)
+    result.close()
+    assert (b"".join(sent), size, len(sink.messages)) == (b"onetwothree", 11, int(says))
