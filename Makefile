@@ -7,13 +7,16 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := setup
 .PHONY: setup setup-servers help demo run test test-serial check format unit contract integration faults faults-long bank \
-	stores galera bench bench-treq bench-claims bench-memory bench-balance bench-peers docs clean
+	stores galera suites servers setup-suites bench bench-treq bench-claims bench-memory bench-balance bench-peers docs clean
 
 setup: ## Set everything up, so that `.venv/bin/twistd ap4r` works (the default)
 	@.ci/prepare
 
 setup-servers:
 	@.ci/prepare nginx mariadb galera postgresql mysqlclient
+
+setup-suites:
+	@.ci/prepare-suites
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-13s %s\n", $$1, $$2 }'
@@ -24,10 +27,10 @@ demo: setup ## Watch a web shop whose orders send mail, index and call a neighbo
 run: setup ## Run a dispatcher in the foreground: make run ARGS="--app-url http://127.0.0.1:8000"
 	@exec $(BIN)/twistd -n ap4r $(ARGS)
 
-test: setup-servers check ## Prove it all: form, types, layers, and every test in its short form
+test: setup-servers setup-suites check ## Prove it all: form, types, layers, and every test in its short form
 	@$(BIN)/python -X dev -m tests.lanes $(ARGS)
 
-test-serial: setup-servers check ## The same in one process, one test after the other: slower, and for --pdb and --junitxml
+test-serial: setup-servers setup-suites check ## The same in one process, one test after the other: slower, and for --pdb and --junitxml
 	@$(PYTEST) $(ARGS)
 
 check: setup ## Check form, types and layers; nothing is run
@@ -64,6 +67,13 @@ stores: setup-servers ## Run the long form of the tests with databases: contenti
 galera: setup-servers ## Run the long form of the tests with a Galera cluster of three nodes
 	@$(PYTEST) tests/stores/test_galera.py -m "slow or not slow" $(ARGS)
 
+suites: setup-suites ## Run public test suites of other projects through the middleware, whole (make test: those files that call it)
+	@$(PYTEST) tests/suites -m slow $(ARGS)
+
+servers: setup ## Drive every WSGI server that pip or apt brings with raw sockets, bare and wrapped, and print a table
+	@.ci/prepare-servers
+	@$(BIN)/python -m tests.servers.compare $(ARGS)
+
 bench: setup-servers ## Measure everything of ours that has a goal, and print one table with the goals
 	@.ci/prepare wrk
 	@$(BIN)/python -m benchmarks $(ARGS)
@@ -88,6 +98,6 @@ docs: setup ## Write the table of docs/settings.md anew from the settings
 	@$(BIN)/python -m tests.meta.settings_table
 
 clean: ## Remove everything that `make` has made
-	rm -rf .venv .venv-peers .venv.lock build dist *.egg-info .coverage .coverage.* .hypothesis .import_linter_cache \
+	rm -rf .venv .venv-peers .venv-servers .venv-suites .venv.lock build dist *.egg-info .coverage .coverage.* .hypothesis .import_linter_cache \
 	    .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

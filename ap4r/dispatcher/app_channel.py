@@ -41,7 +41,11 @@ class AppChannel(StrictChannel):
     def readConnectionLost(self) -> None:
         """Take it that the client has sent all; close when that is answered."""
         self._has_ended = True
-        if not self._handlingRequest:
+        if self._handlingRequest or self.is_refused:
+            return
+        if self.requests:
+            self.refuse(400, "the client sent a part of a request only")
+        else:
             self.loseConnection()  # type: ignore[no-untyped-call]
 
     def writeConnectionLost(self) -> None:
