@@ -45,7 +45,8 @@ def findings(status: StoreStatus, bells: Collection[str], heard: Collection[str]
         found.append(f"silent with messages in hand: {', '.join(silent)}; a living dispatcher takes them within 20 s")
     dead = sum(queue.dead for queue in status.queues)
     if dead:
-        found.append(f"dead letters wait for a person: {dead:,} (ap4r dead)")
+        more = "at least " if any("dead" in queue.at_least for queue in status.queues) else ""
+        found.append(f"dead letters wait for a person: {more}{dead:,} (ap4r dead)")
     return found
 
 

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from ap4r.control.diagnosis import what_is_held
 from ap4r.storage.store import COUNT_LIMIT, QueueStatus, StoreStatus
 
+_AT_LEAST = f"+ at least so many: counting stops at {COUNT_LIMIT:,}"
+
 
 def status_lines(store: str, status: StoreStatus) -> list[str]:
     """Give what waits in a store, what is dead, and who delivers."""
@@ -24,6 +26,7 @@ def status_lines(store: str, status: StoreStatus) -> list[str]:
     return [
         f"store {store}",
         *(_table(queues) if status.queues else ["no messages"]),
+        *([_AT_LEAST] if any(queue.at_least for queue in status.queues) else []),
         "",
         *(_table(dispatchers) if status.dispatchers else ["no dispatcher; start one with: twistd -n ap4r"]),
         *(["", *_table(held)] if len(held) > 1 else []),
@@ -31,12 +34,9 @@ def status_lines(store: str, status: StoreStatus) -> list[str]:
 
 
 def _queue_row(queue: QueueStatus) -> tuple[str, ...]:
-    def shown(count: int) -> str:
-        return f"{count:,}+" if count >= COUNT_LIMIT else f"{count:,}"
-
-    counts = (queue.ready, queue.scheduled, queue.leased, queue.dead)
+    counts = {"ready": queue.ready, "scheduled": queue.scheduled, "leased": queue.leased, "dead": queue.dead}
     age = f"{queue.oldest_due_seconds:.1f} s" if queue.ready else ""
-    return (queue.queue, *(shown(count) for count in counts), age)
+    return (queue.queue, *(f"{count:,}{'+' * (name in queue.at_least)}" for name, count in counts.items()), age)
 
 
 def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:

@@ -114,11 +114,12 @@ class Healthz(Resource):
 
 
 def due(status: StoreStatus) -> dict[str, Any]:
-    """Sum up what waits in a store."""
+    """Sum up what waits in a store. `at_least` names the sums that are not exact: there are more."""
     return {
         "oldest_seconds": round(status.oldest_due_seconds, 3),
         "ready": sum(queue.ready for queue in status.queues),
         "scheduled": sum(queue.scheduled for queue in status.queues),
         "leased": sum(queue.leased for queue in status.queues),
         "dead": sum(queue.dead for queue in status.queues),
+        "at_least": sorted({name for queue in status.queues for name in queue.at_least}),
     }

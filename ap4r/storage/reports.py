@@ -27,7 +27,8 @@ class DeadLetter:
 class QueueStatus:
     """The figures of one queue. Counts stop at `COUNT_LIMIT`; what is due is ready, noticed by a claim or not.
 
-    `oldest_due_seconds` is for how long that has been due which waits longest.
+    `oldest_due_seconds` is for how long that has been due which waits longest. `at_least` names the counts that are
+    not exact: there are more, or may be.
     """
 
     queue: str
@@ -36,9 +37,10 @@ class QueueStatus:
     leased: int
     dead: int
     oldest_due_seconds: float
+    at_least: tuple[str, ...] = ()
 
 
-#: Counting further would read the whole backlog; a figure of this size means "at least so many".
+#: Counting further would read the whole backlog. There can be exactly so many: `at_least` tells.
 COUNT_LIMIT = 100_000
 
 

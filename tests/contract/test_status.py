@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ap4r.outcome import Delivered, PutBack, RetryLater
+from ap4r.storage.sql.figures import Figures
 from ap4r.storage.store import COUNT_LIMIT, Held, StoreStatus, TurnedAway
 from tests.support.factories import (
     NOW,
@@ -13,6 +14,7 @@ from tests.support.factories import (
     claimed,
     counts,
     counts_of,
+    dead,
     dispatcher,
     failure,
     message,
@@ -199,12 +201,71 @@ class TestTurnedAway:
         assert store.status(now=NOW + 21).turned_away == ()
 
 
+def marked(queue):
+    """Give a queue's counts, and which of them are not exact."""
+    return counts_of(queue), queue.at_least
+
+
+class TestLimits:
+    """What is not counted to its end says so; what is one less than that is exact."""
+
+    LIMIT = 5
+
+    @pytest.fixture
+    def limited(self, shared, opened):
+        """Give a store that counts no further than five."""
+        store = opened(shared)()
+        store._figures = Figures(store._schema, self.LIMIT)
+        return store
+
+    @pytest.mark.parametrize("state", ["ready", "scheduled", "due", "dead"])
+    @pytest.mark.parametrize("more", [0, 1, 7])
+    def test_each_count(self, limited, state, more):
+        """The lanes before and behind it are exact all the same."""
+        delay_seconds = {"scheduled": 60, "due": 0.5}.get(state, 0)
+        for queue, number in (("a", 1), ("b", self.LIMIT + more), ("c", 1)):
+            put(limited, *messages(number, queue, delay_seconds=delay_seconds))
+        if state == "dead":
+            owner = dispatcher(limited)
+            while leases := claim(limited, owner):
+                settle(limited, *((lease, dead()) for lease in leases))
+        name = {"due": "ready"}.get(state, state)
+        before, most, behind = limited.status(now=NOW + 1).queues
+        assert [before.queue, most.queue, behind.queue] == ["a", "b", "c"]
+        assert (getattr(most, name), most.at_least) == (self.LIMIT, (name,) if more else ())
+        for queue in (before, behind):
+            assert (getattr(queue, name), queue.at_least) == (1, ())
+
+    def test_what_is_due_and_what_is_later(self, limited):
+        """Of one queue both are counted by themselves."""
+        put(limited, *messages(3, "a", delay_seconds=0.5), *messages(20, "a", delay_seconds=60))
+        put(limited, *messages(2, "b", delay_seconds=0.5), *messages(2, "b", delay_seconds=90))
+        many, few = limited.status(now=NOW + 1).queues
+        assert marked(many) == ((3, self.LIMIT, 0, 0), ("scheduled",))
+        assert marked(few) == ((2, 2, 0, 0), ())
+
+    def test_what_nobody_has_noticed(self, limited):
+        """Where more is due than is counted, nothing is called exact that is not."""
+        put(limited, *messages(20, "a", delay_seconds=0.5), *messages(20, "a", delay_seconds=60))
+        put(limited, *messages(2, "b", delay_seconds=0.6))
+        many, few = limited.status(now=NOW + 1).queues
+        assert marked(many) == ((self.LIMIT, self.LIMIT, 0, 0), ("ready", "scheduled"))
+        assert marked(few) == ((0, 0, 0, 0), ("ready", "scheduled"))
+
+    def test_several_lanes_of_a_queue(self, limited):
+        """They are one figure."""
+        for host in ("one", "two", "three"):
+            put(limited, *messages(2, "a", url=f"http://{host}.test/", upstream=None))
+        [queue] = limited.status(now=NOW).queues
+        assert marked(queue) == ((self.LIMIT, 0, 0, 0), ("ready",))
+
+
 @pytest.mark.slow
 def test_counts_are_bounded(shared, opened):
-    """Counting stops at a limit, so that figures cost the same however many messages wait."""
+    """Counting stops at a limit, so that figures cost the same however many messages wait, and they say so."""
     store = opened(shared)()
     for _ in range(COUNT_LIMIT // 1_000 + 1):
         put(store, *messages(1_000), *messages(1_000, "queue.b", delay_seconds=60))
     ready, later = store.status(now=NOW).queues
-    assert counts_of(ready) == (COUNT_LIMIT, 0, 0, 0)
-    assert counts_of(later) == (0, COUNT_LIMIT, 0, 0)
+    assert marked(ready) == ((COUNT_LIMIT, 0, 0, 0), ("ready",))
+    assert marked(later) == ((0, COUNT_LIMIT, 0, 0), ("scheduled",))
