@@ -53,9 +53,9 @@ class KnownBells:
             _log.debug("no bell was rung: %s", error)
 
 
-_bells: dict[tuple[Hashable, str], KnownBells] = {}
+_bells: dict[tuple[Hashable, str, str | None], KnownBells] = {}
 
 
-def bells_of(database: Hashable | None, prefix: str) -> KnownBells | None:
+def bells_of(database: Hashable | None, prefix: str, namespace: str | None = None) -> KnownBells | None:
     """Give this process's bells of a database and prefix; None where no dispatcher can be."""
-    return None if database is None else _bells.setdefault((database, prefix), KnownBells())
+    return None if database is None else _bells.setdefault((database, prefix, namespace), KnownBells())

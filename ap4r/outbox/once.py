@@ -111,11 +111,12 @@ def receive(
     now = time.time()
     foreign = application_connection(given, prefix)
     named, record = _record_of(receiver, key, body, now)
-    run, inbox = _runner(foreign), Inbox(tables_of(prefix).schema, foreign.dialect)
+    run = _runner(foreign)
     patience, in_block = _Patience(foreign, run), False
     try:
         patience.lower()
         with receiver.transaction(given.conn, using=given.using) as scope:
+            inbox = Inbox(tables_of(prefix).check(foreign).schema, foreign.dialect)
             entry = inbox.receive(run, record, now)
             patience.restore()
             receipt = _receipt(entry, named, record)

@@ -44,7 +44,7 @@ class _Written:
             point = SqlSavepoint(foreign.connection())
             try:
                 self._tables.write(foreign, Put(new_id(), tuple(messages)))
-                self._bells = bells_of(foreign.database, self._prefix)
+                self._bells = bells_of(foreign.database, self._prefix, self._tables.schema.namespace)
                 if self._bells is not None and self._bells.is_due:
                     self._bells.learn(self._tables.bells(foreign))
             except BaseException:
@@ -82,6 +82,7 @@ class OwnTransaction(_Written):
             self._block.enter()
         except DBAPIError as error:
             raise failure_of(error, foreign.what) from error
+        self._tables = self._block.tables
 
     @property
     def owns_commit(self) -> bool:
@@ -176,7 +177,7 @@ class Joined(_Written):
         try:
             foreign.check()
             foreign.join()
-            self._tables.check(foreign)
+            self._tables = self._tables.check(foreign)
             self._tables.touch(foreign)
         except DBAPIError as error:
             raise failure_of(error, foreign.what) from error

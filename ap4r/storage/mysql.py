@@ -13,7 +13,7 @@ from sqlalchemy import URL, Connection, Dialect, Table
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from ap4r.errors import StoreError, StoreUnavailable, StoreUnusable
-from ap4r.storage import mysql_settings, versions
+from ap4r.storage import mysql_session, mysql_settings, versions
 from ap4r.storage.mysql_codes import (
     DENIED,
     LOST,
@@ -21,6 +21,7 @@ from ap4r.storage.mysql_codes import (
     ROLLED_BACK,
     THERE_ALREADY,
     UNAVAILABLE,
+    UNKNOWN_VARIABLE,
     UNUSABLE,
     WRONG_SERVER,
     code_of,
@@ -53,6 +54,10 @@ class MysqlDatabase(ServerDatabase):
         super().__init__(url, hosts, deadline_seconds)
         self._max_row_bytes = max_row_bytes
         self.conflicts_at_commit = False
+        self._variables: frozenset[str] = frozenset()  # those of `mysql_session` that the server has
+
+    def locate(self, connection: Connection, schema: Schema) -> None:
+        """Do nothing: there is one place only."""
 
     def make_tables(self, schema: Schema) -> None:
         """Make or move the tables.
@@ -150,12 +155,7 @@ class MysqlDatabase(ServerDatabase):
         connection.connect()
         try:
             with watched(connection.duplicate, give_up_at), connection.cursor() as cursor:
-                cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
-                lock_seconds = max(1, int(self._deadline_seconds) - 1)
-                cursor.execute(
-                    f"SET SESSION innodb_lock_wait_timeout={lock_seconds}, wait_timeout={SILENT_SECONDS}, "
-                    "sql_select_limit=18446744073709551615"
-                )
+                self._set_session(cursor)
                 if self.conflicts_at_commit:
                     # A node applies what the others have committed a little later. Whoever comes from another node
                     # waits for it here, once, or would not find what it has written there itself.
@@ -171,6 +171,21 @@ class MysqlDatabase(ServerDatabase):
             raise
         return connection
 
+    def _set_session(self, cursor: Any) -> None:
+        cursor.execute(mysql_session.ISOLATION)
+        lock_seconds = max(1, int(self._deadline_seconds) - 1)
+        if self._variables:
+            try:
+                cursor.execute(mysql_session.set_session(self._variables, lock_seconds, SILENT_SECONDS))
+                return
+            except cursor.connection.Error as error:
+                if code_of(error) != UNKNOWN_VARIABLE:
+                    raise  # else the server is another one than before
+        cursor.execute(mysql_session.FIRST)
+        cursor.execute(mysql_session.WHICH)
+        self._variables = frozenset(str(name) for name, _ in cursor.fetchall())
+        cursor.execute(mysql_session.set_session(self._variables, lock_seconds, SILENT_SECONDS))
+
     def _line(self, connection: Any) -> socket.socket | None:
         line: socket.socket | None = connection.take_line()
         return line
@@ -180,10 +195,8 @@ class MysqlDatabase(ServerDatabase):
             names = ", ".join(f"'{name}'" for name in mysql_settings.READ)
             cursor.execute(f"SHOW GLOBAL VARIABLES WHERE Variable_name IN ({names})")
             found = {str(name).lower(): str(value) for name, value in cursor.fetchall()}
-            cursor.execute("SELECT @@SESSION.sql_mode")
-            mode = str(cursor.fetchone()[0])
         self.conflicts_at_commit = found.get("wsrep_on") == "ON"
-        mysql_settings.check(self.name, found, mode, self._max_row_bytes)
+        mysql_settings.check(self.name, found, self._max_row_bytes)
 
 
 def _was_done_by_another(error: BaseException) -> bool:

@@ -63,6 +63,7 @@ UNUSABLE = {
 }
 DENIED = frozenset({1142, 1227})  #: the server names what it denies
 NO_TABLE = 1146
+UNKNOWN_VARIABLE = 1193
 #: The connection broke, or the server was about to end; at COMMIT, nobody knows whether it was done.
 LOST = frozenset({0, 1047, 1053, 1152, 1159, 1161, 1180, 1184, 1317, 1927, 2006, 2013, 2014, 2055, 4031})
 #: The server answers, but another one must be asked to write.

@@ -18,7 +18,7 @@ class MysqlConnection(Driver):  # type: ignore[misc]
     def __init__(self, give_up_at: float, **arguments: Any) -> None:
         self._give_up_at = give_up_at
         self.duplicate: socket.socket | None = None
-        super().__init__(**arguments)
+        super().__init__(**{name: _as_utf8(name, value) for name, value in arguments.items()})
 
     def connect(self, sock: Any = None) -> None:
         """Connect and log in, or be cut at the deadline."""
@@ -68,3 +68,8 @@ class MysqlConnection(Driver):  # type: ignore[misc]
         if line is not None:
             line.close()
         self._force_close()
+
+
+def _as_utf8(name: str, value: Any) -> Any:
+    """Give a password as servers compare it, where PyMySQL would take it for Latin-1."""
+    return value.encode() if name in ("password", "passwd") and isinstance(value, str) else value

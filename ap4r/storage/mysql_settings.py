@@ -13,24 +13,22 @@ _log = logging.getLogger("ap4r.storage")
 #: The server's variables that are looked at.
 READ = (
     "version", "max_allowed_packet", "innodb_flush_log_at_trx_commit", "innodb_log_file_size",
-    "innodb_log_files_in_group", "innodb_redo_log_capacity", "sync_binlog", "log_bin", "wsrep_on",
+    "innodb_log_files_in_group", "innodb_redo_log_capacity", "sync_binlog", "log_bin", "binlog_format", "wsrep_on",
 )  # fmt: skip
 
 
-def check(store: str, found: Mapping[str, str], mode: str, max_row_bytes: int) -> None:
+def check(store: str, found: Mapping[str, str], max_row_bytes: int) -> None:
     """Compare a server's settings with what ap4r needs, and warn of those that make a crash cost messages.
 
     :param store: the store's name.
     :param found: the variables of `READ` that the server has.
-    :param mode: the session's sql_mode.
     :param max_row_bytes: the largest row that must pass.
     :raises StoreUnusable: messages would be cut or refused; says which setting to change.
     """
     _refuse_old(store, found["version"])
-    if "STRICT_TRANS_TABLES" not in mode and "STRICT_ALL_TABLES" not in mode:
+    if found.get("log_bin") == "ON" and found.get("binlog_format") == "STATEMENT":
         raise StoreUnusable(
-            store,
-            "the server would cut values silently; set sql_mode=STRICT_TRANS_TABLES, there or in the store's URL",
+            store, "its binlog_format is STATEMENT, which takes no READ COMMITTED; set it to ROW or MIXED"
         )
     _refuse_small(store, found, max_row_bytes)
     for name in ("innodb_flush_log_at_trx_commit", "sync_binlog"):

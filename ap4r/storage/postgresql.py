@@ -17,6 +17,7 @@ from ap4r.errors import StoreError, StoreUnavailable, StoreUnusable
 from ap4r.storage import versions
 from ap4r.storage.postgresql_driver import rows as rows_of
 from ap4r.storage.postgresql_rows import delete_rows, insert_rows, move_rows
+from ap4r.storage.postgresql_schemas import find_schemas, say_several
 from ap4r.storage.sql import spelling
 from ap4r.storage.sql.database import RolledBack, Rows
 from ap4r.storage.sql.hosts import Host
@@ -31,6 +32,10 @@ _LEAST_CONNECT_SECONDS = 2  #: libpq knows no shorter one
 _CLOCK = spelling.POSTGRESQL_CLOCK
 #: Whatever isolation the server, a role or the URL sets: what is locked first and then looked at must be what is there.
 _BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED"
+#: Whatever they set, arrays hold NULLs, numbers come back as they were, and a lock is waited for.
+_SETTINGS = "SET LOCAL lock_timeout = 0; SET LOCAL array_nulls = on; SET LOCAL extra_float_digits = 1"
+#: Where a read-only mode comes from that was meant for sessions, and not for the server.
+_OF_SESSIONS = frozenset({"database", "user", "database user", "client", "session"})
 #: No statement of a transaction is better off without an index, row by row and in its order, whatever the planner
 #: makes of figures that are out of date; nor is one long enough to be compiled.
 _PLANS = "; ".join(
@@ -99,14 +104,45 @@ class PostgresqlDatabase(ServerDatabase):
     def __init__(self, url: URL, hosts: tuple[Host, ...], deadline_seconds: float, max_row_bytes: int) -> None:
         super().__init__(url, hosts, deadline_seconds)
         self._max_row_bytes = max_row_bytes
+        options = url.query.get("options", os.environ.get("PGOPTIONS", ""))
+        self._names_path = "search_path" in str(options)
+        self._mode = ""  # of our transactions: to write where sessions are read-only unless they say otherwise
+
+    def locate(self, connection: Connection, schema: Schema) -> None:
+        """Look for the schema: the one that the search_path leads to, else the only one that has the tables.
+
+        A search_path in the URL or in PGOPTIONS is meant for these tables: it names their schema, made or to be made.
+        """
+        found = find_schemas(connection, schema.version_table)
+        if not found.names or schema.namespace in found.names:
+            return
+        if not found.is_visible and self._names_path:
+            return
+        if found.namespace is None:
+            raise StoreUnusable(self.name, say_several(found.names, schema.version_table))
+        if schema.namespace is not None:
+            # Statements are compiled once.
+            raise StoreUnusable(
+                self.name, f"its tables have moved from the schema {schema.namespace} to {found.namespace}; start anew"
+            )
+        schema.place(found.namespace)
 
     def make_tables(self, schema: Schema) -> None:
         """Make or move the tables in one transaction, under an advisory lock that ends with it."""
         with self._connected(_MIGRATING_SECONDS) as connection:
-            connection.exec_driver_sql(f"{_BEGIN}; SET LOCAL lock_timeout = {int(self._deadline_seconds * 1000)}")
+            connection.exec_driver_sql(
+                f"{_BEGIN}{self._mode}; SET LOCAL lock_timeout = {int(self._deadline_seconds * 1000)}; "
+                f"SET LOCAL statement_timeout = {_MIGRATING_SECONDS * 1000}; "
+                f"SET LOCAL idle_in_transaction_session_timeout = {SILENT_SECONDS * 1000}"
+            )
             try:
                 lock = int.from_bytes(schema.prefix.encode()[:7], "big")
                 connection.exec_driver_sql("SELECT pg_advisory_xact_lock(%s)", (lock,))
+                self.locate(connection, schema)
+                if schema.namespace is not None:
+                    # For what Alembic runs, which names no schema.
+                    path = connection.dialect.identifier_preparer.quote(schema.namespace)
+                    connection.exec_driver_sql(f"SET LOCAL search_path = {path}".replace("%", "%%"))
                 versions.make_or_move(connection, schema)
                 connection.exec_driver_sql("COMMIT")
             except BaseException:
@@ -174,8 +210,9 @@ class PostgresqlDatabase(ServerDatabase):
     def _begin(self, within_seconds: float) -> str:
         # What bounds the transaction goes with it, in the same round trip: a pooler may give each another session.
         return (
-            f"{_BEGIN}; SET LOCAL statement_timeout = {max(1, int(within_seconds * 1000))}; "
-            f"SET LOCAL idle_in_transaction_session_timeout = {SILENT_SECONDS * 1000}; {_PLANS}"
+            f"{_BEGIN}{self._mode}; SET LOCAL statement_timeout = {max(1, int(within_seconds * 1000))}; "
+            f"SET LOCAL idle_in_transaction_session_timeout = {SILENT_SECONDS * 1000}; {_SETTINGS}; "
+            f"{_PLANS}"
         )
 
     def _is_wrong_server(self, error: DBAPIError) -> bool:
@@ -202,6 +239,8 @@ class PostgresqlDatabase(ServerDatabase):
         connection = psycopg.connect(**{**ours, **arguments, "client_encoding": "UTF8"})
         if connection.info.parameter_status("standard_conforming_strings") == "off":
             connection.execute("SET standard_conforming_strings = on")
+        if connection.info.parameter_status("default_transaction_read_only") == "on":
+            self._mode = _mode_where_read_only(connection)
         return connection
 
     def _line(self, connection: Any) -> socket.socket | None:
@@ -231,6 +270,15 @@ class PostgresqlDatabase(ServerDatabase):
                 _log.warning(
                     "store %s: %s is off, so a crash of the server can lose messages; set it to on", self.name, name
                 )
+
+
+def _mode_where_read_only(connection: Any) -> str:
+    """Give what makes a transaction write where a role, a database or the URL has sessions only read.
+
+    What the server's own configuration says holds: somebody has closed it, and another one may take its place.
+    """
+    source = "SELECT source FROM pg_settings WHERE name = 'default_transaction_read_only'"
+    return " READ WRITE" if connection.execute(source).fetchone()[0] in _OF_SESSIONS else ""
 
 
 def _state_of_refusal(text: str) -> str | None:

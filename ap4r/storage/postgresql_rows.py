@@ -16,6 +16,7 @@ from ap4r.storage.sql.database import Rows
 
 _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]
 _quote = _DIALECT.identifier_preparer.quote
+_named = _DIALECT.identifier_preparer.format_table
 
 
 def insert_rows(connection: Connection, table: Table, rows: Rows) -> None:
@@ -39,12 +40,12 @@ def move_rows(connection: Connection, source: Table, key: Sequence[str], target:
 @lru_cache(maxsize=128)
 def _insert_text(table: Table, columns: tuple[str, ...]) -> str:
     names = ", ".join(map(_quote, columns))
-    return f"INSERT INTO {_quote(table.name)} ({names}) SELECT {names} FROM {_as_rows(table, columns)}"
+    return f"INSERT INTO {_named(table)} ({names}) SELECT {names} FROM {_as_rows(table, columns)}"
 
 
 @lru_cache(maxsize=128)
 def _delete_text(table: Table, columns: tuple[str, ...]) -> str:
-    return f"DELETE FROM {_quote(table.name)} AS t USING {_as_rows(table, columns)} WHERE {_same(columns)}"
+    return f"DELETE FROM {_named(table)} AS t USING {_as_rows(table, columns)} WHERE {_same(columns)}"
 
 
 @lru_cache(maxsize=128)
@@ -52,8 +53,8 @@ def _move_text(source: Table, key: tuple[str, ...], target: Table, columns: tupl
     names = ", ".join(map(_quote, columns))
     return (
         f"WITH v AS (SELECT * FROM {_as_rows(target, columns)}), "
-        f"gone AS (DELETE FROM {_quote(source.name)} AS t USING v WHERE {_same(key)}) "
-        f"INSERT INTO {_quote(target.name)} ({names}) SELECT {names} FROM v"
+        f"gone AS (DELETE FROM {_named(source)} AS t USING v WHERE {_same(key)}) "
+        f"INSERT INTO {_named(target)} ({names}) SELECT {names} FROM v"
     )
 
 

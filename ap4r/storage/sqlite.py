@@ -114,6 +114,9 @@ class SqliteDatabase:
         with self.engine().connect() as connection:
             yield connection
 
+    def locate(self, connection: Connection, schema: Schema) -> None:
+        """Do nothing: there is one place only."""
+
     def make_tables(self, schema: Schema) -> None:
         """Make the file, and make or move the tables under the write lock; whoever comes second finds them made."""
         if not self.is_there():

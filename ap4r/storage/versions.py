@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from importlib import resources
 from typing import Any
 
-from sqlalchemy import Column, Connection, MetaData, PrimaryKeyConstraint, String, Table, inspect, text
+from sqlalchemy import Column, Connection, MetaData, PrimaryKeyConstraint, String, Table, inspect, select
 
 from ap4r.errors import NO_TABLES, SchemaMismatch
 from ap4r.storage.sql.schema import VERSION, Schema
@@ -24,10 +24,9 @@ _migrating = threading.Lock()
 
 def found_version(connection: Connection, schema: Schema) -> str | None:
     """Give the version of the tables, or None where there are none."""
-    if not inspect(connection).has_table(schema.version_table):
+    if not inspect(connection).has_table(schema.version_table, schema=schema.namespace):
         return None
-    quoted = connection.dialect.identifier_preparer.quote(schema.version_table)
-    return connection.execute(text(f"SELECT version_num FROM {quoted}")).scalar()
+    return connection.execute(select(_version_table(schema).c.version_num)).scalar()
 
 
 def runs_on(found: str, expected: str = VERSION) -> bool:
@@ -78,22 +77,27 @@ def _make(connection: Connection, schema: Schema) -> None:
     """Make what is not there. The version is noted last, so that what was left half made counts as not made."""
     looked = inspect(connection)
     for table in schema.metadata.sorted_tables:
-        if not looked.has_table(table.name):
+        if not looked.has_table(table.name, schema=schema.namespace):
             table.create(connection)
             continue
-        there = {index["name"] for index in looked.get_indexes(table.name)}
+        there = {index["name"] for index in looked.get_indexes(table.name, schema=schema.namespace)}
         for index in table.indexes:
             if index.name not in there:
                 index.create(connection)
     # As Alembic makes and fills it, which moves the tables from then on.
-    noted = Table(
+    noted = _version_table(schema)
+    noted.create(connection, checkfirst=True)
+    connection.execute(noted.insert(), {"version_num": VERSION})
+
+
+def _version_table(schema: Schema) -> Table:
+    return Table(
         schema.version_table,
         MetaData(),
         Column("version_num", String(32), nullable=False),
         PrimaryKeyConstraint("version_num", name=f"{schema.version_table}_pkc"),
+        schema=schema.namespace,
     )
-    noted.create(connection, checkfirst=True)
-    connection.execute(noted.insert(), {"version_num": VERSION})
 
 
 def script(found: str | None, schema: Schema, dialect: str) -> str:

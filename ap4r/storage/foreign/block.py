@@ -40,7 +40,7 @@ class Block:
 
     def __init__(self, foreign: ForeignConnection, tables: Tables, *, strict: bool = False) -> None:
         self._foreign = foreign
-        self._tables = tables
+        self.tables = tables  #: where they are, once it was entered
         self._strict = strict
         self._thread = threading.get_ident()
         self._savepoint: Savepoint | None = None
@@ -71,9 +71,9 @@ class Block:
                 self.owns_commit = True
                 foreign.begin()
             try:
-                self._tables.check(foreign)
+                self.tables = self.tables.check(foreign)
                 self._guard = SqlSavepoint(foreign.connection())
-                self._tables.touch(foreign)
+                self.tables.touch(foreign)
             except BaseException:
                 self._undo()
                 raise

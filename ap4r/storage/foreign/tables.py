@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+import time
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Table, func, make_url, select, text
 from sqlalchemy.exc import DBAPIError
@@ -14,6 +15,7 @@ from ap4r.message import Put
 from ap4r.storage.foreign.connection import ForeignConnection
 from ap4r.storage.foreign.dbapi import SqlSavepoint
 from ap4r.storage.foreign.lanes import BorrowedLanes
+from ap4r.storage.postgresql_schemas import find_schemas, say_several
 from ap4r.storage.sql import spelling
 from ap4r.storage.sql.dispatchers import Dispatchers
 from ap4r.storage.sql.puts import Puts
@@ -27,11 +29,20 @@ _IDS_A_QUERY = 500
 _THERE = {
     "sqlite": "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = :name",
     "mysql": "SELECT 1 FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = :name",
-    "postgresql": "SELECT 1 WHERE to_regclass(quote_ident(:name)) IS NOT NULL",
+    "postgresql": "SELECT 1 WHERE to_regclass(:name) IS NOT NULL",
 }
 _ENGINES = "SELECT table_name, engine FROM information_schema.tables WHERE table_schema = DATABASE()"
-#: Databases and prefixes whose tables were found right. Only what is right is remembered.
-_known: set[tuple[Hashable, str]] = set()
+#: Databases and prefixes whose tables were found right, and where in them. Only what is right is remembered.
+_known: dict[tuple[Hashable, str], _Known] = {}
+#: A schema of PostgreSQL that was the only one with tables is taken for the only one for so long.
+_ONLY_ONE_SECONDS = 30.0
+
+
+class _Known(NamedTuple):
+    """In which schema the tables are, and until when (monotonic) that need not be looked up."""
+
+    namespace: str | None
+    until: float
 
 
 class _Spelling:
@@ -74,26 +85,38 @@ class _Spelling:
 
 
 class Tables:
-    """The tables under one prefix, in whichever database a connection leads to."""
+    """The tables under one prefix, in whichever database a connection leads to.
 
-    def __init__(self, prefix: str) -> None:
-        self.schema = Schema(prefix)
+    :param namespace: the schema of PostgreSQL that holds them; None where there are none such.
+    """
+
+    def __init__(self, prefix: str, namespace: str | None = None) -> None:
+        self.schema = Schema(prefix, namespace)
         self._puts = Puts(self.schema, StoreRules(table_prefix=prefix))
         self._dispatchers = Dispatchers(self.schema)
 
-    def check(self, foreign: ForeignConnection) -> None:
-        """Look whether the tables are there and of this version; once for each database.
+    def check(self, foreign: ForeignConnection) -> Tables:
+        """Look whether the tables are there and of this version, once for each database; give them where they are.
+
+        In PostgreSQL that is the schema that the search_path leads to, else the only one which has them.
 
         Within the transaction that is open. Nothing is written, and a transaction that was well stays so.
 
         :raises SchemaMismatch: they are missing or of another version; names the command that mends it.
-        :raises StoreUnusable: they are of an engine without transactions.
+        :raises StoreUnusable: they are of an engine without transactions, or in several schemas, none of which is in
+            the search_path.
         """
-        database = foreign.database
-        if database is not None and (database, self.schema.prefix) in _known:
-            return
+        database, prefix = foreign.database, self.schema.prefix
+        known = None if database is None else _known.get((database, prefix))
+        if known is not None and time.monotonic() < known.until:
+            return tables_of(prefix, known.namespace)
         connection = foreign.connection()
-        found, prefix = _found_version(connection, foreign.dialect, self.schema), self.schema.prefix
+        namespace, until = _place(foreign, connection, self.schema.version_table)
+        if known is not None and known.namespace == namespace:
+            _known[database, prefix] = _Known(namespace, until)
+            return tables_of(prefix, namespace)
+        tables = tables_of(prefix, namespace)
+        found = _found_version(connection, foreign.dialect, tables.schema)
         try:
             check_version(found, foreign.name, prefix)
         except SchemaMismatch as error:
@@ -104,7 +127,8 @@ class Tables:
         if foreign.dialect == "mysql":
             self._refuse_other_engines(connection, foreign.name)
         if database is not None:
-            _known.add((database, self.schema.prefix))
+            _known[database, prefix] = _Known(namespace, until)
+        return tables
 
     def touch(self, foreign: ForeignConnection) -> None:
         """Have the server see a transaction where it begins one at the first table, and tells of none before."""
@@ -154,10 +178,10 @@ class Tables:
             )
 
 
-@functools.cache
-def tables_of(prefix: str) -> Tables:
-    """Give this process's tables of a prefix."""
-    return Tables(prefix)
+@functools.lru_cache(maxsize=256)
+def tables_of(prefix: str, namespace: str | None = None) -> Tables:
+    """Give this process's tables of a prefix, in a schema of PostgreSQL where it has some."""
+    return Tables(prefix, namespace)
 
 
 def failure_of(error: DBAPIError, name: str) -> StoreUnavailable:
@@ -166,11 +190,25 @@ def failure_of(error: DBAPIError, name: str) -> StoreUnavailable:
     return StoreUnavailable(name, problem, is_connection=True)
 
 
+def _place(foreign: ForeignConnection, connection: Connection, table: str) -> tuple[str | None, float]:
+    """Give the schema of the tables, None where there is nothing to tell, and until when that holds (monotonic)."""
+    if foreign.dialect != "postgresql":
+        return None, float("inf")
+    found = find_schemas(connection, table)
+    if found.names and found.namespace is None:
+        raise StoreUnusable(foreign.name, say_several(found.names, table))
+    # Where there are several, each transaction may have another search_path.
+    until = time.monotonic() + _ONLY_ONE_SECONDS if len(found.names) == 1 else float("-inf")
+    return found.namespace, until
+
+
 def _found_version(connection: Connection, dialect: str, schema: Schema) -> str | None:
-    table = schema.version_table
-    if connection.execute(text(_THERE[dialect]), {"name": table}).first() is None:
+    quote = connection.dialect.identifier_preparer.quote
+    quoted = ".".join(quote(name) for name in (schema.namespace, schema.version_table) if name)
+    name = quoted if dialect == "postgresql" else schema.version_table
+    if connection.execute(text(_THERE[dialect]), {"name": name}).first() is None:
         return None
-    quoted = connection.dialect.identifier_preparer.quote(table)
+    quoted = quoted.replace(":", "\\:")
     version = connection.execute(text(f"SELECT version_num FROM {quoted}")).scalar()
     return None if version is None else _text(version)
 

@@ -143,6 +143,7 @@ class Access:
         if not self._database.is_there():
             return self._database.engine(), None
         with self._database.reading(self._rules.deadline_seconds) as connection:
+            self._database.locate(connection, self._schema)
             return connection.engine, found_version(connection, self._schema)
 
     def _give_up_at(self) -> float:

@@ -77,6 +77,12 @@ class Database(Protocol):
     def reading(self, within_seconds: float) -> AbstractContextManager[Connection]:
         """Give a connection on which each statement stands for itself, to be over within so many seconds."""
 
+    def locate(self, connection: Connection, schema: Schema) -> None:
+        """Have the statements about `schema` name the place in the database where its tables are, if there are any.
+
+        :raises StoreUnusable: they are in several, and nothing tells which are meant.
+        """
+
     def make_tables(self, schema: Schema) -> None:
         """Make or move the tables; safe when several processes do it at once. Tables that are newer stay."""
 

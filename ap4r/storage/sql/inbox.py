@@ -31,7 +31,9 @@ class Inbox:
     def __init__(self, schema: Schema, dialect: str) -> None:
         self._dialect = dialect
         quote = "`" if self._is_mysql else '"'
-        self._table = table = f"{quote}{schema.inbox.name}{quote}"
+        names = [name.replace(quote, 2 * quote) for name in (schema.namespace, schema.inbox.name) if name]
+        # A colon would begin a value's name.
+        self._table = table = ".".join(f"{quote}{name}{quote}" for name in names).replace(":", "\\:")
         self._columns = "id, content, recorded_at, expires_at"
         self._values = ":id, :content, :recorded_at, :expires_at"
         self._find = f"SELECT content, expires_at, status, headers, body FROM {table} WHERE id = :id"

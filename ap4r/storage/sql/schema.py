@@ -67,10 +67,14 @@ def _counters() -> list[Column[Any]]:
 
 
 class Schema:
-    """The tables under one prefix."""
+    """The tables under one prefix.
 
-    def __init__(self, prefix: str) -> None:
+    :param namespace: the schema of PostgreSQL that holds them; None leaves it to the connection's search_path.
+    """
+
+    def __init__(self, prefix: str, namespace: str | None = None) -> None:
         self.prefix = prefix
+        self.namespace: str | None = None
         self.metadata = MetaData()
         narrow: dict[str, Any] = {"sqlite_with_rowid": False, "mysql_engine": "InnoDB", "mariadb_engine": "InnoDB"}
 
@@ -190,6 +194,14 @@ class Schema:
             mysql_engine="InnoDB",
             mariadb_engine="InnoDB",
         )
+
+        self.place(namespace)
+
+    def place(self, namespace: str | None) -> None:
+        """Have statements that are compiled from now on name a schema of PostgreSQL."""
+        self.namespace = namespace
+        for table in self.metadata.tables.values():
+            table.schema = namespace
 
     @property
     def version_table(self) -> str:
