@@ -42,7 +42,8 @@ class Blocks:
 
         Without one, the messages enter the outbox together and then follow the request's verdict.
 
-        A block inside a block joins it. A block takes in what is said by the thread (or greenlet) that opened it.
+        A block inside a block joins it; without an argument its messages are written together, at its end. A block
+        takes in what is said by the thread (or greenlet) that opened it.
 
         :param conn: a SQLAlchemy Session, scoped_session or Connection; a connection of sqlite3, psycopg,
             psycopg2, PyMySQL or mysqlclient; also one that a pool or instrumentation has wrapped.
@@ -89,9 +90,9 @@ class Blocks:
         return joined
 
     @contextmanager
-    def _group(self) -> Iterator[Scope]:
+    def _group(self, is_passed: Callable[[], bool] | None = None) -> Iterator[Scope]:
         with self._lock:
-            block = self._open_outbox().open_block(threading.get_ident())
+            block = self._open_outbox().open_block(threading.get_ident(), is_passed=is_passed)
         clean, due = False, []
         try:
             yield Group()
@@ -111,14 +112,22 @@ class Blocks:
         from ap4r.outbox.outlet import OwnTransaction
 
         with self._lock:
-            self._open_outbox()
+            around = self._open_outbox().outlet_of(threading.get_ident())
         prefix = self._limits.table_prefix
         foreign = application_connection(given, prefix)
+        is_inner = given.is_found and around is not None and around.is_on(foreign)
         outlet = OwnTransaction(foreign, prefix, self._late_bells.append, strict=strict)
         with self._lock:
             block = self._ever_used().open_block(threading.get_ident(), outlet)
         try:
-            yield outlet
+            if is_inner:
+                # As without a connection, its messages are written together, but those within a savepoint, which go
+                # where that goes.
+                begun = outlet.savepoint
+                with self._group(lambda: outlet.savepoint != begun):
+                    yield outlet
+            else:
+                yield outlet
         except BaseException:
             self._close(block)
             outlet.abandon()

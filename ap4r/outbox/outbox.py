@@ -6,7 +6,7 @@ It takes no lock and writes nothing: the handle does both.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -64,11 +64,13 @@ class Entry(NamedTuple):
 class Block:
     """The messages of one block that is still open, and the thread that opened it.
 
-    With an `outlet` they go to the application's own transaction, and the request's verdict is nothing to them.
+    With an `outlet` they go to the application's own transaction, and the request's verdict is nothing to them. While
+    `is_passed` is true, what is said goes past the block, to the one around it that has an outlet.
     """
 
     thread: int
     outlet: Any = None
+    is_passed: Callable[[], bool] | None = None
     entries: list[Entry] = field(default_factory=list)
     passed_count: int = 0
     passed_bytes: int = 0
@@ -109,11 +111,13 @@ class Outbox:
             advice = "within transaction(conn) or join(conn) a message follows that transaction alone"
             raise OptionRefused("on", on, advice)
         blocks = self._blocks.get(thread)
-        if not blocks or blocks[-1].outlet is None:
+        block = blocks[-1] if blocks else None
+        if blocks and block is not None and block.is_passed is not None and block.is_passed():
+            block = _innermost(blocks)
+        if block is None or block.outlet is None:
             self._count_in(entry.size)
-            (blocks[-1].entries if blocks else self._entries).append(entry)
+            (self._entries if block is None else block.entries).append(entry)
             return None
-        block = blocks[-1]
         if block.outlet.is_counted:
             self._count_in(entry.size)
             block.passed_count += 1
@@ -143,9 +147,9 @@ class Outbox:
             self.close_block(block, keep=True)
         return None if block is None else block.outlet
 
-    def open_block(self, thread: int, outlet: Any = None) -> Block:
+    def open_block(self, thread: int, outlet: Any = None, is_passed: Callable[[], bool] | None = None) -> Block:
         """Begin a group that enters the outbox, or goes to an outlet, together or not at all."""
-        block = Block(thread, outlet)
+        block = Block(thread, outlet, is_passed)
         self._blocks.setdefault(thread, []).append(block)
         return block
 

@@ -57,6 +57,10 @@ class _Written:
         except DBAPIError as error:
             raise failure_of(error, foreign.what) from error
 
+    def is_on(self, foreign: ForeignConnection) -> bool:
+        """Tell whether it writes over that connection."""
+        return self._foreign.owner is foreign.owner
+
     def _ring_when_committed(self) -> None:
         if self._bells is not None and not self._foreign.after_commit(self._bells.ring):
             self._ring_later(self._bells.ring)
@@ -88,6 +92,11 @@ class OwnTransaction(_Written):
     def owns_commit(self) -> bool:
         """Tell whether the block's end commits."""
         return self._block.owns_commit
+
+    @property
+    def savepoint(self) -> object:
+        """Tell one savepoint that the application's library has open from another; None where there is no telling."""
+        return self._foreign.open_savepoint
 
     @property
     def is_over(self) -> bool:

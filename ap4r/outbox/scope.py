@@ -33,10 +33,11 @@ class NotGiven(Enum):
 
 
 class Given(NamedTuple):
-    """What the application gave as its connection."""
+    """What the application gave as its connection. `is_found`: it gave what finds it, and named none now."""
 
     conn: object
     using: str | None
+    is_found: bool = False
 
 
 def given_connection(conn: object, using: str | None, find: Callable[[], object] | None) -> Given | None:
@@ -55,7 +56,7 @@ def given_connection(conn: object, using: str | None, find: Callable[[], object]
     found = find()
     if found is None:
         raise ConnectionUnfit("connection=", "it gave None in the place of the application's connection")
-    return Given(found, None)
+    return Given(found, None, is_found=True)
 
 
 def application_connection(given: Given, prefix: str) -> ForeignConnection:

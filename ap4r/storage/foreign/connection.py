@@ -76,6 +76,13 @@ class ForeignConnection(Protocol):
     def is_within_transaction(self) -> bool:
         """Tell whether a statement made now would be part of a transaction that is open already, whoever ends it."""
 
+    @property
+    def open_savepoint(self) -> object:
+        """Give what tells the innermost savepoint that its library has open from others; None without one.
+
+        What is said in SQL alone is not seen.
+        """
+
     def check(self) -> None:
         """Refuse what cannot be used now.
 

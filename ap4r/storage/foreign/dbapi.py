@@ -105,6 +105,11 @@ class DbapiConnection:
         """As the driver has it; where it does not know, the application is believed."""
         return self._driver.in_transaction is not False
 
+    @property
+    def open_savepoint(self) -> object:
+        """Tell nothing: no driver knows."""
+        return None
+
     def check(self) -> None:
         """Refuse what is closed, another thread's, or failed."""
         if not self.is_owner_thread:

@@ -110,6 +110,11 @@ class DjangoConnection:
         """Ask Django."""
         return self.is_open
 
+    @property
+    def open_savepoint(self) -> object:
+        """Give the names of Django's savepoints."""
+        return tuple(self._wrapper.savepoint_ids)
+
     def check(self) -> None:
         """Refuse what is another thread's, closed within its block, or failed."""
         if not self.is_owner_thread:

@@ -85,6 +85,11 @@ class OnSqlalchemy(ABC):
     def innermost(self) -> Any:
         """Give SQLAlchemy's transaction of the savepoint that was begun last and is open; None without one."""
 
+    @property
+    def open_savepoint(self) -> object:
+        """Give SQLAlchemy's transaction of the innermost savepoint."""
+        return self.innermost
+
     def settle(self, point: Savepoint | None) -> None:
         """Release what the application's `begin_nested` has left open, as the commit would."""
         upto = point.nested if isinstance(point, Nested) else None
