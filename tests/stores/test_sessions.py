@@ -30,7 +30,6 @@ POSTGRESQL = {
     "IntervalStyle": "iso_8601",
     "TimeZone": "Asia/Kathmandu",
     "idle_in_transaction_session_timeout": "1",
-    "statement_timeout": "100",
     "xmlbinary": "hex",
     "transform_null_equals": "on",
     "row_security": "off",

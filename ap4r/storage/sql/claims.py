@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_left, bisect_right
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import islice
 from typing import Any, NamedTuple
@@ -18,6 +18,7 @@ from sqlalchemy import bindparam, func, literal, select
 from ap4r.storage.sql.clock_steps import ClockSteps
 from ap4r.storage.sql.dispatchers import Dispatchers
 from ap4r.storage.sql.fronts import FRONT, Fronts
+from ap4r.storage.sql.lane_order import LaneOrder, LaneOrders
 from ap4r.storage.sql.promotion import Promotion
 from ap4r.storage.sql.schema import Schema
 from ap4r.storage.sql.survey import Surveys
@@ -52,6 +53,7 @@ class Claims:
         self._dispatchers = dispatchers
         self._cursor = 0
         self._yielding_cursor = 0
+        self._orders = LaneOrders()
         self._fronts = Fronts()
         self._clock_steps = ClockSteps(schema)
         self._seen: frozenset[int] = frozenset()  # the lanes that were known at the last look from the fronts
@@ -121,49 +123,47 @@ class Claims:
         Give the rows, whether every lane with something ready was asked, and whether some that give way were not asked
         for all that there was room for.
         """
-        last = [lane for lane in known if lane in turns.yielding] if turns.yielding else []
-        if not last:
-            return *self._choose(tx, taker, limit, known, turns.held), False
+        first, last = self._orders.of(known, turns.held, turns.yielding)
+        if not last.known:
+            return *self._choose(tx, taker, limit, first), False
         seen, rows, all_lanes = self._seen, list[Row](), True
-        if len(last) < len(known):
+        if first.known:
             # The same for both kinds: what is leased already is not leased again with the others.
             taker.may_at_once = len(known) <= _FEW_LANES
-            first = [lane for lane in known if lane not in turns.yielding]
-            rows, all_lanes = self._choose(tx, taker, limit, first, turns.held)
-            seen |= frozenset(first)
+            rows, all_lanes = self._choose(tx, taker, limit, first)
+            seen |= first.known
         most = min(limit - len(rows), turns.most_yielding)
         found: list[Row] = []
         if most > 0:
             self._cursor, self._yielding_cursor = self._yielding_cursor, self._cursor
             try:
-                found, are_all = self._choose(tx, taker, most, last, turns.held)
+                found, are_all = self._choose(tx, taker, most, last)
             finally:
                 self._cursor, self._yielding_cursor = self._yielding_cursor, self._cursor
             all_lanes = all_lanes and are_all
-            seen |= frozenset(last)
-        self._seen = seen.intersection(known)
+            seen |= last.known
+        self._seen = seen & (first.known | last.known)
         return rows + found, all_lanes, len(found) >= most and most < limit - len(rows)
 
-    def _choose(
-        self, tx: Transaction, taker: Taker, limit: int, known: Sequence[int], held: frozenset[int]
-    ) -> tuple[list[Row], bool]:
+    def _choose(self, tx: Transaction, taker: Taker, limit: int, order: LaneOrder) -> tuple[list[Row], bool]:
         """Give rows that are now locked, and whether every lane with something ready was asked."""
         most = min(limit, _LANES_A_CLAIM)
         began = time.monotonic()
         if self._fronts.are_near(began):
-            near = self._turned(self._lanes_near(known, held))
+            near = self._turned(self._lanes_near(order))
             return self._from_lanes(tx, taker, limit, near[:most], near=True, all_lanes=len(near) <= most), (
                 len(near) <= most
             )
-        lanes = self._turned(sorted(set(known) - held))
-        all_lanes = len(lanes) <= min(most, _FEW_LANES)
-        if not all_lanes:
-            lanes = list(islice(self._filled(tx, known, held), most))
+        all_lanes = len(order.free) <= min(most, _FEW_LANES)
+        if all_lanes:
+            lanes = self._turned(order.free)
+        else:
+            lanes = list(islice(self._filled(tx, order.free), most))
             all_lanes = len(lanes) < most
         rows = self._from_lanes(tx, taker, limit, lanes, near=False, all_lanes=all_lanes)
-        self._seen = frozenset(known)
-        if all_lanes and len(known) <= _LANES_A_PAGE:
-            for lane in set(known).difference(held, (row[0] for row in rows)):
+        self._seen = order.known
+        if all_lanes and len(order.known) <= _LANES_A_PAGE:
+            for lane in set(order.free).difference(row[0] for row in rows):
                 self._fronts.ended(lane, tx.now_at)
         ended = time.monotonic()
         self._fronts.looked(ended, ended - began, partial(self._look_for_one, tx))
@@ -207,27 +207,27 @@ class Claims:
             self._fronts.took(lane, position, len(rows))
         return rows
 
-    def _lanes_near(self, known: Sequence[int], held: frozenset[int]) -> list[int]:
+    def _lanes_near(self, order: LaneOrder) -> list[int]:
         """Give the lanes that may have something behind their fronts, the new ones among them."""
-        new = frozenset(known) - self._seen
-        return sorted({*self._fronts.lanes(), *new} - held)
+        near = {*self._fronts.lanes(), *(order.known - self._seen)}
+        free = order.free
+        return [lane for lane in sorted(near) if (at := bisect_left(free, lane)) < len(free) and free[at] == lane]
 
-    def _filled(self, tx: Transaction, known: Collection[int], held: frozenset[int]) -> Iterator[int]:
-        """Give the lanes in which something is ready and that are not held, each once, from the cursor round."""
-        lanes = sorted(lane for lane in known if lane not in held)
+    def _filled(self, tx: Transaction, lanes: Sequence[int]) -> Iterator[int]:
+        """Give the lanes in which something is ready, each once, from the cursor round."""
         split = bisect_right(lanes, self._cursor)
-        for part in (lanes[split:], lanes[:split]):
-            start = 0
-            while start < len(part):
-                if len(part) - start > _LANES_A_PAGE:
+        for start, end in ((split, len(lanes)), (0, split)):
+            at = start
+            while at < end:
+                if end - at > _LANES_A_PAGE:
                     # One look into the index steps over lanes in which nothing is ready, however many they are.
-                    filled = tx.connection.execute(self._next_filled, {"first": part[start]}).scalar()
-                    start = len(part) if filled is None else bisect_left(part, filled, start)
-                page = part[start : start + _LANES_A_PAGE]
+                    filled = tx.connection.execute(self._next_filled, {"first": lanes[at]}).scalar()
+                    at = end if filled is None else bisect_left(lanes, filled, at, end)
+                page = lanes[at : min(at + _LANES_A_PAGE, end)]
                 found = set(tx.connection.execute(self._filled_among, {"page": page}).scalars()) if page else set()
                 yield from (lane for lane in page if lane in found)
-                start += _LANES_A_PAGE
+                at += _LANES_A_PAGE
 
-    def _turned(self, lanes: list[int]) -> list[int]:
+    def _turned(self, lanes: Sequence[int]) -> list[int]:
         split = bisect_right(lanes, self._cursor)
-        return lanes[split:] + lanes[:split]
+        return [*lanes[split:], *lanes[:split]]

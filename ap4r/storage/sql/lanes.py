@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import partial
+from itertools import count
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sqlalchemy import Select, bindparam, func, select
@@ -64,6 +65,10 @@ class Lanes:
         self._rows = select(table.c.id, table.c.queue, table.c.origin).where(numbered)
         self._ids: dict[LaneName, _Known] = {}
         self._names: dict[int, LaneName] = {}
+        #: The numbers of all, sorted, and of which state: whoever adds or removes one makes another state.
+        self._numbers: tuple[int, list[int]] = (0, [])
+        self._states = count(1)
+        self._state = 0
         #: The highest number that the last reading of all has found, that of the one before, and when (monotonic).
         self._highest, self._read_up_to, self._read_all_at = 0, 0, float("-inf")
 
@@ -103,7 +108,7 @@ class Lanes:
         """Give queue and origin by number; what does not exist is left out."""
         missing = [lane for lane in ids if lane not in self._names]
         found = self._read(tx, missing)
-        self._names.update(found)
+        self._remember(found)
         for lane in ids:
             name = self._names.get(lane)
             if name is not None:
@@ -119,12 +124,20 @@ class Lanes:
         return 0 if time.monotonic() - self._read_all_at > _TRANSACTION_SECONDS else self._read_up_to
 
     def with_added(self, found: Mapping[int, LaneName], behind: int) -> list[int]:
-        """Learn the lanes that were read, all those behind a number, and give the numbers of all."""
-        self._names.update(found)
+        """Learn the lanes that were read, all those behind a number, and give the numbers of all, sorted.
+
+        The same list is given for as long as they are the same.
+        """
+        self._remember(found)
         if not behind:
             self._read_up_to, self._highest = self._highest, max(found, default=0)
             self._read_all_at = time.monotonic()
-        return list(self._names)
+        state, numbers = self._numbers
+        if state != self._state:
+            state = self._state
+            numbers = sorted(list(self._names))  # noqa: C414 - other threads may add to it meanwhile
+            self._numbers = (state, numbers)
+        return numbers
 
     def remove(self, tx: Transaction, ids: Collection[int]) -> None:
         """Delete lanes that nothing uses."""
@@ -204,13 +217,21 @@ class Lanes:
     def _learn(self, learnt: Mapping[LaneName, _Known]) -> None:
         for name, known in learnt.items():
             self._ids[name] = known
-            self._names[known.lane] = name
+        self._remember({known.lane: name for name, known in learnt.items()})
+
+    def _remember(self, found: Mapping[int, LaneName]) -> None:
+        is_new = not found.keys() <= self._names.keys()
+        self._names.update(found)
+        if is_new:
+            # Behind the change, or a reader would take what it had before for the new state.
+            self._state = next(self._states)
 
     def _forget(self, ids: Collection[int]) -> None:
         for lane in ids:
             name = self._names.pop(lane, None)
             if name is not None:
                 self._ids.pop(name, None)
+        self._state = next(self._states)
 
     def _mark_used(self, tx: Transaction, names: Sequence[LaneName]) -> dict[LaneName, int]:
         """Give the numbers of lanes, marking those that there are and making those that are new."""
