@@ -10,8 +10,8 @@ from typing import Any
 
 from ap4r.delivery import ENVIRON_KEY
 from ap4r.middleware.body import Body
-from ap4r.middleware.refusal import STATUS, refusal, without_body
-from ap4r.middleware.servers import replaces_starts
+from ap4r.middleware.refusal import MOST_FILLED_BYTES, STATUS, added_to, refusal, without_body
+from ap4r.middleware.servers import SecondStart, second_start
 from ap4r.middleware.start import ServerStart, Start
 from ap4r.outbox.handle import Handle
 
@@ -131,12 +131,16 @@ class Departure:
         headers, text = refusal(error)
         if self._started:
             exc_info: Any = (type(error), error, error.__traceback__)
-            is_replaced = replaces_starts()
+            second, start = second_start(), self._start
             self._gone = True
-            if not is_replaced:
+            if second is SecondStart.IS_IGNORED:
                 # uWSGI takes the second start, and sends what was started in spite of an exception.
                 self._server_start(STATUS, without_body(headers), exc_info)
                 raise error
+            if second is SecondStart.ADDS_HEADERS and start is not None:
+                if (start.content_length or 0) > MOST_FILLED_BYTES:
+                    raise error
+                headers, text = added_to(start.headers, headers, text, start.content_length)
             self._server_start(STATUS, headers, exc_info)
         else:
             self._server_start(STATUS, headers)

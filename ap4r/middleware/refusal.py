@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 from ap4r.errors import Ap4rError
 
 RETRY_AFTER_SECONDS = 5
 
 _log = logging.getLogger("ap4r.middleware")
+
+#: The longest Content-Length that the body of a 503 is filled up to.
+MOST_FILLED_BYTES = 1024 * 1024
 
 STATUS = "503 Service Unavailable"
 _NOT_STORED = "The messages of this request could not be stored, so none of them will be sent. Please try again."
@@ -30,6 +34,20 @@ def refusal(error: Exception) -> tuple[list[tuple[str, str]], bytes]:
         ("Cache-Control", "no-store"),
     ]
     return headers, body
+
+
+def added_to(
+    first: Sequence[tuple[str, str]], headers: list[tuple[str, str]], text: bytes, length: int | None
+) -> tuple[list[tuple[str, str]], bytes]:
+    """Return headers and body of a 503 whose headers a server adds to those of the first start.
+
+    Those that the first start has stay as they are there; so the body is cut or filled up to the length that it told.
+
+    :param length: the Content-Length of the first start.
+    """
+    known = {name.lower() for name, _ in first}
+    added = [(name, value) for name, value in headers if name.lower() not in known]
+    return added, text if length is None else text[:length].ljust(length, b"\n")
 
 
 def without_body(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:

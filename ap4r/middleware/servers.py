@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from enum import Enum
 from functools import partial
 from types import BuiltinFunctionType, FrameType, FunctionType, MethodType
 from typing import Any
@@ -24,9 +25,18 @@ _NATIVE = ("bjoern", "fastwsgi", "mod_wsgi", "uwsgi")
 #: Packages that wrap `start_response` to look at the status, and refuse nothing.
 _OBSERVERS = ("sentry_sdk.", "opentelemetry.")
 
-#: Packages where a second start with exc_info does not replace the first: gunicorn and cheroot add its headers to those
-#: of the first, the others have sent the first already.
-_KEEPS_FIRST = frozenset({"a2wsgi", "cheroot", "granian", "gunicorn", "starlette", "uvicorn"})
+#: Packages where a second start with exc_info changes the status, and its headers are added to those of the first.
+_ADDS_HEADERS = frozenset({"cheroot", "gunicorn"})
+#: Packages that have sent the first start by the time of the second.
+_KEEPS_FIRST = frozenset({"a2wsgi", "granian", "starlette", "uvicorn"})
+
+
+class SecondStart(Enum):
+    """What a server makes of a second start with exc_info, before anything was sent. PEP 3333 says that it replaces."""
+
+    REPLACES = "replaces"
+    ADDS_HEADERS = "adds headers"
+    IS_IGNORED = "is ignored"
 
 
 def accepts_plain_starts(start_response: Any) -> bool:
@@ -41,8 +51,8 @@ def accepts_plain_starts(start_response: Any) -> bool:
     return not module and any(name in sys.modules for name in _NATIVE)
 
 
-def replaces_starts(depth: int = 1) -> bool:
-    """Return whether the server that calls us is believed to let a second start with exc_info replace the first.
+def second_start(depth: int = 1) -> SecondStart:
+    """Return what the server that calls us is believed to make of a second start with exc_info.
 
     It is asked only after a failure: it looks through the frames of the call. A caller without frames is a server
     written in another language, of which some take no second start either.
@@ -51,12 +61,15 @@ def replaces_starts(depth: int = 1) -> bool:
     while frame is not None and _package(frame.f_globals) == "ap4r":
         frame = frame.f_back
     if frame is None or "uwsgi" in sys.modules:
-        return False  # uWSGI sends the second start, and nothing behind it.
+        return SecondStart.IS_IGNORED  # uWSGI sends the second start, and nothing behind it.
     while frame is not None:
-        if _package(frame.f_globals) in _KEEPS_FIRST:
-            return False
+        package = _package(frame.f_globals)
+        if package in _KEEPS_FIRST:
+            return SecondStart.IS_IGNORED
+        if package in _ADDS_HEADERS:
+            return SecondStart.ADDS_HEADERS
         frame = frame.f_back
-    return True
+    return SecondStart.REPLACES
 
 
 def _package(names: dict[str, Any]) -> str:
