@@ -6,6 +6,7 @@ One `look` serves all of it. It claims nothing itself; it wakes the claim loop.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 
 from twisted.internet.interfaces import IReactorTime
@@ -13,6 +14,7 @@ from twisted.internet.interfaces import IReactorTime
 from ap4r.dispatcher.loop import Loop, Report
 from ap4r.dispatcher.store_thread import StoreThread
 from ap4r.dispatcher.watch import Watch
+from ap4r.errors import OwnerLost
 from ap4r.events import DispatcherDied
 from ap4r.storage.store import Look
 from ap4r.subscribers import Events
@@ -48,7 +50,15 @@ class Poll(Loop):
         self._looked(look)
         for owner, beat in self._watch.silent():
             await self._rescue(owner, beat)
+        if self._watch.wants_proof():
+            await self._prove_that_others_could_beat()
         return self._watch.read_in_seconds(self._clock.seconds())
+
+    async def _prove_that_others_could_beat(self) -> None:
+        # Without a place of our own nothing is shown, and nothing is rescued; the heartbeat takes a new one.
+        with suppress(OwnerLost):
+            await self._store.run("beat", partial(self._store.store.beat, self._own()))
+            self._watch.wrote(self._clock.seconds())
 
     async def _rescue(self, owner: str, beat: int) -> None:
         freed = dead = dropped = 0

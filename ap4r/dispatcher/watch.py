@@ -23,6 +23,13 @@ LONGEST_GAP_SECONDS = 8.0
 #: A reading that begins so much later than was asked for means that this process was kept from it. Others on the same
 #: machine may have been kept from beating then, so that time is no silence.
 _PUNCTUAL_SECONDS = 1.0
+#: A store that can be read and not written keeps others from beating. So silence counts only when a write of our own
+#: has succeeded, and so long ago that those who waited to beat have beaten by now.
+PROOF_SECONDS = 1.5
+#: How old that write may be.
+_PROOF_KEPT_SECONDS = 8.0
+#: It is made so long before the silence is complete, so that it delays nothing.
+_PROOF_AHEAD_SECONDS = 2.0
 
 
 @dataclass(slots=True)
@@ -40,6 +47,7 @@ class Watch:
         self._began = 0.0
         self._ended: float | None = None
         self._wait_seconds = READ_SECONDS
+        self._wrote_at: float | None = None
 
     def saw(self, began: float, ended: float, beats: Iterable[Beat], own: str) -> None:
         """Note a successful reading, by own monotonic time.
@@ -65,11 +73,25 @@ class Watch:
             self._seen[beat.owner] = seen
 
     def silent(self) -> list[tuple[str, int]]:
-        """Give owner and beat of the dispatchers that are to be taken for dead, as of the last reading."""
+        """Return owner and beat of the dispatchers that are to be taken for dead, as of the last reading."""
+        if self._wrote_at is None or not PROOF_SECONDS <= self._began - self._wrote_at <= _PROOF_KEPT_SECONDS:
+            return []
+        return self._silent_for(0.0)
+
+    def wants_proof(self) -> bool:
+        """Return whether a write of our own is to show that others could beat."""
+        is_proved = self._wrote_at is not None and self._began - self._wrote_at <= _PROOF_KEPT_SECONDS / 2
+        return not is_proved and bool(self._silent_for(-_PROOF_AHEAD_SECONDS))
+
+    def wrote(self, at: float) -> None:
+        """Note that a write of our own has succeeded at this monotonic time."""
+        self._wrote_at = at
+
+    def _silent_for(self, more_seconds: float) -> list[tuple[str, int]]:
         return [
             (owner, seen.beat)
             for owner, seen in self._seen.items()
-            if self._began - seen.since >= (SILENT_SECONDS if seen.holds_leases else SILENT_IDLE_SECONDS)
+            if self._began - seen.since >= (SILENT_SECONDS if seen.holds_leases else SILENT_IDLE_SECONDS) + more_seconds
         ]
 
     def forget(self, owner: str) -> None:

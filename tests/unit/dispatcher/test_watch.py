@@ -18,6 +18,8 @@ from ap4r.storage.store import Beat
 def read(watch, at, *beats, took=0.0):
     """Read these beats at this time."""
     watch.saw(at, at + took, beats, "me")
+    if watch.wants_proof():
+        watch.wrote(at + took)
 
 
 def busy(beat, owner="other"):
@@ -66,7 +68,7 @@ def test_silence_is_what_lies_between_two_readings():
     """A reading that took long proves nothing about the time it took."""
     watch = Watch()
     read(watch, 0.0, busy(7), took=4.0)
-    for at in (5.0, 10.0, 15.0, 18.9):
+    for at in (5.0, 10.0, 15.0, 17.0, 18.9):
         read(watch, at, busy(7))
         assert watch.silent() == []
     read(watch, 19.0, busy(7))
@@ -76,7 +78,7 @@ def test_silence_is_what_lies_between_two_readings():
 def test_who_holds_nothing_beats_seldom():
     """Without leases a dispatcher beats each 30 s, and there is nothing to be rescued in haste."""
     watch = Watch()
-    for second in range(0, int(SILENT_IDLE_SECONDS), 5):
+    for second in (*range(0, int(SILENT_IDLE_SECONDS), 5), SILENT_IDLE_SECONDS - 2):
         read(watch, float(second), Beat("other", 3, False))
         assert watch.silent() == []
     read(watch, SILENT_IDLE_SECONDS, Beat("other", 3, False))
@@ -162,3 +164,41 @@ def test_time_in_which_the_observer_stood_still_is_no_silence():
         read(watch, at, busy(7))
         at += watch.read_in_seconds(at)
     assert watch.silent() == [("other", 7)]
+
+
+class TestProof:
+    """Whether the silence of others means anything is shown by a write of our own."""
+
+    @staticmethod
+    def _silent_after(seconds, wrote_at):
+        watch = Watch()
+        for second in range(seconds + 1):
+            watch.saw(float(second), float(second), [busy(7)], "me")
+            if second == wrote_at:
+                watch.wrote(float(second))
+        return watch.silent()
+
+    def test_a_store_that_takes_no_writes_kills_none(self):
+        """However long the silence: without a write of our own, others may be kept from beating."""
+        assert self._silent_after(60, None) == []
+
+    def test_after_an_outage_others_have_time_to_beat(self):
+        """The first write that succeeds may be ours; those who waited with us beat right after it."""
+        assert self._silent_after(60, 60) == []
+        assert self._silent_after(62, 60) == [("other", 7)]
+
+    def test_an_old_write_shows_nothing(self):
+        """The store may have stopped to take writes since."""
+        assert self._silent_after(60, 45) == []
+
+    def test_it_is_asked_for_before_the_silence_is_complete(self):
+        """So that it does not make a death later."""
+        watch = Watch()
+        for second in range(13):
+            watch.saw(float(second), float(second), [busy(7)], "me")
+            assert not watch.wants_proof()
+        watch.saw(13.0, 13.0, [busy(7)], "me")
+        assert watch.wants_proof()
+        watch.wrote(13.0)
+        watch.saw(14.0, 14.0, [busy(7)], "me")
+        assert not watch.wants_proof()
