@@ -11,7 +11,8 @@ from wsgiref.validate import validator
 import pytest
 
 from ap4r.middleware import AP4RMiddleware
-from ap4r.middleware.servers import accepts_plain_starts, replaces_starts
+from ap4r.middleware.refusal import added_to, refusal
+from ap4r.middleware.servers import SecondStart, accepts_plain_starts, second_start
 from tests.support.sink import MemorySink, unavailable
 from tests.support.wire import exchange, make_environ
 
@@ -91,15 +92,26 @@ def test_a_failing_store_is_503_where_the_start_came_first(application, sink):
     assert (answer.code, answer.raised) == (503, None)
 
 
-@pytest.mark.parametrize("package", ["gunicorn", "cheroot", "uvicorn", "a2wsgi", "starlette", "granian"])
+@pytest.mark.parametrize("package", ["uvicorn", "a2wsgi", "starlette", "granian"])
 @pytest.mark.parametrize("application", [says_first, starts_first, says_in_its_body])
 def test_a_failing_store_raises_where_a_second_start_would_not_replace_the_first(package, application, sink):
-    """These add its headers to those of the first, or have sent the first: an exception makes a 500 or a cut of it."""
+    """These have sent the first: an exception makes a 500 or a cut of it."""
     sink.error = unavailable()
     server = in_module(f"{package}.http", "def serve(app): return exchange(app)", exchange=exchange)
     answer = server.serve(AP4RMiddleware(application, store=sink))
     assert answer.raised is sink.error
     assert answer.chunks == []
+
+
+@pytest.mark.parametrize("package", ["gunicorn", "cheroot"])
+@pytest.mark.parametrize("application", [says_first, starts_first, says_in_its_body])
+def test_a_failing_store_is_a_503_where_a_second_start_adds_headers(package, application, sink):
+    """These take the status of the second start; it brings only headers that the first has not."""
+    sink.error = unavailable()
+    server = in_module(f"{package}.http", "def serve(app): return exchange(app)", exchange=exchange)
+    answer = server.serve(AP4RMiddleware(application, store=sink))
+    assert (answer.code, answer.raised) == (503, None)
+    assert TEXT[0] not in [name for name, _ in answer.headers]
 
 
 def test_a_known_server_sees_one_start(sink):
@@ -175,9 +187,22 @@ class TestAccepting:
         assert not accepts_plain_starts(print)
         monkeypatch.setitem(__import__("sys").modules, "uwsgi", ModuleType("uwsgi"))
         assert accepts_plain_starts(print)
-        assert not replaces_starts()
+        assert second_start() is SecondStart.IS_IGNORED
 
 
 def test_callers_are_believed_to_replace_starts():
     """As PEP 3333 has it."""
-    assert replaces_starts()
+    assert second_start() is SecondStart.REPLACES
+
+
+@pytest.mark.parametrize("length", [None, 4, 500])
+def test_a_server_that_adds_headers_sends_a_whole_503(length):
+    """Each header is there once, and the body is as long as the Content-Length that the first start told."""
+    first = [TEXT] if length is None else [TEXT, ("content-length", str(length))]
+    headers, text = refusal(RuntimeError("the store is away"))
+    added, body = added_to(first, headers, text, length)
+    names = [name.lower() for name, _ in (*first, *added)]
+    assert len(names) == len(set(names))
+    sent = {name.lower(): value for name, value in (*first, *added)}
+    assert int(sent["content-length"]) == len(body)
+    assert sent["retry-after"]
