@@ -78,10 +78,8 @@ def parse_wsdl_copies(name: str, where: str, value: object, read_secret: ReadSec
 
     :raises ConfigError: naming what is wrong.
     """
-    if value == ():
-        return ()
-    if isinstance(value, (list, tuple)):  # what this function returned before
-        value = dict(value)
+    if isinstance(value, tuple) and all(isinstance(one, tuple) and len(one) == 2 for one in value):
+        value = dict(value)  # what this function returned before
     if not isinstance(value, Mapping):
         raise ConfigError(name, f'in {where}: it must be a table, [{name}], of lines "http://…" = "file"')
     for url in value:

@@ -470,3 +470,11 @@ def test_a_wrong_one_of_several_stores_is_told_as_such():
     """The error names the setting in which it stands."""
     with pytest.raises(ConfigError, match=r"setting stores: .*names no file"):
         parse_settings({"stores": [_A, "sqlite:///"]}, {}, {}, "/srv/shop")
+
+
+@pytest.mark.parametrize("value", [[""], ["ab"], [["http://a/b", "c"]], 5, "http://a/b", {"http://a/b": 5}, {"": "x"}])
+def test_a_table_of_copies_that_is_none_is_refused(value):
+    """Whatever stands in the place of [wsdl_copies], the error names it."""
+    with pytest.raises(ConfigError, match="wsdl_copies"):
+        _from_file("wsdl_copies", value)
+    assert parse_settings({}, {}, {"wsdl_copies": (("http://a/b", "/c"),)}, "/").wsdl_copies
