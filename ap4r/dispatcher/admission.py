@@ -58,7 +58,7 @@ class Admission:
 
     :param tokens: any of them is good; none means that none is asked for.
     :param hosts: names that Host may have beside this host's own.
-    :param takes_messages: whether there is an intake, so that whoever others can reach needs a token.
+    :param takes_messages: whether there is an intake, so that a listener that others can reach needs a token.
     """
 
     def __init__(

@@ -55,7 +55,7 @@ class _Task:
 
 
 def _dropped(answer: Deferred[Any]) -> None:
-    """Nobody waits for it any more; it runs to its end or its deadline all the same."""
+    """Its result is dropped; it runs to its end or its deadline all the same."""
 
 
 class _Child(ProcessProtocol):

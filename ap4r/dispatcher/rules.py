@@ -85,7 +85,7 @@ class RuleBook:
         return rules.admit(request)
 
     def _stranger(self, request: Headed, rules: Rules) -> Refusal | None:
-        # Whoever may not know of a path may not know which methods it has either.
+        # A caller who may not know of a path may not know which methods it has either.
         return None if rules.admit is self._admit else self._admit(request)
 
 

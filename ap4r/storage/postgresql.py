@@ -123,7 +123,7 @@ class PostgresqlDatabase(ServerDatabase):
         if schema.namespace is not None:
             # Statements are compiled once.
             raise StoreUnusable(
-                self.name, f"its tables have moved from the schema {schema.namespace} to {found.namespace}; start anew"
+                self.name, f"its tables have moved from the schema {schema.namespace} to {found.namespace}; restart"
             )
         schema.place(found.namespace)
 
@@ -275,7 +275,7 @@ class PostgresqlDatabase(ServerDatabase):
 def _mode_where_read_only(connection: Any) -> str:
     """Give what makes a transaction write where a role, a database or the URL has sessions only read.
 
-    What the server's own configuration says holds: somebody has closed it, and another one may take its place.
+    What the server's own configuration says holds: an operator has closed it, and another one may take its place.
     """
     source = "SELECT source FROM pg_settings WHERE name = 'default_transaction_read_only'"
     return " READ WRITE" if connection.execute(source).fetchone()[0] in _OF_SESSIONS else ""

@@ -1,4 +1,4 @@
-"""Many lanes: what a process keeps of them follows what there is, whoever makes or forgets one."""
+"""Many lanes: what a process keeps of them follows what there is, however lanes are made or forgotten."""
 
 from __future__ import annotations
 

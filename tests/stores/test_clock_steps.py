@@ -23,7 +23,7 @@ def url(request, tmp_path):
 
 @pytest.mark.parametrize("step", STEPS)
 def test_a_step_back_delays_no_repeat(store, step):
-    """However far the clock went back; and it is done once, whoever comes next."""
+    """However far the clock went back; and it is done once."""
     owner = dispatcher(store)
     waiting = messages(3)
     put(store, *waiting)

@@ -79,7 +79,7 @@ class Psycopg(_Postgresql):
     def problem(self) -> str | None:
         """Say also whether it is in a pipeline."""
         if not self.raw.closed and self.raw.pgconn.pipeline_status:
-            return "it is in pipeline mode, where nobody knows what a statement has done; leave the pipeline first"
+            return "it is in pipeline mode, where what a statement has done is not known; leave the pipeline first"
         return super().problem
 
     def cursor(self) -> Any:

@@ -38,7 +38,7 @@ class SessionConnection(OnSqlalchemy):
 
     @property
     def is_open(self) -> bool:
-        """Tell whether somebody has said `begin`: on the session, or on the Connection that it is bound to.
+        """Return whether `begin` was called: on the session, or on the Connection that it is bound to.
 
         What zope's transaction manager commits is always open.
         """

@@ -32,7 +32,7 @@ class ClockSteps:
             .limit(_AT_A_TIME)
             .with_for_update(skip_locked=True)
         )
-        # So that whoever comes next, here or in another process, brings none of them forward again.
+        # So that the next claim, here or in another process, brings none of them forward again.
         self._end_now = (
             attempts.update()
             .where(attempts.c.id == bindparam("b_id"), attempts.c.attempt == bindparam("b_attempt"))

@@ -65,7 +65,7 @@ class Lanes:
         self._rows = select(table.c.id, table.c.queue, table.c.origin).where(numbered)
         self._ids: dict[LaneName, _Known] = {}
         self._names: dict[int, LaneName] = {}
-        #: The numbers of all, sorted, and of which state: whoever adds or removes one makes another state.
+        #: The numbers of all, sorted, and of which state: adding or removing one makes another state.
         self._numbers: tuple[int, list[int]] = (0, [])
         self._states = count(1)
         self._state = 0

@@ -1,4 +1,4 @@
-"""Calls that take long run in processes with limits: WSDLs that never end, or need all memory, stop nobody else."""
+"""Calls that take long run in processes with limits: WSDLs that never end, or need all memory, stop no other."""
 
 from __future__ import annotations
 

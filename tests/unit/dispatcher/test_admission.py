@@ -152,7 +152,7 @@ class TestCallers:
         assert admission.refuse_look("localhost", "http://evil.example").status == 403
 
     def test_who_sees_all(self):
-        """Whoever shows a token, or calls from this host by one of its names, and not through a proxy."""
+        """A caller who shows a token, or who calls from this host by one of its names and not through a proxy."""
         admission = Admission(Listening(), (TOKEN,), ())
         assert admission.sees_all("10.0.0.5", f"Bearer {TOKEN}", "10.0.0.9", is_forwarded=True)
         assert admission.sees_all("localhost", None, None, is_forwarded=False)

@@ -53,6 +53,6 @@ def test_where_all_are_busy_the_new_one_goes():
 
 
 def test_a_route_without_rules_does_not_start():
-    """Whoever adds a route says who may call it, how, and with what body."""
+    """Each route declares who may call it, how, and with what body."""
     with pytest.raises(TypeError, match="/metrics declares no rules"):
         RuleBook({"metrics": None}, lambda request: None)

@@ -197,7 +197,7 @@ def endless(first: bytes, again: bytes, most_bytes: int, step: int) -> int:
     ],
 )
 def test_every_byte_of_an_answer_counts(first, again, step):
-    """No part of an answer may go on for ever, and none is kept that nobody needs."""
+    """No part of an answer may go on for ever, and none is kept that is not needed."""
     most_bytes = 100_000 if step > 13 else 1_000
     tracemalloc.start()
     try:
