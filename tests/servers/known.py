@@ -55,6 +55,7 @@ SOMETIMES: dict[str, dict[tuple[str, str], str]] = {
 }
 
 
-def is_allowed(server: str, difference: tuple[str, str]) -> bool:
-    """Return whether a difference is listed."""
-    return any(difference in listed for listed in (COMMON, KNOWN.get(server, {}), SOMETIMES.get(server, {})))
+def reason_of(server: str, difference: tuple[str, str]) -> str:
+    """Return why a difference is as it should be; empty when it is not listed."""
+    listed = {**COMMON, **SOMETIMES.get(server, {}), **KNOWN.get(server, {})}
+    return listed.get(difference, "")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import glob
 import importlib.util
 import os
-import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -48,8 +48,8 @@ def _gunicorn(kind: str, *arguments: str) -> Callable[[int, Path], list[str]]:
 
 
 def _uwsgi(port: int, folder: Path) -> list[str]:
-    more = ["--single-interpreter", "--master", "--die-on-term", "--need-app", "--http-keepalive=5", "--add-header"]
-    more[-1:] = ["--threads=4", f"--http-socket={HOST}:{port}"]
+    more = ["--single-interpreter", "--master", "--die-on-term", "--need-app", "--threads=4"]
+    more.append(f"--http-socket={HOST}:{port}")
     binary = SERVERS_PYTHON.with_name("uwsgi")
     return [str(binary), "--module", APPLICATION, "--pythonpath", str(ROOT), "--virtualenv", str(ROOT / ".venv"), *more]
 
@@ -125,7 +125,6 @@ SERVERS: dict[str, Server] = {
         Server("uvicorn-a2wsgi", "a2wsgi"),
         Server("uvicorn-asgiref", "uvicorn"),
         Server("tornado", "tornado.wsgi"),
-        Server("fastwsgi", "fastwsgi"),
     )
 }
 
@@ -141,10 +140,10 @@ def why_missing(server: Server) -> str:
         return _why_no_mod_wsgi()
     if server.short:
         return "" if _has(server.module) else f"{server.module} is not installed"
-    known = shutil.which(python()) and os.spawnv(
-        os.P_WAIT, python(), [python(), "-W", "ignore", "-c", f"import {server.module}"]
+    asked = subprocess.run(
+        [python(), "-W", "ignore", "-c", f"import {server.module}"], capture_output=True, check=False
     )
-    return "" if known == 0 else f"{server.module} cannot be imported by {python()}; make servers installs it"
+    return "" if asked.returncode == 0 else f"{server.module} cannot be imported by {python()}"
 
 
 def _has(module: str) -> bool:
@@ -241,12 +240,6 @@ def _serve_tornado(port: int) -> None:
     asyncio.run(serve())
 
 
-def _serve_fastwsgi(port: int) -> None:
-    import fastwsgi
-
-    fastwsgi.run(_application(), host=HOST, port=port)
-
-
 def _serve_asgi(wrap: Callable[[Any], Any], port: int) -> None:
     import uvicorn
 
@@ -274,7 +267,6 @@ _SERVE: dict[str, Callable[[int], None]] = {
     "eventlet": _serve_eventlet,
     "cheroot": _serve_cheroot,
     "tornado": _serve_tornado,
-    "fastwsgi": _serve_fastwsgi,
     "uvicorn-a2wsgi": _serve_a2wsgi,
     "uvicorn-asgiref": _serve_asgiref,
 }
