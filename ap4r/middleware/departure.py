@@ -10,7 +10,7 @@ from typing import Any
 
 from ap4r.delivery import ENVIRON_KEY
 from ap4r.middleware.body import Body
-from ap4r.middleware.refusal import MOST_FILLED_BYTES, STATUS, added_to, refusal, without_body
+from ap4r.middleware.refusal import MOST_FILLED_BYTES, STATUS, added_to, is_encoded, refusal, without_body
 from ap4r.middleware.servers import SecondStart, second_start
 from ap4r.middleware.start import ServerStart, Start
 from ap4r.outbox.handle import Handle
@@ -21,7 +21,17 @@ class Departure:
 
     __slots__ = (
         *("_server_start", "_server_write", "_method", "_start", "_started", "_gone"),
-        *("_made_body", "_ended", "_refused", "_file", "file_wrapper", "_environ", "_found", "_handle"),
+        *(
+            "_made_body",
+            "_ended",
+            "_refused",
+            "_file",
+            "file_wrapper",
+            "_environ",
+            "_found",
+            "_handle",
+            "_has_returned",
+        ),
     )
 
     def __init__(self, environ: dict[str, Any], handle: Handle, server_start: ServerStart, found: object) -> None:
@@ -42,6 +52,7 @@ class Departure:
         self._method: str = environ.get("REQUEST_METHOD", "")
         self._start: Start | None = None
         self._started = False  # the server has the start
+        self._has_returned = False  # the call has, and the server iterates or closes
         self._gone = False  # the server has a chunk, so the start may have left
         self._made_body: Body | None = None  # most responses are decided at once and need none
         self._ended = False  # nothing comes any more
@@ -131,14 +142,14 @@ class Departure:
         headers, text = refusal(error)
         if self._started:
             exc_info: Any = (type(error), error, error.__traceback__)
-            second, start = second_start(), self._start
+            second, start = second_start(has_returned=self._has_returned), self._start
             self._gone = True
             if second is SecondStart.IS_IGNORED:
                 # uWSGI takes the second start, and sends what was started in spite of an exception.
                 self._server_start(STATUS, without_body(headers), exc_info)
                 raise error
             if second is SecondStart.ADDS_HEADERS and start is not None:
-                if (start.content_length or 0) > MOST_FILLED_BYTES:
+                if (start.content_length or 0) > MOST_FILLED_BYTES or is_encoded(start.headers):
                     raise error
                 headers, text = added_to(start.headers, headers, text, start.content_length)
             self._server_start(STATUS, headers, exc_info)

@@ -41,13 +41,19 @@ def added_to(
 ) -> tuple[list[tuple[str, str]], bytes]:
     """Return headers and body of a 503 whose headers a server adds to those of the first start.
 
-    Those that the first start has stay as they are there; so the body is cut or filled up to the length that it told.
+    The length and type that the first start told stay, so the body is cut or filled up to that length. What forbids to
+    keep the answer is said in any case.
 
     :param length: the Content-Length of the first start.
     """
-    known = {name.lower() for name, _ in first}
+    known = {name.lower() for name, _ in first} & {"content-length", "content-type"}
     added = [(name, value) for name, value in headers if name.lower() not in known]
     return added, text if length is None else text[:length].ljust(length, b"\n")
+
+
+def is_encoded(first: Sequence[tuple[str, str]]) -> bool:
+    """Return whether the headers of a first start tell of a body in an encoding, which the text of a 503 is not in."""
+    return any(name.lower() in ("content-encoding", "transfer-encoding") for name, _ in first)
 
 
 def without_body(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:

@@ -91,8 +91,7 @@ class Response(Departure):
             return result
         self._iterable = result
         if self._refused is not None:
-            self._close_application()
-            return self._refuse()
+            return self._hand_over(result)
         is_generator = kind is GeneratorType
         at_hand = not is_generator and (self._has_wrapped(result) or is_at_hand(result, self.file_wrapper))
         if at_hand and self._answer is None:
@@ -146,6 +145,7 @@ class Response(Departure):
         body = self._made_body or self._body
         ready = body.ready
         if not ready and not self._ended:
+            self._has_returned = True
             try:
                 self._advance()
             except BaseException as error:
@@ -187,13 +187,14 @@ class Response(Departure):
             self._decide(GeneratorExit())
             return
         # A server may skip the body of such a response, and so never come to its end.
+        self._has_returned = True
         self._decide()
         if self._refused is not None:
             self._refuse()
         self._pass_start()
 
     def _advance(self) -> None:
-        """Ask the application for chunks until one may leave, or all were given."""
+        """Ask for chunks until one may leave, or all were given."""
         body = self._made_body or self._body
         if self._chunks is None:
             # Empty when write() met the failure: nothing the application adds can be part of the answer.
@@ -203,8 +204,7 @@ class Response(Departure):
             if self._refused is not None:
                 break
             if self._gone and not body.ready:
-                # PEP 3333: what has nothing to send yet yields an empty string. Before the start has left that
-                # would make some servers send it, so there the next value is waited for.
+                # PEP 3333: what has nothing to send yet yields an empty string. It makes some servers send the start.
                 body.ready.append(b"")
             if body.ready:
                 break

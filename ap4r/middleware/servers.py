@@ -28,7 +28,9 @@ _OBSERVERS = ("sentry_sdk.", "opentelemetry.")
 #: Packages where a second start with exc_info changes the status, and its headers are added to those of the first.
 _ADDS_HEADERS = frozenset({"cheroot", "gunicorn"})
 #: Packages that have sent the first start by the time of the second.
-_KEEPS_FIRST = frozenset({"a2wsgi", "granian", "starlette", "uvicorn"})
+_KEEPS_FIRST = frozenset({"a2wsgi", "starlette", "uvicorn"})
+#: The same once the application's call has returned.
+_KEEPS_FIRST_AFTER_CALL = frozenset({"granian"})
 
 
 class SecondStart(Enum):
@@ -51,20 +53,22 @@ def accepts_plain_starts(start_response: Any) -> bool:
     return not module and any(name in sys.modules for name in _NATIVE)
 
 
-def second_start(depth: int = 1) -> SecondStart:
+def second_start(*, has_returned: bool) -> SecondStart:
     """Return what the server that calls us is believed to make of a second start with exc_info.
+
+    :param has_returned: the application's call has.
 
     It is asked only after a failure: it looks through the frames of the call. A caller without frames is a server
     written in another language, of which some take no second start either.
     """
-    frame: FrameType | None = sys._getframe(depth)
+    frame: FrameType | None = sys._getframe(1)
     while frame is not None and _package(frame.f_globals) == "ap4r":
         frame = frame.f_back
     if frame is None or "uwsgi" in sys.modules:
         return SecondStart.IS_IGNORED  # uWSGI sends the second start, and nothing behind it.
     while frame is not None:
         package = _package(frame.f_globals)
-        if package in _KEEPS_FIRST:
+        if package in _KEEPS_FIRST or (has_returned and package in _KEEPS_FIRST_AFTER_CALL):
             return SecondStart.IS_IGNORED
         if package in _ADDS_HEADERS:
             return SecondStart.ADDS_HEADERS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 from functools import partial, wraps
 from types import ModuleType
 from wsgiref.handlers import SimpleHandler
@@ -11,7 +12,7 @@ from wsgiref.validate import validator
 import pytest
 
 from ap4r.middleware import AP4RMiddleware
-from ap4r.middleware.refusal import added_to, refusal
+from ap4r.middleware.refusal import added_to, is_encoded, refusal
 from ap4r.middleware.servers import SecondStart, accepts_plain_starts, second_start
 from tests.support.sink import MemorySink, unavailable
 from tests.support.wire import exchange, make_environ
@@ -92,7 +93,7 @@ def test_a_failing_store_is_503_where_the_start_came_first(application, sink):
     assert (answer.code, answer.raised) == (503, None)
 
 
-@pytest.mark.parametrize("package", ["uvicorn", "a2wsgi", "starlette", "granian"])
+@pytest.mark.parametrize("package", ["uvicorn", "a2wsgi", "starlette"])
 @pytest.mark.parametrize("application", [says_first, starts_first, says_in_its_body])
 def test_a_failing_store_raises_where_a_second_start_would_not_replace_the_first(package, application, sink):
     """These have sent the first: an exception makes a 500 or a cut of it."""
@@ -185,14 +186,44 @@ class TestAccepting:
     def test_what_is_written_in_c_counts_where_such_a_server_runs(self, monkeypatch):
         """Its module is loaded in its processes only."""
         assert not accepts_plain_starts(print)
-        monkeypatch.setitem(__import__("sys").modules, "uwsgi", ModuleType("uwsgi"))
+        monkeypatch.setitem(sys.modules, "uwsgi", ModuleType("uwsgi"))
         assert accepts_plain_starts(print)
-        assert second_start() is SecondStart.IS_IGNORED
+        assert second_start(has_returned=False) is SecondStart.IS_IGNORED
 
 
-def test_callers_are_believed_to_replace_starts():
-    """As PEP 3333 has it."""
-    assert second_start() is SecondStart.REPLACES
+def test_what_servers_make_of_a_second_start():
+    """Unknown ones replace the first, as PEP 3333 has it; granian only while the call runs."""
+    source = "def ask(**when): return second_start(**when)"
+    assert second_start(has_returned=False) is second_start(has_returned=True) is SecondStart.REPLACES
+    for module, in_call, behind in (
+        ("gunicorn.workers.sync", SecondStart.ADDS_HEADERS, SecondStart.ADDS_HEADERS),
+        ("a2wsgi.wsgi", SecondStart.IS_IGNORED, SecondStart.IS_IGNORED),
+        ("granian.wsgi", SecondStart.REPLACES, SecondStart.IS_IGNORED),
+    ):
+        ask = in_module(module, source, second_start=second_start).ask
+        assert (ask(has_returned=False), ask(has_returned=True)) == (in_call, behind)
+
+
+def test_an_encoded_body_has_no_503_added_to_it():
+    """Its text would be read in that encoding."""
+    assert is_encoded([TEXT, ("content-encoding", "gzip")])
+    assert not is_encoded([TEXT])
+
+
+@pytest.mark.parametrize("package", ["gunicorn", "cheroot"])
+@pytest.mark.parametrize("application", [says_first, starts_first, says_in_its_body])
+@pytest.mark.parametrize(("header", "is_whole"), [(TEXT, True), (("Content-Encoding", "gzip"), False)])
+def test_a_failing_store_is_503_where_headers_are_added(header, is_whole, application, package, sink):
+    """But behind the headers of an encoded body, where the store's error is raised."""
+    sink.error = unavailable()
+
+    def more(environ, start_response):
+        return application(environ, lambda status, headers: start_response(status, [*headers, header]))
+
+    server = in_module(f"{package}.http", "def serve(app): return exchange(app)", exchange=exchange)
+    answer = server.serve(AP4RMiddleware(more, store=sink))
+    assert (answer.raised is None) is is_whole
+    assert answer.code in (500, 503)
 
 
 @pytest.mark.parametrize("length", [None, 4, 500])
