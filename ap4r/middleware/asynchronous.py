@@ -6,6 +6,7 @@ import inspect
 from functools import partial
 
 from ap4r.errors import ConfigError
+from ap4r.redaction import shortened
 
 _ADVICE = (
     "it is asynchronous (ASGI), and AP4RMiddleware wraps WSGI applications (PEP 3333). Wrap the WSGI part of your "
@@ -14,12 +15,14 @@ _ADVICE = (
 
 
 def refuse_asynchronous(app: object) -> None:
-    """Raise if an application is asynchronous, as far as that shows before it is called.
+    """Raise if an application is asynchronous, as far as that shows before it is called, or is none at all.
 
     :raises ConfigError: it is.
     """
     while isinstance(app, partial):
         app = app.func
+    if not callable(app):
+        raise ConfigError("app", f"{shortened(app)} is no WSGI application: it cannot be called")
     if _is_asynchronous(app) or _is_asynchronous(getattr(type(app), "__call__", None)):  # noqa: B004 - not whether it can be called
         raise ConfigError("app", _ADVICE)
 

@@ -19,8 +19,9 @@ def is_surely_sendable(start: Start, result: object, body: Body | None) -> bool:
     """
     chunks = result if type(result) is list or type(result) is tuple else ()
     for chunk in chunks if body is None else (*chunks, *body.ready, *body.held):
-        if isinstance(chunk, str):
-            raise ValueError("a chunk of the response's body is a str; servers send bytes (PEP 3333)")
+        if not isinstance(chunk, bytes):
+            kind = type(chunk).__name__
+            raise ValueError(f"a chunk of the response's body is of type {kind}; servers send bytes (PEP 3333)")
     if start.is_plain():
         return True
     texts: list[tuple[str, object]] = [("status", start.status)]

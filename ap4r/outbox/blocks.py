@@ -90,7 +90,12 @@ class Blocks:
         return joined
 
     @contextmanager
-    def _group(self, is_passed: Callable[[], bool] | None = None) -> Iterator[Scope]:
+    def _group(self) -> Iterator[Scope]:
+        with self._lock:
+            around = self._open_outbox().outlet_of(threading.get_ident())
+        # What is said in a savepoint of the application's within is written at once, and goes where that goes.
+        begun = None if around is None else around.savepoint
+        is_passed = None if around is None else lambda: around.savepoint != begun
         with self._lock:
             block = self._open_outbox().open_block(threading.get_ident(), is_passed=is_passed)
         clean, due = False, []
@@ -121,10 +126,8 @@ class Blocks:
             block = self._ever_used().open_block(threading.get_ident(), outlet)
         try:
             if is_inner:
-                # As without a connection, its messages are written together, but those within a savepoint, which go
-                # where that goes.
-                begun = outlet.savepoint
-                with self._group(lambda: outlet.savepoint != begun):
+                # As without a connection, its messages are written together.
+                with self._group():
                     yield outlet
             else:
                 yield outlet

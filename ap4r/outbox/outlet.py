@@ -41,6 +41,9 @@ class _Written:
         """Write messages into the open transaction, all of them or none."""
         foreign = self._foreign
         try:
+            # A transaction that the library began by itself need not be open in the driver yet: pysqlite begins with
+            # the first change, and a savepoint before that would be a transaction of its own.
+            foreign.join()
             point = SqlSavepoint(foreign.connection())
             try:
                 self._tables.write(foreign, Put(new_id(), tuple(messages)))
@@ -56,6 +59,11 @@ class _Written:
             foreign.note_write()
         except DBAPIError as error:
             raise failure_of(error, foreign.what) from error
+
+    @property
+    def savepoint(self) -> object:
+        """The savepoint that the application's library has open; None where there is none, or it does not tell."""
+        return self._foreign.open_savepoint
 
     def is_on(self, foreign: ForeignConnection) -> bool:
         """Tell whether it writes over that connection."""
@@ -92,11 +100,6 @@ class OwnTransaction(_Written):
     def owns_commit(self) -> bool:
         """Tell whether the block's end commits."""
         return self._block.owns_commit
-
-    @property
-    def savepoint(self) -> object:
-        """Tell one savepoint that the application's library has open from another; None where there is no telling."""
-        return self._foreign.open_savepoint
 
     @property
     def is_over(self) -> bool:

@@ -118,7 +118,11 @@ class _Checked:
         if isinstance(value, list):
             return [self(inner, place / index) for index, inner in enumerate(value)]
         if isinstance(value, datetime.datetime):
-            naive = value if value.tzinfo is None else value.astimezone(datetime.UTC).replace(tzinfo=None)
+            try:
+                naive = value if value.tzinfo is None else value.astimezone(datetime.UTC).replace(tzinfo=None)
+            except OverflowError:
+                advice = "in UTC it is before the year 1 or after the year 9999; give another instant"
+                raise PayloadNotEncodable(str(place), value, "xmlrpc", advice) from None
             # The standard library would leave out the zeros of an early year.
             return xmlrpc.client.DateTime(f"{naive.year:04d}" + naive.strftime("%m%dT%H:%M:%S"))
         if isinstance(value, int) and not isinstance(value, bool):

@@ -11,6 +11,8 @@ from sqlalchemy.pool import NullPool
 
 import ap4r
 from ap4r.errors import ConnectionUnfit, StoreUnusable
+from ap4r.settings import Settings
+from ap4r.storage.open import open_store
 from tests.support.sink import MemorySink
 
 Base = declarative_base()
@@ -255,3 +257,45 @@ def test_tables_without_transactions_are_refused(make_shop, handle, forget_table
     finally:
         shop.execute(f"ALTER TABLE {shop.schema.ready.name} ENGINE=InnoDB")
         engine.dispose()
+
+
+@pytest.mark.parametrize("session_made", [True, False], ids=["Session", "Connection"])
+class TestSqliteBeginsLate:
+    """pysqlite begins a transaction with the first change; what SQLAlchemy calls begun need not be so yet."""
+
+    @staticmethod
+    def _open(shop_url, session_made):
+        engine = create_engine(shop_url)
+        return Session(engine) if session_made else engine.connect()
+
+    def test_a_message_after_a_rollback_is_part_of_what_follows(self, tmp_path, session_made):
+        """A message goes with the transaction that is open when it is said, also where that has only read."""
+        url = f"sqlite:///{tmp_path}/shop.db"
+        open_store(url, Settings()).migrate()
+        with self._open(url, session_made) as conn, ap4r.session(url) as handle:
+            conn.begin()
+            handle.join(conn)
+            handle.async_to("/first")
+            conn.commit()
+            conn.execute(text("SELECT 1"))
+            handle.async_to("/undone")
+            conn.rollback()
+        with create_engine(url).connect() as reading:
+            assert reading.execute(text("SELECT count(*) FROM ap4r_messages")).scalar() == 1
+
+    def test_a_group_within_leaves_to_a_savepoint_what_is_said_there(self, tmp_path, session_made):
+        """A message that is said in the application's savepoint goes with it, also within `transaction()`."""
+        url = f"sqlite:///{tmp_path}/shop.db"
+        open_store(url, Settings()).migrate()
+        with (
+            self._open(url, session_made) as conn,
+            ap4r.session(url) as handle,
+            handle.transaction(conn),
+            handle.transaction(),
+        ):
+            handle.async_to("/kept")
+            point = conn.begin_nested()
+            handle.async_to("/undone")
+            point.rollback()
+        with create_engine(url).connect() as reading:
+            assert reading.execute(text("SELECT count(*) FROM ap4r_messages")).scalar() == 1

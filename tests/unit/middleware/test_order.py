@@ -11,6 +11,7 @@ from wsgiref.validate import validator
 
 import pytest
 
+from ap4r.errors import ConfigError
 from ap4r.middleware import AP4RMiddleware
 from ap4r.middleware.refusal import added_to, is_encoded, refusal
 from ap4r.middleware.servers import SecondStart, accepts_plain_starts, second_start
@@ -237,3 +238,24 @@ def test_a_server_that_adds_headers_sends_a_whole_503(length):
     sent = {name.lower(): value for name, value in (*first, *added)}
     assert int(sent["content-length"]) == len(body)
     assert sent["retry-after"]
+
+
+@pytest.mark.parametrize("chunk", [bytearray(b"x"), memoryview(b"x"), 5, None])
+def test_a_chunk_that_is_no_bytes_stores_nothing(chunk, sink):
+    """Servers fail with it when the messages are stored; so it fails before."""
+
+    def application(environ, start_response):
+        environ["ap4r"].async_to("/work")
+        start_response("200 OK", [TEXT])
+        return [chunk]
+
+    answer = exchange(AP4RMiddleware(application, store=sink))
+    assert isinstance(answer.raised, ValueError)
+    assert not sink.puts
+
+
+@pytest.mark.parametrize("app", [None, "shop:application", 5])
+def test_what_cannot_be_called_is_no_application(app, sink):
+    """It is told where the middleware is put around it, not at the first request."""
+    with pytest.raises(ConfigError, match="cannot be called"):
+        AP4RMiddleware(app, store=sink)

@@ -524,3 +524,15 @@ def test_a_decimal_that_is_no_number_has_no_place_in_soap():
     with pytest.raises(PayloadNotEncodable, match=r'params\["a"\]'):
         made({"a": decimal.Decimal("NaN")}, protocol="soap", action="a", wsdl="/x")
     assert made()._replace(body=b"x").protocol == "http"
+
+
+@pytest.mark.parametrize("instant", [(9999, 12, 31, 23), (1, 1, 1, 0)])
+@pytest.mark.parametrize("hours", [-23, 23])
+def test_an_instant_outside_of_utc_is_refused_with_its_place(instant, hours):
+    """The error is that of every value which cannot be written, or the value is written."""
+    zoned = datetime.datetime(*instant, tzinfo=datetime.timezone(datetime.timedelta(hours=hours)))
+    try:
+        describe_message("/x", {"a": zoned}, protocol="xmlrpc", action="a", limits=Settings())
+    except PayloadNotEncodable as refused:
+        assert "in UTC" in str(refused)
+        assert '["a"]' in str(refused)
