@@ -7,6 +7,7 @@ person, 2 the command was used wrongly or the store cannot be read.
 from __future__ import annotations
 
 import argparse
+import errno
 import io
 import os
 import socket
@@ -33,17 +34,37 @@ from ap4r.storage.versions import check_version
 from ap4r.variables import config_path
 
 _PAGE = 500
+#: Of a write to standard output: the disk is full, or the file or terminal is gone.
+_OUTPUT_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code."""
     _write_to_any_terminal()
+    try:
+        code = _run(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader closed the pipe, as `| head` does.
+        sys.stderr.close()
+        return 0
+    except OSError as error:
+        if error.errno not in _OUTPUT_ERRORS:
+            raise
+        _say(f"ap4r: the output cannot be written: {error.strerror}", file=sys.stderr)
+        # The interpreter would try it once more when it ends.
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 - it ends with the process
+        return 2
+    return code
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     parsed = make_parser(f"ap4r {__version__}").parse_args(arguments)
     try:
         if parsed.command == "init":
             return _init(parsed)
         command = _COMMANDS[parsed.command]
-        # Whoever only looks must not make a store by a slip of the pen.
+        # Read-only commands never create a store.
         create = None if command is _migrate else False
         if parsed.store and len(parsed.store) > 1 and parsed.command not in OF_ALL:
             _say("ap4r: --store is given more than once; this command is of one store", file=sys.stderr)
@@ -63,10 +84,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Ap4rError as error:
         _say(f"ap4r: {error}", file=sys.stderr)
         return 2
-    except BrokenPipeError:
-        # Whoever read our output has had enough of it, as `| head` has.
-        sys.stderr.close()
-        return 0
 
 
 def _write_to_any_terminal() -> None:

@@ -125,7 +125,8 @@ class Admission:
         return _network_of(peer) if ":" in peer else peer
 
     def _is_our_name(self, host: str) -> bool:
-        return host.lower() in self._hosts or _PORT.sub("", host.lower()) in self._hosts
+        name = _PORT.sub("", host.lower())
+        return host.lower() in self._hosts or name in self._hosts or _is_loopback(name)
 
     def is_self(self, target: Target, port: int) -> bool:
         """Tell whether a target is this intake's own address."""
@@ -172,6 +173,13 @@ def _is_address(host: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
 
 
 def _is_here(host: str) -> bool:

@@ -53,7 +53,7 @@ class AppChannel(StrictChannel):
 
     def requestDone(self, request: Any) -> None:
         """Go on to the next request."""
-        super().requestDone(request)  # type: ignore[no-untyped-call]
+        super().requestDone(request)
         if self._has_ended and not self._handlingRequest:
             self.loseConnection()  # type: ignore[no-untyped-call]
 

@@ -156,7 +156,7 @@ class ArrivingChannel(StrictChannel):
         """Wait for the next request."""
         self._waits, self._savedTimeOut = True, self.site.timeOut
         self.site.arrivals.connections.answered(self)
-        super().requestDone(request)  # type: ignore[no-untyped-call]
+        super().requestDone(request)
 
     def timeoutConnection(self) -> None:
         """Close a connection that is idle or whose request is late; not one that waits for an answer, or to be read."""
@@ -176,7 +176,7 @@ class ArrivingChannel(StrictChannel):
         if self._request is not None:
             self._request.is_gone = True
             self._forget()
-        super().connectionLost(reason)  # type: ignore[no-untyped-call]
+        super().connectionLost(reason)
 
     def _forget(self) -> None:
         request, self._request = self._request, None

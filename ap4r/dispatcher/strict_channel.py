@@ -9,6 +9,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Any
 
+from twisted.internet.protocol import connectionDone
 from twisted.web.http import HTTPChannel
 
 _BLANKS = (b" ", b"\t")
@@ -36,8 +37,11 @@ def reason_to_refuse_header(line: bytes, version: bytes) -> str:
 class StrictChannel(HTTPChannel):
     """One connection. Its factory makes it directly, so it speaks HTTP/1 only."""
 
+    paused: bool  # of LineReceiver: it reads no further request while this is set
     _refused = False
     _version = b"HTTP/1.1"
+    _is_lost = False
+    _goes_on_soon = False
 
     def refuse(self, status: int, problem: str) -> None:
         """Answer that this is no request, and close the connection. Nothing more of it is read."""
@@ -61,6 +65,45 @@ class StrictChannel(HTTPChannel):
         """Read on, unless the connection was refused."""
         if not self._refused:
             super().dataReceived(data)  # type: ignore[no-untyped-call]
+
+    def requestDone(self, request: Any) -> None:
+        """Go on to the next request, in a turn of the reactor's own and when the client has room for its answer.
+
+        A client that sends many requests at once and reads no answer holds one answer in memory, not all of them, and
+        does not keep others waiting.
+        """
+        has_more = bool(self._buffer) or any(self._dataBuffer)
+        self.paused = self.paused or has_more
+        super().requestDone(request)  # type: ignore[no-untyped-call]
+        if has_more and not self._is_lost:
+            self._network().pauseProducing()
+            self._go_on_soon()
+
+    def resumeProducing(self) -> None:
+        """Go on: the client has read what it was sent."""
+        super().resumeProducing()  # type: ignore[no-untyped-call]
+        if self.paused:
+            self._go_on_soon()
+
+    def connectionLost(self, reason: Any = connectionDone) -> None:
+        """Read nothing more."""
+        self._is_lost = True
+        super().connectionLost(reason)  # type: ignore[no-untyped-call]
+
+    def _go_on_soon(self) -> None:
+        if not self._goes_on_soon:
+            self._goes_on_soon = True
+            self.callLater(0, self._go_on)  # type: ignore[no-untyped-call]
+
+    def _go_on(self) -> None:
+        self._goes_on_soon = False
+        if not self._is_lost and not self._waitingForTransport:
+            self.paused = False
+            self._network().resumeProducing()
+            self.dataReceived(b"")
+
+    def _network(self) -> Any:
+        return self._networkProducer
 
     def lineReceived(self, line: bytes) -> None:
         """Read the request line or a header."""

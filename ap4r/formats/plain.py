@@ -21,8 +21,10 @@ from ap4r.formats.place import KeyPlace, Place
 from ap4r.formats.size_limit import SizeLimit
 
 MAX_DEPTH = 64  #: PHP reads no more levels of a form
-#: Of a whole number: some 4,300 digits, what Python writes by default. Writing it takes the square of its digits.
-MAX_INTEGER_BITS = 14_284
+#: Of a whole number, what Python writes by default: writing it takes the square of its digits.
+MAX_INTEGER_DIGITS = 4_300
+_MOST_INTEGER = 10**MAX_INTEGER_DIGITS - 1
+_SURELY_SHORT_BITS = _MOST_INTEGER.bit_length() - 1
 
 
 def plain(
@@ -121,7 +123,7 @@ def _advice_for(value: object, format: str) -> str:
 
 def _integer(value: int, place: Place | KeyPlace | str, format: str) -> int:
     # Not by trying: that takes the square of its digits where the process allows any number of them.
-    if int.bit_length(value) > MAX_INTEGER_BITS:
+    if int.bit_length(value) > _SURELY_SHORT_BITS and abs(value) > _MOST_INTEGER:
         raise PayloadNotEncodable(str(place), value, format, "it has too many digits; send it as text")
     return int.__int__(value)
 

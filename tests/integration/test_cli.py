@@ -376,3 +376,18 @@ def test_one_attempt_is_one_attempt(store, url, capsys):
     put(store)
     bury(store)
     assert "after 1 attempt\n" in run(capsys, "dead", "--store", url)[1]
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
+@pytest.mark.parametrize("arguments", [["status"], ["status", "--json"], ["dead"]])
+def test_an_output_that_takes_nothing_is_told(store, url, arguments):
+    """One line and exit code 2: 1 would say that messages wait and no dispatcher is alive."""
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "ap4r.cli", *arguments, "--store", url],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            check=False,
+        )
+    assert done.returncode == 2
+    assert done.stderr.decode() == "ap4r: the output cannot be written: No space left on device\n"

@@ -150,10 +150,46 @@ class TestConnections:
         assert [one.body for one in site.plain] == [b'"1"']
         assert site.transport.producerState == "paused"
         answer(site.plain[0])
+        site.clock.advance(0)
         assert site.transport.producerState == "producing"
         # Two in one piece are Twisted's to take apart.
         assert len(site.plain) == 1
         assert site.said.count(b"HTTP/1.1 202 ") == 1
+
+    def test_many_in_one_piece_are_answered_one_in_a_turn(self):
+        """Other connections have their turns in between: each further one is a call of the reactor's own."""
+        site = Site()
+        turns, call_later = [], site.channel.callLater
+        site.channel.callLater = lambda seconds, go_on: turns.append(seconds) or call_later(seconds, go_on)
+        site.channel.dataReceived(b"GET /x HTTP/1.1\r\nHost: h\r\n\r\n" * 20)
+        assert len(site.refused) == 1
+        site.clock.advance(0)
+        assert (len(site.refused), turns.count(0)) == (20, 19)
+        assert site.transport.producerState == "producing"
+        site.channel.dataReceived(b"GET /x HTTP/1.1\r\nHost: h\r\n\r\n")
+        assert len(site.refused) == 21
+
+    def test_who_reads_no_answer_has_one_in_memory(self):
+        """The requests behind it are neither read nor answered until it is taken off."""
+        site = Site()
+        site.transport.producer.pauseProducing()
+        site.channel.dataReceived(b"GET /x HTTP/1.1\r\nHost: h\r\n\r\n" * 20)
+        site.clock.advance(0)
+        site.clock.advance(0)
+        assert len(site.refused) == 1
+        assert site.transport.producerState == "paused"
+        site.transport.producer.resumeProducing()
+        assert len(site.refused) == 1
+        site.clock.advance(0)
+        assert len(site.refused) == 20
+
+    def test_what_is_behind_a_lost_connection_is_not_answered(self):
+        """Its requests end with it."""
+        site = Site()
+        site.channel.dataReceived(b"GET /x HTTP/1.1\r\nHost: h\r\n\r\n" * 20)
+        site.channel.connectionLost()
+        site.clock.advance(0)
+        assert len(site.refused) == 1
 
     def test_who_does_not_read_is_not_read_either(self):
         """Answers that are not taken off hold up the requests behind them, as Twisted holds them up."""
