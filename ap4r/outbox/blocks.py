@@ -92,12 +92,12 @@ class Blocks:
     @contextmanager
     def _group(self) -> Iterator[Scope]:
         with self._lock:
-            around = self._open_outbox().outlet_of(threading.get_ident())
-        # What is said in a savepoint of the application's within is written at once, and goes where that goes.
-        begun = None if around is None else around.savepoint
-        is_passed = None if around is None else lambda: around.savepoint != begun
-        with self._lock:
-            block = self._open_outbox().open_block(threading.get_ident(), is_passed=is_passed)
+            outbox, thread = self._open_outbox(), threading.get_ident()
+            around = outbox.outlet_of(thread)
+            # What is said in a savepoint of the application's within is written at once, and goes where that goes.
+            begun = None if around is None else around.savepoint
+            is_passed = None if around is None else lambda: around.savepoint != begun
+            block = outbox.open_block(thread, is_passed=is_passed)
         clean, due = False, []
         try:
             yield Group()

@@ -62,9 +62,9 @@ def describe_message(
     :param options: what belongs to the protocol.
     :param routes: what targets by name are looked up in.
     :param limits: the settings that bound sizes.
-    :param depth: by how many deliveries, each asking for the next, it comes about.
+    :param message_id: the id that its caller chose, a UUID; None for a new one. A body may hold it.
+    :param depth: how many deliveries, each asking for the next, have led to it.
     :raises DepthExceeded: those are more than `max_depth`.
-    :param message_id: the id that its caller chose, a UUID; a new one otherwise. A body may have it in it.
     :raises TargetRefused: the target cannot be called.
     :raises OptionRefused: another argument means nothing.
     :raises PayloadNotEncodable: `params` cannot be written in `format`.

@@ -37,6 +37,8 @@ def session(
     After an exception only messages with on="failure" or "always" are stored; if that fails too it is logged, and
     the block's own exception stays.
 
+    Where no settings were found and a new store was made, standard error says where it is.
+
     :param store: a URL, or an object with `put`; None takes the settings' store.
     :param routes: what targets by name are looked up in, such as `ap4r.middleware.find_routes(app)`.
     :param connection: gives the application's connection for `transaction()` without an argument; as a name, a Django

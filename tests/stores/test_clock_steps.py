@@ -68,7 +68,7 @@ def test_an_instant_stays_what_it_is(store, step):
 
 @pytest.mark.parametrize("step", [*STEPS, 60.0, 86_400.0])
 def test_a_step_keeps_no_ready_message_back(store, step, monkeypatch):
-    """Also where looking from the front of an index is dear: what is stored after a step back stands before its end."""
+    """Also where looking from an index's front is slow: what is stored after a step back stands before its end."""
 
     def look_near_the_ends_from_now_on(fronts, now, *_):
         fronts._near_until = now + 3_600.0
