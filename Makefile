@@ -2,11 +2,13 @@
 
 BIN := .venv/bin
 PYTEST := $(BIN)/python -X dev -m pytest
+# Each process of pytest-xdist takes whole files, so that a server is started once for all tests of a file.
+PARALLEL ?= -n 2 --dist loadfile --no-loadscope-reorder
 # The tests start hundreds of processes; let them find compiled what they import.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := setup
-.PHONY: setup setup-servers help demo run test test-serial check format unit contract integration faults faults-long bank \
+.PHONY: setup setup-servers help demo run test test-all check format unit contract integration faults faults-long bank \
 	stores galera suites servers setup-suites bench bench-treq bench-claims bench-memory bench-balance bench-peers docs clean
 
 setup: ## Set everything up, so that `.venv/bin/twistd ap4r` works (the default)
@@ -27,11 +29,11 @@ demo: setup ## Watch a web shop whose orders send mail, index and call a neighbo
 run: setup ## Run a dispatcher in the foreground: make run ARGS="--app-url http://127.0.0.1:8000"
 	@exec $(BIN)/twistd -n ap4r $(ARGS)
 
-test: setup-servers setup-suites check ## Prove it all: form, types, layers, and every test in its short form
-	@$(BIN)/python -X dev -m tests.lanes $(ARGS)
+test: setup check ## Check the code and run the tests that need no database server: what to run before each commit
+	@$(PYTEST) $(PARALLEL) -m "not slow and not full" $(ARGS)
 
-test-serial: setup-servers setup-suites check ## The same in one process, one test after the other: slower, and for --pdb and --junitxml
-	@$(PYTEST) $(ARGS)
+test-all: test setup-servers setup-suites ## Run `make test`, then all other tests in their short form
+	@$(PYTEST) $(PARALLEL) -m "not slow and full" $(ARGS)
 
 check: setup ## Check form, types and layers; nothing is run
 	@$(BIN)/ruff format --check .

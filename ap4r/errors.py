@@ -1,6 +1,6 @@
 """Every error that ap4r raises: one root, facts as attributes, a text that says what to do.
 
-It does not decide anything: results of deliveries are values (`ap4r.outcome`), never these exceptions.
+It does not decide anything: results of deliveries are values (`ap4r.outcome.outcome`), never these exceptions.
 """
 
 from __future__ import annotations

@@ -11,22 +11,22 @@ from twisted.application.service import IService
 from twisted.python import usage
 from twisted.python.logfile import LogFile
 
-from ap4r.dispatcher.app_server import AppServer
-from ap4r.dispatcher.front import Front
-from ap4r.dispatcher.log import Log
-from ap4r.dispatcher.names import Names
-from ap4r.dispatcher.observer import LineObserver, TextOutput, forward_logging, standard_output, write_line
+from ap4r.dispatcher.app_server.server import AppServer
+from ap4r.dispatcher.clock.reactor_time import use_monotonic_time
+from ap4r.dispatcher.dispatcher import Dispatcher
+from ap4r.dispatcher.http_client.name_lookup import Names
+from ap4r.dispatcher.http_server.router import Router
+from ap4r.dispatcher.log.output import LineObserver, TextOutput, forward_logging, standard_output, write_line
+from ap4r.dispatcher.log.subscriber import Log
 from ap4r.dispatcher.process import Process, give_up
-from ap4r.dispatcher.reactor_time import use_monotonic_time
-from ap4r.dispatcher.service import Dispatcher
 from ap4r.errors import Ap4rError, ConfigError, StoreUnavailable
-from ap4r.settings import Settings, load_settings
-from ap4r.settings_file import find_settings_file, script_folder
+from ap4r.events.bus import Events
+from ap4r.message.target import APP
+from ap4r.settings.environment import CONFIG_VARIABLE
+from ap4r.settings.settings import Settings, load_settings
+from ap4r.settings.settings_file import find_settings_file, script_folder
 from ap4r.storage.open import open_store, open_stores
 from ap4r.storage.store import Store
-from ap4r.subscribers import Events
-from ap4r.target import APP
-from ap4r.variables import CONFIG_VARIABLE
 
 #: Options that are settings too: command line, then AP4R_* variables, then ap4r.toml.
 _SETTINGS = {
@@ -171,7 +171,7 @@ def makeService(options: Options) -> IService:
         front = None
         if settings.intake and settings.listen != "none":
             store = open_store(settings.store, settings)
-            front = Front(reactor, store, settings, events, time=dispatcher.running_time)
+            front = Router(reactor, store, settings, events, time=dispatcher.running_time)
     except Ap4rError as error:
         give_up(error)
     observer = _observer(getattr(options, "parent", None) or {}, settings)

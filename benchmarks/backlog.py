@@ -13,12 +13,12 @@ from typing import Any, Protocol
 from sqlalchemy import Connection, Engine, Table, create_engine, text
 from sqlalchemy.pool import NullPool
 
-from ap4r.message import Message, Put, new_id
-from ap4r.settings import Settings
+from ap4r.message.message import Message, Put, new_id
+from ap4r.message.target import Target
+from ap4r.settings.settings import Settings
 from ap4r.storage.open import open_store
-from ap4r.storage.sql.schema import Schema
-from ap4r.storage.sql.store import SqlStore
-from ap4r.target import Target
+from ap4r.storage.schema.tables import Schema
+from ap4r.storage.sql_store import SqlStore
 from tests.support.databases import KINDS
 
 _ROWS_A_TRANSACTION = 250_000

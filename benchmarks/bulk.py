@@ -13,10 +13,10 @@ import sys
 import time
 
 import ap4r
-from ap4r.message import Message, Put, new_id
-from ap4r.settings import load_settings
+from ap4r.message.message import Message, Put, new_id
+from ap4r.message.target import parse_target
+from ap4r.settings.settings import load_settings
 from ap4r.storage.open import open_store
-from ap4r.target import parse_target
 from benchmarks.draining import new_file
 from benchmarks.figure import Figure, Options, run
 

@@ -18,8 +18,8 @@ import sys
 import time
 from collections.abc import Collection
 
-from ap4r.outcome import Delivered
-from ap4r.storage.sql.store import SqlStore
+from ap4r.outcome.outcome import Delivered
+from ap4r.storage.sql_store import SqlStore
 from ap4r.storage.store import Settlement
 from benchmarks.backlog import Database, open_database
 

@@ -20,10 +20,10 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from ap4r.message import Message, Put, new_id
-from ap4r.settings import load_settings
+from ap4r.message.message import Message, Put, new_id
+from ap4r.message.target import parse_target
+from ap4r.settings.settings import load_settings
 from ap4r.storage.open import open_store
-from ap4r.target import parse_target
 from benchmarks.sink import Sink, nginx_sink
 
 _WARM_UP = 500  #: messages delivered before the clock starts: imports, connections and caches

@@ -13,10 +13,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ap4r.message import Message, Put, new_id
-from ap4r.settings import load_settings
+from ap4r.message.message import Message, Put, new_id
+from ap4r.message.target import parse_target
+from ap4r.settings.settings import load_settings
 from ap4r.storage.open import open_store
-from ap4r.target import parse_target
 from benchmarks import processes
 from benchmarks.sink import Sink
 

@@ -14,9 +14,9 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse, HttpResponseForbidden
 from django.middleware import csrf
 
-from ap4r.contrib.request import delivery_of
+from ap4r.contrib.verified_request import delivery_of
 from ap4r.outbox.required import refusal_of
-from ap4r.upstreams import OWN_SENDER
+from ap4r.settings.upstreams import OWN_SENDER
 
 
 def require_delivery(view: Any = None, *, sender: str = OWN_SENDER) -> Any:

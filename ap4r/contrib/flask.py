@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 
 import flask
 
-from ap4r.contrib.request import delivery_of
+from ap4r.contrib.verified_request import delivery_of
 from ap4r.outbox.required import refusal_of
-from ap4r.upstreams import OWN_SENDER
+from ap4r.settings.upstreams import OWN_SENDER
 
 View = TypeVar("View", bound=Callable[..., Any])
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ap4r.delivery import ENVIRON_KEY
+from ap4r.signing.verified_delivery import ENVIRON_KEY
 
 
 def includeme(config: Any) -> None:

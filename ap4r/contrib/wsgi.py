@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from ap4r.delivery import ENVIRON_KEY
+from ap4r.signing.verified_delivery import ENVIRON_KEY
 
 Application = Callable[[dict[str, Any], Any], Iterable[bytes]]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from ap4r.outbox.depth import DEEP, depth_of
-from ap4r.storage.store import DeadLetter, Held, StoreStatus, TurnedAway
+from ap4r.message.depth import DEEP, depth_of
+from ap4r.storage.store import DeadLetter, Held, StoreStatus, TurnedAwayQueue
 
 #: A message due for longer with no dispatcher alive means that nobody will deliver it.
 STUCK_SECONDS = 60.0
@@ -99,7 +99,7 @@ def _turned_away(status: StoreStatus) -> list[str]:
     return _some([_turned_away_words(one) for one in status.turned_away], "are turned away as well")
 
 
-def _turned_away_words(one: TurnedAway) -> str:
+def _turned_away_words(one: TurnedAwayQueue) -> str:
     # An absolute URL's credentials are the message's own.
     setting = f"auth and secrets of [upstreams.{one.origin}]" if "/" not in one.origin else "the message's own headers"
     count = "1 message" if one.messages == 1 else f"{one.messages:,} messages"

@@ -14,21 +14,21 @@ from twisted.internet.endpoints import serverFromString
 from twisted.logger import ILogObserver
 from twisted.python.components import Componentized
 
-from ap4r.dispatcher.admission import Admission, parse_listen
-from ap4r.dispatcher.app_server import AppServer
-from ap4r.dispatcher.front import Front
-from ap4r.dispatcher.health import Figures
-from ap4r.dispatcher.lines import Line
-from ap4r.dispatcher.listen_site import ListenSite
-from ap4r.dispatcher.log import Log
-from ap4r.dispatcher.observer import LineObserver, write_line
-from ap4r.dispatcher.port import listen, url_of
-from ap4r.dispatcher.service import Dispatcher
+from ap4r.dispatcher.app_server.server import AppServer
+from ap4r.dispatcher.dispatcher import Dispatcher
+from ap4r.dispatcher.http_server.admission import RequestAdmission, parse_listen
+from ap4r.dispatcher.http_server.health import StoreFigures
+from ap4r.dispatcher.http_server.listen import listen, url_of
+from ap4r.dispatcher.http_server.router import Router
+from ap4r.dispatcher.http_server.routes import ListenSite
+from ap4r.dispatcher.log.messages import Line
+from ap4r.dispatcher.log.output import LineObserver, write_line
+from ap4r.dispatcher.log.subscriber import Log
 from ap4r.errors import Ap4rError, ConfigError
-from ap4r.events import ReloadFailed, Serving
-from ap4r.outbox.tokens import read_tokens
-from ap4r.settings import Settings
-from ap4r.subscribers import Events
+from ap4r.events.bus import Events
+from ap4r.events.events import ReloadFailed, Serving
+from ap4r.settings.secrets import read_tokens
+from ap4r.settings.settings import Settings
 
 
 class Process(Service):
@@ -39,7 +39,7 @@ class Process(Service):
     """
 
     name = "ap4r"
-    _lookers: Admission
+    _lookers: RequestAdmission
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class Process(Service):
         events: Events,
         dispatcher: Dispatcher,
         *,
-        front: Front | None,
+        front: Router | None,
         app_server: AppServer | None,
         call_own_app: bool,
         read_settings: Callable[[], Settings],
@@ -141,7 +141,7 @@ class Process(Service):
             self._dispatcher.serve_app_at((self._app_server.url,))
 
     def _listen(self) -> None:
-        figures = [Figures(drain.store, self._reactor) for drain in self._dispatcher.drains]
+        figures = [StoreFigures(drain.store, self._reactor) for drain in self._dispatcher.drains]
         self._lookers = _lookers(self._settings)
         front = self._front
         routes = ListenSite(
@@ -174,10 +174,10 @@ class Process(Service):
             self._reactor.stop()
 
 
-def _lookers(settings: Settings) -> Admission:
+def _lookers(settings: Settings) -> RequestAdmission:
     """Return who may see /healthz where there is no intake."""
     tokens = read_tokens(settings.intake_token)
-    return Admission(parse_listen(settings.listen), tokens, settings.intake_hosts, takes_messages=False)
+    return RequestAdmission(parse_listen(settings.listen), tokens, settings.intake_hosts, takes_messages=False)
 
 
 def give_up(error: Ap4rError) -> NoReturn:

@@ -9,9 +9,9 @@ from ap4r.errors import OptionRefused, PayloadNotEncodable
 from ap4r.formats.form import encode_form, form_of
 from ap4r.formats.json import encode_json
 from ap4r.formats.multipart import File, encode_multipart
-from ap4r.formats.place import Place
-from ap4r.formats.plain import MAX_DEPTH, text_of
+from ap4r.formats.plain_values import MAX_DEPTH, text_of
 from ap4r.formats.size_limit import UNLIMITED, SizeLimit
+from ap4r.formats.value_path import ValuePath
 from ap4r.formats.xml import encode_xml
 from ap4r.formats.yaml import encode_yaml
 
@@ -45,7 +45,7 @@ def encode_params(params: object, format: str, most_bytes: int = UNLIMITED) -> t
     if format in ("form", "text", "raw"):
         if isinstance(params, str):
             SizeLimit(most_bytes).check(len(params))
-            return text_of(params, Place(), format).encode(), _RAW if format == "raw" else _TEXT
+            return text_of(params, ValuePath(), format).encode(), _RAW if format == "raw" else _TEXT
         if isinstance(params, (bytes, bytearray, memoryview)):
             SizeLimit(most_bytes).check(memoryview(params).nbytes)
             return bytes(params), _TEXT if format == "text" else _RAW

@@ -8,14 +8,14 @@ from typing import Any
 from urllib.parse import quote_plus
 
 from ap4r.errors import PayloadNotEncodable
-from ap4r.formats.place import Place
-from ap4r.formats.plain import plain, text_of
+from ap4r.formats.plain_values import plain, text_of
 from ap4r.formats.size_limit import UNLIMITED, SizeLimit
+from ap4r.formats.value_path import ValuePath
 
 _UNRESERVED = re.compile(r"[A-Za-z0-9_.*-]*")  #: written as it is
 _LARGE = 2**63  #: far from where Python refuses to write a number
 CONTENT_TYPE = "application/x-www-form-urlencoded"
-_Pair = tuple[str, Any, Place]
+_Pair = tuple[str, Any, ValuePath]
 #: The keys that lead to a value, the nearest outermost; "" for an item of a list.
 _Steps = tuple[Any, ...]
 
@@ -61,7 +61,7 @@ def pairs_of(params: object, format: str, limit: SizeLimit, keep: tuple[type, ..
     :raises PayloadNotEncodable: naming the place of the value that cannot be written.
     :raises PayloadTooLarge: it has more than the limit.
     """
-    place = Place()
+    place = ValuePath()
     lists = getattr(params, "lists", None) if isinstance(params, Mapping) else None
     if lists is not None:
         for key, values in lists():
@@ -95,7 +95,7 @@ def _flat(params: object, limit: SizeLimit) -> list[tuple[str, str]] | None:
     return pairs
 
 
-def _pairs(value: object, steps: _Steps, place: Place, format: str, keep: tuple[type, ...]) -> Iterator[_Pair]:
+def _pairs(value: object, steps: _Steps, place: ValuePath, format: str, keep: tuple[type, ...]) -> Iterator[_Pair]:
     """Yield the pairs below a value. A name is put together where a value is written under it, and only there.
 
     So the work is that of what is written, however long the names are that many empty values stand under.
@@ -136,7 +136,7 @@ def _name_of(steps: _Steps) -> str:
     return "" if not keys else keys.pop() + "".join([f"[{key}]" for key in reversed(keys)])
 
 
-def _check_records(records: list[Any], place: Place, format: str) -> None:
+def _check_records(records: list[Any], place: ValuePath, format: str) -> None:
     """Refuse a list of mappings in which a reader (Rack, and so Rails) could not see where the next one begins.
 
     It begins where a key comes again: so all must begin with the same key, and that with a plain value.

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 
 from ap4r.errors import PayloadNotEncodable
-from ap4r.formats.place import Place
-from ap4r.formats.plain import plain, text_of
+from ap4r.formats.plain_values import plain, text_of
 from ap4r.formats.size_limit import SizeLimit
+from ap4r.formats.value_path import ValuePath
 
 CONTENT_TYPE = "application/json"
 
@@ -33,7 +33,7 @@ def json_bytes(value: object) -> bytes:
 
 
 def _checked(params: str | bytes | bytearray | memoryview) -> bytes:
-    body = text_of(params, Place(), "json").encode() if isinstance(params, str) else bytes(params)
+    body = text_of(params, ValuePath(), "json").encode() if isinstance(params, str) else bytes(params)
     try:
         # The numbers stay texts: making integers of them takes the square of their digits.
         json.loads(body.decode(), parse_constant=_refuse_constant, parse_int=str, parse_float=str)

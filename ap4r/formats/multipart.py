@@ -11,8 +11,8 @@ from typing import Any
 
 from ap4r.errors import PayloadNotEncodable
 from ap4r.formats.form import pairs_of
-from ap4r.formats.place import Place
 from ap4r.formats.size_limit import SizeLimit
+from ap4r.formats.value_path import ValuePath
 
 # What parsers read each in their own way, in a name between quotes: quotes, backslashes, and the escapes of browsers.
 _UNSAFE = re.compile(r'["\\\x00-\x1f\x7f\ud800-\udfff]|%22|%0[ad]', re.IGNORECASE)
@@ -59,7 +59,7 @@ class _Open(metaclass=_OpenKind):
     """Whatever has a `read()`, by any class: such as an open file, or an upload of werkzeug's or Django's."""
 
 
-def _read(value: object, place: Place, limit: SizeLimit) -> str | File:
+def _read(value: object, place: ValuePath, limit: SizeLimit) -> str | File:
     """Give a text as it is, and everything else as a `File`."""
     if isinstance(value, (str, File)):
         return value
@@ -76,7 +76,7 @@ def _read(value: object, place: Place, limit: SizeLimit) -> str | File:
     )
 
 
-def _content(file: Any, place: Place, limit: SizeLimit) -> bytes:
+def _content(file: Any, place: ValuePath, limit: SizeLimit) -> bytes:
     try:
         # It may have been read or saved before it is handed on.
         if callable(getattr(file, "seekable", None)) and file.seekable():

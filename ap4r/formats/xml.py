@@ -13,9 +13,9 @@ from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
 from ap4r.errors import PayloadNotEncodable
-from ap4r.formats.place import KeyPlace, Place
-from ap4r.formats.plain import plain, text_of
+from ap4r.formats.plain_values import plain, text_of
 from ap4r.formats.size_limit import SizeLimit
+from ap4r.formats.value_path import KeyPath, ValuePath
 from ap4r.formats.xml_check import check_document
 
 CONTENT_TYPE = "application/xml"
@@ -41,7 +41,7 @@ def encode_xml(params: object, limit: SizeLimit) -> tuple[bytes, str]:
     if isinstance(params, (str, bytes, bytearray, memoryview)):
         limit.check(len(params))
     if isinstance(params, str):
-        text = text_of(params, Place(), "xml")
+        text = text_of(params, ValuePath(), "xml")
         told = _ENCODING.match(text)
         if told and told[1].lower() not in ("utf-8", "utf8", "us-ascii"):
             advice = f"it says that its encoding is {told[1]}, and a str is sent as UTF-8; give bytes"
@@ -56,7 +56,7 @@ def encode_xml(params: object, limit: SizeLimit) -> tuple[bytes, str]:
     tree = plain(params, "xml", limit, keep=TYPED)
     if not isinstance(tree, dict):
         raise PayloadNotEncodable("params", params, "xml", "give a mapping, a str of XML or an Element")
-    return (DECLARATION + limit.again().joined(_written("hash", tree, Place()))).encode(), CONTENT_TYPE
+    return (DECLARATION + limit.again().joined(_written("hash", tree, ValuePath()))).encode(), CONTENT_TYPE
 
 
 def is_element(value: object) -> bool:
@@ -93,7 +93,7 @@ def element_bytes(value: Any) -> bytes:
         raise PayloadNotEncodable("params", value, "xml", f"it is no sound tree ({error})") from error
 
 
-def xml_text(text: str, place: Place | KeyPlace | str, format: str) -> str:
+def xml_text(text: str, place: ValuePath | KeyPath | str, format: str) -> str:
     """Escape a text for an element's content.
 
     :raises PayloadNotEncodable: it has a character that XML cannot have.
@@ -106,7 +106,7 @@ def xml_text(text: str, place: Place | KeyPlace | str, format: str) -> str:
     return escape(text, {"\r": "&#13;"})
 
 
-def xml_name(name: str, place: Place, format: str) -> str:
+def xml_name(name: str, place: ValuePath, format: str) -> str:
     """Check that a key may be the name of an element.
 
     :raises PayloadNotEncodable: it may not.
@@ -117,7 +117,7 @@ def xml_name(name: str, place: Place, format: str) -> str:
     return name
 
 
-def _written(name: str, value: Any, place: Place) -> Iterator[str]:
+def _written(name: str, value: Any, place: ValuePath) -> Iterator[str]:
     if value is None:
         yield f'<{name} nil="true"/>'
     elif isinstance(value, dict):
@@ -136,7 +136,7 @@ def _written(name: str, value: Any, place: Place) -> Iterator[str]:
         yield f"<{name}{told}>{xml_text(text, place, 'xml')}</{name}>"
 
 
-def _typed(value: Any, place: Place) -> tuple[str, str]:
+def _typed(value: Any, place: ValuePath) -> tuple[str, str]:
     if isinstance(value, str):
         # Without its type an empty element would be nothing at all to Rails.
         return ("", value) if value.strip() else ("string", value)

@@ -7,9 +7,9 @@ import re
 from typing import Any
 
 from ap4r.errors import OptionRefused, PayloadNotEncodable
-from ap4r.formats.place import Place
-from ap4r.formats.plain import plain, text_of
+from ap4r.formats.plain_values import plain, text_of
 from ap4r.formats.size_limit import SizeLimit
+from ap4r.formats.value_path import ValuePath
 
 CONTENT_TYPE = "application/yaml"
 # Line breaks to YAML 1.1 (5.4), which PyYAML leaves as they are outside of double quotes, and readers fold.
@@ -39,7 +39,7 @@ def encode_yaml(params: object, limit: SizeLimit) -> tuple[bytes, str]:
         raise OptionRefused("format", "yaml", "it needs PyYAML: pip install 'ap4r[yaml]'") from error
     if isinstance(params, (str, bytes, bytearray, memoryview)):
         limit.check(len(params))
-        body = text_of(params, Place(), "yaml").encode() if isinstance(params, str) else bytes(params)
+        body = text_of(params, ValuePath(), "yaml").encode() if isinstance(params, str) else bytes(params)
         try:
             _check(yaml, body)
         except (yaml.YAMLError, ValueError, RecursionError) as error:

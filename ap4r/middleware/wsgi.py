@@ -10,23 +10,23 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from ap4r.delivery import ENVIRON_KEY, Delivery
 from ap4r.errors import ConfigError
-from ap4r.middleware.asynchronous import refuse_asynchronous
-from ap4r.middleware.door import WHY_KEY, Door, Instead
-from ap4r.middleware.drop_log import DropLog
-from ap4r.middleware.once import Guarded, Repeats, give
-from ap4r.middleware.response import Response
-from ap4r.middleware.routes import find_routes
-from ap4r.middleware.start import ServerStart
-from ap4r.middleware.verdict import ResponseRules, VerdictRule, judge_response
-from ap4r.middleware.verification import path_of
-from ap4r.outbox.depth import MESSAGE_KEY, depth_within
+from ap4r.inbox.lookup import find_inbox
+from ap4r.message.depth import MESSAGE_KEY, depth_within
+from ap4r.middleware.async_application import refuse_asynchronous
+from ap4r.middleware.deliveries.gate import WHY_KEY, DeliveryGate, Instead
+from ap4r.middleware.deliveries.repeats import Guarded, Repeats, give
+from ap4r.middleware.deliveries.verification import path_of
+from ap4r.middleware.response.commit_rule import CommitRule, VerdictRule, judge_response
+from ap4r.middleware.response.drop_log import DropLog
+from ap4r.middleware.response.response import HeldResponse
+from ap4r.middleware.response.start import ServerStart
+from ap4r.middleware.routes.werkzeug import find_routes
 from ap4r.outbox.handle import Handle
-from ap4r.outbox.inbox import find_inbox
-from ap4r.outbox.scope import connection_finder
-from ap4r.outbox.writer import Sink, find_writer
-from ap4r.settings import load_settings
+from ap4r.outbox.sink import Sink, find_writer
+from ap4r.settings.settings import load_settings
+from ap4r.signing.verified_delivery import ENVIRON_KEY, VerifiedDelivery
+from ap4r.storage.app_connection.argument import connection_finder
 
 WSGIApplication = Callable[[dict[str, Any], ServerStart], Iterable[bytes]]
 
@@ -97,12 +97,12 @@ class AP4RMiddleware:
         self._place: object = self._settings.store if sink is None else sink
         self._find_connection = connection_finder(connection)
         self._find_writer = find_writer(sink, self._settings)
-        door = Door(self._settings, internal)
+        door = DeliveryGate(self._settings, internal)
         self._door = door if door.is_needed else None
         self._repeats = Repeats(once, find_inbox(inbox, sink, self._settings) if once else None)
         if self._repeats and self._door is None:
             raise ConfigError("once", "it is for signed deliveries, and there is no secret; `ap4r init` makes one")
-        self._rules = ResponseRules(
+        self._rules = CommitRule(
             verdict or judge_response,
             commit_at == "headers",
             self._settings.buffer_bytes,
@@ -112,7 +112,7 @@ class AP4RMiddleware:
 
     def __call__(self, environ: dict[str, Any], start_response: ServerStart) -> Iterable[bytes]:
         """Call the application with a handle, and answer the server in its place."""
-        delivery: Delivery | None = None
+        delivery: VerifiedDelivery | None = None
         if self._door is not None and self._door.concerns(environ):
             admitted = self._door.admit(environ)
             if isinstance(admitted, Instead):
@@ -136,7 +136,7 @@ class AP4RMiddleware:
             handle.why_no_delivery = environ[WHY_KEY]
         if MESSAGE_KEY in environ:
             handle.depth = depth_within(environ)
-        response = Response(handle, self._rules, environ, start_response, outer)
+        response = HeldResponse(handle, self._rules, environ, start_response, outer)
         guarded = Guarded(self._app, handle, response.file_wrapper)
         try:
             return response.finish(guarded(environ, response.start_response))

@@ -8,13 +8,13 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING
 
 from ap4r.errors import HandleClosed, OptionRefused
-from ap4r.outbox.outbox import Block, Outbox
-from ap4r.outbox.scope import Given, Group, NotGiven, Scope, application_connection, given_connection
-from ap4r.outbox.single_use import SingleUse
-from ap4r.settings import Settings
+from ap4r.outbox.builder import SingleUse
+from ap4r.outbox.pending import OpenBlock, PendingMessages
+from ap4r.settings.settings import Settings
+from ap4r.storage.app_connection.argument import Given, Group, NotGiven, Scope, application_connection, given_connection
 
 if TYPE_CHECKING:
-    from ap4r.outbox.outlet import Joined
+    from ap4r.outbox.app_transaction import Joined
 
 
 class Blocks:
@@ -25,7 +25,7 @@ class Blocks:
     # The handle sets them.
     _limits: Settings
     _find_connection: Callable[[], object] | None
-    _outbox: Outbox | None
+    _outbox: PendingMessages | None
     _lock: threading.Lock
     _closed: bool
     _late_bells: list[Callable[[], None]]
@@ -69,7 +69,7 @@ class Blocks:
         :raises SchemaMismatch: its database has no tables of ap4r, or of another version; nothing was written.
         :raises HandleClosed: the request has its verdict already.
         """
-        from ap4r.outbox.outlet import Joined
+        from ap4r.outbox.app_transaction import Joined
 
         given = given_connection(conn, using, self._find_connection)
         if given is None:
@@ -114,7 +114,7 @@ class Blocks:
 
     @contextmanager
     def _on_connection(self, given: Given, strict: bool) -> Iterator[Scope]:
-        from ap4r.outbox.outlet import OwnTransaction
+        from ap4r.outbox.app_transaction import OwnTransaction
 
         with self._lock:
             around = self._open_outbox().outlet_of(threading.get_ident())
@@ -141,18 +141,18 @@ class Blocks:
         finally:
             self._close(block)
 
-    def _close(self, block: Block) -> None:
+    def _close(self, block: OpenBlock) -> None:
         with self._lock:
             self._ever_used().close_block(block, keep=True)
 
-    def _open_outbox(self) -> Outbox:
+    def _open_outbox(self) -> PendingMessages:
         if self._closed:
             raise HandleClosed
         return self._ever_used()
 
-    def _ever_used(self) -> Outbox:
+    def _ever_used(self) -> PendingMessages:
         if self._outbox is None:
-            self._outbox = Outbox(self._limits)
+            self._outbox = PendingMessages(self._limits)
         return self._outbox
 
 

@@ -6,11 +6,12 @@ It checks what it is told at once where it can, and stores nothing: the handle d
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from difflib import get_close_matches
-from typing import Any
+from types import TracebackType
+from typing import Any, Generic, TypeVar
 
-from ap4r.errors import OptionRefused
+from ap4r.errors import BlockUsed, OptionRefused
 
 #: What AP4R called the same.
 _AP4R_WORDS = {"dispatch_mode": "protocol", "queue_name": "queue", "target_method": "method"}
@@ -21,7 +22,7 @@ _OPTIONS = (
 
 
 class MessageBuilder:
-    """What `with ap4r.message(target) as m:` gives. `message_id` is set when the block has ended cleanly."""
+    """What `with ap4r.message.message(target) as m:` gives. `message_id` is set when the block has ended cleanly."""
 
     def __init__(self, params: object, options: dict[str, Any]) -> None:
         self.params = params
@@ -95,3 +96,31 @@ def building(send: Callable[..., str], params: object, options: dict[str, Any]) 
     builder = MessageBuilder(params, options)
     yield builder
     builder.message_id = send(builder.params, **builder.options)
+
+
+T = TypeVar("T")
+
+
+class SingleUse(AbstractContextManager[T], Generic[T]):
+    """A context manager around one that cannot be entered twice."""
+
+    def __init__(self, name: str, block: AbstractContextManager[T]) -> None:
+        self._name = name
+        self._block = block
+        self._is_used = False
+
+    def __enter__(self) -> T:
+        """Enter it.
+
+        :raises BlockUsed: it was entered before.
+        """
+        if self._is_used:
+            raise BlockUsed(self._name)
+        self._is_used = True
+        return self._block.__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool | None:
+        """Leave it."""
+        return self._block.__exit__(kind, error, traceback)

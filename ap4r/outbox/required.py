@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import wraps
 from typing import Any, overload
 
-from ap4r.delivery import ENVIRON_KEY
 from ap4r.errors import DeliveryRequired
 from ap4r.outbox.handle import Handle
-from ap4r.upstreams import OWN_SENDER
+from ap4r.settings.upstreams import OWN_SENDER
+from ap4r.signing.verified_delivery import ENVIRON_KEY
 
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 _NO_HANDLE = "there is no AP4RMiddleware around this application, so nothing can be verified"

@@ -10,15 +10,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from ap4r.describe.routes import Routes
 from ap4r.outbox.handle import Handle
-from ap4r.outbox.outbox import Verdict
-from ap4r.outbox.routes import Routes
-from ap4r.outbox.scope import connection_finder
-from ap4r.outbox.writer import Sink, find_writer
-from ap4r.settings import Settings, load_settings
-from ap4r.settings_file import find_settings_file, script_folder
-from ap4r.store_url import SQLITE
-from ap4r.variables import CONFIG_NAME, VARIABLE_PREFIX
+from ap4r.outbox.pending import Verdict
+from ap4r.outbox.sink import Sink, find_writer
+from ap4r.settings.environment import CONFIG_NAME, VARIABLE_PREFIX
+from ap4r.settings.settings import Settings, load_settings
+from ap4r.settings.settings_file import find_settings_file, script_folder
+from ap4r.settings.store_url import SQLITE
+from ap4r.storage.app_connection.argument import connection_finder
 
 _log = logging.getLogger("ap4r.outbox")
 

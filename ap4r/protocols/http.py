@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ap4r.errors import OptionRefused, TargetRefused
-from ap4r.exchange import Answer, Reading
 from ap4r.formats import encode_form, encode_params
-from ap4r.message import Message
-from ap4r.protocols.protocol import Call, Encoded, check_options
-from ap4r.target import MAX_URL_BYTES, Target
+from ap4r.message.message import Message
+from ap4r.message.target import MAX_URL_BYTES, Target
+from ap4r.outcome.response import Answer, ResponseReading
+from ap4r.protocols.base import Encoded, ProtocolCall, check_options
 
 _BODILESS = ("GET", "HEAD")
 
@@ -17,7 +17,7 @@ _BODILESS = ("GET", "HEAD")
 class Http:
     """Calls an action of a web application."""
 
-    def encode(self, call: Call) -> Encoded:
+    def encode(self, call: ProtocolCall) -> Encoded:
         """Write the params in the call's format; with GET and HEAD a form becomes the query.
 
         :raises MessageError: the params cannot be written, or an option means nothing here.
@@ -36,7 +36,7 @@ class Http:
         headers = () if content_type is None else (("Content-Type", content_type),)
         return Encoded(target=target, method=call.method, headers=headers, body=body)
 
-    def judge(self, answer: Answer, message: Message) -> Reading | None:
+    def judge(self, answer: Answer, message: Message) -> ResponseReading | None:
         """Leave it to the status."""
         return None
 

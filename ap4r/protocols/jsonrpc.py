@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 
-from ap4r.exchange import Answer, Reading, Reason
 from ap4r.formats.json import json_bytes
-from ap4r.formats.plain import plain
+from ap4r.formats.plain_values import plain
 from ap4r.formats.size_limit import SizeLimit
-from ap4r.message import Message
-from ap4r.protocols.answer_text import json_text
-from ap4r.protocols.protocol import Call, Encoded, check_action, check_options, not_a_list_or_mapping
+from ap4r.message.message import Message
+from ap4r.outcome.response import Answer, Reason, ResponseReading
+from ap4r.protocols.base import Encoded, ProtocolCall, check_action, check_options, not_a_list_or_mapping
+from ap4r.protocols.response_text import json_text
 
 #: The specification's section 5.1: what the caller did wrong. -32603 and all others are the server's.
 CLIENT_CODES = frozenset({-32700, -32600, -32601, -32602})
@@ -19,7 +19,7 @@ CLIENT_CODES = frozenset({-32700, -32600, -32601, -32602})
 class JsonRpc:
     """Calls a method of a JSON-RPC server."""
 
-    def encode(self, call: Call) -> Encoded:
+    def encode(self, call: ProtocolCall) -> Encoded:
         """Write a request object: a mapping is named params, a list positional ones. Its id is the message's.
 
         :raises MessageError: the params cannot be written, or an option means nothing here.
@@ -42,7 +42,7 @@ class JsonRpc:
             body=json_bytes(request),
         )
 
-    def judge(self, answer: Answer, message: Message) -> Reading | None:
+    def judge(self, answer: Answer, message: Message) -> ResponseReading | None:
         """Read a response object: a result is success, an error failure whose code and text are kept.
 
         Version 1.0 has `result` and `error` in each answer, one of them null, and an error of any type.
@@ -51,23 +51,23 @@ class JsonRpc:
         try:
             response = json.loads(json_text(answer), parse_int=_number)
         except (ValueError, RecursionError):
-            return Reading(Reason.BAD_RESPONSE, "the answer is no JSON") if well else None
+            return ResponseReading(Reason.BAD_RESPONSE, "the answer is no JSON") if well else None
         error = response.get("error") if isinstance(response, dict) else None
         if isinstance(error, dict):
             code = error.get("code")
             is_client = isinstance(code, int) and code in CLIENT_CODES
             data = f" {json.dumps(error['data'], ensure_ascii=False)}" if error.get("data") is not None else ""
             detail = f"error {code}: {error.get('message')}{data}"
-            return Reading(Reason.CLIENT_FAULT if is_client else Reason.FAULT, detail)
+            return ResponseReading(Reason.CLIENT_FAULT if is_client else Reason.FAULT, detail)
         if not well:
             return None
         if error is not None:
-            return Reading(Reason.FAULT, f"error {json.dumps(error, ensure_ascii=False)}")
+            return ResponseReading(Reason.FAULT, f"error {json.dumps(error, ensure_ascii=False)}")
         if not isinstance(response, dict) or "result" not in response:
-            return Reading(Reason.BAD_RESPONSE, "the answer is no JSON-RPC response with a result")
+            return ResponseReading(Reason.BAD_RESPONSE, "the answer is no JSON-RPC response with a result")
         if response.get("id") != message.id:
-            return Reading(Reason.BAD_RESPONSE, "the answer has the id of another request")
-        return Reading()
+            return ResponseReading(Reason.BAD_RESPONSE, "the answer has the id of another request")
+        return ResponseReading()
 
 
 def _number(digits: str) -> int | float:

@@ -10,14 +10,14 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from ap4r.errors import OptionRefused
-from ap4r.protocols.protocol import CallProtocol
+from ap4r.protocols.base import CallProtocol
 
 GROUP = "ap4r.protocols"
 MAX_NAME = 32  #: characters; what the store's column takes
 _OWN = {
     "http": "ap4r.protocols.http:Http",
     "jsonrpc": "ap4r.protocols.jsonrpc:JsonRpc",
-    "soap": "ap4r.protocols.soap:Soap",
+    "soap": "ap4r.protocols.soap.soap:Soap",
     "xmlrpc": "ap4r.protocols.xmlrpc:XmlRpc",
 }
 

@@ -10,15 +10,15 @@ from typing import Any
 from xml.etree.ElementTree import Element
 
 from ap4r.errors import OptionRefused, PayloadNotEncodable
-from ap4r.exchange import Answer, Reading, Reason
-from ap4r.formats.place import Place
-from ap4r.formats.plain import plain
+from ap4r.formats.plain_values import plain
 from ap4r.formats.size_limit import SizeLimit
+from ap4r.formats.value_path import ValuePath
 from ap4r.formats.xml import xml_text
-from ap4r.message import Message
-from ap4r.protocols.answer_text import xml_document
-from ap4r.protocols.protocol import Call, Encoded, check_action, check_options
-from ap4r.protocols.xml_part import Step, XmlRefused, find_part
+from ap4r.message.message import Message
+from ap4r.outcome.response import Answer, Reason, ResponseReading
+from ap4r.protocols.base import Encoded, ProtocolCall, check_action, check_options
+from ap4r.protocols.response_text import xml_document
+from ap4r.protocols.xml_search import Step, XmlRefused, find_part
 
 #: http://xmlrpc-epi.sourceforge.net/specs/rfc.fault_codes.php: what the caller did wrong.
 CLIENT_CODES = frozenset({-32700, -32701, -32702, -32600, -32601, -32602})
@@ -33,7 +33,7 @@ _AROUND_A_VALUE, _AROUND_A_MEMBER = 21, 33
 class XmlRpc:
     """Calls a method of an XML-RPC server."""
 
-    def encode(self, call: Call) -> Encoded:
+    def encode(self, call: ProtocolCall) -> Encoded:
         """Write a methodCall. A list or tuple holds the parameters; anything else is the only one; None is none.
 
         An instant with a time zone is written in UTC, for XML-RPC has no zones. `allow_none=True` writes None as
@@ -51,7 +51,7 @@ class XmlRpc:
             raise OptionRefused("allow_none", allow_none, "give True or False")
         limit = SizeLimit(call.max_body_bytes)
         tree = [] if call.params is None else plain(call.params, "xmlrpc", limit, keep=(datetime.datetime, bytes))
-        checked, place = _Checked(allow_none, limit.again()), Place()
+        checked, place = _Checked(allow_none, limit.again()), ValuePath()
         if isinstance(call.params, (list, tuple)):
             given = [checked(value, place / index) for index, value in enumerate(tree)]
         else:
@@ -61,22 +61,22 @@ class XmlRpc:
         body = text.replace("\r", "&#13;").encode()
         return Encoded(target=call.target, headers=(("Content-Type", "text/xml; charset=utf-8"),), body=body)
 
-    def judge(self, answer: Answer, message: Message) -> Reading | None:
+    def judge(self, answer: Answer, message: Message) -> ResponseReading | None:
         """Read a methodResponse: params are success, a fault is failure; its code and text are kept."""
         well = 200 <= answer.status < 300
         try:
             found = find_part(xml_document(answer), _choose)
         except XmlRefused as error:
-            return Reading(Reason.BAD_RESPONSE, f"the answer is no XML to trust: {error}") if well else None
+            return ResponseReading(Reason.BAD_RESPONSE, f"the answer is no XML to trust: {error}") if well else None
         if found.element is not None:
             code, text = _fault(found.element)
             is_client = code.lstrip("-").isdecimal() and int(code[:20]) in CLIENT_CODES
-            return Reading(Reason.CLIENT_FAULT if is_client else Reason.FAULT, f"fault {code}: {text}")
+            return ResponseReading(Reason.CLIENT_FAULT if is_client else Reason.FAULT, f"fault {code}: {text}")
         if not well:
             return None
         if not found.path:
-            return Reading(Reason.BAD_RESPONSE, f"the answer is no methodResponse but {found.root[:100]}")
-        return Reading()
+            return ResponseReading(Reason.BAD_RESPONSE, f"the answer is no methodResponse but {found.root[:100]}")
+        return ResponseReading()
 
 
 def _choose(path: tuple[str, ...]) -> Step:
@@ -101,7 +101,7 @@ class _Checked:
         self._allow_none = allow_none
         self._limit = limit
 
-    def __call__(self, value: Any, place: Place) -> Any:
+    def __call__(self, value: Any, place: ValuePath) -> Any:
         """Return a value as it can be written.
 
         :raises PayloadNotEncodable: it cannot.
@@ -135,7 +135,7 @@ class _Checked:
             self._limit.take(len(xml_text(value, place, "xmlrpc")))
         return value
 
-    def _integer(self, value: int, place: Place) -> Any:
+    def _integer(self, value: int, place: ValuePath) -> Any:
         if not LEAST_I8 <= value <= MOST_I8:
             advice = "an integer has 64 bits at most there (i8); send it as text or as a float"
             raise PayloadNotEncodable(str(place), value, "xmlrpc", advice)

@@ -6,12 +6,12 @@ import os
 
 from ap4r.errors import ConfigError
 from ap4r.redaction import without_credentials
-from ap4r.settings import Settings
-from ap4r.storage.sql.database import Database
-from ap4r.storage.sql.hosts import parse_url
-from ap4r.storage.sql.store import SqlStore
+from ap4r.settings.settings import Settings
+from ap4r.settings.store_url import INTAKE_SCHEMES, SQLITE
+from ap4r.storage.databases.database import Database
+from ap4r.storage.databases.hosts import parse_url
+from ap4r.storage.sql_store import SqlStore
 from ap4r.storage.store import StoreRules
-from ap4r.store_url import INTAKE_SCHEMES, SQLITE
 
 _MYSQL, _POSTGRESQL = "mysql+pymysql://", "postgresql+psycopg://"
 _PORTS = {"mysql": 3306, "postgresql": 5432}
@@ -82,18 +82,18 @@ def _database(url: str, settings: Settings) -> Database:
     # Headers are kept as JSON, which at worst doubles them.
     row_bytes = settings.max_body_bytes + 2 * settings.max_header_bytes
     if url.startswith(SQLITE) and url != SQLITE:
-        from ap4r.storage.sqlite import SqliteDatabase
+        from ap4r.storage.databases.sqlite.sqlite import SqliteDatabase
 
         if "?" in url:
             raise ConfigError("store", f"{url} has options behind a ?, and a SQLite store takes none")
         return SqliteDatabase(url, deadline_seconds)
     if url.startswith(_MYSQL):
-        from ap4r.storage.mysql import MysqlDatabase
+        from ap4r.storage.databases.mysql.mysql import MysqlDatabase
 
         return MysqlDatabase(*parse_url(url), deadline_seconds, row_bytes)
     if url.startswith(_POSTGRESQL):
         try:
-            from ap4r.storage.postgresql import PostgresqlDatabase
+            from ap4r.storage.databases.postgresql.postgresql import PostgresqlDatabase
         except ImportError as error:
             raise ConfigError("store", f"{error}; install ap4r[postgresql]") from error
         return PostgresqlDatabase(*parse_url(url), deadline_seconds, row_bytes)

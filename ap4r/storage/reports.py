@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ap4r.message import Message
-from ap4r.outcome import Reason
+from ap4r.message.message import Message
+from ap4r.outcome.outcome import Reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
-class TurnedAway:
+class TurnedAwayQueue:
     """Messages of a queue that wait because a server's settings keep them out: its answer was 401 or 403."""
 
     queue: str
@@ -91,7 +91,7 @@ class StoreStatus:
     queues: tuple[QueueStatus, ...] = ()
     dispatchers: tuple[DispatcherStatus, ...] = ()
     oldest_due_seconds: float = 0.0
-    turned_away: tuple[TurnedAway, ...] = ()
+    turned_away: tuple[TurnedAwayQueue, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

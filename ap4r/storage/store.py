@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
-from ap4r.message import Message, Put
-from ap4r.outcome import DeliveryRules, History, Outcome
+from ap4r.message.message import Message, Put
+from ap4r.outcome.outcome import DeliveryRules, History, Outcome
 from ap4r.storage.reports import (
     COUNT_LIMIT,
     DeadLetter,
@@ -21,7 +21,7 @@ from ap4r.storage.reports import (
     QueueStatus,
     Replayed,
     StoreStatus,
-    TurnedAway,
+    TurnedAwayQueue,
 )
 
 __all__ = [
@@ -36,12 +36,12 @@ __all__ = [
     "QueueStatus",
     "Replayed",
     "Rescued",
-    "Settled",
+    "SettleResult",
     "Settlement",
     "Store",
     "StoreRules",
     "StoreStatus",
-    "TurnedAway",
+    "TurnedAwayQueue",
 ]
 
 
@@ -91,7 +91,7 @@ class Settlement(NamedTuple):
     outcome: Outcome
 
 
-class Settled(StrEnum):
+class SettleResult(StrEnum):
     """What became of one settlement."""
 
     SETTLED = "settled"
@@ -213,7 +213,7 @@ class Store(Protocol):
         :raises OwnerLost: it was taken for dead.
         """
 
-    def settle(self, settlements: Sequence[Settlement], *, now: float | None = None) -> list[Settled]:
+    def settle(self, settlements: Sequence[Settlement], *, now: float | None = None) -> list[SettleResult]:
         """Write outcomes down in one transaction; answers in the order given.
 
         A lease whose token is no longer the store's is LEASE_LOST and nothing is written for it. Text is cut to
@@ -226,7 +226,7 @@ class Store(Protocol):
     def rescue(self, owner: str, beat: int, *, limit: int = 500, now: float | None = None) -> Rescued | None:
         """Take the leases from a dispatcher whose counter still stands at `beat`, in batches of `limit`.
 
-        Returns what became of them (`ap4r.judgement.after_crash`), or None when the counter has moved: it lives.
+        Return what became of them (`ap4r.outcome.retry_policy.after_crash`), or None when the counter has moved.
         """
 
     def lanes(self, ids: Collection[int]) -> dict[int, tuple[str, str]]:

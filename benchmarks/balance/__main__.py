@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from ap4r.upstreams import LEAST_OUTSTANDING, RANDOM_TWO, ROUND_ROBIN
+from ap4r.settings.upstreams import LEAST_OUTSTANDING, RANDOM_TWO, ROUND_ROBIN
 from benchmarks.balance.measure import SERVERS, Figures, Load, one_round
 from benchmarks.balance.plot import draw
 

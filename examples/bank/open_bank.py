@@ -35,7 +35,7 @@ TABLES = {
 
 def ap4r(*arguments: str) -> None:
     """Run the command `ap4r`."""
-    subprocess.run([sys.executable, "-m", "ap4r.cli", *arguments], check=True)
+    subprocess.run([sys.executable, "-m", "ap4r.cli.__main__", *arguments], check=True)
 
 
 def main() -> None:

@@ -16,9 +16,9 @@ from typing import Any, Protocol
 from sqlalchemy import Engine, create_engine, inspect, text
 from sqlalchemy.pool import NullPool
 
-from ap4r.settings import Settings
+from ap4r.settings.settings import Settings
 from ap4r.storage.open import open_store
-from ap4r.storage.sql.schema import VERSION, Schema
+from ap4r.storage.schema.tables import VERSION, Schema
 from ap4r.storage.store import Store
 from tests.support.databases import shared_server, without_tls
 from tests.support.memory_store import MemoryDatabase

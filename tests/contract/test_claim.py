@@ -7,8 +7,8 @@ from collections import Counter
 import pytest
 
 from ap4r.errors import OwnerLost
-from ap4r.message import Delivery
-from ap4r.outcome import Delivered, PutBack
+from ap4r.message.message import Delivery
+from ap4r.outcome.outcome import Delivered, PutBack
 from tests.support.factories import (
     NOW,
     claim,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ap4r.message import new_id
-from ap4r.outcome import Reason
+from ap4r.message.message import new_id
+from ap4r.outcome.outcome import Reason
 from tests.support.factories import NOW, bury, claim, message, messages, put
 
 

@@ -10,9 +10,17 @@ import pytest
 from sqlalchemy import create_engine, event, inspect, text
 from sqlalchemy.pool import NullPool
 
-from ap4r.storage.inbox import DEFAULT_SECONDS, TOLERANCE_SECONDS, Entry, Record, StoredAnswer, digest, expiry
-from ap4r.storage.sql.inbox import Inbox, runner
-from ap4r.storage.sql.schema import Schema
+from ap4r.storage.inbox_record import (
+    DEFAULT_SECONDS,
+    TOLERANCE_SECONDS,
+    Record,
+    RecordResult,
+    StoredAnswer,
+    digest,
+    expiry,
+)
+from ap4r.storage.operations.inbox import InboxRecords, runner
+from ap4r.storage.schema.tables import Schema
 from tests.support.factories import NOW
 
 DAY = 86_400.0
@@ -36,7 +44,7 @@ class Ledger:
             # The driver begins transactions only before it writes; ours begin where SQLAlchemy says.
             event.listen(self.engine, "connect", lambda connection, _: setattr(connection, "isolation_level", None))
             event.listen(self.engine, "begin", lambda connection: connection.exec_driver_sql("BEGIN"))
-        self.inbox = Inbox(Schema("ap4r_"), self.engine.dialect.name)
+        self.inbox = InboxRecords(Schema("ap4r_"), self.engine.dialect.name)
         with self.engine.begin() as connection:
             connection.execute(text("DROP TABLE IF EXISTS effects"))
             connection.execute(text("CREATE TABLE effects (number INTEGER)"))
@@ -51,7 +59,7 @@ class Ledger:
         """Have the effect of a message unless it had it; tell what the inbox said."""
         with self.begun() as (connection, run):
             entry = self.inbox.record(run, one, now)
-            if entry is Entry.FIRST:
+            if entry is RecordResult.FIRST:
                 connection.execute(text("INSERT INTO effects VALUES (1)"))
                 if answer is not None:
                     self.inbox.answer(run, one.key, answer)
@@ -96,7 +104,7 @@ def leveled(request, shared, make):
 class TestRepeats:
     def test_first_and_repeat(self, leveled):
         """The first is told so; each that follows finds the record."""
-        assert leveled.receive(record()) is Entry.FIRST
+        assert leveled.receive(record()) is RecordResult.FIRST
         for _ in range(3):
             found = leveled.receive(record())
             assert (found.content, found.expires_at, found.answer) == (digest(b"c"), NOW + DAY, None)
@@ -116,29 +124,29 @@ class TestRepeats:
         assert len(keys) == 7
         ledger = make()
         for key in keys:
-            assert ledger.receive(Record(key, digest(b"c"), NOW)) is Entry.FIRST
+            assert ledger.receive(Record(key, digest(b"c"), NOW)) is RecordResult.FIRST
         assert ledger.effects == 7
 
     def test_rolled_back_never_was(self, leveled):
         """After a rollback the next one is the first."""
         with pytest.raises(ZeroDivisionError), leveled.begun() as (connection, run):
-            assert leveled.inbox.record(run, record(), NOW) is Entry.FIRST
+            assert leveled.inbox.record(run, record(), NOW) is RecordResult.FIRST
             connection.execute(text("INSERT INTO effects VALUES (1)"))
             leveled.inbox.answer(run, record().key, ANSWER)
             raise ZeroDivisionError
         assert leveled.find(record()) is None
-        assert leveled.receive(record()) is Entry.FIRST
+        assert leveled.receive(record()) is RecordResult.FIRST
         assert leveled.effects == 1
 
     def test_a_savepoint_takes_it_back(self, leveled):
         """A savepoint that is rolled back takes the record with it, and leaves the transaction whole."""
         with leveled.begun() as (connection, run):
             savepoint = connection.begin_nested()
-            assert leveled.inbox.record(run, record(), NOW) is Entry.FIRST
+            assert leveled.inbox.record(run, record(), NOW) is RecordResult.FIRST
             savepoint.rollback()
             connection.execute(text("INSERT INTO effects VALUES (1)"))
         assert leveled.effects == 1
-        assert leveled.receive(record()) is Entry.FIRST
+        assert leveled.receive(record()) is RecordResult.FIRST
 
     def test_a_repeat_leaves_the_transaction_whole(self, leveled):
         """Meeting a record is no error: what the transaction does before and after is committed."""
@@ -154,10 +162,10 @@ class TestInProgress:
     def test_told_without_waiting(self, leveled, stalls):
         """While another transaction holds the record, one is told so within a bounded time, again and again."""
         with leveled.begun() as (_, run):
-            assert leveled.inbox.record(run, record(), NOW) is Entry.FIRST
+            assert leveled.inbox.record(run, record(), NOW) is RecordResult.FIRST
             begun_at = time.monotonic()
             with leveled.engine.connect() as other, other.begin() as transaction:
-                assert leveled.inbox.record(runner(other), record(), NOW) is Entry.BUSY
+                assert leveled.inbox.record(runner(other), record(), NOW) is RecordResult.BUSY
                 transaction.rollback()
             ended_at = time.monotonic()
             waited_seconds = ended_at - begun_at - stalls.within(begun_at, ended_at)
@@ -184,16 +192,16 @@ class TestInProgress:
                 leveled.inbox.record(runner(one), record(number), NOW)
                 getattr(transaction, ends)()
             entry = leveled.receive(record(number))
-            assert (entry is Entry.FIRST) == (ends == "rollback")
+            assert (entry is RecordResult.FIRST) == (ends == "rollback")
 
     def test_a_snapshot_from_before_is_no_excuse(self, leveled):
         """A transaction that has read before the other committed has no second effect: it is told, or is refused."""
         with leveled.engine.connect() as late:
             transaction = late.begin()
             late.execute(text("SELECT version_num FROM ap4r_version")).all()
-            assert leveled.receive(record()) is Entry.FIRST
+            assert leveled.receive(record()) is RecordResult.FIRST
             entry = leveled.inbox.record(runner(late), record(), NOW)
-            assert entry is not Entry.FIRST
+            assert entry is not RecordResult.FIRST
             transaction.rollback()
         assert leveled.effects == 1
 
@@ -205,7 +213,7 @@ class TestInProgress:
         with ledger.begun() as (_, run):
             ledger.inbox.record(run, record(1), NOW)
             for number in range(2, 12):
-                assert ledger.receive(record(number)) is Entry.FIRST
+                assert ledger.receive(record(number)) is RecordResult.FIRST
         assert ledger.effects == 10
 
     @pytest.mark.parametrize("threads", [2, 8])
@@ -228,7 +236,7 @@ class TestInProgress:
                 one.join()
             assert len(said) == threads
             assert [one for one in said if isinstance(one, Exception)] == []
-            assert said.count(Entry.FIRST) == 1
+            assert said.count(RecordResult.FIRST) == 1
             assert leveled.effects == number + 1
 
 
@@ -246,7 +254,7 @@ class TestForgetting:
             ledger.receive(record(number, expires_at=NOW + number))
         assert store.prune(now=NOW) == 0
         assert [store.prune(limit=2, now=NOW + 4.5) for _ in range(4)] == [2, 2, 1, 0]
-        assert [ledger.receive(record(number)) is Entry.FIRST for number in range(7)] == [True] * 5 + [False] * 2
+        assert [ledger.receive(record(number)) is RecordResult.FIRST for number in range(7)] == [True] * 5 + [False] * 2
 
     def test_the_receiving_side_prunes_them(self, make):
         """A transaction of the application's own connection forgets a bounded number too."""
@@ -285,10 +293,10 @@ def test_the_prefix_may_have_capitals(shared, opened):
     store = opened(shared)(table_prefix="Two")
     store.prepare()
     engine = shared.engine()
-    inbox = Inbox(Schema("Two"), engine.dialect.name)
+    inbox = InboxRecords(Schema("Two"), engine.dialect.name)
     with engine.begin() as connection:
         run = runner(connection)
-        assert inbox.record(run, record(), NOW) is Entry.FIRST
+        assert inbox.record(run, record(), NOW) is RecordResult.FIRST
         assert inbox.find(run, record().key) is not None
         assert inbox.forget(run, NOW + 2 * DAY) == 1
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ap4r.outcome import Delivered
+from ap4r.outcome.outcome import Delivered
 from tests.support.factories import NOW, claim, claimed, dispatcher, message, messages, put, retry, settle
 
 

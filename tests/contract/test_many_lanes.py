@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ap4r.outcome import Delivered
+from ap4r.outcome.outcome import Delivered
 from tests.support.factories import NOW, claim, dispatcher, message, put, settle
 
 DAY = 86_400.0

@@ -13,10 +13,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from sqlalchemy import text
 
 from ap4r.errors import OwnerLost
-from ap4r.judgement import after_crash
-from ap4r.message import Delivery, Message, Put, new_id
-from ap4r.outcome import Dead, Delivered, DeliveryRules, Dropped, History, Outcome, PutBack, Reason, RetryLater
-from ap4r.storage.store import Beat, Lease, Rescued, Settled, Settlement
+from ap4r.message.message import Delivery, Message, Put, new_id
+from ap4r.outcome.outcome import Dead, Delivered, DeliveryRules, Dropped, History, Outcome, PutBack, Reason, RetryLater
+from ap4r.outcome.retry_policy import after_crash
+from ap4r.storage.store import Beat, Lease, Rescued, Settlement, SettleResult
 from tests.contract.backends import BACKENDS, SHARED
 from tests.support.factories import NOW, counts_of, failure, message
 
@@ -160,12 +160,12 @@ class Model(RuleBasedStateMachine):
         expected = [self.settled(*pair) for pair in pairs]
         assert answers == expected
 
-    def settled(self, lease: Lease, outcome: Outcome) -> Settled:
+    def settled(self, lease: Lease, outcome: Outcome) -> SettleResult:
         one = self.known.get(lease.message.id)
         if one is None or one.lease is None or one.lease.token != lease.token:
-            return Settled.LEASE_LOST
+            return SettleResult.LEASE_LOST
         self.move(one, outcome)
-        return Settled.SETTLED
+        return SettleResult.SETTLED
 
     def move(self, one: Known, outcome: Outcome, crashed: int = 0) -> None:
         known = replace(one, lease=None, owner="", crashes=one.crashes + crashed)

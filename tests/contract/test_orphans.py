@@ -6,10 +6,10 @@ import logging
 
 import pytest
 
-from ap4r.outcome import Delivered, PutBack
-from ap4r.storage.sql.rows import id_bytes
-from ap4r.storage.sql.schema import Schema
-from ap4r.storage.store import Rescued, Settled, Settlement
+from ap4r.outcome.outcome import Delivered, PutBack
+from ap4r.storage.schema.rows import id_bytes
+from ap4r.storage.schema.tables import Schema
+from ap4r.storage.store import Rescued, Settlement, SettleResult
 from tests.support.factories import NOW, dead, message, messages, put
 
 SCHEMA = Schema("ap4r_")
@@ -61,7 +61,10 @@ def test_what_a_snapshot_does_not_show_yet_is_leased(shared, store, caplog, monk
     leased = {lease.message.id: lease for lease in store.claim("one", 10, now=NOW).leases}
     assert leased[unseen.id].message == unseen
     assert leased[unseen.id].token == leased[seen.id].token
-    assert store.settle([Settlement(lease, Delivered()) for lease in leased.values()], now=NOW) == [Settled.SETTLED] * 2
+    assert (
+        store.settle([Settlement(lease, Delivered()) for lease in leased.values()], now=NOW)
+        == [SettleResult.SETTLED] * 2
+    )
     assert not caplog.records
 
 
@@ -84,7 +87,7 @@ def test_a_lease_without_content_is_settled_and_rescued(shared, store):
     put(store, lost, whole, settled, now=NOW)
     leases = {lease.message.id: lease for lease in store.claim("one", 10, now=NOW).leases}
     lose(shared, lost, settled)
-    assert store.settle([Settlement(leases[settled.id], PutBack())], now=NOW) == [Settled.SETTLED]
+    assert store.settle([Settlement(leases[settled.id], PutBack())], now=NOW) == [SettleResult.SETTLED]
     beat = next(one.beat for one in store.look(now=NOW).beats if one.owner == "one")
     rescued = store.rescue("one", beat, now=NOW)
     assert (rescued.freed, rescued.dead) == (1, 0)

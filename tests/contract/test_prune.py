@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ap4r.message import Put, new_id
-from ap4r.outcome import Delivered
+from ap4r.message.message import Put, new_id
+from ap4r.outcome.outcome import Delivered
 from tests.support.factories import NOW, bury, claim, counts, dispatcher, ids, message, messages, put, retry, settle
 
 DAY = 86_400.0

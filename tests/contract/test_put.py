@@ -7,8 +7,8 @@ import time
 import pytest
 
 from ap4r.errors import StoreUnavailable
-from ap4r.message import Delivery, Put, new_id
-from ap4r.outcome import Delivered
+from ap4r.message.message import Delivery, Put, new_id
+from ap4r.outcome.outcome import Delivered
 from tests.support.factories import (
     NOW,
     bury,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from ap4r.errors import MessageConflict
-from ap4r.message import Put, new_id
-from ap4r.outcome import Delivered
+from ap4r.message.message import Put, new_id
+from ap4r.outcome.outcome import Delivered
 from tests.support.factories import NOW, claim, counts, dispatcher, message, messages, settle
 
 DAY = 86_400

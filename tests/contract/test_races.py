@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from ap4r.errors import OwnerLost
-from ap4r.message import Put, new_id
-from ap4r.outcome import Delivered, PutBack
-from ap4r.storage.store import Rescued, Settled
+from ap4r.message.message import Put, new_id
+from ap4r.outcome.outcome import Delivered, PutBack
+from ap4r.storage.store import Rescued, SettleResult
 from tests.support.factories import NOW, bury, claim, counts, dispatcher, ids, message, messages, put, retry, settle
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -118,9 +118,9 @@ class TestThreads:
                 lambda lease=lease: settle(settling, (lease, outcome)),
                 lambda owner=owner, beat=beat: rescuing.rescue(owner, beat.beat, now=NOW),
             )
-            assert (answer, rescued) in [(Settled.SETTLED, Rescued()), (Settled.LEASE_LOST, Rescued(freed=1))]
+            assert (answer, rescued) in [(SettleResult.SETTLED, Rescued()), (SettleResult.LEASE_LOST, Rescued(freed=1))]
             expected = {Delivered: (0, 0, 0, 0), PutBack: (1, 0, 0, 0)}.get(type(outcome), (0, 1, 0, 0))
-            assert counts(store, f"queue.{number}") == (expected if answer is Settled.SETTLED else (1, 0, 0, 0))
+            assert counts(store, f"queue.{number}") == (expected if answer is SettleResult.SETTLED else (1, 0, 0, 0))
             for left in claim(store, dispatcher(store, "rest")):
                 settle(store, (left, Delivered()))
             store.unregister("rest", now=NOW)
@@ -147,7 +147,7 @@ class TestThreads:
             )
             assert (told, rescued) in [("alive", None), ("lost", Rescued(freed=1))]
             [answer] = settle(store, (lease, Delivered()))
-            assert (answer is Settled.SETTLED) == (told == "alive")
+            assert (answer is SettleResult.SETTLED) == (told == "alive")
             for left in claim(store, dispatcher(store, "rest")):
                 settle(store, (left, Delivered()))
             store.unregister("rest", now=NOW)
@@ -175,7 +175,7 @@ class TestThreads:
             if rescued is None:
                 assert beat
                 [lease] = told
-                assert settle(store, (lease, Delivered())) == [Settled.SETTLED]
+                assert settle(store, (lease, Delivered())) == [SettleResult.SETTLED]
                 store.unregister(owner, now=NOW)
             else:
                 assert rescued == Rescued(freed=0 if told == "lost" else 1)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from ap4r.message import Delivery, new_id
-from ap4r.outcome import Delivered, Reason
-from ap4r.storage.store import Replayed, Settled
+from ap4r.message.message import Delivery, new_id
+from ap4r.outcome.outcome import Delivered, Reason
+from ap4r.storage.store import Replayed, SettleResult
 from tests.support.factories import (
     NOW,
     bury,
@@ -31,7 +31,7 @@ def test_a_replayed_message_is_due_at_once(store):
     assert store.dead() == []
     [lease] = claim(store, dispatcher(store), now=NOW + 9)
     assert lease.message == one
-    assert settle(store, (lease, Delivered())) == [Settled.SETTLED]
+    assert settle(store, (lease, Delivered())) == [SettleResult.SETTLED]
     assert counts(store) == (0, 0, 0, 0)
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from ap4r.errors import OwnerLost
-from ap4r.message import Delivery
-from ap4r.outcome import Dead, Delivered, Reason
-from ap4r.storage.store import Rescued, Settled
+from ap4r.message.message import Delivery
+from ap4r.outcome.outcome import Dead, Delivered, Reason
+from ap4r.storage.store import Rescued, SettleResult
 from tests.support.factories import (
     NOW,
     claim,
@@ -48,7 +48,7 @@ class TestWhoLives:
         else:
             leases += claim(store, owner, 1)
         assert store.rescue(owner, seen, now=NOW) is None
-        assert settle(store, *((lease, Delivered()) for lease in leases)) == [Settled.SETTLED] * len(leases)
+        assert settle(store, *((lease, Delivered()) for lease in leases)) == [SettleResult.SETTLED] * len(leases)
         store.beat(owner, now=NOW)
 
     def test_who_was_rescued_is_told_so(self, store):
@@ -83,7 +83,7 @@ class TestWhoLives:
         claim(store, dispatcher(store, "one"), 2)
         leases = claim(store, dispatcher(store, "two"), 2)
         assert rescue(store, "one") == Rescued(freed=2)
-        assert settle(store, *((lease, Delivered()) for lease in leases)) == [Settled.SETTLED] * 2
+        assert settle(store, *((lease, Delivered()) for lease in leases)) == [SettleResult.SETTLED] * 2
 
     def test_who_held_nothing_is_removed(self, store):
         """A dead dispatcher without leases costs no message anything."""
@@ -222,11 +222,11 @@ class TestStale:
         lease = claimed(store, message(delivery=delivery))
         rescue(store)
         before = counts(store)
-        assert settle(store, (lease, outcome)) == [Settled.LEASE_LOST]
+        assert settle(store, (lease, outcome)) == [SettleResult.LEASE_LOST]
         assert counts(store) == before
         anew = claim(store, dispatcher(store, "two"))
-        assert settle(store, (lease, outcome)) == [Settled.LEASE_LOST]
-        assert settle(store, *((one, Delivered()) for one in anew)) == [Settled.SETTLED] * len(anew)
+        assert settle(store, (lease, outcome)) == [SettleResult.LEASE_LOST]
+        assert settle(store, *((one, Delivered()) for one in anew)) == [SettleResult.SETTLED] * len(anew)
 
     def test_settled_before_the_rescue_stays_settled(self, store):
         """What a dispatcher settled before it died is not called again."""
@@ -241,5 +241,5 @@ class TestStale:
         lease = claimed(store, message())
         rescue(store)
         dispatcher(store, "one")
-        assert settle(store, (lease, Delivered())) == [Settled.LEASE_LOST]
+        assert settle(store, (lease, Delivered())) == [SettleResult.LEASE_LOST]
         assert len(claim(store, "one")) == 1

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from ap4r.message import Delivery
-from ap4r.outcome import Dead, Delivered, Dropped, PutBack, Reason, RetryLater
-from ap4r.storage.store import Settled
+from ap4r.message.message import Delivery
+from ap4r.outcome.outcome import Dead, Delivered, Dropped, PutBack, Reason, RetryLater
+from ap4r.storage.store import SettleResult
 from tests.support.factories import (
     NOW,
     bury,
@@ -23,7 +23,7 @@ from tests.support.factories import (
     settle,
 )
 
-SETTLED, LOST = Settled.SETTLED, Settled.LEASE_LOST
+SETTLED, LOST = SettleResult.SETTLED, SettleResult.LEASE_LOST
 
 
 def counters(lease):

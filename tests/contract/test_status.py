@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from ap4r.outcome import Delivered, PutBack, RetryLater
-from ap4r.storage.sql.figures import Figures
-from ap4r.storage.store import COUNT_LIMIT, Held, StoreStatus, TurnedAway
+from ap4r.outcome.outcome import Delivered, PutBack, RetryLater
+from ap4r.storage.operations.status import StatusQueries
+from ap4r.storage.store import COUNT_LIMIT, Held, StoreStatus, TurnedAwayQueue
 from tests.support.factories import (
     NOW,
     bury,
@@ -187,8 +187,8 @@ class TestTurnedAway:
             ),
         )
         assert store.status(now=NOW + 1).turned_away == (
-            TurnedAway("queue.a", "app", 403, 2),
-            TurnedAway("queue.b", "app", 401, 1),
+            TurnedAwayQueue("queue.a", "app", 403, 2),
+            TurnedAwayQueue("queue.b", "app", 401, 1),
         )
 
     def test_the_last_answer_counts(self, store):
@@ -215,7 +215,7 @@ class TestLimits:
     def limited(self, shared, opened):
         """Give a store that counts no further than five."""
         store = opened(shared)()
-        store._figures = Figures(store._schema, self.LIMIT)
+        store._figures = StatusQueries(store._schema, self.LIMIT)
         return store
 
     @pytest.mark.parametrize("state", ["ready", "scheduled", "due", "dead"])

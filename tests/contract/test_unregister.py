@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from ap4r.message import Delivery
-from ap4r.outcome import Delivered
-from ap4r.storage.store import Settled
+from ap4r.message.message import Delivery
+from ap4r.outcome.outcome import Delivered
+from ap4r.storage.store import SettleResult
 from tests.support.factories import NOW, claim, claimed, counts, dispatcher, ids, message, messages, put, retry, settle
 
 
@@ -62,14 +62,14 @@ def test_others_keep_theirs(store):
     claim(store, dispatcher(store, "one"), 2)
     leases = claim(store, dispatcher(store, "two"), 2)
     assert store.unregister("one", now=NOW) == 2
-    assert settle(store, *((lease, Delivered()) for lease in leases)) == [Settled.SETTLED] * 2
+    assert settle(store, *((lease, Delivered()) for lease in leases)) == [SettleResult.SETTLED] * 2
 
 
 def test_what_was_handed_back_is_lost_to_who_left(store):
     """After leaving, an outcome comes too late."""
     lease = claimed(store, message())
     store.unregister("one", now=NOW)
-    assert settle(store, (lease, Delivered())) == [Settled.LEASE_LOST]
+    assert settle(store, (lease, Delivered())) == [SettleResult.LEASE_LOST]
     assert counts(store) == (1, 0, 0, 0)
 
 

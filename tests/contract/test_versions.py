@@ -6,10 +6,10 @@ import pytest
 from sqlalchemy import MetaData, Table, column, inspect, select, table, text, update
 
 from ap4r.errors import SchemaMismatch, StoreUnusable
-from ap4r.message import Put, new_id
-from ap4r.outcome import Delivered, PutBack
-from ap4r.storage import versions
-from ap4r.storage.sql.schema import VERSION, Schema
+from ap4r.message.message import Put, new_id
+from ap4r.outcome.outcome import Delivered, PutBack
+from ap4r.storage.schema import version
+from ap4r.storage.schema.tables import VERSION, Schema
 from tests.support.factories import (
     NOW,
     claim,
@@ -241,7 +241,7 @@ class TestSchema:
         made = described(empty, "ap4r_")
         with (
             empty.engine().begin() as connection,
-            versions._alembic(Schema("moved_"), connection=connection) as (command, config),
+            version._alembic(Schema("moved_"), connection=connection) as (command, config),
         ):
             command.upgrade(config, "head")
         assert described(empty, "moved_") == made
@@ -252,7 +252,7 @@ class TestSchema:
         opened(empty)().prepare()
         with (
             empty.engine().begin() as connection,
-            versions._alembic(Schema("ap4r_"), connection=connection) as (command, config),
+            version._alembic(Schema("ap4r_"), connection=connection) as (command, config),
         ):
             command.upgrade(config, "head")
             noted = connection.execute(text("SELECT version_num FROM ap4r_version")).scalars().all()

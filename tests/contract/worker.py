@@ -9,11 +9,11 @@ import json
 import sys
 from collections.abc import Callable
 
-from ap4r.message import Put, new_id
-from ap4r.outcome import Delivered, PutBack
-from ap4r.settings import Settings
+from ap4r.message.message import Put, new_id
+from ap4r.outcome.outcome import Delivered, PutBack
+from ap4r.settings.settings import Settings
 from ap4r.storage.open import open_store
-from ap4r.storage.store import Settled, Settlement, Store
+from ap4r.storage.store import Settlement, SettleResult, Store
 from tests.support.factories import message
 from tests.support.probe import wait_until
 
@@ -41,7 +41,7 @@ def drain(store: Store, name: str, count: int) -> list[str]:
             mine = lease.message.queue != "stop" or stops <= count
             outcomes.append(Settlement(lease, Delivered() if mine else PutBack()))
             settled += [lease.message.id] if lease.message.queue != "stop" else []
-        assert set(store.settle(outcomes)) <= {Settled.SETTLED}
+        assert set(store.settle(outcomes)) <= {SettleResult.SETTLED}
     store.unregister(name)
     return settled
 

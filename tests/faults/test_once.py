@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pytest
 
 import ap4r
-from ap4r.settings import Settings
-from ap4r.storage.inbox import is_mark
+from ap4r.settings.settings import Settings
+from ap4r.storage.inbox_record import is_mark
 from ap4r.storage.open import open_store
 from tests.support import bank
 from tests.support.client import ask

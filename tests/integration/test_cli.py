@@ -12,13 +12,13 @@ import time
 
 import pytest
 
-from ap4r.cli import main
-from ap4r.message import Delivery, Message, Put, new_id
-from ap4r.outcome import Dead, Failure, Reason, RetryLater
-from ap4r.settings import load_settings
+from ap4r.cli.__main__ import main
+from ap4r.message.message import Delivery, Message, Put, new_id
+from ap4r.message.target import parse_target
+from ap4r.outcome.outcome import Dead, Failure, Reason, RetryLater
+from ap4r.settings.settings import load_settings
 from ap4r.storage.open import open_store
 from ap4r.storage.store import Held, Settlement
-from ap4r.target import parse_target
 
 
 @pytest.fixture
@@ -328,7 +328,7 @@ def test_a_reader_that_leaves_is_no_error(store, url):
     """`ap4r dead | head -1` ends quietly."""
     put(store, 300)
     bury(store)
-    command = f"{sys.executable} -m ap4r.cli dead --limit 300 --store {url} | head -1"
+    command = f"{sys.executable} -m ap4r.cli.__main__ dead --limit 300 --store {url} | head -1"
     finished = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, timeout=30)
     assert finished.stderr == ""
     assert len(finished.stdout.splitlines()) == 1
@@ -365,7 +365,10 @@ def test_a_terminal_without_unicode_is_written_to(store, url, command):
     bury(store)
     environ = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0", "LC_ALL": "C"}
     done = subprocess.run(
-        [sys.executable, "-m", "ap4r.cli", *command, "--store", url], env=environ, capture_output=True, check=False
+        [sys.executable, "-m", "ap4r.cli.__main__", *command, "--store", url],
+        env=environ,
+        capture_output=True,
+        check=False,
     )
     assert (done.returncode, done.stderr) == (0, b"")
     assert done.stdout.isascii()
@@ -384,7 +387,7 @@ def test_an_output_that_takes_nothing_is_told(store, url, arguments):
     """One line and exit code 2: 1 would say that messages wait and no dispatcher is alive."""
     with open("/dev/full", "w") as full:
         done = subprocess.run(
-            [sys.executable, "-m", "ap4r.cli", *arguments, "--store", url],
+            [sys.executable, "-m", "ap4r.cli.__main__", *arguments, "--store", url],
             stdout=full,
             stderr=subprocess.PIPE,
             check=False,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
-from ap4r.dispatcher.openapi import document
-from ap4r.settings import Settings
+from ap4r.dispatcher.http_server.openapi import document
+from ap4r.settings.settings import Settings
 from tests.meta.tree import ROOT
 
 DOCUMENT = ROOT / "docs" / "settings.md"

@@ -14,16 +14,16 @@ from itertools import chain
 import pytest
 from twisted.internet.task import Clock
 
-from ap4r import events
-from ap4r.dispatcher import openapi
-from ap4r.dispatcher.health import due
-from ap4r.dispatcher.service import Dispatcher
-from ap4r.exchange import Reason
-from ap4r.settings import load_settings
+from ap4r.dispatcher.dispatcher import Dispatcher
+from ap4r.dispatcher.http_server import openapi
+from ap4r.dispatcher.http_server.health import due
+from ap4r.events import events
+from ap4r.events.bus import Events
+from ap4r.outcome.response import Reason
+from ap4r.settings.settings import load_settings
 from ap4r.storage.open import open_store
-from ap4r.storage.sql.schema import Schema
+from ap4r.storage.schema.tables import Schema
 from ap4r.storage.store import StoreStatus
-from ap4r.subscribers import Events
 from tests.meta.tree import DOCUMENTS, ROOT, blocks
 
 _LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)(?:#([^)\s]+))?\)")
@@ -69,7 +69,7 @@ def test_every_twistd_line_is_understood(line, monkeypatch):
 @pytest.mark.parametrize("line", [line for line, words in _COMMANDS.items() if words[0].split("/")[-1] == "ap4r"])
 def test_every_ap4r_line_is_understood(line):
     """The options of every `ap4r …` in the documents exist."""
-    from ap4r.control.arguments import make_parser
+    from ap4r.cli.arguments import make_parser
 
     make_parser("").parse_args(_COMMANDS[line][1:])
 
@@ -106,8 +106,9 @@ def test_every_line_of_the_log_is_documented():
     text = (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
     told = set(re.findall(r"^\| `(\w+)` \| (debug|info|warn|error) \|", text, re.MULTILINE))
     written = set()
-    for module in ("lines", "log"):
-        for node in ast.walk(ast.parse((ROOT / "ap4r" / "dispatcher" / f"{module}.py").read_text(encoding="utf-8"))):
+    for module in ("messages", "subscriber"):
+        source = (ROOT / "ap4r" / "dispatcher" / "log" / f"{module}.py").read_text(encoding="utf-8")
+        for node in ast.walk(ast.parse(source)):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Line":
                 level, name = (ast.literal_eval(argument) for argument in node.args[:2])
                 written.add((name, level))

@@ -52,7 +52,7 @@ def test_importing_ap4r_costs_nothing():
     assert not {"sqlalchemy", "alembic", "twisted", "werkzeug"} & _imports("ap4r")
 
 
-@pytest.mark.parametrize("module", ["ap4r.middleware", "ap4r.tap", "ap4r.cli"])
+@pytest.mark.parametrize("module", ["ap4r.middleware", "ap4r.tap", "ap4r.cli.__main__"])
 def test_import_opens_nothing(module, tmp_path):
     """Importing starts no thread and makes no file."""
     program = f"import {module}, threading; print(threading.active_count())"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import subprocess
+from collections import Counter, defaultdict
 
 import pytest
 
@@ -19,11 +20,27 @@ def _name(path):
 
 @pytest.mark.parametrize("path", MODULES, ids=_name)
 def test_a_module_is_small_and_says_what_it_is(path):
-    """A module has at most 300 lines, a docstring, and a name that says more than that it handles something."""
+    """A module has at most 500 lines, a docstring, and a name that says more than that it handles something."""
     text = path.read_text(encoding="utf-8")
-    assert text.count("\n") <= 300
+    assert text.count("\n") <= 500
     assert ast.get_docstring(ast.parse(text)), "the module says nothing of itself"
     assert not [word for word in _EMPTY_WORDS if word in path.stem]
+
+
+def test_a_public_class_name_is_used_once():
+    """No two classes have one name, so that a name means one thing in the whole package."""
+    places = defaultdict(list)
+    for path in MODULES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places[node.name].append(_name(path))
+    assert {name: where for name, where in places.items() if len(where) > 1} == {}
+
+
+def test_a_folder_has_at_most_20_modules():
+    """A reader sees at a glance what a folder holds; `__init__.py` does not count."""
+    counts = Counter(_name(path.parent) for path in MODULES if path.name != "__init__.py")
+    assert [folder for folder, count in counts.items() if count > 20] == []
 
 
 def test_the_plugin_folder_is_no_package():

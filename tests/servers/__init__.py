@@ -6,5 +6,5 @@ What differs on the wire, apart from the time, or in what is stored, must stand 
 its reason.
 
 `make servers` drives all that pip or apt brings (`.ci/prepare-servers` puts them into `.venv-servers`) and prints a
-table; `ARGS="granian uwsgi"` chooses some. `make test` drives those of the extra `test`.
+table; `ARGS="granian uwsgi"` chooses some. `make test-all` drives those of the extra `test`.
 """

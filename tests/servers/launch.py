@@ -26,7 +26,7 @@ _MOD_WSGI = Path("/usr/lib/apache2/modules/mod_wsgi.so")
 class Server:
     """A server: the module that it needs, and its command; without one, this module serves.
 
-    `short`: its form is part of `make test`, for what it needs is in the extra `test`.
+    `short`: its form is part of `make test-all`, for what it needs is in the extra `test`.
     """
 
     name: str

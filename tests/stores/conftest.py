@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from ap4r.settings import Settings
+from ap4r.settings.settings import Settings
 from ap4r.storage.open import open_store
-from ap4r.storage.sql.store import SqlStore
+from ap4r.storage.sql_store import SqlStore
 from tests.support.databases import KINDS, Server, shared_server
 from tests.support.processes import Processes
 

@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from ap4r.errors import OwnerLost, StoreError, StoreUnavailable
-from ap4r.message import Put, new_id
-from ap4r.outcome import Delivered, Failure, Outcome, PutBack, Reason, RetryLater
-from ap4r.settings import Settings
+from ap4r.message.message import Put, new_id
+from ap4r.outcome.outcome import Delivered, Failure, Outcome, PutBack, Reason, RetryLater
+from ap4r.settings.settings import Settings
 from ap4r.storage.open import open_store
-from ap4r.storage.sql.store import SqlStore
-from ap4r.storage.store import Settled, Settlement
+from ap4r.storage.sql_store import SqlStore
+from ap4r.storage.store import Settlement, SettleResult
 from tests.support.factories import message
 
 LANES = 12
@@ -143,7 +143,7 @@ def _settle(member: Member, kept: list[Settlement]) -> None:
     for settlement, answer in zip(kept, member.store.settle(kept), strict=True):
         delivered = isinstance(settlement.outcome, Delivered)
         member.say("held", id=settlement.lease.message.id, until=at, answer=answer.value, delivered=delivered)
-        assert answer is not Settled.UNKNOWN
+        assert answer is not SettleResult.UNKNOWN
 
 
 def _outcome() -> Outcome:

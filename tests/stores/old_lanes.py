@@ -9,8 +9,8 @@ from collections.abc import Sequence
 
 from sqlalchemy import Engine
 
-from ap4r.storage.sql.schema import Schema
-from ap4r.storage.sql.store import SqlStore
+from ap4r.storage.schema.tables import Schema
+from ap4r.storage.sql_store import SqlStore
 
 SCHEMA = Schema("ap4r_")
 #: So many queues that each hold a dead letter, so that they are looked at and stay, take a prune its time.

@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 
-from ap4r.storage.sql.fronts import Fronts
+from ap4r.storage.operations.scan_start import ScanStart
 from tests.support.databases import KINDS, shared_server
 from tests.support.factories import NOW, claim, counts, dispatcher, ids, message, messages, put, retry, settle
 
@@ -73,7 +73,7 @@ def test_a_step_keeps_no_ready_message_back(store, step, monkeypatch):
     def look_near_the_ends_from_now_on(fronts, now, *_):
         fronts._near_until = now + 3_600.0
 
-    monkeypatch.setattr(Fronts, "looked", look_near_the_ends_from_now_on)
+    monkeypatch.setattr(ScanStart, "looked", look_near_the_ends_from_now_on)
     owner = dispatcher(store)
     put(store, *messages(5))
     assert len(claim(store, owner)) == 5

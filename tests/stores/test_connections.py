@@ -12,11 +12,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from ap4r.errors import ConfigError, StoreError, StoreUnavailable, StoreUnusable
-from ap4r.message import Put, new_id
-from ap4r.outcome import Delivered
-from ap4r.settings import Settings
+from ap4r.message.message import Put, new_id
+from ap4r.outcome.outcome import Delivered
+from ap4r.settings.settings import Settings
+from ap4r.storage.databases import driver_calls
 from ap4r.storage.open import open_store
-from ap4r.storage.sql import driver
 from tests.support.databases import KINDS, PASSWORD, USER, shared_server
 from tests.support.factories import claim, dispatcher, ids, message, messages, put, settle
 from tests.support.pooler import TransactionPooler
@@ -48,7 +48,7 @@ def raising(error):
 
 def commit_and_raise(error):
     """Give what runs a statement, and raises an error when a COMMIT has been done."""
-    changed = driver._changed
+    changed = driver_calls._changed
 
     def run(connection, statement, values=None):
         count = changed(connection, statement, values)
@@ -166,10 +166,10 @@ class TestLostConnections:
                 store.close()
                 patch.setattr(*((socket.socket, "dup") if kind == "mariadb" else (os, "dup")), raising(no_file))
             elif where == "within a transaction":
-                patch.setattr(driver, "_changed", raising(no_file))
-                patch.setattr(driver, "_run_many", raising(no_file))
+                patch.setattr(driver_calls, "_changed", raising(no_file))
+                patch.setattr(driver_calls, "_run_many", raising(no_file))
             else:
-                patch.setattr(driver, "_changed", commit_and_raise(no_file))
+                patch.setattr(driver_calls, "_changed", commit_and_raise(no_file))
             with pytest.raises(StoreUnavailable, match=r"open files|lost") as caught:
                 put(store, message())
             assert caught.value.outcome_unknown == (where == "at the COMMIT")
@@ -413,7 +413,7 @@ class TestRefused:
         real = builtins.__import__
 
         def without(name: str, *rest: object) -> object:
-            if name.startswith(("psycopg", "ap4r.storage.postgresql")):
+            if name.startswith(("psycopg", "ap4r.storage.databases.postgresql.postgresql")):
                 raise ImportError("No module named 'psycopg'")
             return real(name, *rest)  # type: ignore[arg-type]
 

@@ -14,9 +14,9 @@ from sqlalchemy.pool import NullPool
 
 import ap4r
 from ap4r.errors import Ap4rError, StoreUnavailable
-from ap4r.message import Delivery
-from ap4r.outcome import Delivered
-from ap4r.storage.store import Settled
+from ap4r.message.message import Delivery
+from ap4r.outcome.outcome import Delivered
+from ap4r.storage.store import SettleResult
 from tests.stores.old_lanes import Forgetting, make_full, make_old
 from tests.stores.reckoning import Crowd
 from tests.stores.shop import RECOVERS_SECONDS, Clients, ServerStand, held_ledger
@@ -243,7 +243,7 @@ def test_a_store_that_changes_nodes_finds_what_it_has_written(cluster, urls, ope
     try:
         with pytest.raises(StoreUnavailable, match="read-only"):
             put(store, message(), now=None)
-        assert settle(store, *((lease, Delivered()) for lease in leases), now=None) == [Settled.SETTLED] * 3
+        assert settle(store, *((lease, Delivered()) for lease in leases), now=None) == [SettleResult.SETTLED] * 3
     finally:
         cluster.nodes[0].make_read_only(False)
 
@@ -258,9 +258,9 @@ def test_a_lease_that_a_node_has_not_heard_of_is_not_lost(cluster, urls, opened)
     cluster.nodes[0].execute("INSERT INTO late SELECT seq, REPEAT('x', 200) FROM seq_1_to_60000", DATABASE)
     leases = first.claim("one", 10).leases
     outcomes = [(lease, outcome) for lease, outcome in zip(leases, (Delivered(), retry(), Delivered()), strict=True)]
-    assert settle(second, *outcomes, now=None) == [Settled.UNKNOWN] * 3
-    assert settle(second, *outcomes, now=None) == [Settled.SETTLED] * 3
-    assert settle(second, *outcomes, now=None) == [Settled.LEASE_LOST] * 3
+    assert settle(second, *outcomes, now=None) == [SettleResult.UNKNOWN] * 3
+    assert settle(second, *outcomes, now=None) == [SettleResult.SETTLED] * 3
+    assert settle(second, *outcomes, now=None) == [SettleResult.LEASE_LOST] * 3
 
 
 def test_a_queue_is_used_at_one_node_while_another_forgets_it(cluster, urls, opened):

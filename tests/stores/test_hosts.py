@@ -72,7 +72,7 @@ def test_a_writer_on_another_host_rings_without_a_setting(hosts, mariadb, tmp_pa
         writer = processes.start("writer", *hosts.on("web"), sys.executable, "-c", WRITER, url, str(stored))
         assert writer.wait(60) == 0, writer.tail
         wait_until(lambda: calls.exists() and len(whole_lines(calls)) == 6, "all are delivered", timeout_seconds=20)
-        doctor = processes.run(*hosts.on("web"), sys.executable, "-m", "ap4r.cli", "doctor", "--store", url)
+        doctor = processes.run(*hosts.on("web"), sys.executable, "-m", "ap4r.cli.__main__", "doctor", "--store", url)
     called_at = dict(line.decode().split() for line in whole_lines(calls))
     waits = []
     for path, stored_at in (line.decode().split() for line in whole_lines(stored)):

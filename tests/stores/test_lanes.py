@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
 
-from ap4r.storage.sql import lanes
-from ap4r.storage.sql.schema import Schema
+from ap4r.storage.operations import lanes
+from ap4r.storage.schema.tables import Schema
 from tests.support.factories import claim, dispatcher, ids, message, put
 
 KEY = ("lane", "position", "id")

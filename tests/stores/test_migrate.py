@@ -7,8 +7,8 @@ from sqlalchemy import create_engine, event, inspect, text
 from sqlalchemy.pool import NullPool
 
 from ap4r.errors import SchemaMismatch
-from ap4r.outcome import Delivered
-from ap4r.storage.sql.schema import VERSION, Schema
+from ap4r.outcome.outcome import Delivered
+from ap4r.storage.schema.tables import VERSION, Schema
 from tests.stores.reckoning import Crowd
 from tests.support.factories import claim, dead, dispatcher, ids, message, put, settle
 

@@ -14,11 +14,11 @@ from typing import NamedTuple
 import pytest
 from sqlalchemy import event
 
-from ap4r.message import Put, new_id
-from ap4r.outcome import Delivered, PutBack
-from ap4r.settings import Settings
+from ap4r.message.message import Put, new_id
+from ap4r.outcome.outcome import Delivered, PutBack
+from ap4r.settings.settings import Settings
+from ap4r.storage.databases import driver_calls
 from ap4r.storage.open import open_store
-from ap4r.storage.sql import driver
 from benchmarks.backlog import Backlog
 from tests.support.databases import KINDS, shared_server
 from tests.support.factories import claim, dead, dispatcher, message, messages, put, retry, settle
@@ -176,7 +176,7 @@ class Plans:
 
     def of(self, action):
         """Tell how all that an action does finds its rows."""
-        to_driver = driver.told
+        to_driver = driver_calls.told
 
         def told(connection, call, statement, values):
             result = to_driver(connection, call, statement, values)
@@ -187,7 +187,7 @@ class Plans:
         event.listen(self._engine, "before_cursor_execute", self._explain)
         try:
             with self._monkeypatch.context() as patched:
-                patched.setattr(driver, "told", told)
+                patched.setattr(driver_calls, "told", told)
                 action()
         finally:
             event.remove(self._engine, "before_cursor_execute", self._explain)

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import make_url
 
 from ap4r.errors import StoreUnusable
-from ap4r.outcome import Delivered
+from ap4r.outcome.outcome import Delivered
 from tests.support.databases import shared_server, without_tls
 from tests.support.factories import claim, dispatcher, message, put, retry, settle
 from tests.support.probe import wait_until

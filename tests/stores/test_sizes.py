@@ -12,11 +12,11 @@ from urllib.parse import unquote, urlencode
 
 import pytest
 
-from ap4r.message import Put, new_id
-from ap4r.outcome import Delivered
-from ap4r.settings import Settings
+from ap4r.message.message import Put, new_id
+from ap4r.message.target import Target
+from ap4r.outcome.outcome import Delivered
+from ap4r.settings.settings import Settings
 from ap4r.storage.open import open_store
-from ap4r.target import Target
 from tests.stores.parcels import parcel
 from tests.support.client import ask
 from tests.support.databases import KINDS

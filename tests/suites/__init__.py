@@ -6,6 +6,6 @@ that `sdists.txt` pins, and CPython's test_wsgiref from the interpreter's own `t
 of its own, once plain and once with a message in each request. What fails then must stand in `known.py`, with its
 reason; what stands there and passes is an error too.
 
-`make suites` runs every file of the suites; `make test` runs those that call an application. `.ci/prepare-suites` puts
-the sources and an own pytest into `.venv-suites`.
+`make suites` runs every file of the suites; `make test-all` runs those that call an application. `.ci/prepare-suites`
+puts the sources and an own pytest into `.venv-suites`.
 """

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import Any
 
-from ap4r.message import Message, Put, new_id
-from ap4r.outcome import Dead, Failure, Outcome, Reason, RetryLater
-from ap4r.storage.store import Lease, QueueStatus, Settled, Settlement, Store
-from ap4r.target import Target
+from ap4r.message.message import Message, Put, new_id
+from ap4r.message.target import Target
+from ap4r.outcome.outcome import Dead, Failure, Outcome, Reason, RetryLater
+from ap4r.storage.store import Lease, QueueStatus, Settlement, SettleResult, Store
 
 #: 2023-11-14 22:13:20 UTC: the instant at which most tests begin.
 NOW = 1_700_000_000.0
@@ -52,7 +52,7 @@ def claimed(store: Store, described: Message, owner: str = "one", *, now: float 
     return lease
 
 
-def settle(store: Store, *settlements: tuple[Lease, Outcome], now: float | None = NOW) -> list[Settled]:
+def settle(store: Store, *settlements: tuple[Lease, Outcome], now: float | None = NOW) -> list[SettleResult]:
     """Settle leases with their outcomes."""
     return store.settle([Settlement(lease, outcome) for lease, outcome in settlements], now=now)
 
@@ -78,7 +78,7 @@ def bury(store: Store, *described: Message, called: bool = True, now: float = NO
     leases = claim(store, dispatcher(store, "sexton", now=now), len(described), now=now)
     assert {lease.message.id for lease in leases} == {one.id for one in described}
     answers = settle(store, *((lease, dead(called=called)) for lease in leases), now=now)
-    assert set(answers) == {Settled.SETTLED}
+    assert set(answers) == {SettleResult.SETTLED}
     store.unregister("sexton", now=now)
 
 

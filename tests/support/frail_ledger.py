@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ap4r.middleware import once as repeats
+from ap4r.inbox.receive import Receipt
+from ap4r.middleware.deliveries import repeats as repeats
 from ap4r.outbox.handle import Handle
-from ap4r.outbox.once import Receipt
 
 Application = Callable[..., Iterable[bytes]]
 

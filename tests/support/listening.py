@@ -8,17 +8,17 @@ from typing import Any
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
-from ap4r.dispatcher.arrival import Arrivals
-from ap4r.dispatcher.connections import Connections
-from ap4r.dispatcher.refusal import Refusal
-from ap4r.dispatcher.rules import RuleBook, Rules
+from ap4r.dispatcher.http_server.connections import Connections
+from ap4r.dispatcher.http_server.problem import Refusal
+from ap4r.dispatcher.http_server.route_rules import RouteRules, RuleBook
+from ap4r.dispatcher.http_server.site import Arrivals
 
 
 def arrivals_of(admit: Callable[[Any], Refusal | None] = lambda request: None, *, most: int = 1_000) -> Arrivals:
     """Make what holds requests to POST /messages and GET /healthz, 1 MiB, 30 s and so many connections."""
     rules = {
-        "messages": Rules(admit=admit, methods=("POST",), most_bytes=lambda: 2**20),
-        "healthz": Rules(admit=admit, methods=("GET", "HEAD"), most_bytes=lambda: 0),
+        "messages": RouteRules(admit=admit, methods=("POST",), most_bytes=lambda: 2**20),
+        "healthz": RouteRules(admit=admit, methods=("GET", "HEAD"), most_bytes=lambda: 0),
     }
     return Arrivals(RuleBook(rules, admit), Connections(most), most_bytes=lambda: 2**20, seconds=lambda: 30.0)
 

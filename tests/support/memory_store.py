@@ -18,10 +18,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ap4r.errors import MessageConflict, OwnerLost
-from ap4r.judgement import UNAUTHORISED, after_crash
-from ap4r.message import Delivery, Message, Put
-from ap4r.outcome import Dead, Delivered, Dropped, Failure, History, Outcome, PutBack, RetryLater
-from ap4r.settings import Settings
+from ap4r.message.message import Delivery, Message, Put
+from ap4r.outcome.outcome import Dead, Delivered, Dropped, Failure, History, Outcome, PutBack, RetryLater
+from ap4r.outcome.retry_policy import UNAUTHORISED, after_crash
+from ap4r.settings.settings import Settings
 from ap4r.storage.store import (
     Beat,
     Claim,
@@ -33,11 +33,11 @@ from ap4r.storage.store import (
     QueueStatus,
     Replayed,
     Rescued,
-    Settled,
     Settlement,
+    SettleResult,
     StoreRules,
     StoreStatus,
-    TurnedAway,
+    TurnedAwayQueue,
 )
 
 _NAME_CHARACTERS = 255
@@ -233,17 +233,17 @@ class MemoryStore:
             more = limit > 0 and (len(chosen) >= limit or waits)
             return Claim(tuple(_lease(record, at) for record in chosen), more, self._next_due(at))
 
-    def settle(self, settlements: Sequence[Settlement], *, now: float | None = None) -> list[Settled]:
+    def settle(self, settlements: Sequence[Settlement], *, now: float | None = None) -> list[SettleResult]:
         """Write outcomes down."""
         with self._call("settle", now) as at:
             answers = []
             for settlement in settlements:
                 record = self.database.records.get(_canonical(settlement.lease.message.id))
                 if record is None or record.state != "leased" or record.token != settlement.lease.token:
-                    answers.append(Settled.LEASE_LOST)
+                    answers.append(SettleResult.LEASE_LOST)
                 else:
                     self._apply(record, settlement.outcome, at)
-                    answers.append(Settled.SETTLED)
+                    answers.append(SettleResult.SETTLED)
             return answers
 
     def look(self, *, now: float | None = None) -> Look:
@@ -349,7 +349,7 @@ class MemoryStore:
                 for one in next_ones
                 if one.attempts and one.attempts[-1].status in UNAUTHORISED
             )
-            turned_away = tuple(TurnedAway(*key, count) for key, count in sorted(away.items()))
+            turned_away = tuple(TurnedAwayQueue(*key, count) for key, count in sorted(away.items()))
             return StoreStatus(figures, dispatchers, max(oldest.values(), default=0.0), turned_away)
 
     def prune(self, *, limit: int = 500, now: float | None = None) -> int:

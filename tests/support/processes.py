@@ -272,7 +272,7 @@ class Processes:
 
     def ap4r(self, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
         """Run the command `ap4r` to its end."""
-        return self.run(sys.executable, "-m", "ap4r.cli", *arguments, **environ)
+        return self.run(sys.executable, "-m", "ap4r.cli.__main__", *arguments, **environ)
 
     def end_all(self) -> None:
         """End every process and all they forked."""

@@ -74,7 +74,7 @@ def serve_app(application: Any, port: int) -> None:
     from twisted.internet import reactor
     from twisted.python import log
 
-    from ap4r.dispatcher.app_request import AppSite
+    from ap4r.dispatcher.app_server.request import AppSite
 
     log.startLogging(sys.stdout)
     loop: Any = reactor

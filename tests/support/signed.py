@@ -7,10 +7,10 @@ import io
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-from ap4r.dispatcher.bearing import Bearing
-from ap4r.dispatcher.request import Request, build_request
-from ap4r.outcome import DeliveryRules
-from ap4r.signing import Secret
+from ap4r.dispatcher.delivery.caller_identity import CallerIdentity
+from ap4r.dispatcher.delivery.request import Request, build_request
+from ap4r.outcome.outcome import DeliveryRules
+from ap4r.signing.signing import Secret
 from ap4r.storage.store import Lease
 from tests.support.factories import NOW, message
 from tests.support.wire import make_environ
@@ -33,7 +33,7 @@ def signed_request(
     lease = Lease(message(**{"body": b"id=12", **described}), 1, b"t", 2, 0, 0, 0.0, None)
     return build_request(
         lease, url, lease.history(0.0), DeliveryRules(), now=now, span_id="00f067aa0ba902b7",
-        bearing=Bearing(secrets=secrets),
+        bearing=CallerIdentity(secrets=secrets),
     )  # fmt: skip
 
 

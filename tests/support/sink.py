@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from ap4r.errors import StoreUnavailable
-from ap4r.message import Message, Put
+from ap4r.message.message import Message, Put
 from ap4r.storage.store import StoreStatus
 from tests.support.lines import whole_lines
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sqlalchemy import event
 
-from ap4r.storage.sql.store import SqlStore
+from ap4r.storage.sql_store import SqlStore
 from tests.support.probe import wait_until
 
 #: A write-ahead log that is put in order by another process is waited for.

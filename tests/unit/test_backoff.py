@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ap4r.backoff import Backoff
+from ap4r.outcome.backoff import Backoff
 
 SECONDS = st.floats(0, 2**31 - 1)
 BACKOFFS = st.builds(Backoff, SECONDS, st.floats(1, 1_000) | st.integers(1, 1_000), SECONDS)

@@ -7,8 +7,8 @@ from typing import get_args
 
 import pytest
 
-from ap4r.events import Claimed, Event, OwnerWasLost
-from ap4r.subscribers import Events
+from ap4r.events.bus import Events
+from ap4r.events.events import Claimed, Event, OwnerWasLost
 
 
 def test_every_subscriber_hears_every_event_in_order():

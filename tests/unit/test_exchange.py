@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ap4r.exchange import NOT_CALLED, Reason, retry_after_seconds
+from ap4r.outcome.response import NOT_CALLED, Reason, retry_after_seconds
 
 NOW = 784_111_777.0  # Sun, 06 Nov 1994 08:49:37 GMT, the example of RFC 9110
 

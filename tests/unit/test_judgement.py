@@ -9,11 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ap4r.backoff import Backoff
-from ap4r.exchange import UNREADABLE, Reading
-from ap4r.judgement import after_crash, before_call, judge, last_repeat_seconds, slow_down_seconds
-from ap4r.message import Delivery
-from ap4r.outcome import (
+from ap4r.message.message import Delivery
+from ap4r.outcome.backoff import Backoff
+from ap4r.outcome.outcome import (
     NOT_CALLED,
     Answer,
     Dead,
@@ -21,12 +19,14 @@ from ap4r.outcome import (
     DeliveryRules,
     Dropped,
     Failure,
-    Fault,
     History,
+    NoResponse,
     PutBack,
     Reason,
     RetryLater,
 )
+from ap4r.outcome.response import UNREADABLE, ResponseReading
+from ap4r.outcome.retry_policy import after_crash, before_call, judge, last_repeat_seconds, slow_down_seconds
 
 NOW = 784_111_777.0  # Sun, 06 Nov 1994 08:49:37 GMT
 RULES = DeliveryRules()
@@ -277,7 +277,7 @@ CALLED_FAULTS = [Reason.TIMEOUT, Reason.RESET, Reason.BODY_TOO_LARGE, Reason.BAD
 @pytest.mark.parametrize("reason", CALLED_FAULTS)
 def test_a_call_without_a_whole_answer_is_a_failure(reason, status):
     """A timeout, a reset, or half a body after the request was sent counts, also under a 200."""
-    fault = Fault(reason, called=True, detail="why", status=status, seconds=1.0)
+    fault = NoResponse(reason, called=True, detail="why", status=status, seconds=1.0)
     failure = Failure(reason, status, "why", 1.0)
     if status == 200 and reason in UNREADABLE:
         assert _judged(fault, _history()) == Dead(reason, failure, counts=True)
@@ -295,7 +295,7 @@ def test_a_call_without_a_whole_answer_is_a_failure(reason, status):
 @pytest.mark.parametrize("status", [429, 503])
 def test_a_cut_answer_that_asks_for_less_does_not_count(status):
     """A 503 is the target's state also when its body did not arrive."""
-    fault = Fault(Reason.RESET, called=True, status=status)
+    fault = NoResponse(Reason.RESET, called=True, status=status)
     assert _judged(fault, _history(failures=1_000)) == RetryLater(Failure(Reason.RESET, status), 2.5, counts=False)
     assert slow_down_seconds(fault, RULES, NOW) == 0.0
 
@@ -303,7 +303,7 @@ def test_a_cut_answer_that_asks_for_less_does_not_count(status):
 @pytest.mark.parametrize("reason", sorted({*NOT_CALLED, Reason.RESET}))
 def test_no_call_costs_only_age(reason):
     """Before the first byte nothing was called: the attempt is given back, `once` included, whatever the counters."""
-    fault = Fault(reason, called=False, detail="why", seconds=1.0)
+    fault = NoResponse(reason, called=False, detail="why", seconds=1.0)
     failure = Failure(reason, None, "why", 1.0)
     for history in (_history(), _history(ONCE), _history(failures=1_000, attempt=2_000, max_deliveries=1)):
         assert _judged(fault, history) == PutBack(failure)
@@ -312,7 +312,7 @@ def test_no_call_costs_only_age(reason):
 
 def test_too_little_time_to_connect_waits_longer_each_time():
     """A message that gives less time than connecting takes backs off, `once` included, and counts no failure."""
-    fault = Fault(Reason.TIMEOUT, called=False, seconds=1.0)
+    fault = NoResponse(Reason.TIMEOUT, called=False, seconds=1.0)
     for history in (_history(), _history(ONCE), _history(failures=1_000, max_deliveries=1)):
         assert _judged(fault, history) == RetryLater(Failure(Reason.TIMEOUT, seconds=1.0), 2.5, counts=False)
     assert _judged(fault, _history(BEST_EFFORT)) == Dropped(Failure(Reason.TIMEOUT, seconds=1.0))
@@ -322,7 +322,7 @@ def test_too_little_time_to_connect_waits_longer_each_time():
 @pytest.mark.parametrize("delivery", [REPEATED, ONCE])
 def test_no_call_ends_with_age_and_expiry(delivery):
     """A target that stays away ends at give_up_after; a message with an end of its own ends there, uncalled."""
-    fault = Fault(Reason.CONNECT_FAILED, called=False, seconds=1.0)
+    fault = NoResponse(Reason.CONNECT_FAILED, called=False, seconds=1.0)
     failure = Failure(Reason.CONNECT_FAILED, seconds=1.0)
     assert _judged(fault, _history(delivery, age_seconds=259_198.9)) == PutBack(failure)
     assert _judged(fault, _history(delivery, age_seconds=259_199.0)) == Dead(Reason.GAVE_UP, failure, called=False)
@@ -335,7 +335,7 @@ def test_no_call_ends_with_age_and_expiry(delivery):
 @pytest.mark.parametrize("called", [True, False])
 def test_a_bad_target_is_dead_at_once(called):
     """What can never be sent is not tried again, and no failure is counted for a call that was none."""
-    fault = Fault(Reason.BAD_TARGET, called=called)
+    fault = NoResponse(Reason.BAD_TARGET, called=called)
     failure = Failure(Reason.BAD_TARGET)
     for delivery in (REPEATED, ONCE):
         assert _judged(fault, _history(delivery)) == Dead(Reason.BAD_TARGET, failure, called=called, counts=called)
@@ -344,7 +344,7 @@ def test_a_bad_target_is_dead_at_once(called):
 
 def test_a_stopped_call_costs_nothing_but_once():
     """At a stop an uncalled message goes back; a called one is ready at once without a failure, `once` is unknown."""
-    stopped, before = Fault(Reason.STOPPED, called=True), Fault(Reason.STOPPED, called=False)
+    stopped, before = NoResponse(Reason.STOPPED, called=True), NoResponse(Reason.STOPPED, called=False)
     failure = Failure(Reason.STOPPED)
     for delivery in Delivery:
         assert _judged(before, _history(delivery, failures=1_000, age_seconds=10**9)) == PutBack()
@@ -410,9 +410,9 @@ def test_retry_after_is_obeyed_within_bounds(value, wait_seconds):
         (Answer(202, {"retry-after": "7"}), None),
         (Answer(500), None),
         (Answer(500, {"retry-after": "soon"}), None),
-        (Fault(Reason.CONNECT_FAILED, called=False), None),
-        (Fault(Reason.TIMEOUT, called=True, status=200), None),
-        (Fault(Reason.RESET, called=True, status=503), 0.0),
+        (NoResponse(Reason.CONNECT_FAILED, called=False), None),
+        (NoResponse(Reason.TIMEOUT, called=True, status=200), None),
+        (NoResponse(Reason.RESET, called=True, status=503), 0.0),
     ],
 )
 def test_slowing_down(exchange, seconds):
@@ -504,7 +504,12 @@ HEADERS = st.dictionaries(
 EXCHANGES = st.one_of(
     st.builds(Answer, st.integers(-1, 1_000), HEADERS, st.binary(max_size=20), NUMBERS),
     st.builds(
-        Fault, st.sampled_from(Reason), st.booleans(), st.text(max_size=9), st.none() | st.integers(-1, 999), NUMBERS
+        NoResponse,
+        st.sampled_from(Reason),
+        st.booleans(),
+        st.text(max_size=9),
+        st.none() | st.integers(-1, 999),
+        NUMBERS,
     ),
 )
 HISTORIES = st.builds(
@@ -583,11 +588,11 @@ def test_a_handler_that_always_fails_is_called_max_deliveries_times(max_deliveri
 @pytest.mark.parametrize("reason", sorted(UNREADABLE))
 def test_a_success_that_cannot_be_read_is_called_once(reason):
     """Its work is probably done: a dead letter at once, with the answer's bytes. Another status is tried again."""
-    fault = Fault(reason, True, "it is no HTTP", status=201, body=b"a\xff\nb")
+    fault = NoResponse(reason, True, "it is no HTTP", status=201, body=b"a\xff\nb")
     dead = _judged(fault, _history())
     assert isinstance(dead, Dead)
     assert dead.failure.detail == "it is no HTTP\na\\xff\nb"
-    unread = Answer(200, body=b"<\x81>", reading=Reading(Reason.BAD_RESPONSE, "no XML"))
+    unread = Answer(200, body=b"<\x81>", reading=ResponseReading(Reason.BAD_RESPONSE, "no XML"))
     dead = _judged(unread, _history())
     assert isinstance(dead, Dead)
     assert (dead.reason, dead.failure.detail) == (Reason.BAD_RESPONSE, "no XML\n<\\x81>")

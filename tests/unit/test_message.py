@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ap4r.message import Delivery, Message, Put, new_id
-from ap4r.target import Target
+from ap4r.message.message import Delivery, Message, Put, new_id
+from ap4r.message.target import Target
 
 MESSAGE = Message(id=new_id(1.0), queue="queue.search", target=Target("/search", "app"))
 

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ap4r.backoff import Backoff
 from ap4r.errors import ConfigError
-from ap4r.outcome import DeliveryRules
-from ap4r.setting import MOST
-from ap4r.settings import Settings, parse_settings
-from ap4r.store_url import absolute_store
+from ap4r.outcome.backoff import Backoff
+from ap4r.outcome.outcome import DeliveryRules
+from ap4r.settings.fields import MOST
+from ap4r.settings.settings import Settings, parse_settings
+from ap4r.settings.store_url import absolute_store
 
 FIELDS = {spec.name: spec for spec in dataclasses.fields(Settings)}
 NUMBERS = sorted(name for name, spec in FIELDS.items() if type(spec.default) in (int, float))

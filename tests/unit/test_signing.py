@@ -11,15 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
-from ap4r.signing import (
-    Secret,
-    decoded_path,
-    is_recent,
-    request_content,
-    sign,
-    verifies,
-    webhook_content,
-)
+from ap4r.signing.signing import Secret, decoded_path, is_recent, request_content, sign, verifies, webhook_content
 from tests.support.signed import secret, secret_text
 
 SEQUENCE = "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ap4r.errors import OptionRefused, TargetRefused
-from ap4r.queue_name import MAX_QUEUE_BYTES, check_queue_name
-from ap4r.target import MAX_URL_BYTES, Target, parse_target
+from ap4r.message.queue_name import MAX_QUEUE_BYTES, check_queue_name
+from ap4r.message.target import MAX_URL_BYTES, Target, parse_target
 
 CANONICAL = [
     # A path stays a path on the application itself.

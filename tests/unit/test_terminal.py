@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ap4r.control.terminal import escaped, json_text
+from ap4r.cli.terminal import escaped, json_text
 
 UNSEEN = (
     "\x1b\x07\x7f\x80\x9b\x9f\xad\u034f\u061c\u115f\u180e\u200b\u200d\u200e\u2028\u2029\u202e\u2060\u2066\u3164\ufe0f\ufeff"

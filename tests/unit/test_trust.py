@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ap4r.control.trust import Trust, health_address, look, trust_findings, trust_notes
-from ap4r.settings import Settings
+from ap4r.control.trust_check import Trust, health_address, look, trust_findings, trust_notes
+from ap4r.settings.settings import Settings
 
 
 @pytest.mark.parametrize(

@@ -8,13 +8,13 @@ import traceback
 
 import pytest
 
+from ap4r.describe.describe import describe_message
 from ap4r.errors import ConfigError, TargetRefused
-from ap4r.outbox.describe import describe_message
+from ap4r.message.target import parse_target
 from ap4r.redaction import shortened
-from ap4r.settings import Settings, load_settings, parse_settings
-from ap4r.signing import Secret
-from ap4r.target import parse_target
-from ap4r.upstreams import HostSettings, secrets_of
+from ap4r.settings.settings import Settings, load_settings, parse_settings
+from ap4r.settings.upstreams import HostSettings, secrets_of
+from ap4r.signing.signing import Secret
 
 
 def _text(number: int, size: int = 24) -> str:

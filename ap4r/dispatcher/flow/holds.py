@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from heapq import heappop, heappush
 from itertools import count
 
-from ap4r.outcome import Failure
+from ap4r.outcome.outcome import Failure
 
 FIRST_HOLD_SECONDS = 1.0
 #: The longest hold: a target that said 503 or a Retry-After of an hour is still probed this often.

@@ -11,13 +11,13 @@ from functools import partial
 import pytest
 
 import ap4r
-from ap4r.dispatcher.compute_child import LENGTH_BYTES, NotComputed, framed
+from ap4r.dispatcher.compute.child import LENGTH_BYTES, NotComputed, framed
 from tests.integration.dispatcher.test_upstreams import configured, recorder  # noqa: F401 - a fixture
 from tests.support.probe import wait_until
 from tests.support.processes import HOST
 from tests.support.wsdl import DONE, WSDL
 
-PROGRAM = f"from ap4r.dispatcher.compute_child import main; main({512 * 1024 * 1024})"
+PROGRAM = f"from ap4r.dispatcher.compute.child import main; main({512 * 1024 * 1024})"
 DTD = (
     b'<!DOCTYPE schema PUBLIC "-//W3C//DTD XMLSchema 200102//EN" "http://192.0.2.1/XMLSchema.dtd" '
     b'[<!ENTITY ns "urn:k">]><x:schema xmlns:x="http://www.w3.org/2001/XMLSchema" targetNamespace="&ns;"/>'

@@ -7,7 +7,7 @@ import sys
 import pytest
 from twisted.python.usage import UsageError
 
-from ap4r.dispatcher.app_server import load_app
+from ap4r.dispatcher.app_server.server import load_app
 from ap4r.errors import ConfigError
 from ap4r.tap import Options
 

@@ -12,10 +12,10 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
 
 import ap4r
-from ap4r.settings import Settings
-from ap4r.storage.foreign import tables
+from ap4r.settings.settings import Settings
+from ap4r.storage.app_connection import tables
 from ap4r.storage.open import open_store
-from ap4r.storage.sql.schema import Schema
+from ap4r.storage.schema.tables import Schema
 from tests.integration.foreign.subjects import SUBJECTS, Subject
 from tests.support.databases import shared_server, without_tls
 from tests.support.sink import MemorySink

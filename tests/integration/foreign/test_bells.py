@@ -7,14 +7,14 @@ import time
 
 import pytest
 
-from ap4r.outbox import known_bells
-from ap4r.outbox.known_bells import KnownBells
+from ap4r.doorbell import ringer
+from ap4r.doorbell.ringer import KnownBells
 
 
 @pytest.fixture
 def bell(case, monkeypatch):
     """A dispatcher's doorbell, hung up in the application's database; gives what tells whether it rang."""
-    monkeypatch.setattr(known_bells, "_bells", {})
+    monkeypatch.setattr(ringer, "_bells", {})
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listener:
         listener.bind(("127.0.0.1", 0))
         listener.setblocking(False)

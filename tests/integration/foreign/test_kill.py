@@ -19,8 +19,8 @@ import os, signal, sys
 from sqlalchemy import create_engine, event, text
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import NullPool
-import ap4r, ap4r.formats, ap4r.outbox.outlet, ap4r.settings
-import ap4r.storage.foreign.recognise, ap4r.storage.foreign.session
+import ap4r, ap4r.formats, ap4r.outbox.app_transaction, ap4r.settings.settings
+import ap4r.storage.app_connection.detect, ap4r.storage.app_connection.sqlalchemy_session
 
 class Elsewhere:
     def put(self, put):

@@ -11,7 +11,7 @@ from sqlalchemy.pool import NullPool
 
 import ap4r
 from ap4r.errors import ConnectionUnfit, StoreUnusable
-from ap4r.settings import Settings
+from ap4r.settings.settings import Settings
 from ap4r.storage.open import open_store
 from tests.support.sink import MemorySink
 

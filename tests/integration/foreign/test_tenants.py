@@ -9,7 +9,7 @@ from sqlalchemy.pool import NullPool
 
 import ap4r
 from ap4r.errors import StoreUnusable
-from ap4r.settings import Settings
+from ap4r.settings.settings import Settings
 from ap4r.storage.open import open_store
 from tests.integration.foreign.conftest import Shop
 from tests.integration.foreign.subjects import Psycopg, Psycopg2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ap4r.storage.foreign.tables import Tables
+from ap4r.storage.app_connection.tables import Tables
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from ap4r.errors import Ap4rError, ConnectionUnfit, OptionRefused, PayloadTooLarge, SchemaMismatch, TransactionLost
-from ap4r.message import new_id
+from ap4r.message.message import new_id
 from tests.integration.foreign.subjects import AUTOCOMMIT, SUBJECTS
 
 
@@ -461,7 +461,7 @@ def test_a_message_that_could_not_be_written_leaves_the_transaction_well(case, m
         case.subject.order(1)
         handle.async_to("/good")
         with monkeypatch.context() as patched:
-            patched.setattr("ap4r.outbox.describe.new_id", lambda: known)
+            patched.setattr("ap4r.describe.describe.new_id", lambda: known)
             handle.async_to("/first")
             with pytest.raises(Ap4rError):
                 handle.async_to("/second")
@@ -473,7 +473,7 @@ def test_a_message_that_could_not_be_written_leaves_the_transaction_well(case, m
 def test_a_message_that_the_database_refuses_takes_the_block_with_it(case, monkeypatch):
     """The row is undone too, and the error is ap4r's own, with the driver's as its cause."""
     known = new_id()
-    monkeypatch.setattr("ap4r.outbox.describe.new_id", lambda: known)
+    monkeypatch.setattr("ap4r.describe.describe.new_id", lambda: known)
     with case.session() as handle:
         with handle.transaction(**case.subject.given):
             handle.async_to("/first")
@@ -491,6 +491,6 @@ def test_a_message_that_the_database_refuses_takes_the_block_with_it(case, monke
 
 
 def _version():
-    from ap4r.storage.sql.schema import VERSION
+    from ap4r.storage.schema.tables import VERSION
 
     return VERSION

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from ap4r.outbox import once
+from ap4r.inbox import receive
 from tests.contract.backends import SHARED
 from tests.integration.inbox.till import KINDS, Receiver, Till, delivery
 from tests.support.probe import wait_until
@@ -72,7 +72,7 @@ def _repeat(till: Till, number: int) -> bytes:
 def test_killed_at_every_statement(database, tmp_path, template, monkeypatch):
     """Wherever kill -9 strikes, call and repeat together have one effect, one record and one message sent on."""
     # What is done now and then, behind the commit, is not what is to be killed.
-    monkeypatch.setattr(once._Tidying, "run_if_due", lambda *_: None)
+    monkeypatch.setattr(receive._Tidying, "run_if_due", lambda *_: None)
     till = Till(SHARED[database](tmp_path, template).url, "Connection")
     try:
         for point in range(1, _MOST_POINTS):

@@ -6,7 +6,7 @@ import pytest
 
 import ap4r
 from ap4r.errors import StoreUnavailable
-from ap4r.settings import Settings
+from ap4r.settings.settings import Settings
 from ap4r.storage.open import open_store
 from tests.integration.inbox.till import KINDS, Till
 from tests.support.databases import shared_server

@@ -12,11 +12,11 @@ from sqlalchemy import text
 
 import ap4r
 from ap4r.errors import ConfigError, NotADelivery
-from ap4r.settings import Settings
-from ap4r.storage.inbox import Entry, Record, StoredAnswer, key_of
+from ap4r.settings.settings import Settings
+from ap4r.storage.inbox_record import Record, RecordResult, StoredAnswer, key_of
 from ap4r.storage.open import open_store
-from ap4r.storage.sql.inbox import Inbox, runner
-from ap4r.storage.sql.schema import Schema
+from ap4r.storage.operations.inbox import InboxRecords, runner
+from ap4r.storage.schema.tables import Schema
 from tests.integration.inbox.till import Receiver, call, delivery
 from tests.support.signed import environ_of, secret_text
 
@@ -107,8 +107,8 @@ class TestRepeats:
         key = key_of("ap4r", environ["HTTP_WEBHOOK_ID"], environ["PATH_INFO"])
         record = Record(key, hashlib.sha256(b"id=12").digest(), time.time() + DAY)
         with till.engine.begin() as connection:
-            run, inbox = runner(connection), Inbox(Schema("ap4r_"), till.engine.dialect.name)
-            assert inbox.record(run, record, time.time()) is Entry.FIRST
+            run, inbox = runner(connection), InboxRecords(Schema("ap4r_"), till.engine.dialect.name)
+            assert inbox.record(run, record, time.time()) is RecordResult.FIRST
             inbox.answer(run, key, StoredAnswer(201, (), b"made"))
         answers = [call(receiver.application, _again(environ))[::2] for _ in range(3)]
         assert answers == [(201, b"made") if once else (200, b"again")] * 3
@@ -267,9 +267,9 @@ class TestForgetting:
 
     def test_the_receiving_side_prunes_too(self, plain, monkeypatch):
         """Where no dispatcher prunes the database, a commit now and then is followed by forgetting what is over."""
-        from ap4r.outbox import once
+        from ap4r.inbox import receive
 
-        monkeypatch.setattr(once, "_tidying", once._Tidying())
+        monkeypatch.setattr(receive, "_tidying", receive._Tidying())
         with plain.engine.begin() as connection:
             for number in range(3):
                 connection.execute(

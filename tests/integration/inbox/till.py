@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.pool import NullPool
 
 from ap4r.middleware import AP4RMiddleware
-from ap4r.storage.inbox import is_mark
+from ap4r.storage.inbox_record import is_mark
 from tests.support.signed import environ_of, secret, secret_text, signed_request
 
 KINDS = {

@@ -8,7 +8,7 @@ import shutil
 
 import pytest
 
-from ap4r.dispatcher.x_ap4r import OPTIONS
+from ap4r.dispatcher.http_server.intake.x_ap4r import OPTIONS
 from tests.meta.tree import ROOT, blocks
 from tests.support import storefile
 
@@ -33,8 +33,8 @@ def test_every_answer_is_documented():
     """The document's table has each word that `error` may be."""
     told = set(re.findall(r"`([a-z_]+)`", DOCUMENT.read_text(encoding="utf-8").split("## Answers")[1]))
     said = set()
-    for name in ("admission", "arrival", "door", "intake", "refusal"):
-        text = (ROOT / "ap4r" / "dispatcher" / f"{name}.py").read_text(encoding="utf-8")
+    for path in (ROOT / "ap4r" / "dispatcher" / "http_server").rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
         said |= set(re.findall(r'Refusal\(\s*\d+, "([a-z_]+)"', text))
     assert len(said) > 12
     assert said <= told

@@ -8,9 +8,9 @@ import sys
 import pytest
 
 import ap4r
-from ap4r.outbox.bell_address import hears, resolve, send_datagram
-from ap4r.outbox.doorbell import Doorbell
-from ap4r.settings import load_settings
+from ap4r.doorbell.address import hears, resolve, send_datagram
+from ap4r.doorbell.ringer import Doorbell
+from ap4r.settings.settings import load_settings
 from ap4r.storage.open import open_store
 from tests.support.processes import HOST, Processes
 from tests.support.sink import MemorySink

@@ -7,7 +7,7 @@ import http.client
 import pytest
 
 from ap4r.errors import StoreUnavailable
-from ap4r.middleware.refusal import refusal
+from ap4r.middleware.response.store_failure import refusal
 from tests.support.apps import BAD, GOOD
 from tests.support.client import ask
 from tests.support.probe import hold_for, wait_until

@@ -12,8 +12,8 @@ from tests.support.stand import Stand
 from tests.support.target import ScriptedTarget
 
 PACKAGE = """
-from ap4r.exchange import Reading, Reason
-from ap4r.protocols.protocol import Encoded
+from ap4r.outcome.response import Reading, Reason
+from ap4r.protocols.base import Encoded
 
 
 class Shout:

@@ -11,8 +11,8 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 import pytest
 
 from ap4r.errors import StoreUnavailable
-from ap4r.message import Put, new_id
-from ap4r.storage.sql.group import GroupCommit
+from ap4r.message.message import Put, new_id
+from ap4r.storage.access.group_commit import GroupCommit
 from tests.support.factories import counts, message
 from tests.support.probe import wait_until
 from tests.support.storefile import locked, trace

@@ -12,9 +12,9 @@ from contextlib import closing
 import pytest
 
 from ap4r.errors import SchemaMismatch, StoreError, StoreUnavailable, StoreUnusable
-from ap4r.message import Put, new_id
-from ap4r.outcome import Delivered
-from ap4r.storage.store import Settled
+from ap4r.message.message import Put, new_id
+from ap4r.outcome.outcome import Delivered
+from ap4r.storage.store import SettleResult
 from tests.support.disk import mounted
 from tests.support.factories import bury, claim, counts, dispatcher, ids, message, messages, put, retry, settle
 from tests.support.probe import wait_until
@@ -282,7 +282,7 @@ class TestDisks:
             assert counts(store) == (stored - 5, 0, 5, 0)
             disk.free()
             put(store, message())
-            assert settle(store, *((lease, Delivered()) for lease in leases)) == [Settled.SETTLED] * 5
+            assert settle(store, *((lease, Delivered()) for lease in leases)) == [SettleResult.SETTLED] * 5
             assert counts(store) == (stored - 4, 0, 0, 0)
             with closing(sqlite3.connect(disk.folder / "store.db")) as file:
                 assert file.execute("PRAGMA integrity_check").fetchone() == ("ok",)
@@ -418,13 +418,13 @@ class TestBadRows:
             )
             other.commit()
         answers = settle(store, *((lease, retry(60.0)) for lease in leases))
-        assert [lease for lease, answer in zip(leases, answers, strict=True) if answer is Settled.UNKNOWN] == [bad]
-        assert answers.count(Settled.SETTLED) == 19
+        assert [lease for lease, answer in zip(leases, answers, strict=True) if answer is SettleResult.UNKNOWN] == [bad]
+        assert answers.count(SettleResult.SETTLED) == 19
         with pytest.raises(StoreUnavailable, match="refused"):
             settle(store, (bad, Delivered()))
         with closing(sqlite3.connect(path)) as other:
             other.execute("DROP TRIGGER refuse")
-        assert settle(store, (bad, Delivered())) == [Settled.SETTLED]
+        assert settle(store, (bad, Delivered())) == [SettleResult.SETTLED]
         assert counts(store) == (0, 19, 0, 0)
 
     def test_a_put_that_the_database_refuses(self, store, path):

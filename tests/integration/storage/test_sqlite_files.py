@@ -15,10 +15,10 @@ from contextlib import closing
 import pytest
 
 from ap4r.errors import StoreUnavailable
-from ap4r.message import Put, new_id
-from ap4r.outcome import Dead, Delivered, Reason
-from ap4r.storage.sql.outcomes import ATTEMPTS_KEPT
-from ap4r.storage.sql.schema import DETAIL_BYTES, Schema
+from ap4r.message.message import Put, new_id
+from ap4r.outcome.outcome import Dead, Delivered, Reason
+from ap4r.storage.operations.transitions import ATTEMPTS_KEPT
+from ap4r.storage.schema.tables import DETAIL_BYTES, Schema
 from tests.support.factories import NOW, claim, counts, dispatcher, failure, ids, message, messages, put, retry, settle
 
 
@@ -323,7 +323,7 @@ def test_a_lane_that_was_rolled_back_is_made_anew(store, path):
 class TestManyLanes:
     def test_the_directory_is_bounded(self, store, monkeypatch):
         """A put that would make more queue names than there may be is refused, and the names in use go on."""
-        monkeypatch.setattr("ap4r.storage.sql.lanes.MAX_LANES", 3)
+        monkeypatch.setattr("ap4r.storage.operations.lanes.MAX_LANES", 3)
         put(store, *(message(f"q{number}") for number in range(3)))
         with pytest.raises(StoreUnavailable, match="3 queue names are in use"):
             put(store, message("q0"), message("one too many"))
@@ -332,7 +332,7 @@ class TestManyLanes:
 
     def test_what_a_process_remembers_is_bounded(self, store, opened, path, monkeypatch):
         """Lanes that come and go for years do not fill a process's memory, and none is mistaken for another."""
-        monkeypatch.setattr("ap4r.storage.sql.lanes.MAX_LANES", 3)
+        monkeypatch.setattr("ap4r.storage.operations.lanes.MAX_LANES", 3)
         owner, week = dispatcher(store), 8 * 86_400.0
         for number in range(30):
             now = NOW + number * week

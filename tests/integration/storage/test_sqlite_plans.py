@@ -8,8 +8,8 @@ from contextlib import closing
 import pytest
 from sqlalchemy import event
 
-from ap4r.message import Put, new_id
-from ap4r.outcome import Delivered, PutBack
+from ap4r.message.message import Put, new_id
+from ap4r.outcome.outcome import Delivered, PutBack
 from tests.support.factories import NOW, bury, claim, dead, dispatcher, message, messages, put, retry, settle
 from tests.support.storefile import trace
 

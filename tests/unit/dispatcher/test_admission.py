@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from ap4r.dispatcher.admission import Admission, Listening, Rates, parse_listen
+from ap4r.dispatcher.http_server.admission import Listening, Rates, RequestAdmission, parse_listen
 from ap4r.errors import ConfigError
-from ap4r.target import parse_target
+from ap4r.message.target import parse_target
 
 LOOPBACK = Listening("127.0.0.1")
 TOKEN = "a-token-of-sixteen-characters"
@@ -41,27 +41,27 @@ def test_a_token_is_needed_where_others_can_come(listen, private):
     """On loopback and a UNIX socket none is needed; everywhere else the start is refused, naming the setting."""
     assert parse_listen(listen).is_private is private
     if private:
-        Admission(parse_listen(listen), (), ())
+        RequestAdmission(parse_listen(listen), (), ())
     else:
         with pytest.raises(ConfigError, match="intake_token"):
-            Admission(parse_listen(listen), (), ())
-        Admission(parse_listen(listen), (TOKEN,), ())
+            RequestAdmission(parse_listen(listen), (), ())
+        RequestAdmission(parse_listen(listen), (TOKEN,), ())
 
 
 class TestHost:
     @pytest.mark.parametrize("host", ["127.0.0.1:7438", "localhost", "LOCALHOST:1", "[::1]:7438", "[::1]"])
     def test_this_host_is_called_by_its_own_names(self, host):
         """The names of loopback are good with any port."""
-        assert refused(Admission(LOOPBACK, (), ()), host) == 0
+        assert refused(RequestAdmission(LOOPBACK, (), ()), host) == 0
 
     @pytest.mark.parametrize("host", ["", "evil.example", "evil.example:7438", "127.0.0.1.evil.example"])
     def test_another_name_is_refused(self, host):
         """A web page that has tricked a browser into our address comes under its own name."""
-        assert refused(Admission(LOOPBACK, (), ()), host) == 403
+        assert refused(RequestAdmission(LOOPBACK, (), ()), host) == 403
 
     def test_names_can_be_added(self):
         """`intake_hosts` are good with any port, or with the one they have."""
-        admission = Admission(LOOPBACK, (), ("jobs.example.com", "other:99"))
+        admission = RequestAdmission(LOOPBACK, (), ("jobs.example.com", "other:99"))
         assert [refused(admission, host) for host in ("jobs.example.com", "JOBS.example.com:80", "other:99")] == [
             0,
             0,
@@ -71,13 +71,13 @@ class TestHost:
 
     def test_the_interface_is_a_name(self):
         """The address that is listened on is one of ours."""
-        assert refused(Admission(Listening("10.0.0.5"), (TOKEN,), ()), "10.0.0.5:7438") == 401
+        assert refused(RequestAdmission(Listening("10.0.0.5"), (TOKEN,), ()), "10.0.0.5:7438") == 401
 
 
 def test_no_web_page_may_come():
     """A request with Origin is a browser's, and a page has no business here."""
-    assert refused(Admission(LOOPBACK, (), ()), origin="http://localhost:3000") == 403
-    assert refused(Admission(LOOPBACK, (), ()), origin="null") == 403
+    assert refused(RequestAdmission(LOOPBACK, (), ()), origin="http://localhost:3000") == 403
+    assert refused(RequestAdmission(LOOPBACK, (), ()), origin="null") == 403
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_no_web_page_may_come():
 )
 def test_one_of_the_tokens_must_be_shown(authorization, status):
     """Any token of the setting is good, and nothing else is."""
-    admission = Admission(LOOPBACK, (TOKEN, "the-second-of-the-two-tokens"), ())
+    admission = RequestAdmission(LOOPBACK, (TOKEN, "the-second-of-the-two-tokens"), ())
     assert refused(admission, authorization=authorization) == status
 
 
@@ -122,21 +122,21 @@ def test_one_of_the_tokens_must_be_shown(authorization, status):
 )
 def test_the_dispatcher_knows_itself(url, own):
     """Its own address under every name, with its own port."""
-    admission = Admission(LOOPBACK, (), ("jobs.example.com",))
+    admission = RequestAdmission(LOOPBACK, (), ("jobs.example.com",))
     assert admission.is_self(parse_target(url)[0], 7438) is own
 
 
 class TestCallers:
     def test_a_token_is_one_caller_however_it_is_written(self):
         """Case, blanks and addresses change nothing; a wrong one is the address's."""
-        admission = Admission(LOOPBACK, (TOKEN,), ())
+        admission = RequestAdmission(LOOPBACK, (TOKEN,), ())
         spellings = [f"Bearer {TOKEN}", f"bearer  {TOKEN} ", f"BEARER {TOKEN}"]
         assert {admission.caller_of(one, peer) for one in spellings for peer in ("10.0.0.1", "10.0.0.2")} == {"token 0"}
         assert admission.caller_of("Bearer x", "10.0.0.1") == "10.0.0.1"
 
     def test_without_tokens_a_header_makes_no_caller(self):
         """Whatever stands in Authorization, it is the address that counts; of IPv6 the network of 64 bits."""
-        admission = Admission(LOOPBACK, (), ())
+        admission = RequestAdmission(LOOPBACK, (), ())
         assert {admission.caller_of(f"Bearer {number}", "127.0.0.1") for number in range(9)} == {"127.0.0.1"}
         assert admission.caller_of(None, "2001:db8::1") == admission.caller_of(None, "2001:db8::ffff")
         assert admission.caller_of(None, "::ffff:10.0.0.1") == "10.0.0.1"
@@ -145,7 +145,7 @@ class TestCallers:
     @pytest.mark.parametrize("host", ["evil.example", "localhost.evil.example:7438", "127.0.0.1.nip.io"])
     def test_a_page_under_its_own_name_may_not_even_look(self, host):
         """A name that leads here is a page's trick; an address, or none, is a load balancer's way."""
-        admission = Admission(LOOPBACK, (), ())
+        admission = RequestAdmission(LOOPBACK, (), ())
         assert admission.refuse_look(host, None).status == 403
         for own in ("localhost", "10.0.0.5:7438", "[2001:db8::1]:7438", None, ""):
             assert admission.refuse_look(own, None) is None
@@ -153,7 +153,7 @@ class TestCallers:
 
     def test_who_sees_all(self):
         """A caller who shows a token, or who calls from this host by one of its names and not through a proxy."""
-        admission = Admission(Listening(), (TOKEN,), ())
+        admission = RequestAdmission(Listening(), (TOKEN,), ())
         assert admission.sees_all("10.0.0.5", f"Bearer {TOKEN}", "10.0.0.9", is_forwarded=True)
         assert admission.sees_all("localhost", None, None, is_forwarded=False)
         assert admission.sees_all("localhost:7438", None, "127.0.0.1", is_forwarded=False)

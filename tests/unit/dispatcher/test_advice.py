@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import pytest
 
-from ap4r import events
-from ap4r.dispatcher.advice import AGAIN_SECONDS, MOST_REMEMBERED, Advice, advise
-from ap4r.dispatcher.bearing import PLAIN, Bearing
-from ap4r.outcome import Answer, Fault, Reason
-from ap4r.settings import Settings
+from ap4r.dispatcher.delivery.caller_identity import PLAIN, CallerIdentity
+from ap4r.dispatcher.delivery.misconfiguration_hints import (
+    AGAIN_SECONDS,
+    MOST_REMEMBERED,
+    MisconfigurationHints,
+    advise,
+)
+from ap4r.events import events
+from ap4r.outcome.outcome import Answer, NoResponse, Reason
+from ap4r.settings.settings import Settings
 from tests.support.factories import message, messages
 from tests.support.signed import secret
 from tests.unit.dispatcher.world import World, http
 
-HTTPS = Bearing("shop.example.com", "https", (secret(1),))
+HTTPS = CallerIdentity("shop.example.com", "https", (secret(1),))
 
 
 @pytest.mark.parametrize(
@@ -30,7 +35,7 @@ HTTPS = Bearing("shop.example.com", "https", (secret(1),))
         (Answer(400), PLAIN, "ALLOWED_HOSTS); set host of [upstreams.app]"),
         (Answer(400), HTTPS, "answer to the host shop.example.com"),
         (Answer(401), PLAIN, "it wants credentials: see auth of [upstreams.app]"),
-        (Answer(401), Bearing(authorization=b"Bearer x"), "other credentials than auth of [upstreams.app]"),
+        (Answer(401), CallerIdentity(authorization=b"Bearer x"), "other credentials than auth of [upstreams.app]"),
         (Answer(403), PLAIN, "ap4r init"),
         (Answer(403), HTTPS, "ap4r.contrib.django"),
         (Answer(403, body=b"ap4r: this path takes signed deliveries only.\n"), PLAIN, "a secret is missing"),
@@ -52,15 +57,15 @@ def test_other_answers_are_the_handlers_business(status):
 
 def test_only_the_own_application_is_advised_on():
     """What another host answers is not ours to set; nor is there advice where no answer came."""
-    advice = Advice()
+    advice = MisconfigurationHints()
     assert advice.about(message(url="http://a.example/", upstream=None), PLAIN, Answer(403), 0.0) is None
-    assert advice.about(message(), PLAIN, Fault(Reason.RESET, True, status=403), 0.0) is None
+    assert advice.about(message(), PLAIN, NoResponse(Reason.RESET, True, status=403), 0.0) is None
     assert advice.about(message(), PLAIN, Answer(403), 0.0)
 
 
 def test_the_same_is_said_once_in_a_while():
     """A thousand refusals of a queue are one line in ten minutes; another queue or status is another line."""
-    advice = Advice()
+    advice = MisconfigurationHints()
     told = [advice.about(message(), PLAIN, Answer(403), float(second)) for second in range(int(AGAIN_SECONDS) + 1)]
     assert [second for second, one in enumerate(told) if one] == [0, AGAIN_SECONDS]
     assert advice.about(message("queue.b"), PLAIN, Answer(403), 1.0)
@@ -69,7 +74,7 @@ def test_the_same_is_said_once_in_a_while():
 
 def test_what_is_remembered_is_bounded():
     """Queues without number cost no memory without end."""
-    advice = Advice()
+    advice = MisconfigurationHints()
     for number in range(MOST_REMEMBERED * 2 + 1):
         advice.about(message(f"queue.{number}"), PLAIN, Answer(403), 0.0)
     assert len(advice._told_at) <= MOST_REMEMBERED
@@ -86,7 +91,7 @@ def test_a_dispatcher_tells_it():
     assert "scheme" in told.advice
 
 
-SILENT = Fault(Reason.TIMEOUT, called=True)
+SILENT = NoResponse(Reason.TIMEOUT, called=True)
 
 
 @pytest.mark.parametrize(
@@ -95,20 +100,20 @@ SILENT = Fault(Reason.TIMEOUT, called=True)
         (SILENT, 64, True),
         (SILENT, 2, True),
         (SILENT, 1, False),
-        (Fault(Reason.TIMEOUT, called=False), 64, False),
-        (Fault(Reason.RESET, called=True), 64, False),
+        (NoResponse(Reason.TIMEOUT, called=False), 64, False),
+        (NoResponse(Reason.RESET, called=True), 64, False),
         (Answer(500), 64, False),
     ],
 )
 def test_silence_is_explained_where_calls_may_wait_for_each_other(exchange, in_flight, told):
     """A call that was made and not answered in time, with others in flight, points to the number of calls at once."""
-    advice = Advice().about_silence(message(), exchange, in_flight, 0.0)
+    advice = MisconfigurationHints().about_silence(message(), exchange, in_flight, 0.0)
     assert (advice is not None and "concurrency" in advice) is told
 
 
 def test_silence_is_told_once_in_a_while_and_of_the_application_alone():
     """A thousand calls without an answer are one line in ten minutes; another host's threads are not ours to know."""
-    advice = Advice()
+    advice = MisconfigurationHints()
     told = [advice.about_silence(message(), SILENT, 9, float(second)) for second in range(int(AGAIN_SECONDS) + 1)]
     assert [second for second, one in enumerate(told) if one] == [0, AGAIN_SECONDS]
     assert advice.about_silence(message(url="http://elsewhere/do", upstream=None), SILENT, 9, 0.0) is None

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from ap4r import events
-from ap4r.dispatcher.ahead import AHEAD_SECONDS, MOST_AHEAD, WAIT_SECONDS, Ahead
-from ap4r.message import Delivery
-from ap4r.outcome import PutBack
-from ap4r.settings import Settings
+from ap4r.dispatcher.delivery.ahead import AHEAD_SECONDS, MOST_AHEAD, WAIT_SECONDS, Ahead
+from ap4r.events import events
+from ap4r.message.message import Delivery
+from ap4r.outcome.outcome import PutBack
+from ap4r.settings.settings import Settings
 from tests.support.factories import message, messages
 from tests.unit.dispatcher.world import RESET, World, http
 

@@ -6,10 +6,10 @@ from email.utils import formatdate
 
 import pytest
 
-from ap4r import events
-from ap4r.message import Delivery
-from ap4r.outcome import Dead, Delivered, Dropped, PutBack, Reason, RetryLater
-from ap4r.settings import Settings
+from ap4r.events import events
+from ap4r.message.message import Delivery
+from ap4r.outcome.outcome import Dead, Delivered, Dropped, PutBack, Reason, RetryLater
+from ap4r.settings.settings import Settings
 from tests.support.factories import NOW, message
 from tests.unit.dispatcher.world import CLOSE, RESET, World, http
 

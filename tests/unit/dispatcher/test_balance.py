@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from ap4r.dispatcher.balance import POLICIES, Candidate, least_outstanding, random_two, round_robin
+from ap4r.dispatcher.upstreams.balance import POLICIES, Candidate, least_outstanding, random_two, round_robin
 
 
 @pytest.mark.parametrize("balance", POLICIES)

@@ -7,7 +7,7 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.error import CannotListenError
 from twisted.internet.testing import MemoryReactorClock
 
-from ap4r.dispatcher.bell import Bell, BellAddress, Bells, parse_bell
+from ap4r.dispatcher.store_worker.doorbell_listener import BellAddress, DoorbellListener, DoorbellListeners, parse_bell
 from ap4r.errors import ConfigError
 
 
@@ -50,7 +50,7 @@ def test_what_means_nothing_is_refused(text):
 def test_every_datagram_rings():
     """Whatever is in it."""
     rung = []
-    bell = Bell(lambda: rung.append(1))
+    bell = DoorbellListener(lambda: rung.append(1))
     for content in (b"ap4r", b"", b"\x00" * 60):
         bell.datagramReceived(content, ("127.0.0.1", 9))
     assert len(rung) == 3
@@ -64,12 +64,12 @@ def test_a_port_that_is_taken_is_an_error():
             raise CannotListenError(interface, port, OSError(98, "Address already in use"))
 
     with pytest.raises(ConfigError, match=r"bell.*127\.0\.0\.1:7439.*in use"):
-        Bell(lambda: None).listen(Taken(), BellAddress(7439, "127.0.0.1", "127.0.0.1"))
+        DoorbellListener(lambda: None).listen(Taken(), BellAddress(7439, "127.0.0.1", "127.0.0.1"))
 
 
 def test_stop_may_be_repeated():
     """Also when it never listened."""
-    bell = Bell(lambda: None)
+    bell = DoorbellListener(lambda: None)
     bell.stop()
     bell.stop()
 
@@ -126,7 +126,7 @@ class TestAutomatic:
 
     @staticmethod
     def _bells(*addresses):
-        bells = Bells(TestAutomatic.Host(*addresses), "auto", lambda: None)
+        bells = DoorbellListeners(TestAutomatic.Host(*addresses), "auto", lambda: None)
         return bells, bells.listen()
 
     @pytest.mark.parametrize("local", ["", "127.0.0.1", "10.9.9.9", "fe80::1"])
@@ -144,8 +144,10 @@ class TestAutomatic:
 
     def test_a_named_bell_is_the_same_for_all(self):
         """What the setting names is listened at from the start, whatever the stores' addresses."""
-        assert Bells(self.Host("10.0.0.5"), "udp:0:interface=10.0.0.5", int).listen() == "udp://10.0.0.5:40000"
-        assert Bells(self.Host(), "none", int).listen() == ""
+        assert (
+            DoorbellListeners(self.Host("10.0.0.5"), "udp:0:interface=10.0.0.5", int).listen() == "udp://10.0.0.5:40000"
+        )
+        assert DoorbellListeners(self.Host(), "none", int).listen() == ""
 
     def test_stop_closes_all(self):
         """No port stays open."""

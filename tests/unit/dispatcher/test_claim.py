@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from ap4r import events
 from ap4r.errors import StoreUnavailable
-from ap4r.settings import Settings
+from ap4r.events import events
+from ap4r.settings.settings import Settings
 from tests.support.factories import message, messages
 from tests.unit.dispatcher.world import World, http
 

@@ -17,8 +17,8 @@ from twisted.web.client import (
 from twisted.web.error import SchemeNotSupported
 from twisted.web.http import PotentialDataLoss
 
-from ap4r.dispatcher.classify import answer_of, fault_of
-from ap4r.outcome import NOT_CALLED, Reason
+from ap4r.dispatcher.http_client.failures import answer_of, fault_of
+from ap4r.outcome.outcome import NOT_CALLED, Reason
 
 
 def wrapped(kind, *errors):

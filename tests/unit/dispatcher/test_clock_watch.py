@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from twisted.internet.task import Clock
 
-from ap4r import events
-from ap4r.dispatcher.clock_watch import Clocks, ClockWatch, RunningTime, changes
-from ap4r.dispatcher.deadlines import Deadlines
-from ap4r.subscribers import Events
+from ap4r.dispatcher.clock.clock_watch import Clocks, ClockWatch, RunningTime, changes
+from ap4r.dispatcher.http_client.timeouts import Deadlines
+from ap4r.events import events
+from ap4r.events.bus import Events
 
 DAY_SECONDS = 86_400.0
 BEFORE = Clocks(1_700_000_000.0, 500.0, 900.0)

@@ -7,8 +7,8 @@ import zlib
 
 import pytest
 
-from ap4r.dispatcher.coding import MOST_MEMBERS, Undecodable, decoded
-from ap4r.dispatcher.framing import TooMuch
+from ap4r.dispatcher.http_client.content_coding import MOST_MEMBERS, Undecodable, decoded
+from ap4r.dispatcher.http_client.response_framing import TooMuch
 
 BODY = b"<a>true</a>" * 10
 RAW = zlib.compressobj(wbits=-15)

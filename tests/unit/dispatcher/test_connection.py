@@ -17,11 +17,11 @@ from twisted.web.http import PotentialDataLoss
 from twisted.web.iweb import IResponse
 from zope.interface.verify import verifyObject
 
-from ap4r.dispatcher.connection import Connection
-from ap4r.dispatcher.framing import MOST_HEAD_BYTES
-from ap4r.dispatcher.head import NotHttp
-from ap4r.dispatcher.pool import KEPT_SECONDS, Pool
-from ap4r.dispatcher.wire import header_lines
+from ap4r.dispatcher.http_client.connection import HttpConnection
+from ap4r.dispatcher.http_client.headers import header_lines
+from ap4r.dispatcher.http_client.pool import KEPT_SECONDS, Pool
+from ap4r.dispatcher.http_client.response_framing import MOST_HEAD_BYTES
+from ap4r.dispatcher.http_client.response_head import NotHttp
 
 PLAIN = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX-One: a\r\n\r\nhello"
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n"
@@ -48,7 +48,7 @@ class Line:
 
     def __init__(self, method=b"POST", body=b"id=12"):
         self.idle = []
-        self.connection = Connection(self.idle.append)
+        self.connection = HttpConnection(self.idle.append)
         self.transport = StringTransport()
         self.connection.makeConnection(self.transport)
         self.response = self.failure = None

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ap4r.dispatcher.connections import Connections, most_connections
-from ap4r.dispatcher.rules import RuleBook
+from ap4r.dispatcher.http_server.connections import Connections, most_connections
+from ap4r.dispatcher.http_server.route_rules import RuleBook
 
 
 class One:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ap4r.dispatcher.flow.cuts import DOUBLED_SECONDS, MOST_SERVERS, PAUSE_SECONDS, WITHIN_SECONDS, Cuts
+from ap4r.dispatcher.flow.reduced_limits import DOUBLED_SECONDS, MOST_SERVERS, PAUSE_SECONDS, WITHIN_SECONDS, Cuts
 
 
 def ask(cuts: Cuts, queues: str, now: float = 0.0, calls: int = 40) -> int | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from twisted.internet.task import Clock
 
-from ap4r.dispatcher.deadlines import Deadlines
+from ap4r.dispatcher.http_client.timeouts import Deadlines
 
 
 class Watch:

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from ap4r import events
-from ap4r.message import Delivery
-from ap4r.outcome import Dead, Delivered, RetryLater
-from ap4r.settings import Settings
+from ap4r.events import events
+from ap4r.message.message import Delivery
+from ap4r.outcome.outcome import Dead, Delivered, RetryLater
+from ap4r.settings.settings import Settings
 from tests.support.factories import message, messages
 from tests.unit.dispatcher.world import World, http
 

@@ -7,9 +7,9 @@ from itertools import pairwise
 
 import pytest
 
-from ap4r import events
-from ap4r.outcome import Delivered, PutBack
-from ap4r.settings import Settings
+from ap4r.events import events
+from ap4r.outcome.outcome import Delivered, PutBack
+from ap4r.settings.settings import Settings
 from tests.support.factories import message, messages
 from tests.unit.dispatcher.world import CLOSE, RESET, World, http
 

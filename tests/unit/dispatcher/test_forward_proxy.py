@@ -6,10 +6,10 @@ import base64
 
 import pytest
 
-from ap4r.dispatcher.forward_proxy import ForwardProxy, find_forward_proxies
-from ap4r.dispatcher.guard import Guard, Own, Rules
+from ap4r.dispatcher.http_client.address_guard import AddressGuard, AddressRules, Own
+from ap4r.dispatcher.http_client.forward_proxy import ForwardProxy, find_forward_proxies
 from ap4r.errors import ConfigError
-from ap4r.settings import parse_settings
+from ap4r.settings.settings import parse_settings
 
 PROXY, OTHER = "http://proxy.example:3128", "http://other.example:3128"
 
@@ -99,6 +99,6 @@ def test_a_variable_with_another_kind_of_proxy_is_refused():
 )
 def test_the_lists_hold_behind_a_proxy(host, refused):
     """Names and literal addresses are judged; a name that only its address would admit is refused."""
-    guard = Guard(Own(lambda _: False), Rules(("good.example",), ("bad.example",), ("10.0.0.0/8",), ()))
+    guard = AddressGuard(Own(lambda _: False), AddressRules(("good.example",), ("bad.example",), ("10.0.0.0/8",), ()))
     assert (guard.problem_behind_proxy(host, 80) is not None) is refused
-    assert Guard(Own(lambda _: False), Rules()).problem_behind_proxy("other.example", 80) is None
+    assert AddressGuard(Own(lambda _: False), AddressRules()).problem_behind_proxy("other.example", 80) is None

@@ -6,8 +6,8 @@ import tracemalloc
 
 import pytest
 
-from ap4r.dispatcher.framing import MOST_HEAD_BYTES, ResponseReader, TooMuch
-from ap4r.dispatcher.head import NotHttp
+from ap4r.dispatcher.http_client.response_framing import MOST_HEAD_BYTES, ResponseReader, TooMuch
+from ap4r.dispatcher.http_client.response_head import NotHttp
 
 OK = b"HTTP/1.1 200 OK\r\n"
 TWO = b"Content-Length: 2\r\n\r\nok"

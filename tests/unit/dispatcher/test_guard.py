@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ap4r.dispatcher.guard import Guard, Own, Rules, literal_address
+from ap4r.dispatcher.http_client.address_guard import AddressGuard, AddressRules, Own, literal_address
 
 METADATA = "169.254.169.254"
 
@@ -14,7 +14,7 @@ def guard(*, local=(), listens=None, **rules):
     own = Own(lambda address: address in local)
     if listens is not None:
         own.listen(*listens)
-    return Guard(own, Rules(**{name: tuple(value) for name, value in rules.items()}))
+    return AddressGuard(own, AddressRules(**{name: tuple(value) for name, value in rules.items()}))
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def guard(*, local=(), listens=None, **rules):
 def test_refused_by_default(address):
     """Link-local, metadata, multicast and what is nobody's, also where another address stands for it."""
     assert guard().problem("name.example", [address], 80) is not None
-    assert Guard(Own(lambda _: False), None).problem("name.example", [address], 80) is None
+    assert AddressGuard(Own(lambda _: False), None).problem("name.example", [address], 80) is None
 
 
 @pytest.mark.parametrize(
@@ -139,9 +139,9 @@ def test_the_metadata_must_be_asked_for_by_name():
         (("0.0.0.0", 7438), "10.0.0.6", 7438, False),
     ],
 )
-@pytest.mark.parametrize("rules", [None, Rules()])
+@pytest.mark.parametrize("rules", [None, AddressRules()])
 def test_the_dispatchers_own_address_is_refused(listens, address, port, refused, rules):
     """Of absolute URLs and of upstreams, also where it listens on every address of this host."""
     own = Own(lambda text: text == "10.0.0.5")
     own.listen(*listens)
-    assert (Guard(own, rules).problem("x", [address], port) is not None) == refused
+    assert (AddressGuard(own, rules).problem("x", [address], port) is not None) == refused

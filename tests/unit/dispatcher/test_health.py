@@ -7,7 +7,7 @@ import json
 import pytest
 from twisted.web.test.requesthelper import DummyRequest
 
-from ap4r.dispatcher.health import FIGURES_SECONDS, Figures, Healthz
+from ap4r.dispatcher.http_server.health import FIGURES_SECONDS, Healthz, StoreFigures
 from ap4r.errors import StoreUnavailable
 from tests.support.factories import message
 from tests.unit.dispatcher.world import http
@@ -16,7 +16,7 @@ from tests.unit.dispatcher.world import http
 @pytest.fixture
 def page(world):
     """Give a way to ask for the page."""
-    figures = [Figures(drain.store, world.clock) for drain in world.dispatcher.drains]
+    figures = [StoreFigures(drain.store, world.clock) for drain in world.dispatcher.drains]
     resource = Healthz(world.dispatcher.facts, figures)
 
     def ask():

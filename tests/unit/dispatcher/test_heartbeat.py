@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from ap4r import events
-from ap4r.dispatcher.heartbeat import BEAT_SECONDS, FRESH_SECONDS
+from ap4r.dispatcher.store_worker.heartbeat import BEAT_SECONDS, FRESH_SECONDS
 from ap4r.errors import StoreUnavailable
-from ap4r.message import Delivery
-from ap4r.outcome import Dead, Delivered, PutBack, RetryLater
+from ap4r.events import events
+from ap4r.message.message import Delivery
+from ap4r.outcome.outcome import Dead, Delivered, PutBack, RetryLater
 from tests.support.factories import claim, dispatcher, message, messages, put
 from tests.unit.dispatcher.world import http
 

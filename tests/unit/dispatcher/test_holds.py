@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ap4r.dispatcher.flow.holds import FORGET_SECONDS, LONGEST_HOLD_SECONDS, Holds, growing_wait
-from ap4r.outcome import Failure, Reason
+from ap4r.outcome.outcome import Failure, Reason
 
 WHY = Failure(Reason.CONNECT_FAILED)
 

@@ -10,18 +10,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ap4r.dispatcher.intake import FIELDS, Intake, Refused, id_of_key
-from ap4r.dispatcher.openapi import describe
-from ap4r.dispatcher.x_ap4r import read_options
+from ap4r.describe.describe import describe_message
+from ap4r.describe.message_json import fields_of
+from ap4r.dispatcher.http_server.intake.json import FIELDS, Intake, RequestRefused, id_of_key
+from ap4r.dispatcher.http_server.intake.x_ap4r import read_options
+from ap4r.dispatcher.http_server.openapi import describe
 from ap4r.errors import OptionRefused
-from ap4r.exchange import Answer, Reading
-from ap4r.message import Delivery, new_id
-from ap4r.outbox.describe import describe_message
-from ap4r.outbox.wire_form import fields_of
+from ap4r.message.message import Delivery, new_id
+from ap4r.message.target import Target
+from ap4r.outcome.response import Answer, ResponseReading
 from ap4r.protocols.registry import find_protocol
-from ap4r.settings import Settings
-from ap4r.target import Target
-from ap4r.upstreams import UpstreamSettings
+from ap4r.settings.settings import Settings
+from ap4r.settings.upstreams import UpstreamSettings
 from tests.support.factories import message
 
 ID = "018f5b0e-0000-7000-8000-000000000001"
@@ -43,7 +43,7 @@ def read(value, **options):
 
 def refusal(value, **options):
     """Give why it is refused."""
-    with pytest.raises(Refused) as refused:
+    with pytest.raises(RequestRefused) as refused:
         read(value, **options)
     return refused.value.refusal
 
@@ -64,7 +64,7 @@ class TestMessages:
             [one] = read({**call, **fields}, key=key)
             assert json.loads(one.body)["id"] == one.id
             answer = Answer(200, {}, json.dumps({"jsonrpc": "2.0", "result": 1, "id": one.id}).encode())
-            assert find_protocol("jsonrpc").judge(answer, one) == Reading()
+            assert find_protocol("jsonrpc").judge(answer, one) == ResponseReading()
         assert read({**call, "id": ID})[0].id == ID
 
     def test_names_that_stand_twice_are_found_among_many(self):
@@ -232,7 +232,7 @@ class TestRefusals:
         """Whatever is sent is read or refused."""
         try:
             read(value)
-        except Refused as refused:
+        except RequestRefused as refused:
             assert 400 <= refused.refusal.status < 500
 
     @given(MESSAGES)
@@ -240,7 +240,7 @@ class TestRefusals:
         """Whatever a field holds is read or refused."""
         try:
             read(value)
-        except Refused as refused:
+        except RequestRefused as refused:
             assert 400 <= refused.refusal.status < 500
 
 

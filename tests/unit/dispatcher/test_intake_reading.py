@@ -7,11 +7,11 @@ import json
 import pytest
 from twisted.internet.defer import fail
 
-from ap4r.dispatcher.compute_child import Stopping
-from ap4r.dispatcher.intake import Refused
-from ap4r.dispatcher.intake_reading import IntakeReading, Read, is_quick
-from ap4r.dispatcher.refusal import Refusal
-from ap4r.settings import Settings
+from ap4r.dispatcher.compute.child import Stopping
+from ap4r.dispatcher.http_server.intake.json import RequestRefused
+from ap4r.dispatcher.http_server.intake.request_reading import IntakeReading, Read, is_quick
+from ap4r.dispatcher.http_server.problem import Refusal
+from ap4r.settings.settings import Settings
 from tests.unit.dispatcher.world import ComputedHere
 
 OWN = "http://127.0.0.1:7438/self"
@@ -27,7 +27,7 @@ def read(made, value):
     body, told = value if isinstance(value, bytes) else json.dumps(value).encode(), []
     try:
         quick = made.read_quickly(body, None, None)
-    except Refused as refused:
+    except RequestRefused as refused:
         quick = refused.refusal
     made.read("caller", body, None, None, told.append)
     return quick, told[0]

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from ap4r.dispatcher.flow.holds import Holds
-from ap4r.dispatcher.flow.lanes import Lanes
-from ap4r.outcome import Failure, Reason
+from ap4r.dispatcher.flow.lane_index import LaneIndex
+from ap4r.outcome.outcome import Failure, Reason
 
 WHY = Failure(Reason.CONNECT_FAILED)
 
 
-def learnt(*names: tuple[int, str, str], most: int = 100) -> tuple[Holds, Lanes]:
+def learnt(*names: tuple[int, str, str], most: int = 100) -> tuple[Holds, LaneIndex]:
     holds = Holds()
-    lanes = Lanes(holds, most)
+    lanes = LaneIndex(holds, most)
     for name in names:
         lanes.learn(*name)
     return holds, lanes

@@ -13,12 +13,12 @@ from twisted.internet.task import Clock
 from twisted.logger import Logger, LogLevel, LogPublisher
 from twisted.python.failure import Failure as Trouble
 
-from ap4r import events
-from ap4r.dispatcher import observer
-from ap4r.dispatcher.lines import Line, line_of, say_failure, without_query
-from ap4r.dispatcher.log import RETRIES_A_SECOND, Log
-from ap4r.dispatcher.observer import Forwarded, LineObserver
-from ap4r.outcome import Dead, Delivered, Dropped, Failure, PutBack, Reason, RetryLater
+from ap4r.dispatcher.log import output
+from ap4r.dispatcher.log.messages import Line, line_of, say_failure, without_query
+from ap4r.dispatcher.log.output import Forwarded, LineObserver
+from ap4r.dispatcher.log.subscriber import RETRIES_A_SECOND, Log
+from ap4r.events import events
+from ap4r.outcome.outcome import Dead, Delivered, Dropped, Failure, PutBack, Reason, RetryLater
 
 SECRET = "s3cret-in-the-answer"
 ANSWERED = Failure(Reason.STATUS, 500, SECRET, 0.1)
@@ -297,7 +297,7 @@ class TestObserver:
 def test_what_other_parts_of_ap4r_log_keeps_its_level(monkeypatch, logged, level):
     """What the stores and the middleware tell the standard library's log is a line of the dispatcher's, as grave."""
     lines = []
-    monkeypatch.setattr(observer, "write_line", lines.append)
+    monkeypatch.setattr(output, "write_line", lines.append)
     logger = logging.Logger("ap4r.storage")
     logger.addHandler(Forwarded())
     getattr(logger, logged)("store %s: %d messages", "x", 3)

@@ -6,7 +6,7 @@ import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from ap4r.dispatcher.loop import Loop
+from ap4r.dispatcher.store_worker.loop import Loop
 
 
 class Turning:

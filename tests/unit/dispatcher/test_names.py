@@ -10,7 +10,7 @@ from twisted.internet.interfaces import IResolutionReceiver
 from twisted.internet.task import Clock
 from zope.interface import implementer
 
-from ap4r.dispatcher.names import (
+from ap4r.dispatcher.http_client.name_lookup import (
     FAILED_SECONDS,
     FRESH_SECONDS,
     LITTLE_PATIENCE_SECONDS,

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
-from ap4r.dispatcher.plain import PlainRequest, PlainSite, read_plain
+from ap4r.dispatcher.http_server.site import PlainRequest, PlainSite, read_plain
 from tests.support.listening import Missing, arrivals_of
 
 BODY = b'{"target": "/x"}'

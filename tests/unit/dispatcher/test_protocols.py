@@ -7,12 +7,12 @@ import re
 
 import pytest
 
-from ap4r.dispatcher.descriptions import FRESH_SECONDS, KEPT_SECONDS
-from ap4r.events import TargetHeld
-from ap4r.message import Delivery
-from ap4r.outbox.describe import describe_message
-from ap4r.outcome import Reason
-from ap4r.settings import Settings
+from ap4r.describe.describe import describe_message
+from ap4r.dispatcher.wsdl.cache import FRESH_SECONDS, KEPT_SECONDS
+from ap4r.events.events import TargetHeld
+from ap4r.message.message import Delivery
+from ap4r.outcome.outcome import Reason
+from ap4r.settings.settings import Settings
 from tests.support.wsdl import DONE, WSDL
 from tests.unit.dispatcher.world import World, http
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from twisted.internet.base import ReactorBase
 from twisted.internet.task import LoopingCall
 
-from ap4r.dispatcher import reactor_time
-from ap4r.dispatcher.reactor_time import use_monotonic_time
+from ap4r.dispatcher.clock import reactor_time
+from ap4r.dispatcher.clock.reactor_time import use_monotonic_time
 
 
 class Reactor(ReactorBase):

@@ -7,13 +7,13 @@ from urllib.parse import unquote
 import pytest
 
 from ap4r import __version__
-from ap4r.dispatcher.bearing import PLAIN, Bearing, Bearings
-from ap4r.dispatcher.request import build_request
-from ap4r.outbox.describe import describe_message
-from ap4r.outcome import DeliveryRules
-from ap4r.settings import Settings, load_settings
+from ap4r.describe.describe import describe_message
+from ap4r.dispatcher.delivery.caller_identity import PLAIN, CallerIdentities, CallerIdentity
+from ap4r.dispatcher.delivery.request import build_request
+from ap4r.message.target import Target
+from ap4r.outcome.outcome import DeliveryRules
+from ap4r.settings.settings import Settings, load_settings
 from ap4r.storage.store import Lease
-from ap4r.target import Target
 from tests.support.factories import NOW, message
 from tests.support.signed import headers_of, secret
 
@@ -65,7 +65,8 @@ def test_the_priority_of_a_message_is_told():
     """As `async_to` wrote it, and signed like the other headers of ours."""
     one, two = (describe_message("/x", priority=number, limits=Settings()) for number in (-3, 4))
     first, second = (
-        build(id=one.id, headers=described.headers, bearing=Bearing(secrets=(secret(1),))) for described in (one, two)
+        build(id=one.id, headers=described.headers, bearing=CallerIdentity(secrets=(secret(1),)))
+        for described in (one, two)
     )
     assert header(first, "ap4r-priority") == "-3"
     assert header(second, "ap4r-priority") == "4"
@@ -83,7 +84,7 @@ def test_an_unusual_rule_of_success_is_told(rule, protocol, told):
     """The action has to know which of its answers count as success; the answers of a protocol speak for themselves."""
     assert headers_of(build(success=rule, protocol=protocol)).get("ap4r-success", []) == told
     if told:
-        bearing = Bearing(secrets=(secret(1),))
+        bearing = CallerIdentity(secrets=(secret(1),))
         forged = build(success=rule, protocol=protocol, bearing=bearing, headers=(("Ap4r-Success", "2xx"),))
         assert headers_of(forged)["ap4r-success"] == told
 
@@ -175,7 +176,9 @@ def test_without_a_secret_nothing_is_signed():
 def test_each_attempt_is_signed_at_its_own_time():
     """A repeat a day later is as fresh as the first call; the id stays."""
     one = message()
-    first, second = (build(id=one.id, now=NOW + late, bearing=Bearing(secrets=(secret(1),))) for late in (0, 86_400))
+    first, second = (
+        build(id=one.id, now=NOW + late, bearing=CallerIdentity(secrets=(secret(1),))) for late in (0, 86_400)
+    )
     assert header(first, "webhook-id") == header(second, "webhook-id") == one.id
     assert int(header(second, "webhook-timestamp")) == int(header(first, "webhook-timestamp")) + 86_400
     assert header(first, "webhook-signature") != header(second, "webhook-signature")
@@ -183,7 +186,7 @@ def test_each_attempt_is_signed_at_its_own_time():
 
 def test_all_secrets_sign():
     """While rotating, both signatures carry one of each secret."""
-    request = build(bearing=Bearing(secrets=(secret(1), secret(2))))
+    request = build(bearing=CallerIdentity(secrets=(secret(1), secret(2))))
     for name in ("webhook-signature", "ap4r-signature"):
         assert len(header(request, name).split(" ")) == 2
 
@@ -218,7 +221,7 @@ def test_all_secrets_sign():
 )
 def test_an_upstream_is_called_by_its_own_name(host, scheme, said):
     """Host and X-Forwarded-* say what people call it by; the connection goes where it went."""
-    request = build(bearing=Bearing(host, scheme), headers=(("X-Forwarded-Proto", "gopher"),) if scheme else ())
+    request = build(bearing=CallerIdentity(host, scheme), headers=(("X-Forwarded-Proto", "gopher"),) if scheme else ())
     names = ("host", "x-forwarded-host", "x-forwarded-proto", "x-forwarded-port")
     assert {name: header(request, name) for name in names if name in headers_of(request)} == said
     assert request.url == "http://10.0.0.5:8000/do?a=1"
@@ -231,9 +234,9 @@ def test_a_secret_signs_for_nobody_else():
         hosts={"api.example.com": {"secrets": [secret(2)]}},
         upstreams={"app": {"host": "shop.example.com", "scheme": "https"}},
     )  # fmt: skip
-    bearings = Bearings(settings)
-    assert bearings.of(Target("/x", "app")) == Bearing("shop.example.com", "https", (secret(1),))
-    assert bearings.of(Target("https://api.example.com/x")) == Bearing(secrets=(secret(2),))
+    bearings = CallerIdentities(settings)
+    assert bearings.of(Target("/x", "app")) == CallerIdentity("shop.example.com", "https", (secret(1),))
+    assert bearings.of(Target("https://api.example.com/x")) == CallerIdentity(secrets=(secret(2),))
     for url in ("http://10.0.0.5:8000/x", "https://shop.example.com/x", "https://evil.example/api.example.com"):
         assert bearings.of(Target(url)) == PLAIN
     assert bearings.of(Target("/x", "search")) == PLAIN

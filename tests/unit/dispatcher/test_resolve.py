@@ -9,14 +9,14 @@ from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.web.client import URI
 from zope.interface import implementer
 
-from ap4r.dispatcher.classify import fault_of
-from ap4r.dispatcher.connection import ConnectionFactory
-from ap4r.dispatcher.endpoint import Endpoints
-from ap4r.dispatcher.guard import Guard, Own, Rules
-from ap4r.outcome import Reason
+from ap4r.dispatcher.http_client.address_guard import AddressGuard, AddressRules, Own
+from ap4r.dispatcher.http_client.connection import ConnectionFactory
+from ap4r.dispatcher.http_client.endpoints import Endpoints
+from ap4r.dispatcher.http_client.failures import fault_of
+from ap4r.outcome.outcome import Reason
 
 METADATA = "169.254.169.254"
-DEFAULT = Rules()
+DEFAULT = AddressRules()
 
 
 @implementer(IHostnameResolver)
@@ -51,7 +51,7 @@ class Net(MemoryReactorClock):
 
 def connect(net, url, rules=DEFAULT):
     """Begin to connect; give the failure if there is one already."""
-    endpoints = Endpoints(net, 5.0, None, Guard(Own(lambda _: False), rules))
+    endpoints = Endpoints(net, 5.0, None, AddressGuard(Own(lambda _: False), rules))
     failures = []
     endpoint = endpoints.endpointForURI(URI.fromBytes(url.encode()))
     connecting = endpoint.connect(ConnectionFactory(lambda _: None))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ap4r.dispatcher.schedule import BELL_PAUSE_SECONDS, LADDER_SECONDS, Schedule
+from ap4r.dispatcher.store_worker.claim_timing import BELL_PAUSE_SECONDS, LADDER_SECONDS, ClaimTiming
 
 
 def claim(schedule, now, count=0, *, more=False, next_due=None):
@@ -15,19 +15,19 @@ def claim(schedule, now, count=0, *, more=False, next_due=None):
 
 def test_nothing_happens_by_itself():
     """An empty store is not claimed from again until something happens."""
-    schedule = Schedule()
+    schedule = ClaimTiming()
     claim(schedule, 0.0)
     assert schedule.next_at(0.0, None) is None
 
 
 def test_a_bell_is_followed_at_once():
     """The first bell waits for nothing."""
-    assert Schedule().ring(3.0) == 3.0
+    assert ClaimTiming().ring(3.0) == 3.0
 
 
 def test_bells_are_followed_at_most_each_five_milliseconds():
     """The next one waits until the pause is over."""
-    schedule = Schedule()
+    schedule = ClaimTiming()
     schedule.ring(3.0)
     claim(schedule, 3.0, 1, more=True)
     assert schedule.ring(3.001) == pytest.approx(3.0 + BELL_PAUSE_SECONDS)
@@ -37,7 +37,7 @@ def test_bells_are_followed_at_most_each_five_milliseconds():
 @pytest.mark.parametrize("count", [0, 3])
 def test_after_a_bell_the_store_is_looked_at_again(count):
     """When a claim after a bell has left nothing more: after 10, 50 and 250 ms, and then no more."""
-    schedule = Schedule()
+    schedule = ClaimTiming()
     schedule.ring(0.0)
     claim(schedule, 0.0, count)
     seen = []
@@ -49,7 +49,7 @@ def test_after_a_bell_the_store_is_looked_at_again(count):
 
 def test_a_backlog_is_worked_off_before_the_ladder_begins():
     """The ladder counts from the claim that found the end."""
-    schedule = Schedule()
+    schedule = ClaimTiming()
     schedule.ring(0.0)
     claim(schedule, 0.0, 10, more=True)
     assert schedule.next_at(0.0, None) is None
@@ -59,7 +59,7 @@ def test_a_backlog_is_worked_off_before_the_ladder_begins():
 
 def test_a_new_bell_begins_the_ladder_anew():
     """Its own commit may be the late one."""
-    schedule = Schedule()
+    schedule = ClaimTiming()
     schedule.ring(0.0)
     claim(schedule, 0.0)
     claim(schedule, 0.010)
@@ -70,14 +70,14 @@ def test_a_new_bell_begins_the_ladder_anew():
 
 def test_due_times_are_kept():
     """A message that falls due is claimed within a few milliseconds of its time, not before."""
-    schedule = Schedule()
+    schedule = ClaimTiming()
     claim(schedule, 0.0, 1, next_due=7.5)
     assert 7.5 < schedule.next_at(0.0, None) < 7.51
 
 
 def test_the_nearest_reason_wins():
     """A due time, the end of a hold, the ladder: whichever is first."""
-    schedule = Schedule()
+    schedule = ClaimTiming()
     claim(schedule, 0.0, 1, next_due=7.5)
     assert schedule.next_at(0.0, 3.0) == 3.0
     assert schedule.next_at(0.0, 9.0) < 8.0
@@ -85,7 +85,7 @@ def test_the_nearest_reason_wins():
 
 def test_what_seems_due_and_is_not_given_is_asked_for_less_and_less():
     """A store may call due what it holds back from us; that must not become a storm."""
-    schedule = Schedule()
+    schedule = ClaimTiming()
     now, claims = 0.0, 0
     while now < 10.0:
         claim(schedule, now, next_due=0.0)
@@ -96,7 +96,7 @@ def test_what_seems_due_and_is_not_given_is_asked_for_less_and_less():
 
 def test_no_room_is_hunger():
     """A claim that could not be made is made when there is room."""
-    schedule = Schedule()
+    schedule = ClaimTiming()
     schedule.no_room()
     assert schedule.hungry
     claim(schedule, 0.0, 5)
@@ -105,7 +105,7 @@ def test_no_room_is_hunger():
 
 def test_claims_that_find_nothing_do_not_delay_what_is_due_later():
     """A message due in 0.3 s is claimed then, however many bells found nothing before."""
-    schedule = Schedule()
+    schedule = ClaimTiming()
     for _ in range(8):
         claim(schedule, 0.0, next_due=0.3)
     assert schedule.next_at(0.0, None) == pytest.approx(0.3, abs=0.05)

@@ -19,10 +19,10 @@ from twisted.python.failure import Failure
 from twisted.test.iosim import IOPump, connect, makeFakeClient, makeFakeServer
 from zope.interface import implementer
 
-from ap4r.dispatcher import certificate_names, identity
-from ap4r.dispatcher.endpoint import HandshakeEndpoint
-from ap4r.dispatcher.identity import Identity, NotTheServer, Policy
-from ap4r.dispatcher.tunnel import TunnelEndpoint
+from ap4r.dispatcher.http_client import certificate_names, tls
+from ap4r.dispatcher.http_client.endpoints import HandshakeEndpoint
+from ap4r.dispatcher.http_client.proxy_tunnel import TunnelEndpoint
+from ap4r.dispatcher.http_client.tls import Identity, NotTheServer, Policy
 from tests.support.certificates import Authority
 
 NAME = "pay.bank.example"
@@ -247,7 +247,7 @@ def test_what_goes_wrong_in_the_check_refuses_the_server(monkeypatch, error):
     def fail(*_: object) -> bool:
         raise error
 
-    monkeypatch.setattr(identity, "is_for", fail)
+    monkeypatch.setattr(tls, "is_for", fail)
     server, end = attempt(NAME, dns(NAME))
     assert isinstance(end, NotTheServer)
     assert server.received.data == b""

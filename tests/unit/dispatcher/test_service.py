@@ -7,11 +7,11 @@ from dataclasses import replace
 import pytest
 from twisted.internet.error import ConnectionRefusedError
 
-from ap4r import events
 from ap4r.errors import StoreUnavailable
-from ap4r.message import Delivery
-from ap4r.outcome import Dead, Delivered, PutBack, Reason, RetryLater
-from ap4r.settings import Settings, parse_settings
+from ap4r.events import events
+from ap4r.message.message import Delivery
+from ap4r.outcome.outcome import Dead, Delivered, PutBack, Reason, RetryLater
+from ap4r.settings.settings import Settings, parse_settings
 from tests.support.factories import message, messages
 from tests.unit.dispatcher.world import World, http
 

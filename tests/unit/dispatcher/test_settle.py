@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from ap4r import events
-from ap4r.dispatcher.settle import BATCH, REFUSED_PAUSE_SECONDS
+from ap4r.dispatcher.store_worker.settle_loop import BATCH, REFUSED_PAUSE_SECONDS
 from ap4r.errors import StoreUnavailable
-from ap4r.message import Delivery
-from ap4r.settings import Settings
-from ap4r.storage.store import Settled
+from ap4r.events import events
+from ap4r.message.message import Delivery
+from ap4r.settings.settings import Settings
+from ap4r.storage.store import SettleResult
 from tests.support.factories import message, messages
 from tests.unit.dispatcher.world import World
 
@@ -67,7 +67,7 @@ def test_an_unknown_result_is_asked_for_again(world):
     def unsure(settlements, **options):
         world.store.settle = settle
         settle(settlements[:1])
-        return [Settled.UNKNOWN] * len(settlements)
+        return [SettleResult.UNKNOWN] * len(settlements)
 
     world.store.settle = unsure
     world.put(*messages(3))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from ap4r import events
-from ap4r.dispatcher.health import Figures, Healthz
+from ap4r.dispatcher.http_server.health import Healthz, StoreFigures
 from ap4r.errors import OwnerLost, StoreUnavailable
-from ap4r.message import Delivery
-from ap4r.outcome import Dead, Reason
-from ap4r.settings import Settings
+from ap4r.events import events
+from ap4r.message.message import Delivery
+from ap4r.outcome.outcome import Dead, Reason
+from ap4r.settings.settings import Settings
 from tests.support.factories import message, messages
 from tests.support.factories import put as put_into
 from tests.unit.dispatcher.test_health import DummyRequest, answer
@@ -219,7 +219,9 @@ def test_the_health_page_says_which_one_is_in_trouble():
     """503 where one of them is, with its name and what it said; of the others all is told."""
     world = several()
     world.pass_time(1)
-    page = Healthz(world.dispatcher.facts, [Figures(drain.store, world.clock) for drain in world.dispatcher.drains])
+    page = Healthz(
+        world.dispatcher.facts, [StoreFigures(drain.store, world.clock) for drain in world.dispatcher.drains]
+    )
 
     def ask():
         request = DummyRequest([b"healthz"])

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from ap4r.dispatcher.flow.limit import Limit
-from ap4r.dispatcher.flow.share import Part, Share
+from ap4r.dispatcher.flow.concurrency import ConcurrencyLimit
+from ap4r.dispatcher.flow.store_shares import StorePart, StoreShares
 
 
 class Side:
     """A store that has work without end, and calls that last until the test ends them."""
 
-    def __init__(self, share: Share, limit: Limit, *, hungry: bool = True) -> None:
+    def __init__(self, share: StoreShares, limit: ConcurrencyLimit, *, hungry: bool = True) -> None:
         self.share, self.limit = share, limit
         self.held, self.hungry, self.ill, self.told = 0, hungry, False, []
-        self.part = Part(
+        self.part = StorePart(
             held=lambda: self.held, hungry=lambda: self.hungry, ill=lambda: self.ill,
             freed=lambda: self.told.append("freed"), released=lambda: self.told.append("released"),
         )  # fmt: skip
@@ -44,8 +44,8 @@ class Side:
 
 
 def sides(concurrency: int, count: int, *, hungry: bool = True, caps: dict[str, int] | None = None) -> list[Side]:
-    limit = Limit(concurrency, caps)
-    share = Share(limit)
+    limit = ConcurrencyLimit(concurrency, caps)
+    share = StoreShares(limit)
     return [Side(share, limit, hungry=hungry) for _ in range(count)]
 
 

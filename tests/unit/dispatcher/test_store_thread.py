@@ -7,12 +7,12 @@ import threading
 import pytest
 from twisted.internet.task import Clock
 
-from ap4r import events
-from ap4r.dispatcher.clock_watch import RunningTime
-from ap4r.dispatcher.outage import Outage
-from ap4r.dispatcher.store_thread import GRACE_SECONDS, OwnThread, StoreThread
+from ap4r.dispatcher.clock.clock_watch import RunningTime
+from ap4r.dispatcher.store_worker.store_outage import StoreOutage
+from ap4r.dispatcher.store_worker.store_thread import GRACE_SECONDS, OwnThread, StoreThread
 from ap4r.errors import StoreUnavailable
-from ap4r.subscribers import Events
+from ap4r.events import events
+from ap4r.events.bus import Events
 from tests.support.memory_store import MemoryStore
 from tests.unit.dispatcher.world import Inline
 
@@ -27,7 +27,7 @@ class Bench:
         self.told = []
         heard = Events()
         heard.subscribe(self.told.append)
-        outage = Outage("memory", self.clock, heard)
+        outage = StoreOutage("memory", self.clock, heard)
         self.thread = StoreThread(
             MemoryStore(), self.clock, self.workers, outage, deadline_seconds=5.0, threads=threads, time=self.time
         )

@@ -6,8 +6,8 @@ import pytest
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
-from ap4r.dispatcher.app_request import AppSite
-from ap4r.dispatcher.plain import PlainSite
+from ap4r.dispatcher.app_server.request import AppSite
+from ap4r.dispatcher.http_server.site import PlainSite
 from tests.support.listening import Missing, arrivals_of
 
 CHUNKED = b"5\r\nhello\r\n0\r\n\r\n"

@@ -8,13 +8,13 @@ import pytest
 from twisted.internet.error import DNSLookupError
 from twisted.internet.task import Clock
 
-from ap4r import events
-from ap4r.dispatcher.pool import KEPT_SECONDS
-from ap4r.dispatcher.request import Request
-from ap4r.dispatcher.transport import Bounds, Transport
-from ap4r.dispatcher.wire import header_lines
-from ap4r.message import Delivery
-from ap4r.outcome import Answer, Fault, Reason
+from ap4r.dispatcher.delivery.request import Request
+from ap4r.dispatcher.http_client.client import Bounds, HttpClient
+from ap4r.dispatcher.http_client.headers import header_lines
+from ap4r.dispatcher.http_client.pool import KEPT_SECONDS
+from ap4r.events import events
+from ap4r.message.message import Delivery
+from ap4r.outcome.outcome import Answer, NoResponse, Reason
 from tests.support.factories import message, messages
 from tests.unit.dispatcher.world import RESET, Targets, http
 
@@ -27,7 +27,7 @@ class Bench:
         self.targets = Targets(self.clock)
         self.allowed = True
         self.ends = []
-        self.transport = Transport(self.clock, self.targets, Bounds(**bounds), connections=10)
+        self.transport = HttpClient(self.clock, self.targets, Bounds(**bounds), connections=10)
 
     def call(self, path="/x", *, method="POST", body=b"a=1", headers=None, fresh=False, timeout_seconds=30.0, url=None):
         """Begin an exchange."""
@@ -271,7 +271,7 @@ class TestGate:
         bench.allowed = False
         for fresh in (True, False):
             bench.call(fresh=fresh)
-            assert bench.end() == Fault(Reason.STOPPED, False, "stopped")
+            assert bench.end() == NoResponse(Reason.STOPPED, False, "stopped")
         assert len(bench.targets.received) == 1
 
 

@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from ap4r.dispatcher.upstream import BAD_IN_A_ROW, MOST_QUEUES, RETURN_SECONDS, TRICKLE, Upstream
+from ap4r.dispatcher.upstreams.upstream import BAD_IN_A_ROW, MOST_QUEUES, RETURN_SECONDS, TRICKLE, Upstream
 
 A, B, C = "http://a", "http://b", "http://c"
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from ap4r.dispatcher.watch import (
+from ap4r.dispatcher.store_worker.dead_peers import (
     ALERT_READ_SECONDS,
     COMPANY_READ_SECONDS,
     READ_SECONDS,
     SILENT_IDLE_SECONDS,
     SILENT_SECONDS,
-    Watch,
+    DeadPeers,
 )
 from ap4r.storage.store import Beat
 
@@ -29,7 +29,7 @@ def busy(beat, owner="other"):
 
 def test_unchanged_for_fifteen_seconds_is_dead():
     """And not a moment before."""
-    watch = Watch()
+    watch = DeadPeers()
     for second in range(16):
         assert watch.silent() == []
         read(watch, float(second), busy(7))
@@ -38,7 +38,7 @@ def test_unchanged_for_fifteen_seconds_is_dead():
 
 def test_a_counter_that_moves_is_life():
     """However slowly, as long as it moves within the time."""
-    watch = Watch()
+    watch = DeadPeers()
     for second in range(120):
         read(watch, float(second), busy(second // 14))
         assert watch.silent() == []
@@ -46,7 +46,7 @@ def test_a_counter_that_moves_is_life():
 
 def test_oneself_is_not_watched():
     """A dispatcher never takes itself for dead."""
-    watch = Watch()
+    watch = DeadPeers()
     for second in range(60):
         read(watch, float(second), Beat("me", 1, True))
     assert watch.silent() == []
@@ -54,7 +54,7 @@ def test_oneself_is_not_watched():
 
 def test_time_without_reading_does_not_count():
     """While the store was away nobody could beat: a gap between readings begins the observation anew."""
-    watch = Watch()
+    watch = DeadPeers()
     read(watch, 0.0, busy(7))
     read(watch, 5.0, busy(7))
     read(watch, 65.0, busy(7))
@@ -66,7 +66,7 @@ def test_time_without_reading_does_not_count():
 
 def test_silence_is_what_lies_between_two_readings():
     """A reading that took long proves nothing about the time it took."""
-    watch = Watch()
+    watch = DeadPeers()
     read(watch, 0.0, busy(7), took=4.0)
     for at in (5.0, 10.0, 15.0, 17.0, 18.9):
         read(watch, at, busy(7))
@@ -77,7 +77,7 @@ def test_silence_is_what_lies_between_two_readings():
 
 def test_who_holds_nothing_beats_seldom():
     """Without leases a dispatcher beats each 30 s, and there is nothing to be rescued in haste."""
-    watch = Watch()
+    watch = DeadPeers()
     for second in (*range(0, int(SILENT_IDLE_SECONDS), 5), SILENT_IDLE_SECONDS - 2):
         read(watch, float(second), Beat("other", 3, False))
         assert watch.silent() == []
@@ -87,7 +87,7 @@ def test_who_holds_nothing_beats_seldom():
 
 def test_leases_begin_the_observation_anew():
     """Time without leases does not count against one who has some now."""
-    watch = Watch()
+    watch = DeadPeers()
     for second in range(0, 30, 5):
         read(watch, float(second), Beat("other", 3, False))
     read(watch, 30.0, busy(3))
@@ -96,7 +96,7 @@ def test_leases_begin_the_observation_anew():
 
 def test_who_left_is_forgotten():
     """And begins anew when it comes again."""
-    watch = Watch()
+    watch = DeadPeers()
     read(watch, 0.0, busy(7))
     read(watch, 5.0)
     for second in range(6, 20):
@@ -106,7 +106,7 @@ def test_who_left_is_forgotten():
 
 def test_forget_begins_anew():
     """One who turned out to live has all the time again."""
-    watch = Watch()
+    watch = DeadPeers()
     for second in range(16):
         read(watch, float(second), busy(7))
     watch.forget("other")
@@ -126,14 +126,14 @@ def test_forget_begins_anew():
 )
 def test_how_often_to_read(beats, seconds):
     """Seldom when alone, more often in company, each second while somebody else holds leases."""
-    watch = Watch()
+    watch = DeadPeers()
     read(watch, 0.0, *beats)
     assert watch.read_in_seconds(0.0) == seconds
 
 
 def test_the_reading_that_decides_is_not_late():
     """The next reading is exactly when the silence is long enough."""
-    watch = Watch()
+    watch = DeadPeers()
     for second in range(15):
         read(watch, second * 1.0, busy(7))
     assert watch.read_in_seconds(14.6) == pytest.approx(SILENT_SECONDS - 14.6)
@@ -142,7 +142,7 @@ def test_the_reading_that_decides_is_not_late():
 def test_any_death_is_noticed_within_twenty_seconds():
     """Also of one who was idle at the last reading, claimed right after it, and died at once."""
     for offset in (0.0, 0.1, 1.0, 2.5, 3.9):
-        watch = Watch()
+        watch = DeadPeers()
         read(watch, 0.0, Beat("other", 1, False))
         died_at = 0.0 + offset
         now = 0.0
@@ -154,7 +154,7 @@ def test_any_death_is_noticed_within_twenty_seconds():
 
 def test_time_in_which_the_observer_stood_still_is_no_silence():
     """What stopped it may have kept the other from beating, in short standstills that come one after the other."""
-    watch = Watch()
+    watch = DeadPeers()
     at = 0.0
     for _ in range(12):
         read(watch, at, busy(7))
@@ -171,7 +171,7 @@ class TestProof:
 
     @staticmethod
     def _silent_after(seconds, wrote_at):
-        watch = Watch()
+        watch = DeadPeers()
         for second in range(seconds + 1):
             watch.saw(float(second), float(second), [busy(7)], "me")
             if second == wrote_at:
@@ -193,7 +193,7 @@ class TestProof:
 
     def test_it_is_asked_for_before_the_silence_is_complete(self):
         """So that it does not make a death later."""
-        watch = Watch()
+        watch = DeadPeers()
         for second in range(13):
             watch.saw(float(second), float(second), [busy(7)], "me")
             assert not watch.wants_proof()

@@ -6,7 +6,7 @@ import io
 
 import pytest
 
-from ap4r.dispatcher.wsgi_environ import BadRequest, Ends, build_environ, check_request, split_target
+from ap4r.dispatcher.app_server.environ import BadRequest, Ends, build_environ, check_request, split_target
 
 LOOPBACK = Ends("127.0.0.1", 50_000, "127.0.0.1", 8000)
 ELSEWHERE = Ends("192.0.2.7", 50_000, "192.0.2.1", 8000)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ap4r.dispatcher.wsgi_response import ClientLeft, WsgiResponse
+from ap4r.dispatcher.app_server.wsgi_response import ClientLeft, WsgiResponse
 
 
 class Call:

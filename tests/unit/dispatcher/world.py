@@ -17,13 +17,13 @@ from twisted.web.client import URI
 from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer
 
-from ap4r.dispatcher.compute_child import NotComputed
-from ap4r.dispatcher.service import Dispatcher
-from ap4r.dispatcher.surroundings import Surroundings
-from ap4r.events import Event
-from ap4r.message import Message
-from ap4r.settings import Settings
-from ap4r.subscribers import Events
+from ap4r.dispatcher.compute.child import NotComputed
+from ap4r.dispatcher.dependencies import Dependencies
+from ap4r.dispatcher.dispatcher import Dispatcher
+from ap4r.events.bus import Events
+from ap4r.events.events import Event
+from ap4r.message.message import Message
+from ap4r.settings.settings import Settings
 from tests.support.factories import NOW, put
 from tests.support.memory_store import MemoryDatabase, MemoryStore
 
@@ -271,7 +271,7 @@ class World:
         told.subscribe(self.events.append)
         self.dispatcher = Dispatcher(
             self.clock, self.stores, self.settings, told, caps=self.caps,
-            surroundings=Surroundings(
+            surroundings=Dependencies(
                 make_workers=lambda store: crews[store.name], endpoints=self.targets, random=lambda: 0.5, now=self.now,
                 computing=self.computing,
                 boottime=lambda: self.clock.seconds() + self.asleep_seconds, make_owner=self._make_owner,

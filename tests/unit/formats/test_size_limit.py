@@ -6,10 +6,10 @@ import io
 
 import pytest
 
+from ap4r.describe.describe import describe_message
 from ap4r.errors import PayloadNotEncodable, PayloadTooLarge
 from ap4r.formats import File
-from ap4r.outbox.describe import describe_message
-from ap4r.settings import Settings
+from ap4r.settings.settings import Settings
 
 LIMIT = 64 * 1024
 LIMITS = Settings(max_body_bytes=LIMIT)

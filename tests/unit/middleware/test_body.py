@@ -6,13 +6,13 @@ from wsgiref.util import FileWrapper
 
 import pytest
 
-from ap4r.middleware.body import Body, is_at_hand
+from ap4r.middleware.response.body import BufferedBody, is_at_hand
 from tests.support.apps import Chunks
 
 
 def test_chunks_leave_in_order_and_whole():
     """Release lets everything go, or everything but the last."""
-    body = Body()
+    body = BufferedBody()
     for chunk in (b"one", b"two", b"three"):
         body.hold(chunk)
     assert (list(body.ready), body.held_bytes) == ([], 11)
@@ -26,7 +26,7 @@ def test_chunks_leave_in_order_and_whole():
 
 def test_what_is_dropped_is_gone():
     """Both what waits and what might have left."""
-    body = Body()
+    body = BufferedBody()
     body.hold(b"one")
     body.release()
     body.hold(b"two")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ap4r.middleware import AP4RMiddleware
-from ap4r.middleware.verdict import DeliveryAnswer
+from ap4r.middleware.response.commit_rule import DeliveryAnswer
 from tests.support.apps import Chunks
 from tests.support.sink import MemorySink
 from tests.support.wire import exchange, make_environ

@@ -12,11 +12,11 @@ from wsgiref.validate import validator
 import pytest
 from standardwebhooks.webhooks import Webhook
 
-from ap4r.control.trust import probe_headers
+from ap4r.control.trust_check import probe_headers
 from ap4r.errors import ConfigError
 from ap4r.middleware import AP4RMiddleware
-from ap4r.middleware.door import Door, Instead
-from ap4r.settings import Settings, load_settings
+from ap4r.middleware.deliveries.gate import DeliveryGate, Instead
+from ap4r.settings.settings import Settings, load_settings
 from tests.support.factories import NOW
 from tests.support.signed import environ_of, headers_of, secret, secret_text, signed_request
 from tests.support.sink import MemorySink
@@ -27,7 +27,7 @@ SETTINGS = load_settings(None, {}, secrets=[secret(1), secret(2)], senders={"str
 
 def door(*internal, settings=SETTINGS, now=NOW):
     """Make a door whose clock stands still."""
-    return Door(settings, internal, now=lambda: now)
+    return DeliveryGate(settings, internal, now=lambda: now)
 
 
 def admit(environ, *internal, now=NOW):
@@ -213,12 +213,12 @@ def test_internal_without_a_secret_is_an_error_at_start():
     with pytest.raises(ConfigError, match="ap4r init"):
         AP4RMiddleware(lambda *_: [], store=MemorySink(), internal=["/async/*"], config=None)
     with pytest.raises(ConfigError, match="ap4r init"):
-        Door(load_settings(None, {}, senders={"stripe": [secret_text(5)]}), ["/async/*"])
+        DeliveryGate(load_settings(None, {}, senders={"stripe": [secret_text(5)]}), ["/async/*"])
 
 
 def test_without_anything_to_verify_there_is_no_door():
     """No secret and no sender: signature headers mean nothing and nothing is read."""
-    assert not Door(Settings(), []).is_needed
+    assert not DeliveryGate(Settings(), []).is_needed
     assert door().is_needed
 
 

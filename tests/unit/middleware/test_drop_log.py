@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ap4r.middleware import AP4RMiddleware
-from ap4r.middleware.drop_log import DropLog
+from ap4r.middleware.response.drop_log import DropLog
 from tests.support.sink import MemorySink
 from tests.support.wire import exchange, make_environ
 

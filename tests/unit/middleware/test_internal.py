@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ap4r.errors import ConfigError
-from ap4r.middleware.internal import InternalPaths
+from ap4r.middleware.deliveries.internal_paths import InternalPaths
 
 PATHS = InternalPaths(["/async/*", "/jobs/run", "/größe/*"])
 

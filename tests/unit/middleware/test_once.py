@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from ap4r.delivery import Delivery
 from ap4r.errors import ConfigError, DeliveryBusy, DeliveryDiffers, StoreUnavailable
-from ap4r.middleware.once import DONE, Guarded, Repeats, give
-from ap4r.storage.inbox import Stored, StoredAnswer, key_of
+from ap4r.middleware.deliveries.repeats import DONE, Guarded, Repeats, give
+from ap4r.signing.verified_delivery import VerifiedDelivery
+from ap4r.storage.inbox_record import Stored, StoredAnswer, key_of
 from tests.support.wire import exchange, make_environ
 
-DELIVERY = Delivery(
+DELIVERY = VerifiedDelivery(
     sender="ap4r", id="1", path="/async/pay", signed_at=0, body_sha256=b"c" * 32, expires_at=500,
     whole_request_signed=True,
 )  # fmt: skip

@@ -13,8 +13,8 @@ import pytest
 
 from ap4r.errors import ConfigError
 from ap4r.middleware import AP4RMiddleware
-from ap4r.middleware.refusal import added_to, is_encoded, refusal
-from ap4r.middleware.servers import SecondStart, accepts_plain_starts, second_start
+from ap4r.middleware.response.known_servers import SecondStart, accepts_plain_starts, second_start
+from ap4r.middleware.response.store_failure import added_to, is_encoded, refusal
 from tests.support.sink import MemorySink, unavailable
 from tests.support.wire import exchange, make_environ
 

@@ -6,7 +6,7 @@ import io
 
 import pytest
 
-from ap4r.middleware.raw_body import BodyRefused, take_body
+from ap4r.middleware.deliveries.raw_body import BodyRefused, take_body
 
 
 class Trickle(io.BytesIO):

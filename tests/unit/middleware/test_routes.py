@@ -12,9 +12,9 @@ from django.urls import clear_url_caches, include, path, re_path
 from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.routing import Map, Rule, Subdomain
 
+from ap4r.describe.routes import resolve_target
 from ap4r.errors import ConfigError, TargetRefused
 from ap4r.middleware import AP4RMiddleware, find_routes
-from ap4r.outbox.routes import resolve_target
 from tests.support.django_settings import configure
 from tests.support.sink import MemorySink
 

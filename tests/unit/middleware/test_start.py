@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ap4r.middleware.start import Start
+from ap4r.middleware.response.start import Start
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from wsgiref.validate import validator
 import pytest
 
 from ap4r.middleware import AP4RMiddleware
-from ap4r.middleware.body import is_plain
+from ap4r.middleware.response.body import is_plain
 from tests.support.apps import Chunks, Sized
 from tests.support.sink import MemorySink
 from tests.support.wire import exchange, make_environ

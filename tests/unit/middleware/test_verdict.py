@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ap4r.middleware.verdict import judge_response
-from ap4r.outbox.outbox import On, Verdict
+from ap4r.middleware.response.commit_rule import judge_response
+from ap4r.outbox.pending import On, Verdict
 
 COMMIT, ABORT = Verdict.COMMIT, Verdict.ABORT
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from ap4r.errors import MessageError, PayloadTooLarge
-from ap4r.outbox.answer import BODY_BYTES, check_answer
-from ap4r.storage.inbox import StoredAnswer
+from ap4r.inbox.stored_answer import BODY_BYTES, check_answer
+from ap4r.storage.inbox_record import StoredAnswer
 
 
 def test_an_answer_is_kept_as_it_is():

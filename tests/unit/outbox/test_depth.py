@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from ap4r import events
 from ap4r.control.diagnosis import chain_findings
-from ap4r.dispatcher.chains import AGAIN_SECONDS, Chains
-from ap4r.outbox.depth import depth_of, depth_within
-from ap4r.outbox.wire_form import fields_of
-from ap4r.subscribers import Events
+from ap4r.describe.message_json import fields_of
+from ap4r.dispatcher.flow.chains import AGAIN_SECONDS, Chains
+from ap4r.events import events
+from ap4r.events.bus import Events
+from ap4r.message.depth import depth_of, depth_within
 from tests.support.factories import message
 
 

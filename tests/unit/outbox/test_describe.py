@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ap4r.describe.describe import describe_message
 from ap4r.errors import MessageError, OptionRefused, PayloadNotEncodable, PayloadTooLarge, TargetRefused
-from ap4r.message import Delivery
-from ap4r.outbox.describe import describe_message
-from ap4r.settings import Settings
-from ap4r.target import Target
+from ap4r.message.message import Delivery
+from ap4r.message.target import Target
+from ap4r.settings.settings import Settings
 
 LIMITS = Settings()
 

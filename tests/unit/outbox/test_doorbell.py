@@ -6,8 +6,8 @@ import os
 
 import pytest
 
-from ap4r.outbox.bell_address import send_datagram
-from ap4r.outbox.doorbell import Doorbell
+from ap4r.doorbell.address import send_datagram
+from ap4r.doorbell.ringer import Doorbell
 from ap4r.storage.store import DispatcherStatus, StoreStatus
 from tests.support.sink import MemorySink, unavailable
 

@@ -16,9 +16,9 @@ from ap4r.errors import (
     TransactionOpen,
 )
 from ap4r.outbox.handle import Handle
-from ap4r.outbox.outbox import Verdict
-from ap4r.outbox.writer import Writer
-from ap4r.settings import Settings
+from ap4r.outbox.pending import Verdict
+from ap4r.outbox.sink import Writer
+from ap4r.settings.settings import Settings
 from tests.support.sink import MemorySink, unavailable
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from ap4r.describe.headers import check_headers
 from ap4r.errors import OptionRefused, PayloadTooLarge
-from ap4r.outbox.headers import check_headers
 
 ROOM = 16 * 1024
 

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from ap4r.outbox.intake_answer import IntakeAnswer, Trouble, worst_of
+from ap4r.outbox.intake_client.answer import IntakeAnswer, PutFailure, worst_of
 
 IDS = ["01a20ade-e73a-7585-a031-20fdf826d68a", "01a20ade-e73b-7000-a031-20fdf826d68a"]
 
@@ -86,8 +86,8 @@ def test_retry_after_is_whole_seconds(text, seconds):
 
 def test_no_advice_speaks_for_what_was_lost():
     """'Nothing was stored' is never said beside an unknown outcome, of whichever host that is."""
-    busy = Trouble("busy", "send it again later; nothing was stored", retry_after_seconds=3.0)
-    lost = Trouble("no answer in time", outcome_unknown=True)
+    busy = PutFailure("busy", "send it again later; nothing was stored", retry_after_seconds=3.0)
+    lost = PutFailure("no answer in time", outcome_unknown=True)
     assert "nothing was stored" in worst_of([busy]).text
     worst = worst_of([lost, busy])
     assert worst.outcome_unknown
@@ -98,6 +98,6 @@ def test_no_advice_speaks_for_what_was_lost():
 
 def test_one_intake_among_others_makes_it_worth_waiting():
     """Only where nobody is an intake is the URL wrong for certain."""
-    other = Trouble("other", is_no_intake=True)
+    other = PutFailure("other", is_no_intake=True)
     assert worst_of([other, other]).is_no_intake
-    assert not worst_of([other, Trouble("away")]).is_no_intake
+    assert not worst_of([other, PutFailure("away")]).is_no_intake

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from ap4r.errors import ConfigError
-from ap4r.outbox.intake_hosts import IntakeHost, Rotation, parse_intake
-from ap4r.outbox.tokens import read_tokens
+from ap4r.outbox.intake_client.hosts import IntakeHost, Rotation, parse_intake
+from ap4r.settings.secrets import read_tokens
 
 A, B, C = (IntakeHost(name) for name in "abc")
 

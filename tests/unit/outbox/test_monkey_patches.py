@@ -53,7 +53,7 @@ def test_gevent_tells_what_it_has_patched(patch, told):
 
 def test_it_is_logged_once_a_process(monkeypatch, caplog):
     """The first put says it; those behind it do not."""
-    from ap4r.outbox.writer import Writer
+    from ap4r.outbox.sink import Writer
 
     class Sink:
         def put(self, put):

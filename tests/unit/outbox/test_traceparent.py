@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ap4r.outbox.traceparent import new_trace_id, read_trace_id
+from ap4r.describe.trace_context import new_trace_id, read_trace_id
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 

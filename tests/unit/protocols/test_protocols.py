@@ -16,18 +16,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ap4r.describe.describe import describe_message
 from ap4r.errors import MessageError, OptionRefused, PayloadNotEncodable
-from ap4r.exchange import Answer, Reading, Reason
-from ap4r.formats.place import Place
 from ap4r.formats.size_limit import SizeLimit
-from ap4r.message import Message
-from ap4r.outbox.describe import describe_message
-from ap4r.protocols import registry, typed
-from ap4r.protocols.reading import read_answer
+from ap4r.formats.value_path import ValuePath
+from ap4r.message.message import Message
+from ap4r.outcome.response import Answer, Reason, ResponseReading
+from ap4r.protocols import registry
+from ap4r.protocols.base import read_answer
 from ap4r.protocols.registry import find_protocol
-from ap4r.protocols.wsdl import Wsdl
-from ap4r.settings import Settings
+from ap4r.protocols.soap import typed_json
+from ap4r.protocols.soap.wsdl import Wsdl
+from ap4r.settings.settings import Settings
 from tests.support.wsdl import WSDL
+
+
+def _fault(words):
+    return ResponseReading(Reason.FAULT, words)
+
+
+def _client_fault(words):
+    return ResponseReading(Reason.CLIENT_FAULT, words)
+
 
 TYPES = {
     "text": "string", "number": "integer", "amount": "decimal", "yes": "boolean", "day": "date", "data": "base64Binary",
@@ -59,7 +69,7 @@ def made(params=None, **options):
 
 def judged(
     message: Message, body: bytes | str, status: int = 200, *, headers: dict[str, str] | None = None
-) -> Reading | None:
+) -> ResponseReading | None:
     """Let the message's protocol read an answer."""
     answer = Answer(status, headers or {}, body.encode() if isinstance(body, str) else body)
     return read_answer(find_protocol(message.protocol), message, answer)
@@ -109,7 +119,7 @@ TYPED = st.recursive(
 @given(TYPED)
 def test_params_that_wait_for_a_wsdl_keep_their_types(params):
     """A date stays a date, a Decimal its digits, bytes bytes."""
-    read = typed.read(typed.write(typed.tagged(params, Place(), SizeLimit())))
+    read = typed_json.read(typed_json.write(typed_json.tagged(params, ValuePath(), SizeLimit())))
     assert read == params
     assert repr(read) == repr(params).replace(", fold=1", "")
 
@@ -206,7 +216,7 @@ READERS = {
 def test_soap_after_a_wsdl_is_read_back_by_its_types(params):
     """What was kept with its types is written in the way and the order that the WSDL wants."""
     message = made(params, protocol="soap", action="Go", wsdl="http://a/?wsdl")
-    written = TYPED_WSDL.complete(message, typed.read(message.body))
+    written = TYPED_WSDL.complete(message, typed_json.read(message.body))
     [go] = ElementTree.fromstring(written.body)[0]
     read = {}
     for child in go:
@@ -312,7 +322,7 @@ XMLRPC_FAULT = (
 )
 XMLRPC_DONE = "<methodResponse><params><param><value>x</value></param></params></methodResponse>"
 RPC_ERROR = '{{"jsonrpc":"2.0","id":null,"error":{{"code":{code},"message":"nö"}}}}'
-OK, BAD = Reading(), Reason.BAD_RESPONSE
+OK, BAD = ResponseReading(), Reason.BAD_RESPONSE
 BOMB = '<!DOCTYPE a [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;&a;&a;">]><a>&b;</a>'
 OUTSIDE = '<!DOCTYPE a [<!ENTITY a SYSTEM "file:///etc/passwd">]><methodResponse><params>&a;</params></methodResponse>'
 DEEP = "<methodResponse>" + "<a>" * 100_000
@@ -323,10 +333,10 @@ DEEP = "<methodResponse>" + "<a>" * 100_000
     [
         ("xmlrpc", 200, XMLRPC_DONE, OK),
         ("xmlrpc", 200, xmlrpc.client.dumps((["x"] * 100_000,), methodresponse=True), OK),
-        ("xmlrpc", 200, XMLRPC_FAULT.format(code=4), Reading(Reason.FAULT, "fault 4: nö")),
-        ("xmlrpc", 500, XMLRPC_FAULT.format(code=4), Reading(Reason.FAULT, "fault 4: nö")),
-        ("xmlrpc", 200, XMLRPC_FAULT.format(code=-32601), Reading(Reason.CLIENT_FAULT, "fault -32601: nö")),
-        ("xmlrpc", 200, xmlrpc.client.dumps(xmlrpc.client.Fault(4, "nö")), Reading(Reason.FAULT, "fault 4: nö")),
+        ("xmlrpc", 200, XMLRPC_FAULT.format(code=4), _fault("fault 4: nö")),
+        ("xmlrpc", 500, XMLRPC_FAULT.format(code=4), _fault("fault 4: nö")),
+        ("xmlrpc", 200, XMLRPC_FAULT.format(code=-32601), _client_fault("fault -32601: nö")),
+        ("xmlrpc", 200, xmlrpc.client.dumps(xmlrpc.client.Fault(4, "nö")), _fault("fault 4: nö")),
         ("xmlrpc", 200, XMLRPC_DONE[:-1], BAD),
         ("xmlrpc", 200, "<html/>", BAD),
         ("xmlrpc", 200, "", BAD),
@@ -340,16 +350,16 @@ DEEP = "<methodResponse>" + "<a>" * 100_000
         ("soap", 202, "", OK),
         ("soap", 200, f'<s:Envelope xmlns:s="{SOAP12}"><s:Body/></s:Envelope>', OK),
         ("soap", 500, FAULT11.format(ns=SOAP11, code="s:Server.Busy"), Reason.FAULT),
-        ("soap", 500, FAULT11.format(ns=SOAP11, code="s:S.B"), Reading(Reason.FAULT, "fault S.B: nö (b)")),
-        ("soap", 200, FAULT11.format(ns=SOAP11, code="s:Client"), Reading(Reason.CLIENT_FAULT, "fault Client: nö (b)")),
+        ("soap", 500, FAULT11.format(ns=SOAP11, code="s:S.B"), _fault("fault S.B: nö (b)")),
+        ("soap", 200, FAULT11.format(ns=SOAP11, code="s:Client"), _client_fault("fault Client: nö (b)")),
         ("soap", 500, FAULT11.format(ns=SOAP11, code="s:MustUnderstand"), Reason.CLIENT_FAULT),
-        ("soap", 500, FAULT12.format(ns=SOAP12, code="s:Receiver"), Reading(Reason.FAULT, "fault Receiver Sub: nö")),
-        ("soap", 400, FAULT12.format(ns=SOAP12, code="s:Sender"), Reading(Reason.CLIENT_FAULT, "fault Sender Sub: nö")),
+        ("soap", 500, FAULT12.format(ns=SOAP12, code="s:Receiver"), _fault("fault Receiver Sub: nö")),
+        ("soap", 400, FAULT12.format(ns=SOAP12, code="s:Sender"), _client_fault("fault Sender Sub: nö")),
         ("soap", 200, "<html/>", BAD),
         ("soap", 200, DONE11[:-1], BAD),
         ("soap", 200, BOMB, BAD),
         ("soap", 503, "busy", None),
-        ("jsonrpc", 200, RPC_ERROR.format(code=-32000), Reading(Reason.FAULT, "error -32000: nö")),
+        ("jsonrpc", 200, RPC_ERROR.format(code=-32000), _fault("error -32000: nö")),
         ("jsonrpc", 200, RPC_ERROR.format(code=-32603), Reason.FAULT),
         ("jsonrpc", 200, RPC_ERROR.format(code=-32600), Reason.CLIENT_FAULT),
         ("jsonrpc", 400, RPC_ERROR.format(code=-32601), Reason.CLIENT_FAULT),
@@ -372,7 +382,7 @@ def test_an_answer_is_read(protocol, status, body, wanted):
 def test_a_jsonrpc_result_is_success():
     """With the id of the request, whatever the result is."""
     message = made({}, protocol="jsonrpc", action="a")
-    assert judged(message, json.dumps({"jsonrpc": "2.0", "id": message.id, "result": None})) == Reading()
+    assert judged(message, json.dumps({"jsonrpc": "2.0", "id": message.id, "result": None})) == ResponseReading()
 
 
 @pytest.mark.parametrize(
@@ -380,8 +390,11 @@ def test_a_jsonrpc_result_is_success():
     [
         ({"result": 7199.99, "error": None}, None),
         ({"result": None, "error": None}, None),
-        ({"result": None, "error": "no funds"}, Reading(Reason.FAULT, 'error "no funds"')),
-        ({"result": None, "error": {"code": -6, "message": "no funds"}}, Reading(Reason.FAULT, "error -6: no funds")),
+        ({"result": None, "error": "no funds"}, _fault('error "no funds"')),
+        (
+            {"result": None, "error": {"code": -6, "message": "no funds"}},
+            _fault("error -6: no funds"),
+        ),
         ({"result": 10**5_000, "error": None, "version": "1.1"}, None),
     ],
 )
@@ -392,7 +405,7 @@ def test_an_answer_of_jsonrpc_1_is_read(told, wanted):
     sys.set_int_max_str_digits(0)
     body = json.dumps({**told, "id": message.id})
     sys.set_int_max_str_digits(limit)
-    assert judged(message, body) == (wanted or Reading())
+    assert judged(message, body) == (wanted or ResponseReading())
 
 
 CHARSETS = ["utf-8", "utf-16", "utf-16-le", "utf-16-be", "utf-32", "iso-8859-1", "windows-1252", "shift_jis", "euc-jp",
@@ -413,7 +426,7 @@ def test_an_answer_of_any_charset_is_read(charset, where):
     if where == "a wrong header" and charset in ("utf-7", "iso-2022-jp", "cp037"):
         headers = {"content-type": "text/xml; charset=no-such"}
     reading = judged(made({}, protocol="xmlrpc", action="a"), body.encode(charset), headers=headers)
-    assert reading == Reading(Reason.FAULT, "fault 4: no!")
+    assert reading == _fault("fault 4: no!")
 
 
 @pytest.mark.parametrize("charset", ["utf-8-sig", "utf-16", "utf-32", "utf-16-be", "iso-8859-1"])
@@ -422,20 +435,20 @@ def test_json_of_any_charset_is_read(charset):
     message = made({}, protocol="jsonrpc", action="a")
     body = "\n" + json.dumps({"jsonrpc": "2.0", "id": message.id, "result": "nö"}, ensure_ascii=False)
     headers = {"content-type": "application/json; charset=latin1"} if charset == "iso-8859-1" else {}
-    assert judged(message, body.encode(charset), headers=headers) == Reading()
+    assert judged(message, body.encode(charset), headers=headers) == ResponseReading()
 
 
 @pytest.mark.parametrize("charset", ["zlib", "rot13", "punycode", "idna", "unicode_escape", "x" * 500, "a\0b", ""])
 def test_what_is_no_charset_is_none(charset):
     """A name that means nothing, or something else, leaves the bytes as they are."""
     headers = {"content-type": f'text/xml; charset="{charset}"'}
-    assert judged(made({}, protocol="xmlrpc", action="a"), XMLRPC_DONE, headers=headers) == Reading()
+    assert judged(made({}, protocol="xmlrpc", action="a"), XMLRPC_DONE, headers=headers) == ResponseReading()
 
 
 def test_bytes_that_fit_no_charset_are_read_all_the_same():
     """Whether the work is done stands in ASCII."""
     body = XMLRPC_DONE.encode().replace(b"x", b"\xff\xfe\x81", 1)
-    assert judged(made({}, protocol="xmlrpc", action="a"), body) == Reading()
+    assert judged(made({}, protocol="xmlrpc", action="a"), body) == ResponseReading()
 
 
 PARTS = (
@@ -456,7 +469,7 @@ def test_soap_with_attachments_is_read(encoding, preamble, line_end):
     body = (preamble + PARTS.format(more=more, root=root.get(encoding, fault))).replace("\r\n", line_end)
     headers = {"content-type": 'Multipart/Related; boundary="MIME_b"; type="application/xop+xml"; start="<root@x>"'}
     reading = judged(made({}, protocol="soap", action="a"), body, headers=headers)
-    assert reading == Reading(Reason.FAULT, "fault Server: nö (b)")
+    assert reading == _fault("fault Server: nö (b)")
 
 
 def test_the_first_part_is_the_root_where_none_is_named():
@@ -473,19 +486,19 @@ def test_the_first_part_is_the_root_where_none_is_named():
 def test_no_answer_breaks_a_protocol(body, protocol, status):
     """Whatever comes, it is a reading or the status's business."""
     reading = judged(made({}, protocol=protocol, action="a"), body, status)
-    assert reading is None or isinstance(reading, Reading)
+    assert reading is None or isinstance(reading, ResponseReading)
 
 
 class Shout:
     """A protocol of somebody else."""
 
     def encode(self, call):
-        from ap4r.protocols.protocol import Encoded
+        from ap4r.protocols.base import Encoded
 
         return Encoded(target=call.target, body=str(call.params).upper().encode())
 
     def judge(self, answer, message):
-        return {b"heard": Reading(), b"what": "no reading"}.get(answer.body) or 1 / 0
+        return {b"heard": ResponseReading(), b"what": "no reading"}.get(answer.body) or 1 / 0
 
 
 class Plain(Shout):
@@ -506,7 +519,7 @@ def test_others_may_add_protocols(monkeypatch):
     try:
         message = made("hey", protocol="shout")
         assert (message.body, message.protocol) == (b"HEY", "shout")
-        assert judged(message, "heard") == Reading()
+        assert judged(message, "heard") == ResponseReading()
         for answer in ("what", "boom"):
             assert judged(message, answer).reason is Reason.BAD_RESPONSE
         for name in ("broken", "wrong"):

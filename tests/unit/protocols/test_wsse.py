@@ -9,11 +9,11 @@ import hashlib
 import pytest
 from lxml import etree
 
+from ap4r.describe.describe import describe_message
 from ap4r.errors import ConfigError, PayloadNotEncodable
-from ap4r.outbox.describe import describe_message
-from ap4r.protocols.soap import Soap
-from ap4r.protocols.wsdl import Wsdl
-from ap4r.settings import Settings, parse_settings
+from ap4r.protocols.soap.soap import Soap
+from ap4r.protocols.soap.wsdl import Wsdl
+from ap4r.settings.settings import Settings, parse_settings
 from tests.support.wsdl import WSDL
 
 COMPILED = Wsdl("http://a/wsdl", {"http://a/wsdl": WSDL.format(more="").encode()})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import Column, Integer, LargeBinary, MetaData, Table, create_engine, select
 
-from ap4r.storage.sql.among import Among
+from ap4r.storage.access.statements import Among
 
 TABLE = Table("things", MetaData(), Column("id", LargeBinary, primary_key=True), Column("number", Integer))
 AMONG = Among(lambda ids: select(TABLE.c.number).where(TABLE.c.id.in_(ids)))

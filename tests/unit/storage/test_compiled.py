@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import Column, Integer, LargeBinary, MetaData, Table, bindparam, create_engine, select
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 
-from ap4r.storage.sql.compiled import Compiled, _Text
+from ap4r.storage.access.statements import Compiled, _Text
 
 TABLE = Table("things", MetaData(), Column("id", LargeBinary, primary_key=True), Column("number", Integer))
 FIRST = (

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from ap4r.errors import StoreUnavailable
-from ap4r.storage.conflicts import is_conflict
+from ap4r.storage.databases.conflict_codes import is_conflict
 
 
 def _sqlite(code):

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, create_engine, event
 from sqlalchemy.exc import DBAPIError, PendingRollbackError
 from sqlalchemy.pool import StaticPool
 
-from ap4r.storage.sql import driver
+from ap4r.storage.databases import driver_calls
 
 BEGIN = "BEGIN IMMEDIATE"
 
@@ -18,10 +18,10 @@ BEGIN = "BEGIN IMMEDIATE"
 def connection() -> Iterator[Connection]:
     """A connection whose transaction stands ready."""
     engine = create_engine("sqlite://", poolclass=StaticPool, connect_args={"isolation_level": None})
-    event.listen(engine, "before_cursor_execute", driver.begin_first)
+    event.listen(engine, "before_cursor_execute", driver_calls.begin_first)
     with engine.connect() as connection:
-        driver.run(connection, "CREATE TABLE box (number INTEGER PRIMARY KEY)")
-        driver.begin_with_next(connection, BEGIN)
+        driver_calls.run(connection, "CREATE TABLE box (number INTEGER PRIMARY KEY)")
+        driver_calls.begin_with_next(connection, BEGIN)
         yield connection
     engine.dispose()
 
@@ -38,16 +38,16 @@ class TestBegin:
     def test_before_the_next_statement(self, connection: Connection, sent: list[str]) -> None:
         """What opens the transaction is sent with the first statement, whatever that is, and once."""
         assert sent == []
-        assert driver.rows(connection, "SELECT 1", ()) == [(1,)]
-        assert driver.run(connection, "INSERT INTO box VALUES (1)") == 1
+        assert driver_calls.rows(connection, "SELECT 1", ()) == [(1,)]
+        assert driver_calls.run(connection, "INSERT INTO box VALUES (1)") == 1
         assert [statement for statement in sent if statement == BEGIN] == [BEGIN]
         assert sent[0] == BEGIN
 
     def test_before_several(self, connection: Connection, sent: list[str]) -> None:
         """One statement for several rows opens it too."""
-        driver.run_many(connection, "INSERT INTO box VALUES (?)", [(1,), (2,)])
+        driver_calls.run_many(connection, "INSERT INTO box VALUES (?)", [(1,), (2,)])
         assert sent[0] == BEGIN
-        assert driver.rows(connection, "SELECT number FROM box ORDER BY 1", ()) == [(1,), (2,)]
+        assert driver_calls.rows(connection, "SELECT number FROM box ORDER BY 1", ()) == [(1,), (2,)]
 
     def test_before_what_sqlalchemy_sends(self, connection: Connection, sent: list[str]) -> None:
         """A statement that SQLAlchemy runs itself does not slip out of the transaction."""
@@ -56,24 +56,24 @@ class TestBegin:
 
     def test_never_twice(self, connection: Connection) -> None:
         """Whoever takes it sends it himself."""
-        assert driver.take_begin(connection) == BEGIN
-        assert driver.take_begin(connection) is None
+        assert driver_calls.take_begin(connection) == BEGIN
+        assert driver_calls.take_begin(connection) is None
 
 
 class TestErrors:
     def test_are_sqlalchemys(self, connection: Connection) -> None:
         """The driver's error comes as SQLAlchemy's, with the statement, and the connection stays in use."""
         with pytest.raises(DBAPIError) as caught:
-            driver.run(connection, "INSERT INTO nowhere VALUES (1)")
+            driver_calls.run(connection, "INSERT INTO nowhere VALUES (1)")
         assert caught.value.statement == "INSERT INTO nowhere VALUES (1)"
         assert "nowhere" in str(caught.value.orig)
         assert not connection.invalidated
 
     def test_a_lost_connection_is_not_replaced(self, connection: Connection) -> None:
         """After the connection was lost nothing more runs: on another one it would stand outside the transaction."""
-        driver.run(connection, "INSERT INTO box VALUES (1)")
+        driver_calls.run(connection, "INSERT INTO box VALUES (1)")
         connection.invalidate()
-        for call in (driver.take_begin, lambda lost: driver.run(lost, "COMMIT")):
+        for call in (driver_calls.take_begin, lambda lost: driver_calls.run(lost, "COMMIT")):
             with pytest.raises(PendingRollbackError):
                 call(connection)
 
@@ -84,5 +84,5 @@ class TestErrors:
             raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            driver.told(connection, leave, "SELECT 1", ())
+            driver_calls.told(connection, leave, "SELECT 1", ())
         assert connection.invalidated

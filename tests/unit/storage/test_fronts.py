@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ap4r.storage.sql import fronts
-from ap4r.storage.sql.fronts import FRONT, Fronts
+from ap4r.storage.operations import scan_start
+from ap4r.storage.operations.scan_start import FRONT, ScanStart
 
 SECOND = 1_000_000
 
@@ -13,7 +13,7 @@ SECOND = 1_000_000
 @pytest.fixture
 def known(monkeypatch):
     """Give fronts that have read lane 7 up to 100 s, and whose looks take the time that `known.costs` says."""
-    made = Fronts()
+    made = ScanStart()
     made.took(7, 100 * SECOND, 10)
     made.costs = {}
     made.looks = []
@@ -22,7 +22,7 @@ def known(monkeypatch):
         made.looks.append(place)
         return made.costs["front" if place == FRONT else "near"]
 
-    monkeypatch.setattr(fronts, "_timed", timed)
+    monkeypatch.setattr(scan_start, "_timed", timed)
     return made
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ap4r.storage.sql.lane_order import LaneOrders
+from ap4r.storage.operations.lane_order import LaneOrders
 
 NONE: frozenset[int] = frozenset()
 

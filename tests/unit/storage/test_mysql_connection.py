@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 
-from ap4r.storage.mysql_connection import MysqlConnection
+from ap4r.storage.databases.mysql.connection import MysqlConnection
 
 
 def test_the_systems_authorities_are_read_once(monkeypatch):

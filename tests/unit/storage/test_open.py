@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ap4r.settings import Settings
+from ap4r.settings.settings import Settings
 from ap4r.storage.open import open_stores
 
 MYSQL, POSTGRESQL = "mysql+pymysql://", "postgresql+psycopg://"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from ap4r.message import new_id
-from ap4r.storage.sql.rows import front_position, id_bytes, id_text, message_row, replayed_at
-from ap4r.storage.sql.transaction import MICROSECONDS, to_microseconds, to_seconds
+from ap4r.message.message import new_id
+from ap4r.storage.access.transaction import MICROSECONDS, to_microseconds, to_seconds
+from ap4r.storage.schema.rows import front_position, id_bytes, id_text, message_row, replayed_at
 from tests.support.factories import NOW, message
 
 NOW_AT = to_microseconds(NOW)

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.schema import CreateTable
 
-from ap4r.storage.sql.schema import Schema
+from ap4r.storage.schema.tables import Schema
 
 SCHEMA = Schema("p_")
 HOT = [SCHEMA.ready, SCHEMA.scheduled, SCHEMA.leased]

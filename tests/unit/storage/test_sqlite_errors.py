@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from ap4r.errors import StoreUnavailable, StoreUnusable
-from ap4r.storage.sqlite import SqliteDatabase
+from ap4r.storage.databases.sqlite.sqlite import SqliteDatabase
 
 URL = "sqlite:////no/such/folder/x.db"
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Column, Integer, LargeBinary, MetaData, Table, create_engine, select
 
-from ap4r.storage.sqlite_rows import delete_rows, insert_rows
+from ap4r.storage.databases.sqlite.bulk import delete_rows, insert_rows
 
 TABLE = Table(
     "order", MetaData(),  # a word of SQL's, which has to be quoted

@@ -8,10 +8,10 @@ from sqlalchemy.exc import DBAPIError
 
 from ap4r.errors import ConfigError, StoreUnavailable, StoreUnusable
 from ap4r.redaction import without_credentials
-from ap4r.settings import Settings
+from ap4r.settings.settings import Settings
+from ap4r.storage.databases.hosts import parse_url
+from ap4r.storage.databases.postgresql.postgresql import PostgresqlDatabase
 from ap4r.storage.open import open_store
-from ap4r.storage.postgresql import PostgresqlDatabase
-from ap4r.storage.sql.hosts import parse_url
 
 MYSQL, POSTGRESQL = "mysql+pymysql://u:geheim@127.0.0.1:1/x", "postgresql+psycopg://u:geheim@127.0.0.1:1/x"
 

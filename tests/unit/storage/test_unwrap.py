@@ -10,8 +10,8 @@ import pytest
 from werkzeug.local import LocalProxy
 
 from ap4r.errors import ConnectionUnfit
-from ap4r.storage.foreign.drivers import driver_of
-from ap4r.storage.foreign.recognise import recognise
+from ap4r.storage.app_connection.detect import recognise
+from ap4r.storage.app_connection.drivers import driver_of
 
 
 class Passes:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from ap4r.errors import SchemaMismatch
-from ap4r.storage.sql.schema import VERSION
-from ap4r.storage.versions import check_version, may_move, migrate_command, runs_on
+from ap4r.storage.schema.tables import VERSION
+from ap4r.storage.schema.version import check_version, may_move, migrate_command, runs_on
 
 
 @pytest.mark.parametrize(

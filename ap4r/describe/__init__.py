@@ -1,0 +1,1 @@
+"""Build messages from the options that a caller gives."""

@@ -1,0 +1,70 @@
+"""The connections of `--app`: what is read as a request, and what becomes of the connection after it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.interfaces import IHalfCloseableProtocol
+from zope.interface import implementer
+
+from ap4r.dispatcher.app_server.environ import BadRequest, Ends, check_request
+from ap4r.dispatcher.http_server.strict_channel import StrictChannel
+
+
+@implementer(IHalfCloseableProtocol)
+class AppChannel(StrictChannel):
+    """One connection. A client that has sent all of its requests may close its half, and is still answered."""
+
+    MAX_LENGTH = 64 * 1024
+    totalHeadersSize = 128 * 1024
+    _has_ended = False
+
+    def allHeadersReceived(self) -> None:
+        """Refuse what no application can read, else go on to the body."""
+        request = self.requests[-1]
+        headers = {name.lower(): values for name, values in request.requestHeaders.getAllRawHeaders()}
+        try:
+            check_request(self._command, self._path, headers)
+        except BadRequest as refused:
+            self.refuse(refused.status, str(refused))
+            return
+        super().allHeadersReceived()  # type: ignore[no-untyped-call]
+
+    def checkPersistence(self, request: Any, version: bytes) -> bool:
+        """Return whether the client wants the connection kept."""
+        connection = request.requestHeaders.getRawHeaders(b"connection", [])
+        tokens = {token.strip().lower() for value in connection for token in value.split(b",")}
+        if b"close" in tokens or self._command == b"CONNECT":
+            return False
+        return version == b"HTTP/1.1" or b"keep-alive" in tokens
+
+    def readConnectionLost(self) -> None:
+        """Take it that the client has sent all; close when that is answered."""
+        self._has_ended = True
+        if self._handlingRequest or self.is_refused:
+            return
+        if self.requests:
+            self.refuse(400, "the client sent a part of a request only")
+        else:
+            self.loseConnection()  # type: ignore[no-untyped-call]
+
+    def writeConnectionLost(self) -> None:
+        """Do nothing: we never close our half alone."""
+
+    def requestDone(self, request: Any) -> None:
+        """Go on to the next request."""
+        super().requestDone(request)
+        if self._has_ended and not self._handlingRequest:
+            self.loseConnection()  # type: ignore[no-untyped-call]
+
+
+def ends_of(channel: Any) -> Ends:
+    """Return the two ends of a connection."""
+    peer, own = channel.getPeer(), channel.getHost()
+    peer_host, own_host = (getattr(end, "host", None) or _name_of(end) for end in (peer, own))
+    return Ends(peer_host, getattr(peer, "port", None), own_host, getattr(own, "port", None), channel.isSecure())
+
+
+def _name_of(address: Any) -> str:
+    name = getattr(address, "name", None) or b""
+    return name.decode("utf-8", "surrogateescape") if isinstance(name, bytes) else str(name)

@@ -1,0 +1,1 @@
+"""Monotonic time, and steps and standstills of clocks."""

@@ -1,0 +1,1 @@
+"""One delivery, from a claimed message to its outcome."""

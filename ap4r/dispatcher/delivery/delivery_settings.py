@@ -1,0 +1,21 @@
+"""The settings of delivering, replaced as a whole when they are read anew."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ap4r.dispatcher.delivery.caller_identity import CallerIdentities
+from ap4r.dispatcher.delivery.rewrite import Rewriting
+from ap4r.dispatcher.upstreams.server_routes import ServerRoutes
+from ap4r.outcome.outcome import DeliveryRules
+
+
+@dataclass(slots=True)
+class DeliverySettings:
+    """How attempts are judged and timed, how servers want to be called, where targets lead."""
+
+    rules: DeliveryRules
+    timeout_seconds: float
+    bearings: CallerIdentities
+    rewriting: Rewriting
+    ways: ServerRoutes

@@ -1,0 +1,112 @@
+"""Why an application may have turned a delivery away or left it unanswered, and which setting helps. Pure."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from ap4r.dispatcher.delivery.caller_identity import CallerIdentity
+from ap4r.message.message import Message
+from ap4r.outcome.outcome import Answer, Exchange, NoResponse, Reason
+
+AGAIN_SECONDS = 600.0  #: between two pieces of advice about the same queue and status
+MOST_REMEMBERED = 1_000
+_SEVERAL = 2  #: calls at once that may wait for each other in a server
+_TOO_MANY = (
+    "a server with fewer threads lets calls wait, and people behind them, and runs them after they were given up; "
+    "keep concurrency, of all dispatchers together, below what it works on at once"
+)
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+#: How our own middleware's refusals begin.
+_OURS = b"ap4r:"
+
+
+class MisconfigurationHints:
+    """Says it once in a while for each queue and status, so that a thousand failures are one line. Time is given."""
+
+    def __init__(self) -> None:
+        self._told_at: dict[tuple[str, int], float] = {}
+
+    def about(self, message: Message, bearing: CallerIdentity, exchange: Exchange, now: float) -> str | None:
+        """Give the likely cause of an answer of our own application's, and what to change; None when there is none.
+
+        :param now: monotonic seconds.
+        """
+        if not isinstance(exchange, Answer) or message.target.upstream is None:
+            return None
+        advice = advise(exchange, message.target.url, message.target.upstream, bearing)
+        return advice if advice is not None and self._is_due((message.queue, exchange.status), now) else None
+
+    def about_silence(self, message: Message, exchange: Exchange, in_flight: int, now: float) -> str | None:
+        """Give the likely cause of a call that our own application did not answer in time; None where there is none.
+
+        :param in_flight: the calls that were under way, this one among them.
+        """
+        is_silence = isinstance(exchange, NoResponse) and exchange.called and exchange.reason is Reason.TIMEOUT
+        if not is_silence or message.target.upstream is None or in_flight < _SEVERAL:
+            return None
+        return _TOO_MANY if self._is_due((message.queue, 0), now) else None
+
+    def _is_due(self, key: tuple[str, int], now: float) -> bool:
+        if now - self._told_at.get(key, float("-inf")) < AGAIN_SECONDS:
+            return False
+        if len(self._told_at) >= MOST_REMEMBERED:
+            self._told_at.clear()
+        self._told_at[key] = now
+        return True
+
+
+def advise(answer: Answer, url: str, upstream: str, bearing: CallerIdentity) -> str | None:
+    """Return what an answer most likely means: a redirect, 400, 401 or 403 that settings mend, not the handler."""
+    table = f"[upstreams.{upstream}]"
+    if answer.status in _REDIRECTS:
+        return _about_redirect(answer.headers.get("location", ""), url, table, bearing)
+    if answer.status == 400:
+        if bearing.host:
+            return (
+                f"does the application answer to the host {bearing.host} (Django: ALLOWED_HOSTS)? See host of {table}"
+            )
+        return (
+            f"the application may not know the host that it is called by (Django: ALLOWED_HOSTS); set host of {table}"
+        )
+    if answer.status == 401:
+        if bearing.authorization:
+            return f"it wants other credentials than auth of {table} names; the message waits"
+        return f"it wants credentials: see auth of {table}; the message waits"
+    if answer.status == 403:
+        if answer.body.startswith(_OURS):
+            lacks = (
+                "the application does not share the dispatcher's secret" if bearing.secrets else "a secret is missing"
+            )
+            return f"it is an internal path, and {lacks}: see secrets of {table}"
+        if not bearing.secrets:
+            return (
+                "a form protection (CSRF) may have refused it; set a secret (`ap4r init`), and let signed deliveries "
+                "in with ap4r.contrib.django or ap4r.contrib.flask"
+            )
+        return (
+            "a form protection (CSRF) may have refused it; let signed deliveries in with ap4r.contrib.django or "
+            f"ap4r.contrib.flask, and see that the application has the same secrets as {table}"
+        )
+    return None
+
+
+def _about_redirect(location: str, url: str, table: str, bearing: CallerIdentity) -> str:
+    try:
+        to = urlsplit(location)
+    except ValueError:
+        to = urlsplit("")
+    path = url.partition("?")[0]
+    if to.path == path + "/" or to.path + "/" == path:
+        return f"the action's path is {to.path!r}, with another slash at its end; call that one"
+    if to.scheme == "https" and bearing.scheme != "https":
+        return f'the application wants https (Django: SECURE_SSL_REDIRECT); set scheme = "https" of {table}'
+    if to.netloc and to.netloc != bearing.host and to.path == path:
+        return f"the application goes by another host; set host of {table} to {to.netloc.rpartition('@')[2][:100]!r}"
+    if to.scheme == "https":
+        return (
+            "the application sees no https in X-Forwarded-Proto (Django: SECURE_PROXY_SSL_HEADER; does its server let "
+            "the header through?)"
+        )
+    return (
+        f"a redirect is never followed; is a login asked for, or does the application miss host or scheme of {table}?"
+    )

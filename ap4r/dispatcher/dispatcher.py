@@ -1,0 +1,208 @@
+"""The dispatcher as one Twisted service: its stores and what they have in common, started, reloaded and drained.
+
+Each store has its own loops (`ap4r.dispatcher.store_worker.worker`); here is what there is one of in a process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, gatherResults
+
+from ap4r import __version__
+from ap4r.dispatcher.clock.clock_watch import ClockWatch, RunningTime
+from ap4r.dispatcher.compute.process_pool import DESCRIBING_PROCESSES, Processes
+from ap4r.dispatcher.delivery.caller_identity import CallerIdentity
+from ap4r.dispatcher.delivery.response_reading import READING_PROCESSES, AnswerReading
+from ap4r.dispatcher.dependencies import FIXED, Dependencies, bounds_of, describing_of, terms_of
+from ap4r.dispatcher.flow.concurrency import ConcurrencyLimit
+from ap4r.dispatcher.flow.hold_report import HeldReport
+from ap4r.dispatcher.flow.store_shares import StoreShares
+from ap4r.dispatcher.http_client.client import HttpClient
+from ap4r.dispatcher.store_worker.doorbell_listener import DoorbellListeners
+from ap4r.dispatcher.store_worker.worker import SharedServices, StoreWorker
+from ap4r.dispatcher.upstreams.health_checks import HealthChecks
+from ap4r.dispatcher.upstreams.server_routes import ServerRoutes
+from ap4r.dispatcher.upstreams.upstream import Upstream
+from ap4r.dispatcher.wsdl.cache import DescriptionCache
+from ap4r.dispatcher.wsdl.fetch import DocumentFetcher
+from ap4r.events import events as happened
+from ap4r.events.bus import Events
+from ap4r.message.target import APP, Target
+from ap4r.settings.settings import Settings
+from ap4r.signing.signing import fingerprints
+from ap4r.storage.store import Store
+
+
+class Dispatcher(Service):
+    """Delivers the messages of one store or several.
+
+    :param caps: the most calls in flight to an origin, for an application with few threads in this process.
+    """
+
+    name = "dispatcher"
+
+    def __init__(
+        self,
+        reactor: Any,
+        stores: Sequence[Store],
+        settings: Settings,
+        events: Events,
+        *,
+        caps: Mapping[str, int] | None = None,
+        surroundings: Dependencies | None = None,
+    ) -> None:
+        self._reactor = reactor
+        self._settings = self._started_with = settings
+        self._events = events
+        self._around = surroundings or Dependencies()
+        self._clocks = ClockWatch(
+            reactor, events, self._clocks_changed, wall=self._around.now, boottime=self._around.boottime
+        )
+        self._limit = ConcurrencyLimit(settings.concurrency, caps)
+        self._held = HeldReport(self._limit, self._around.now)
+        self._ways = ServerRoutes(reactor, settings, self._around.endpoints)
+        self._upstreams: dict[str, Upstream] = {}
+        self._app_servers: tuple[str, ...] = ()
+        self._set_upstreams(settings)
+        self._transport = HttpClient(
+            reactor, self._ways.others.endpoints, bounds_of(settings), connections=settings.concurrency,
+            time=self._clocks.running_time,
+        )  # fmt: skip
+        self._terms = terms_of(settings, self._ways)
+        called = (self._transport, self._ways, self._upstreams, self._bearing_of)
+        self._checks = HealthChecks(reactor, *called, events, self._returned)
+        self._documents = DocumentFetcher(*called, self._around.random)
+        self._documents.copies = dict(settings.wsdl_copies)
+        computing = self._around.computing or Processes(reactor, DESCRIBING_PROCESSES)
+        answers = AnswerReading(self._around.computing or Processes(reactor, READING_PROCESSES))
+        self._descriptions = DescriptionCache(reactor, computing, self._documents, describing_of(settings), answers)
+        common = SharedServices(
+            reactor=reactor, events=events, around=self._around, limit=self._limit, share=StoreShares(self._limit),
+            held=self._held,
+            upstreams=self._upstreams, transport=self._transport, terms=self._terms,
+            descriptions=self._descriptions, time=self._clocks.running_time,
+        )  # fmt: skip
+        self.drains = tuple(StoreWorker(store, settings, common) for store in stores)
+        self._bells = DoorbellListeners(reactor, settings.bell, self._ring)
+
+    def privilegedStartService(self) -> None:
+        """Take the doorbell's port, where the setting names one.
+
+        :raises ConfigError: it is taken.
+        """
+        super().privilegedStartService()  # type: ignore[no-untyped-call]
+        bell = self._bells.listen()
+        for drain in self.drains:
+            drain.advertise(bell)
+
+    def startService(self) -> None:
+        """Begin to work on each store as soon as it can be reached."""
+        super().startService()  # type: ignore[no-untyped-call]
+        self._clocks.start()
+        self._checks.start(self._settings.upstreams)
+        for drain in self.drains:
+            drain.start()
+
+    def stopService(self) -> Deferred[None]:
+        """Claim no more, let calls end within the grace, settle, leave the stores."""
+        super().stopService()  # type: ignore[no-untyped-call]
+        return Deferred.fromCoroutine(self._stop())
+
+    def hurry(self) -> None:
+        """End the grace of a stop now."""
+        for drain in self.drains:
+            drain.hurry()
+
+    @property
+    def running_time(self) -> RunningTime:
+        """The time by which deadlines in this process are judged."""
+        return self._clocks.running_time
+
+    def serve_app_at(self, urls: tuple[str, ...]) -> None:
+        """Call the upstream `app` at these servers from now on."""
+        self._app_servers = urls
+        self._upstreams[APP].replace_servers(urls)
+
+    def refuse_own(self, host: str, port: int) -> None:
+        """Note where this process listens: nothing is delivered there."""
+        self._ways.own.listen(host, port)
+
+    def reload(self, settings: Settings) -> None:
+        """Take over changed settings, as far as that is possible without a restart.
+
+        :raises ConfigError: a file, a secret or a callable that they refer to is not there; nothing has changed then.
+        """
+        planned, terms = self._ways.planned(settings), terms_of(settings, self._ways)
+        describing = describing_of(settings)
+        self._ways.take(planned)
+        self._terms = terms
+        self._settings = settings
+        self._descriptions.rules, self._documents.copies = describing, dict(settings.wsdl_copies)
+        self._limit.concurrency = settings.concurrency
+        self._set_upstreams(settings)
+        self._transport.allow(settings.concurrency, self._ways.others.endpoints, bounds_of(settings))
+        if self.running:
+            self._checks.start(settings.upstreams)
+        self._events.emit(happened.DispatcherReloaded(tuple(drain.store.store.name for drain in self.drains)))
+        # Beside what is in use, not beside what was read last: a change may be taken back before the restart.
+        fixed = [name for name in sorted(FIXED) if getattr(self._started_with, name) != getattr(settings, name)]
+        if fixed:
+            self._events.emit(happened.RestartNeeded(tuple(fixed)))
+        for drain in self.drains:
+            drain.reload(terms)
+
+    def facts(self) -> dict[str, Any]:
+        """Tell how this dispatcher is, for /healthz: it is well when it is well with each of its stores."""
+        stores = [drain.facts() for drain in self.drains]
+        return {
+            "ok": all(store["ok"] for store in stores),
+            "version": __version__,
+            "in_flight": self._limit.in_flight,
+            "stood_still_seconds": round(self._clocks.longest_standstill_seconds(), 3),
+            "signing": fingerprints(self._settings.secrets),
+            **self._held.facts(self._reactor.seconds()),
+            "stores": stores,
+        }
+
+    def _clocks_changed(self) -> None:
+        for drain in self.drains:
+            drain.clocks_changed()
+
+    def _ring(self) -> None:
+        # A bell says nothing, not even whose it is.
+        for drain in self.drains:
+            drain.ring()
+
+    def _set_upstreams(self, settings: Settings) -> None:
+        for one in settings.upstreams:
+            servers = self._app_servers or one.servers if one.name == APP else one.servers
+            weights = dict(one.weights)
+            if one.name in self._upstreams:
+                self._upstreams[one.name].replace_servers(servers, weights, one.balance)
+            else:
+                self._upstreams[one.name] = Upstream(one.name, servers, weights, one.balance)
+        for name in set(self._upstreams) - {one.name for one in settings.upstreams}:
+            del self._upstreams[name]
+
+    def _bearing_of(self, target: Target) -> CallerIdentity:
+        return self._terms.bearings.of(target)
+
+    def _returned(self, upstream: str) -> None:
+        self._limit.holds.cut_short(upstream, self._reactor.seconds())
+        for drain in self.drains:
+            drain.wake()
+
+    async def _stop(self) -> None:
+        grace_seconds = self._settings.grace_seconds
+        await gatherResults([Deferred.fromCoroutine(drain.stop(grace_seconds)) for drain in self.drains])
+        await self._clocks.stop()
+        self._bells.stop()
+        self._checks.stop()
+        self._transport.close()
+        self._descriptions.stop()
+        # Only now: a thread that a store keeps waiting must not hold up the end of the others' calls.
+        for drain in self.drains:
+            drain.close()

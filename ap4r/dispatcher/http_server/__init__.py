@@ -1,0 +1,1 @@
+"""The listen address: routes, admission, health page and intake."""

@@ -1,0 +1,74 @@
+"""How many connections the listening address holds, so that descriptors are left for deliveries and the store."""
+
+from __future__ import annotations
+
+import resource
+from collections import OrderedDict
+from typing import Protocol
+
+#: Descriptors that stay free: of each call that may be in flight one for its connection and one for its successor…
+_PER_CALL = 2
+#: … and for stores, logs, doorbells, listeners, look-ups of names, files.
+_KEPT = 64
+_LEAST, _MOST = 16, 10_000
+
+
+def most_connections(descriptors: int, concurrency: int) -> int:
+    """Return how many connections from elsewhere may be open, of so many descriptors in all.
+
+    Where there are too few for everything, a few connections are held all the same: /healthz must answer.
+    """
+    if descriptors < 0:
+        return _MOST
+    return max(_LEAST, min(_MOST, descriptors - _PER_CALL * concurrency - _KEPT))
+
+
+def open_files_limit() -> int:
+    """Return how many descriptors this process may have; negative where there is no limit."""
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return -1 if soft == resource.RLIM_INFINITY else soft
+
+
+class ClosableConnection(Protocol):
+    """One connection."""
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a request of it was let in and is not answered yet."""
+
+    def drop(self) -> None:
+        """Close it at once."""
+
+
+class Connections:
+    """The open connections, those first that have been without an answered request for longest.
+
+    Where one too many is opened, the first that is not busy is closed. That is never an honest one that sends its
+    request at once, unless `most` others come in the meantime.
+    """
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.dropped = 0
+        self._open: OrderedDict[ClosableConnection, None] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def opened(self, connection: ClosableConnection) -> None:
+        """Take a connection in, and close another one where there are too many."""
+        self._open[connection] = None
+        if len(self._open) > self.most:
+            oldest = next((one for one in self._open if not one.is_busy), connection)
+            del self._open[oldest]
+            self.dropped += 1
+            oldest.drop()
+
+    def answered(self, connection: ClosableConnection) -> None:
+        """Note that a request of it was answered."""
+        if connection in self._open:
+            self._open.move_to_end(connection)
+
+    def closed(self, connection: ClosableConnection) -> None:
+        """Forget a connection."""
+        self._open.pop(connection, None)

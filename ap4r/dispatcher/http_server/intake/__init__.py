@@ -1,0 +1,1 @@
+"""The intake: messages put over HTTP."""

@@ -1,0 +1,246 @@
+"""Read a request to the intake into messages, or say what is wrong with it. Pure: bytes in, values out.
+
+Fields are those of `async_to`, by the same names and with the same checks.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import datetime
+import json
+import re
+import uuid
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ap4r.describe.describe import describe_message
+from ap4r.describe.trace_context import new_trace_id, read_trace_id
+from ap4r.dispatcher.http_server.problem import Refusal, refusal_of
+from ap4r.errors import MessageError, OptionRefused, PayloadTooLarge, TargetRefused
+from ap4r.formats import encode_params
+from ap4r.message.message import HTTP, Message
+from ap4r.message.target import Target, TargetLike
+from ap4r.protocols.registry import find_protocol
+from ap4r.redaction import shortened
+from ap4r.settings.settings import Settings
+
+#: Keys that are no UUID are made one by RFC 9562's name-based way, under this name space of ours.
+KEYS = uuid.UUID("0a0f4e2b-7c55-5d6e-9a51-6d2f1b0c7438")
+MAX_KEY_CHARACTERS = 255
+_BODIES = ("params", "json", "text", "base64")
+_CALL = ("protocol", "action", "options", "priority", "depth")
+_RULES = ("delivery", "delay_seconds", "expires_seconds", "max_deliveries", "timeout_seconds")
+_COUNTS = ("priority", "depth", "max_deliveries")
+#: What a message of the intake may have.
+FIELDS = frozenset(
+    {"id", "target", "format", "queue", "method", "headers", "deliver_at", "trace_id", *_BODIES, *_CALL, *_RULES}
+)
+_TRACE_ID = re.compile(r"(?!0{32})[0-9a-f]{32}")
+
+
+class RequestRefused(Exception):
+    """A request that is no put. Carries the answer."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.message)
+        self.refusal = refusal
+
+
+class Intake:
+    """Reads requests by the settings' limits.
+
+    :param is_self: whether a target is the dispatcher's own address, to which nothing is delivered.
+    """
+
+    def __init__(self, limits: Settings, is_self: Callable[[Target], bool]) -> None:
+        self._limits = limits
+        self._is_self = is_self
+
+    @property
+    def most_bytes(self) -> int:
+        """How long a request's body may be: base64 makes a third more of bytes, and every message has its fields."""
+        return self._limits.max_request_bytes * 3 // 2 + 1024 * 1024
+
+    def read_json(self, body: bytes, key: str | None, traceparent: str | None) -> tuple[list[Message], bool]:
+        """Read the body of `POST /messages`: one message, or an array of them; tells which of both.
+
+        :param key: the Idempotency-Key, from which messages without an id get theirs.
+        :raises Refused: it is not that, or a message means nothing.
+        :raises OptionRefused: the key is none.
+        """
+        if key is not None:
+            id_of_key(key)  # also where no message needs it: what is wrong is told
+        value = _parsed(body)
+        several = isinstance(value, list)
+        given = value if isinstance(value, list) else [value]
+        if not given:
+            raise RequestRefused(Refusal(422, "no_messages", "the array is empty", "", "send at least one message"))
+        if len(given) > self._limits.max_messages:
+            too_many = PayloadTooLarge(
+                "the messages of one request", len(given), self._limits.max_messages, "max_messages"
+            )
+            raise RequestRefused(refusal_of(too_many))
+        trace_id = read_trace_id(traceparent) or new_trace_id()
+        messages, size = [], 0
+        for index, fields in enumerate(given):
+            where = f"[{index}]." if several else ""
+            try:
+                keyed = None if key is None else _id_named(f"{key}#{index}") if several else id_of_key(key)
+                message = self._message(fields, keyed, trace_id)
+                size += message.size
+                if size > self._limits.max_request_bytes:
+                    raise PayloadTooLarge(
+                        "the bytes of one request's messages", size, self._limits.max_request_bytes, "max_request_bytes"
+                    )
+            except MessageError as error:
+                raise RequestRefused(refusal_of(error, where)) from error
+            messages.append(message)
+        return messages, several
+
+    def describe(self, target: TargetLike, *, id: str | None, trace_id: str, **options: Any) -> Message:
+        """Describe a message as `async_to` does, under an id that its caller chose if there is one.
+
+        :raises MessageError: as `async_to`; also for a target that is this dispatcher.
+        """
+        message = describe_message(target, limits=self._limits, trace_id=trace_id, message_id=id, **options)
+        if self._is_self(message.target):
+            raise TargetRefused(target, "it is the dispatcher's own address, which delivers nothing to itself")
+        return message
+
+    def _message(self, fields: object, keyed: str | None, trace_id: str) -> Message:
+        if not isinstance(fields, Mapping):
+            raise OptionRefused("message", fields, "a message is a JSON object")
+        unknown = sorted(set(fields) - FIELDS)
+        if unknown:
+            raise OptionRefused(str(unknown[0]), fields[unknown[0]], f"unknown; known are {', '.join(sorted(FIELDS))}")
+        if "target" not in fields:
+            raise TargetRefused(None, "it is missing; give a path such as /search/reindex, or a URL")
+        message_id = keyed if fields.get("id") is None else _uuid(fields["id"])
+        options = {name: _whole(name, fields[name]) for name in (*_CALL, *_RULES) if fields.get(name) is not None}
+        if not isinstance(options.get("options", {}), Mapping):
+            raise OptionRefused("options", options["options"], "give an object with what belongs to the protocol")
+        params, format = _body(fields, self._limits.max_body_bytes)
+        # Bytes for another protocol are a call that was written where it was said.
+        written_for = options.pop("protocol", HTTP) if format == "raw" else HTTP
+        find_protocol(written_for)
+        own_trace = fields.get("trace_id")
+        if own_trace is not None and not (isinstance(own_trace, str) and _TRACE_ID.fullmatch(own_trace)):
+            raise OptionRefused("trace_id", own_trace, "give 32 hexadecimal digits in lower case, not all 0")
+        message = self.describe(
+            _target(fields["target"]),
+            id=message_id,
+            trace_id=own_trace or trace_id,
+            params=params,
+            format=format,
+            queue=fields.get("queue"),
+            method="POST" if fields.get("method") is None else fields["method"],
+            headers=fields.get("headers"),
+            deliver_at=_instant(fields.get("deliver_at")),
+            **options,
+        )
+        return message if written_for == HTTP else message._replace(protocol=written_for)
+
+
+def id_of_key(key: str) -> str:
+    """Give the id of the message that was sent with an Idempotency-Key: the key itself where it is a UUID.
+
+    :raises OptionRefused: it is empty, too long or not printable.
+    """
+    # The header's own form is a quoted string (draft-ietf-httpapi-idempotency-key-header); most send it bare.
+    bare = key[1:-1] if len(key) > 2 and key[0] == key[-1] == '"' else key
+    if not bare or len(bare) > MAX_KEY_CHARACTERS or not bare.isprintable():
+        raise OptionRefused("Idempotency-Key", key, f"give printable text of 1 to {MAX_KEY_CHARACTERS} characters")
+    return _id_named(bare)
+
+
+def _id_named(name: str) -> str:
+    try:
+        return str(uuid.UUID(name))
+    except ValueError:
+        return str(uuid.uuid5(KEYS, name))
+
+
+def _parsed(body: bytes) -> object:
+    try:
+        return _DECODER.decode(body.decode())
+    except RecursionError:
+        raise RequestRefused(Refusal(400, "not_json", "it is nested too deeply", "", "send flatter JSON")) from None
+    except ValueError as error:
+        raise RequestRefused(
+            Refusal(400, "not_json", f"the body is not JSON: {error}"[:300], "", "send valid JSON")
+        ) from None
+
+
+def _no_number(name: str) -> object:
+    raise ValueError(f"{name} is no number in JSON")
+
+
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        times = Counter([name for name, _ in pairs])
+        twice = next(name for name, count in times.items() if count > 1)
+        raise ValueError(f"{shortened(twice, 80)} stands twice in one object")
+    return made
+
+
+_DECODER = json.JSONDecoder(parse_constant=_no_number, object_pairs_hook=_object)
+
+
+def _body(fields: Mapping[str, Any], most_bytes: int) -> tuple[object, str]:
+    """Give params and format as `describe_message` takes them."""
+    # null is a value of JSON, and for the others as good as absent.
+    given = [name for name in _BODIES if fields.get(name) is not None or (name == "json" and name in fields)]
+    if len(given) > 1:
+        raise OptionRefused(given[1], fields[given[1]], f"give one of {', '.join(_BODIES)}")
+    name = given[0] if given else "params"
+    value = fields.get(name)
+    if name == "params":
+        return value, "form" if fields.get("format") is None else fields["format"]
+    if fields.get("format") is not None:
+        raise OptionRefused("format", fields["format"], "it goes with params alone")
+    match name, value:
+        case "json", str() | None:
+            return json.dumps(value), "json"
+        case "json", _:
+            return encode_params(value, "json", most_bytes)[0], "json"
+        case "text", str():
+            return value, "text"
+        case "base64", str():
+            try:
+                return base64.b64decode(value, validate=True), "raw"
+            except (binascii.Error, ValueError) as error:
+                raise OptionRefused("base64", value, f"it is not base64: {error}") from None
+    raise OptionRefused(name, value, "give a string")
+
+
+def _target(given: Any) -> TargetLike:
+    if isinstance(given, Mapping) and set(given) == {"upstream", "path"}:
+        return Target(given["path"], given["upstream"])
+    target: TargetLike = given
+    return target
+
+
+def _whole(name: str, given: Any) -> Any:
+    # JSON has one kind of number: 3.0 is an integer to its schemas.
+    return int(given) if name in _COUNTS and isinstance(given, float) and given.is_integer() else given
+
+
+def _uuid(given: object) -> str:
+    try:
+        if not isinstance(given, str):
+            raise ValueError("no string")
+        return str(uuid.UUID(given))
+    except ValueError:
+        raise OptionRefused("id", given, "an id is a UUID; other names go into the header Idempotency-Key") from None
+
+
+def _instant(given: object) -> Any:
+    if not isinstance(given, str):
+        return given
+    try:
+        return datetime.datetime.fromisoformat(given)
+    except ValueError:
+        raise OptionRefused("deliver_at", given, "give Unix seconds, or an instant as 2030-01-31T12:00:00Z") from None

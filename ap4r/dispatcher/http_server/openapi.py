@@ -1,0 +1,246 @@
+"""The OpenAPI document of the intake, as /openapi.json gives it and docs/openapi.json holds it. Pure."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from ap4r import __version__
+from ap4r.dispatcher.http_server.intake.json import FIELDS
+from ap4r.message.message import Delivery
+
+_TEXT = {"type": "string"}
+_SECONDS = {"type": "number", "exclusiveMinimum": 0, "maximum": 3_155_760_000}
+_JSON_TYPE = "application/json"
+
+_MESSAGE: dict[str, Any] = {
+    "type": "object",
+    "description": "A call to be made later. Fields as of async_to; null is as good as absent, but for json.",
+    "required": ["target"],
+    "additionalProperties": False,
+    "properties": {
+        "id": {
+            **_TEXT,
+            "format": "uuid",
+            "description": "Makes a repeat harmless for 24 hours. Without it one is made.",
+        },
+        "target": {
+            "description": "A path of the application, an absolute URL, or one of the two in words.",
+            "oneOf": [
+                {**_TEXT, "minLength": 1, "maxLength": 8_192, "pattern": "^(/|[Hh][Tt][Tt][Pp][Ss]?://)"},
+                {
+                    "type": "object",
+                    "required": ["controller", "action"],
+                    "additionalProperties": False,
+                    "properties": {"controller": _TEXT, "action": _TEXT},
+                },
+                {
+                    "type": "object",
+                    "required": ["url"],
+                    "additionalProperties": False,
+                    "properties": {"url": _TEXT},
+                },
+                {
+                    "type": "object",
+                    "required": ["upstream", "path"],
+                    "additionalProperties": False,
+                    "properties": {"upstream": _TEXT, "path": _TEXT},
+                },
+            ],
+        },
+        "params": {
+            "description": "The body: an object (a form, or JSON by `format`), or a string sent as it is. "
+            "At most 64 levels deep."
+        },
+        "format": {
+            **_TEXT,
+            "enum": ["form", "json", "text", "xml", "yaml", "multipart", "raw"],
+            "description": "How params are written; yaml where the dispatcher has PyYAML.",
+        },
+        "json": {"description": "The body instead of params: any value at most 64 levels deep, sent as JSON."},
+        "text": {**_TEXT, "description": "The body instead of params: text in UTF-8."},
+        "base64": {**_TEXT, "contentEncoding": "base64", "description": "The body instead of params: bytes."},
+        "queue": {**_TEXT, "minLength": 1, "maxLength": 128, "description": "Where it waits; made from the target."},
+        "method": {**_TEXT, "minLength": 1, "maxLength": 32, "default": "POST"},
+        "headers": {"type": "object", "additionalProperties": _TEXT, "description": "Sent with the call."},
+        "delivery": {**_TEXT, "enum": [str(delivery.value) for delivery in Delivery], "default": "repeated"},
+        "delay_seconds": {"type": "number", "minimum": 0, "maximum": 3_155_760_000},
+        "deliver_at": {
+            "description": "Unix seconds, or an instant with its zone; not together with delay_seconds.",
+            "oneOf": [
+                {"type": "number", "minimum": 0, "maximum": 253_402_300_799},
+                {**_TEXT, "format": "date-time"},
+            ],
+        },
+        "protocol": {
+            **_TEXT,
+            "minLength": 1,
+            "maxLength": 32,
+            "default": "http",
+            "description": "How it is called: http, xmlrpc, jsonrpc, soap. With base64 the call is written already.",
+        },
+        "action": {**_TEXT, "minLength": 1, "maxLength": 1_000, "description": "What is called, but for http."},
+        "options": {"type": "object", "description": "What belongs to the protocol, such as wsdl."},
+        "priority": {"type": "integer", "minimum": -1_000, "maximum": 1_000},
+        "depth": {
+            "type": "integer",
+            "minimum": 0,
+            "maximum": 2**31 - 1,
+            "description": "For a message that a delivery asks for: one more than the Ap4r-Depth of that delivery.",
+        },
+        "expires_seconds": _SECONDS,
+        "max_deliveries": {"type": "integer", "minimum": 1, "maximum": 2**31 - 1},
+        "timeout_seconds": _SECONDS,
+        "trace_id": {**_TEXT, "pattern": "^[0-9a-f]{32}$"},
+    },
+}
+
+_NEVER_NULL = frozenset({"target", "params", "json"})  #: those two take any value as it is
+
+
+def _or_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """Let a schema take null too."""
+    if "oneOf" in schema:
+        return {**schema, "oneOf": [*schema["oneOf"], {"type": "null"}]}
+    nullable = {**schema, "type": [schema["type"], "null"]}
+    if "enum" in schema:
+        nullable["enum"] = [*schema["enum"], None]
+    return nullable
+
+
+_MESSAGE["properties"] = {
+    name: schema if name in _NEVER_NULL else _or_null(schema) for name, schema in _MESSAGE["properties"].items()
+}
+
+_ERROR: dict[str, Any] = {
+    "type": "object",
+    "required": ["error", "message", "where", "advice", "outcome_unknown"],
+    "properties": {
+        "error": {**_TEXT, "description": "One word for a program."},
+        "message": {**_TEXT, "description": "What was wrong."},
+        "where": {
+            **_TEXT,
+            "description": "The field or header, `[3].target` in an array; empty for the whole request.",
+        },
+        "advice": {**_TEXT, "description": "What to do."},
+        "outcome_unknown": {
+            "type": "boolean",
+            "description": "True where the messages may be stored all the same: send them again under the same ids.",
+        },
+    },
+}
+
+_REFUSALS = {
+    "400": "The body is not JSON, a header stands there twice or is no text, or all of it is no HTTP.",
+    "401": "The token is missing or unknown.",
+    "403": "Host is no name of this intake, or a web page asks.",
+    "408": "The request took too long to arrive.",
+    "413": "Too many messages or bytes.",
+    "415": "Not application/json, X-AP4R is missing, or there is a Content-Encoding.",
+    "422": "A field means nothing, or an id was used for other content.",
+    "429": "Too many messages a second from this caller. Retry-After says when.",
+    "500": "A defect of ap4r.",
+    "503": "The store cannot be used now, or its answer was lost (outcome_unknown). Retry-After says when.",
+}
+
+
+def describe() -> dict[str, Any]:
+    """Give the document."""
+    assert set(_MESSAGE["properties"]) == FIELDS
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "ap4r intake",
+            "version": __version__,
+            "description": "Put messages, each a call to be made later, through a dispatcher. An answer of success "
+            "means that they are stored durably.",
+        },
+        "servers": [{"url": "http://127.0.0.1:7438"}],
+        "security": [{}, {"token": []}],
+        "paths": {"/messages": {"post": _post_messages()}, "/queues/{name}": {"post": _post_queue()}},
+        "components": {
+            "schemas": {"Message": _MESSAGE, "Error": _ERROR},
+            "securitySchemes": {
+                "token": {
+                    "type": "http",
+                    "scheme": "bearer",
+                    "description": "Where the intake listens for other hosts, or where it has a token.",
+                }
+            },
+        },
+    }
+
+
+def document() -> bytes:
+    """Give the document as it is served."""
+    return json.dumps(describe(), indent=2, ensure_ascii=False).encode() + b"\n"
+
+
+def _post_messages() -> dict[str, Any]:
+    message = {"$ref": "#/components/schemas/Message"}
+    one_id = {**_TEXT, "format": "uuid"}
+    answer = {
+        "oneOf": [
+            {"type": "object", "required": ["id"], "additionalProperties": False, "properties": {"id": one_id}},
+            {
+                "type": "object",
+                "required": ["ids"],
+                "additionalProperties": False,
+                "properties": {"ids": {"type": "array", "items": one_id, "description": "In the order given."}},
+            },
+        ]
+    }
+    return {
+        "operationId": "putMessages",
+        "summary": "Put one message, or several all or nothing",
+        "parameters": [_key_header()],
+        "requestBody": {
+            "required": True,
+            "content": {
+                _JSON_TYPE: {
+                    "schema": {"oneOf": [message, {"type": "array", "items": message, "minItems": 1, "maxItems": 1000}]}
+                }
+            },
+        },
+        "responses": {
+            "202": {"description": "Stored durably, now or before.", "content": {_JSON_TYPE: {"schema": answer}}},
+            **_refusals(),
+        },
+    }
+
+
+def _post_queue() -> dict[str, Any]:
+    options = {
+        "name": "X-AP4R",
+        "in": "header",
+        "required": True,
+        "description": "name=value with commas between them; target_url must be among them.",
+        "schema": {**_TEXT, "minLength": 1},
+        "example": "dispatch_mode=HTTP, target_method=POST, target_url=http://127.0.0.1:8000/search/reindex",
+    }
+    name = {"name": "name", "in": "path", "required": True, "schema": {**_TEXT, "minLength": 1, "maxLength": 128}}
+    return {
+        "operationId": "putRaw",
+        "summary": "Put one message as AP4R took it: a raw body, options in a header",
+        "parameters": [name, options, _key_header()],
+        "requestBody": {"content": {"*/*": {"schema": {}}}},
+        "responses": {
+            "200": {"description": "Stored durably; the id.", "content": {"text/plain": {"schema": _TEXT}}},
+            **_refusals(),
+        },
+    }
+
+
+def _key_header() -> dict[str, Any]:
+    return {
+        "name": "Idempotency-Key",
+        "in": "header",
+        "required": False,
+        "description": "Makes a repeat harmless for 24 hours, for messages without an id.",
+        "schema": {**_TEXT, "minLength": 1, "maxLength": 255},
+    }
+
+
+def _refusals() -> dict[str, Any]:
+    content = {_JSON_TYPE: {"schema": {"$ref": "#/components/schemas/Error"}}}
+    return {status: {"description": says, "content": content} for status, says in _REFUSALS.items()}

@@ -1,0 +1,95 @@
+"""What each path of the listening address takes: who may call it, by which methods, with what body. Pure.
+
+A request is held to the rules of its route by its headers, before anything of its body is read. What has no rules is no
+route, and a site with such a route does not start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+from urllib.parse import unquote_to_bytes
+
+from ap4r.dispatcher.http_server.problem import Refusal
+
+
+class Headed(Protocol):
+    """A request of which the headers are there."""
+
+    @property
+    def fields(self) -> Mapping[bytes, Sequence[bytes]]:
+        """The headers by lower-case name."""
+
+    def field(self, name: bytes) -> str | None:
+        """Return the header of that name as text."""
+
+    def getClientAddress(self) -> Any:
+        """Return where it comes from."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteRules:
+    """The rules of one route.
+
+    :param admit: returns why a request may not come in, by who calls and by what name it is called.
+    :param most_bytes: of a body; 0 where none is taken.
+    :param has_names: whether the route is for what is below its path, as /queues/NAME, and not for the path itself.
+    """
+
+    admit: Callable[[Headed], Refusal | None]
+    methods: tuple[str, ...]
+    most_bytes: Callable[[], int]
+    has_names: bool = False
+
+
+class RuleBook:
+    """The routes of an address by the first segment of their paths.
+
+    :param admit: who may hear that there is no such path.
+    """
+
+    def __init__(self, rules: Mapping[str, RouteRules], admit: Callable[[Headed], Refusal | None]) -> None:
+        """Take the rules.
+
+        :raises TypeError: a route has none.
+        """
+        for path, rule in rules.items():
+            if not isinstance(rule, RouteRules):
+                raise TypeError(f"the route /{path} declares no rules; say who may call it, how, and with what body")
+        self._rules = {path.encode(): rule for path, rule in rules.items()}
+        self._admit = admit
+
+    def refuse(self, request: Headed, method: str, path: bytes, length: int | None) -> Refusal | None:
+        """Return why a request may not come in, None when it may.
+
+        :param length: of its body; None where that is not known before its end.
+        """
+        first, *rest = path[1:].split(b"/")
+        rules = self._rules.get(unquote_to_bytes(first))
+        if rules is None or (b"".join(rest) == b"" if rules.has_names else rest):
+            advice = "GET /openapi.json tells what there is" if b"openapi.json" in self._rules else "GET /healthz"
+            return self._admit(request) or Refusal(404, "not_found", "nothing is at this path", "", advice)
+        refusal = self._stranger(request, rules)
+        if refusal is not None:
+            return refusal
+        if method not in rules.methods:
+            allowed = ", ".join(rules.methods)
+            problem = "this path does not take that method"
+            return Refusal(405, "wrong_method", problem, "", f"use {allowed}", allow=allowed)
+        most = rules.most_bytes()
+        if most == 0 and length != 0:
+            return Refusal(413, "too_large", "this path takes no body", "", "send the request without one")
+        if length is not None and length > most:
+            return too_large(most)
+        return rules.admit(request)
+
+    def _stranger(self, request: Headed, rules: RouteRules) -> Refusal | None:
+        # A caller who may not know of a path may not know which methods it has either.
+        return None if rules.admit is self._admit else self._admit(request)
+
+
+def too_large(most: int) -> Refusal:
+    """Say that a body is too large."""
+    problem = f"the request has more than {most:,} bytes (setting max_request_bytes)"
+    return Refusal(413, "too_large", problem, "", "send fewer messages at once")

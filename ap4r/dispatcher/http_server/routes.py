@@ -1,0 +1,80 @@
+"""What answers at the listening address: routes, each with its rules, over connections that are bounded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from twisted.web.resource import Resource
+from twisted.web.server import Site
+
+from ap4r.dispatcher.http_server.admission import RequestAdmission
+from ap4r.dispatcher.http_server.connections import Connections, most_connections, open_files_limit
+from ap4r.dispatcher.http_server.health import Healthz, StoreFigures
+from ap4r.dispatcher.http_server.intake.endpoint import undecodable
+from ap4r.dispatcher.http_server.problem import Refusal
+from ap4r.dispatcher.http_server.route_rules import Headed, RouteRules, RuleBook
+from ap4r.dispatcher.http_server.site import Arrivals, PlainSite
+from ap4r.settings.settings import Settings
+
+#: What proxies say of whom a request comes from.
+_FORWARDED = (b"forwarded", b"x-forwarded-for", b"x-real-ip", b"via")
+
+
+class ListenSite:
+    """The routes of the listening address, /healthz first."""
+
+    def __init__(
+        self,
+        settings: Callable[[], Settings],
+        admission: Callable[[], RequestAdmission],
+        facts: Callable[[], dict[str, Any]],
+        figures: Sequence[StoreFigures],
+    ) -> None:
+        """Take the settings, and who may call, as they are when a request comes.
+
+        :param facts: of /healthz.
+        """
+        self._settings = settings
+        self._admission = admission
+        #: The rules of what everyone may see who calls this address by one of its names.
+        self.looking = RouteRules(admit=self._admit, methods=("GET", "HEAD"), most_bytes=lambda: 0)
+        self._rules: dict[str, RouteRules] = {}
+        self._root = Resource()
+        self.add("healthz", Healthz(facts, figures, self._sees_all), self.looking)
+
+    def add(self, path: str, resource: Resource, rules: RouteRules) -> None:
+        """Add a route."""
+        self._rules[path] = rules
+        self._root.putChild(path.encode(), resource)
+
+    def made(self, take_plain: Callable[[Any], None] | None = None, most_bytes: Callable[[], int] = lambda: 0) -> Site:
+        """Return the site.
+
+        :param take_plain: takes the plainest of POST /messages, where there is an intake.
+        """
+        connections = Connections(most_connections(open_files_limit(), self._settings().concurrency))
+        arrivals = Arrivals(
+            RuleBook(self._rules, self._admit),
+            connections,
+            most_bytes=most_bytes,
+            seconds=lambda: self._settings().intake_body_seconds,
+        )
+        return PlainSite(self._root, arrivals, take_plain)
+
+    def _admit(self, request: Headed) -> Refusal | None:
+        not_text = undecodable(request)
+        if not_text is not None:
+            return not_text
+        if len(request.fields.get(b"host", ())) > 1:
+            return Refusal(400, "repeated_header", "the header Host stands there twice", "Host", "send it once")
+        return self._admission().refuse_look(request.field(b"host"), request.field(b"origin"))
+
+    def _sees_all(self, request: Headed) -> bool:
+        fields: Mapping[bytes, Sequence[bytes]] = request.fields
+        return self._admission().sees_all(
+            request.field(b"host"),
+            request.field(b"authorization"),
+            getattr(request.getClientAddress(), "host", None),
+            is_forwarded=any(name in fields for name in _FORWARDED),
+        )

@@ -1,0 +1,1 @@
+"""The log: events as lines of text or JSON."""

@@ -1,0 +1,1 @@
+"""Work on one store: register, claim, settle, rescue, prune, stop."""

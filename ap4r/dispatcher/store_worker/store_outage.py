@@ -1,0 +1,70 @@
+"""Whether the store answers: tells the beginning of every failure and the end of an outage.
+
+It does not wait or retry; the loops do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
+
+from ap4r.dispatcher.store_worker.loop import Report
+from ap4r.errors import OwnerLost, StoreError
+from ap4r.events.bus import Events
+from ap4r.events.events import StoreFailed, StoreRecovered, Unexpected
+
+
+class StoreOutage:
+    """Remembers which kinds of store calls fail, and since when."""
+
+    def __init__(self, store: str, clock: IReactorTime, events: Events) -> None:
+        self._store = store
+        self._clock = clock
+        self._events = events
+        self._since: float | None = None
+        # By kind of call: on a full disk reads succeed while writes fail, which is no recovery.
+        self._failing: set[str] = set()
+        self.problem: str | None = None  #: the last one, for as long as the outage lasts
+
+    @property
+    def lasts(self) -> bool:
+        """Tell whether some kind of call failed and has not succeeded since."""
+        return self._since is not None
+
+    def failed(self, doing: str, problem: str, wait_seconds: float) -> None:
+        """Note that a call failed and is tried again in `wait_seconds`."""
+        if self._since is None:
+            self._since = self._clock.seconds()
+        self._failing.add(doing)
+        self.problem = problem
+        self._events.emit(StoreFailed(self._store, doing, problem, wait_seconds))
+
+    def answered(self, doing: str) -> None:
+        """Note that a call succeeded."""
+        if self._since is None:
+            return
+        self._failing.discard(doing)
+        if not self._failing:
+            self.problem = None
+            seconds, self._since = self._clock.seconds() - self._since, None
+            self._events.emit(StoreRecovered(self._store, seconds))
+
+    def report(self, doing: str, lost: Callable[[str], None]) -> Report:
+        """Give what a loop tells its failures to.
+
+        :param doing: what the loop does, in one word.
+        :param lost: told the owner id when the store no longer knows it.
+        """
+
+        def report(failure: Failure, wait_seconds: float) -> None:
+            error = failure.value
+            if isinstance(error, OwnerLost):
+                lost(error.owner)
+            elif isinstance(error, StoreError):
+                self.failed(doing, str(getattr(error, "problem", error)), wait_seconds)
+            else:
+                self._events.emit(Unexpected(doing, failure.getTraceback()))
+
+        return report

@@ -1,0 +1,1 @@
+"""Upstreams: which of their servers gets a call."""

@@ -1,0 +1,110 @@
+"""Active checks: each server of an upstream with `check` is asked now and then whether it wants calls.
+
+A server whose check fails is left out until one passes; then it gets its share back little by little.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+from ap4r.dispatcher.delivery.caller_identity import CallerIdentity
+from ap4r.dispatcher.delivery.request import USER_AGENT, Request, host_of, shown
+from ap4r.dispatcher.http_client.client import HttpClient
+from ap4r.dispatcher.http_client.headers import header_lines
+from ap4r.dispatcher.upstreams.server_routes import ServerRoutes
+from ap4r.dispatcher.upstreams.upstream import Upstream
+from ap4r.events import events as happened
+from ap4r.events.bus import Events
+from ap4r.message.target import Target
+from ap4r.outcome.outcome import Answer, Exchange
+from ap4r.settings.upstreams import UpstreamSettings
+
+MOST_SECONDS = 5.0  #: that a check may take
+
+
+class HealthChecks:
+    """Checks the servers of all upstreams that ask for it.
+
+    :param bearing_of: how an upstream wants to be called, checks too.
+    :param returned: told the name of an upstream of which a server has come back.
+    """
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        transport: HttpClient,
+        ways: ServerRoutes,
+        upstreams: Mapping[str, Upstream],
+        bearing_of: Callable[[Target], CallerIdentity],
+        events: Events,
+        returned: Callable[[str], None],
+    ) -> None:
+        self._clock = clock
+        self._transport = transport
+        self._ways = ways
+        self._upstreams = upstreams
+        self._events = events
+        self._bearing_of = bearing_of
+        self._returned = returned
+        self._timers: dict[str, IDelayedCall] = {}
+        self._settings: dict[str, UpstreamSettings] = {}
+        self._asking: set[tuple[str, str]] = set()
+
+    def start(self, upstreams: tuple[UpstreamSettings, ...]) -> None:
+        """Check by these settings from now on; what was found for an upstream that stays as it is holds."""
+        settings = {one.name: one for one in upstreams if one.check}
+        for name in [name for name in self._timers if self._settings[name] != settings.get(name)]:
+            timer = self._timers.pop(name)
+            if timer.active():
+                timer.cancel()
+            if name in self._upstreams and name not in settings:
+                self._upstreams[name].check_no_more()
+        self._settings = settings
+        for name in settings:
+            if name not in self._timers:
+                self._timers[name] = self._clock.callLater(0.0, self._turn, name)
+
+    def stop(self) -> None:
+        """Check no more."""
+        for timer in self._timers.values():
+            if timer.active():
+                timer.cancel()
+        self._timers.clear()
+
+    def _turn(self, name: str) -> None:
+        settings = self._settings[name]
+        self._timers[name] = self._clock.callLater(settings.check_seconds, self._turn, name)
+        for server in self._upstreams[name].servers:
+            if (name, server) not in self._asking:
+                self._ask(settings, server)
+
+    def _ask(self, settings: UpstreamSettings, server: str) -> None:
+        self._asking.add((settings.name, server))
+        way = self._ways.of(settings.name, server)
+        url, bearing = way.base + settings.check, self._bearing_of(Target("/", settings.name))
+        headers = {b"host": [host_of(url)], b"user-agent": [USER_AGENT], **shown(bearing)}
+        self._transport.begin(
+            Request("GET", url, header_lines(headers), b""),
+            min(MOST_SECONDS, settings.check_seconds),
+            partial(self._ended, settings, server),
+            may_write=lambda: True,
+            way=way,
+        )
+
+    def _ended(self, settings: UpstreamSettings, server: str, exchange: Exchange) -> None:
+        name = settings.name
+        self._asking.discard((name, server))
+        upstream = self._upstreams.get(name)
+        if upstream is None or name not in self._timers:
+            return
+        passed = isinstance(exchange, Answer) and 200 <= exchange.status < 300
+        if not upstream.checked(server, self._clock.seconds(), passed=passed):
+            return
+        if passed:
+            self._events.emit(happened.ServerTakenBack(name, server))
+            self._returned(name)
+        else:
+            self._events.emit(happened.ServerLeftOut(name, server, settings.check_seconds))

@@ -1,0 +1,161 @@
+"""The way to each server: which endpoints lead there, what its requests' URLs begin with, what a proxy is shown.
+
+Ways live as long as their settings stay the same, so connections that are kept stay good over a reload.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from twisted.web.iweb import IAgentEndpointFactory
+
+from ap4r.dispatcher.http_client.address_guard import AddressGuard, AddressRules, Own
+from ap4r.dispatcher.http_client.endpoints import Endpoints, ProxyEndpoints, UnixEndpoints
+from ap4r.dispatcher.http_client.forward_proxy import ForwardProxies, find_forward_proxies
+from ap4r.dispatcher.http_client.name_lookup import Names
+from ap4r.dispatcher.http_client.resolver import is_local
+from ap4r.dispatcher.http_client.tls import Identity, Policy
+from ap4r.settings.settings import Settings
+from ap4r.settings.upstreams import UNIX
+
+
+class ServerRoute:
+    """How requests reach a server. Two are the same only if they are one: kept connections belong to a way.
+
+    :param base: what the URL of a request begins with; empty where the URL is whole already.
+    :param absolute: whether a request for http names the whole URL, as a proxy wants it (RFC 9112, 3.2.2).
+    :param headers: of http requests, for a proxy; as lines.
+    """
+
+    __slots__ = ("absolute", "base", "endpoints", "lines")
+
+    def __init__(
+        self, endpoints: IAgentEndpointFactory, base: str = "", *, absolute: bool = False, lines: bytes = b""
+    ) -> None:
+        self.endpoints = endpoints
+        self.base = base
+        self.absolute = absolute
+        self.lines = lines
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """What a way depends on."""
+
+    server: str
+    identity: Identity
+    proxy: str
+    proxy_authorization: bytes
+    rules: AddressRules | None
+    connect_timeout_seconds: float
+
+
+#: The ways of absolute URLs by their name: directly, or by scheme through a proxy.
+_DIRECT = ("", "")
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedRoutes:
+    """All ways that settings ask for, and which proxies absolute URLs go through."""
+
+    ways: dict[tuple[str, str], _Made]
+    proxies: ForwardProxies | None
+
+
+class ServerRoutes:
+    """The ways of all upstreams, and the guarded one of absolute URLs (`others`).
+
+    :param instead: the only endpoints there are, in tests.
+    :raises ConfigError: a file or a secret that the settings refer to is not there.
+    """
+
+    def __init__(self, reactor: Any, settings: Settings, instead: IAgentEndpointFactory | None = None) -> None:
+        self._reactor = reactor
+        self._instead = instead
+        self.own = Own(is_local)
+        self._ways: dict[tuple[str, str], ServerRoute] = {}
+        self._proxies: ForwardProxies | None = None
+        self._made: dict[tuple[str, str], _Made] = {}
+        self.take(self.planned(settings))
+
+    def of(self, upstream: str, server: str) -> ServerRoute:
+        """Give the way to a server of an upstream."""
+        way = self._ways.get((upstream, server))
+        if way is None:
+            # A server that is not of the settings: the application in this process.
+            way = self._ways[upstream, server] = ServerRoute(self.others.endpoints, server)
+        return way
+
+    @property
+    def others(self) -> ServerRoute:
+        """The way of absolute URLs."""
+        return self._ways[_DIRECT]
+
+    @property
+    def has_proxies(self) -> bool:
+        """Whether some absolute URL goes through a proxy."""
+        return self._proxies is not None
+
+    def to(self, url: str) -> ServerRoute:
+        """Return the way to an absolute URL."""
+        proxy = self._proxies.choose(url) if self._proxies is not None else None
+        return self.others if proxy is None else self._ways["", url.partition(":")[0]]
+
+    def planned(self, settings: Settings) -> PlannedRoutes:
+        """Read what the settings refer to; nothing is changed yet.
+
+        :raises ConfigError: a file or a secret is not there.
+        """
+        rules = AddressRules(settings.allow_hosts, settings.deny_hosts, settings.allow_networks, settings.deny_networks)
+        seconds = settings.connect_timeout_seconds
+        planned = {_DIRECT: _Made("", Identity(), "", b"", rules, seconds)}
+        proxies = find_forward_proxies(settings, os.environ)
+        for scheme, proxy in proxies.by_scheme.items() if proxies is not None else ():
+            made = _Made("", Identity(), proxy.url, proxy.authorization, rules, seconds)
+            planned["", scheme] = made
+        for one in settings.upstreams:
+            identity = Identity.of(one) if one.ca or one.certificate or one.server_name else Identity()
+            authorization = one.proxy_auth.header() if one.proxy_auth else b""
+            for server in one.servers:
+                of_server = _Made(server, identity, one.proxy, authorization, rules if one.guarded else None, seconds)
+                planned[one.name, server] = of_server
+        return PlannedRoutes(planned, proxies)
+
+    def take(self, planned: PlannedRoutes) -> None:
+        """Go these ways from now on; those that stay the same are kept, with their connections."""
+        ways = {
+            key: self._ways[key] if self._made.get(key) == made else self._make(made, key[1])
+            for key, made in planned.ways.items()
+        }
+        self._ways, self._made, self._proxies = ways, planned.ways, planned.proxies
+        names = getattr(self._reactor, "nameResolver", None)
+        if isinstance(names, Names):
+            names.preferred = frozenset(urlsplit(server).hostname or "" for _, server in ways)
+
+    def _make(self, made: _Made, server: str) -> ServerRoute:
+        if made.server.startswith(UNIX):
+            return ServerRoute(
+                self._instead
+                or UnixEndpoints(self._reactor, made.server.removeprefix(UNIX), made.connect_timeout_seconds),
+                "http://localhost",
+            )
+        if self._instead is not None:
+            # Without lines and absolute form: nobody is there who would want them.
+            return ServerRoute(self._instead, made.server)
+        guard = AddressGuard(self.own, made.rules)
+        policy = Policy(made.identity)
+        if made.proxy:
+            # The lists of the settings are about where messages go, not about the proxy on their way.
+            to_proxy, targets = AddressGuard(self.own, None), guard if made.rules is not None else None
+            proxied = ProxyEndpoints(
+                self._reactor, made.connect_timeout_seconds, to_proxy, policy, made.proxy, made.proxy_authorization,
+                targets,
+            )  # fmt: skip
+            authorization = made.proxy_authorization
+            lines = b"Proxy-Authorization: %s\r\n" % authorization if authorization else b""
+            is_plain = server.startswith("http://") or server == "http"
+            return ServerRoute(proxied, made.server, absolute=is_plain, lines=lines if is_plain else b"")
+        return ServerRoute(Endpoints(self._reactor, made.connect_timeout_seconds, policy, guard), made.server)

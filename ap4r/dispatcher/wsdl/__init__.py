@@ -1,0 +1,1 @@
+"""Descriptions of SOAP services: fetched, kept and used."""

@@ -1,0 +1,164 @@
+"""Where the documents of a description come from: an upstream's own by the way to it, others as absolute URLs go.
+
+What an upstream is shown (a certificate, Authorization, a proxy's secret) is shown to its own servers, and nobody else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from twisted.internet.defer import Deferred, succeed
+
+from ap4r.dispatcher.delivery.caller_identity import PLAIN, CallerIdentity
+from ap4r.dispatcher.delivery.request import USER_AGENT, Request, host_of, shown
+from ap4r.dispatcher.http_client.client import HttpClient
+from ap4r.dispatcher.http_client.headers import header_lines
+from ap4r.dispatcher.upstreams.server_routes import ServerRoute, ServerRoutes
+from ap4r.dispatcher.upstreams.upstream import Upstream
+from ap4r.errors import Ap4rError
+from ap4r.message.target import Target, parse_target
+from ap4r.outcome.response import Answer, Exchange, NoResponse, Reason
+
+FETCH_SECONDS = 30.0
+_ACCEPT = b"text/xml, application/xml, */*"
+
+#: Gives the whole body of a GET, or why there is none.
+Fetch = Callable[[str], "Deferred[bytes | NoResponse]"]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A description's first document, and what gets it and those that it refers to. `server` is the upstream's."""
+
+    url: str
+    fetch: Fetch
+    server: str = ""
+
+
+class DocumentFetcher:
+    """Fetches documents with the client that makes the calls, so that the same places are refused.
+
+    :param bearing_of: how an upstream wants to be called.
+    """
+
+    def __init__(
+        self,
+        transport: HttpClient,
+        ways: ServerRoutes,
+        upstreams: Mapping[str, Upstream],
+        bearing_of: Callable[[Target], CallerIdentity],
+        random: Callable[[], float],
+    ) -> None:
+        self.copies: Mapping[str, str] = {}  #: files that stand for documents, by URL
+        self._bearing_of = bearing_of
+        self._random = random
+        self._transport = transport
+        self._ways = ways
+        self._upstreams = upstreams
+
+    def owner(self, document: Target, called: Target) -> str:
+        """Name the upstream that a document is fetched from, or nothing.
+
+        Where a message goes to an upstream, an absolute URL on that upstream's own origin belongs to it too.
+        """
+        if document.upstream is not None:
+            return document.upstream
+        name = called.upstream or ""
+        return name if document.origin in self._origins(name) else ""
+
+    def source(self, document: Target, owner: str, tried: Collection[str] = ()) -> Source | None:
+        """Give where a document is and how it is got; None when no server of its upstream is there.
+
+        :param owner: as told by `owner`.
+        :param tried: servers of the upstream that are not to be asked.
+        """
+        if not owner:
+            return Source(document.url, partial(self._fetch, {}, PLAIN))
+        upstream = self._upstreams.get(owner)
+        if upstream is None:
+            return None
+        server = upstream.choose(self._transport.clock.seconds(), tried, random=self._random, anyway=True)
+        if server is None:
+            return None
+        origins = self._origins(owner, server)
+        url = document.url if document.upstream is None else self._ways.of(owner, server).base + document.url
+        return Source(url, partial(self._fetch, origins, self._bearing_of(Target("/", owner))), server)
+
+    def _origins(self, name: str, first: str | None = None) -> dict[str, ServerRoute]:
+        """Give the ways to the origins that are an upstream's own: its servers', and the name that it goes by.
+
+        :param first: the server that is meant where several have one name.
+        """
+        upstream = self._upstreams.get(name)
+        servers = [*([first] if first else []), *(upstream.servers if upstream else ())]
+        ways = [self._ways.of(name, server) for server in servers]
+        origins: dict[str, ServerRoute] = {}
+        for way in ways:
+            origins.setdefault(Target(way.base).origin, way)
+        bearing = self._bearing_of(Target("/", name))
+        if bearing.host and ways:
+            scheme = bearing.scheme or ways[0].base.partition(":")[0]
+            origins.setdefault(parse_target(f"{scheme}://{bearing.host}")[0].origin, ways[0])
+        return origins
+
+    def _fetch(
+        self, origins: Mapping[str, ServerRoute], bearing: CallerIdentity, url: str
+    ) -> Deferred[bytes | NoResponse]:
+        if url in self.copies:
+            return succeed(_copy(url, self.copies[url]))
+        answer: Deferred[bytes | NoResponse] = Deferred()
+        bodies: list[bytes] = []
+
+        def ended(exchange: Exchange) -> None:
+            if isinstance(exchange, NoResponse):
+                # No waiting changes where it may not go.
+                refused = exchange.reason is Reason.REFUSED_ADDRESS
+                told = f"{url}: {exchange.reason}: {exchange.detail}"
+                answer.callback(NoResponse(exchange.reason, False, told) if refused else missing(told))
+            elif not 200 <= exchange.status < 300:
+                answer.callback(missing(f"{url} is answered {exchange.status}"))
+            else:
+                answer.callback(bodies[0])
+
+        def read(whole: Answer) -> None:
+            bodies.append(whole.body)
+
+        try:
+            target, _ = parse_target(url)
+        except Ap4rError as error:
+            answer.callback(useless(str(error)))
+            return answer
+        if target.upstream is not None:
+            answer.callback(useless(f"{url} is no http or https URL"))
+            return answer
+        way, whole_url = origins.get(target.origin), target.url
+        headers = {b"user-agent": [USER_AGENT], b"accept": [_ACCEPT]}
+        if way is not None:
+            whole_url = Target(way.base).origin + target.url.removeprefix(target.origin)
+            headers.update(shown(bearing))
+        headers.setdefault(b"host", [host_of(whole_url)])
+        request = Request("GET", whole_url, header_lines(headers), b"")
+        self._transport.begin(
+            request, FETCH_SECONDS, ended, may_write=lambda: True, read=read, way=way or self._ways.to(whole_url)
+        )
+        return answer
+
+
+def _copy(url: str, path: str) -> bytes | NoResponse:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        return missing(f"{url}: its copy {path} cannot be read: {error.strerror}")
+
+
+def useless(detail: str) -> NoResponse:
+    """Say why a description will never be of use: no waiting changes that."""
+    return NoResponse(Reason.BAD_DESCRIPTION, False, detail)
+
+
+def missing(detail: str) -> NoResponse:
+    """Say why there is no description: it costs a message time, and no failure."""
+    return NoResponse(Reason.NO_DESCRIPTION, False, detail)

@@ -1,0 +1,49 @@
+"""The warning that messages wait and nobody delivers them.
+
+It only looks at a store's figures; when to look, and from which thread, is the doorbell's business.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from ap4r.storage.store import StoreStatus
+
+WAITED_SECONDS = 60.0
+BETWEEN_LOOKS_SECONDS = 30.0
+
+_log = logging.getLogger("ap4r.outbox")
+
+
+def is_neglected(status: StoreStatus) -> bool:
+    """Tell whether messages have been due for a minute and no dispatcher of that store is alive."""
+    return status.oldest_due_seconds >= WAITED_SECONDS and not any(one.alive for one in status.dispatchers)
+
+
+class UnattendedWarning:
+    """Warns once in the life of a process, and looks at most once in 30 s until then."""
+
+    def __init__(self, sink: object) -> None:
+        self._sink = sink
+        self._look_at: float | None = None
+        self._warned = False
+
+    def look(self, now: float) -> None:
+        """Look at the store's figures if it is time to, and warn if they show neglect.
+
+        :param now: a monotonic instant.
+        :raises StoreError: the store could not be read.
+        """
+        status = getattr(self._sink, "status", None)
+        if self._warned or status is None or (self._look_at is not None and now < self._look_at):
+            return
+        self._look_at = now + BETWEEN_LOOKS_SECONDS
+        found = status()
+        if is_neglected(found):
+            self._warned = True
+            _log.warning(
+                "messages have been due in %s for %.0f s and no dispatcher of that store is alive; "
+                "start one with: twistd -n ap4r --store %s",
+                *(getattr(self._sink, "name", "the store"), found.oldest_due_seconds),
+                getattr(self._sink, "name", "URL"),
+            )

@@ -1,0 +1,1 @@
+"""Events of a dispatcher, and the bus that carries them to subscribers."""

@@ -1,0 +1,167 @@
+"""Bring a value down to what every format knows: dict with str keys, list, and leaves of exact types.
+
+A dataclass or an attrs object becomes a dict of its fields, an enum its value. What a format has no type for is
+spelled: instants, dates and times as in ISO 8601, Decimal and UUID as text, bytes as base64.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import datetime
+import decimal
+import enum
+import math
+import uuid
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ap4r.errors import PayloadNotEncodable
+from ap4r.formats.size_limit import SizeLimit
+from ap4r.formats.value_path import KeyPath, ValuePath
+
+MAX_DEPTH = 64  #: PHP reads no more levels of a form
+#: Of a whole number, what Python writes by default: writing it takes the square of its digits.
+MAX_INTEGER_DIGITS = 4_300
+_MOST_INTEGER = 10**MAX_INTEGER_DIGITS - 1
+_SURELY_SHORT_BITS = _MOST_INTEGER.bit_length() - 1
+
+
+def plain(
+    value: object, format: str, limit: SizeLimit, *, keep: tuple[type, ...] = (), place: ValuePath | None = None
+) -> Any:
+    """Return a copy of a value that holds only dict, list, str, int, float, bool, None and the types in `keep`.
+
+    Without `keep` the other types that can be written are spelled as text.
+
+    :param limit: counts the copy, by the characters that every format writes for it: a value that holds another many
+        times (as the aliases of YAML make one) may be much larger than it looks.
+    :raises PayloadNotEncodable: naming the place of what cannot be written.
+    :raises PayloadTooLarge: it has more than the limit.
+    """
+    return _plain(value, ValuePath() if place is None else place, format, keep, limit)
+
+
+def _plain(value: object, place: ValuePath, format: str, keep: tuple[type, ...], limit: SizeLimit) -> Any:
+    if place.depth > MAX_DEPTH:
+        advice = f"it is nested deeper than {MAX_DEPTH}, or holds itself"
+        raise PayloadNotEncodable(str(place), value, format, advice)
+    if value is None or isinstance(value, bool) or (keep and isinstance(value, keep)):
+        limit.take_value(len(value) if isinstance(value, bytes) else 1)
+        return value
+    if isinstance(value, (bytearray, memoryview)) and bytes in keep:
+        limit.take_value(memoryview(value).nbytes)
+        return bytes(value)
+    if isinstance(value, Mapping):
+        limit.take_value(0)
+        tree: dict[str, Any] = {}
+        for key, inner in items_of(value, place, format):
+            limit.take(len(key))
+            tree[key] = _plain(inner, place / key, format, keep, limit)
+        return tree
+    if isinstance(value, (list, tuple)):
+        limit.take_value(0)
+        return [_plain(inner, place / index, format, keep, limit) for index, inner in enumerate(value)]
+    if isinstance(value, enum.Enum) and not isinstance(value, (str, int, float)):
+        return _plain(value.value, place, format, keep, limit)
+    fields = _fields_of(value)
+    if fields is not None:
+        limit.take_value(0)
+        written: dict[str, Any] = {}
+        for name in fields:
+            limit.take(len(name))
+            written[name] = _plain(getattr(value, name), place / name, format, keep, limit)
+        return written
+    return _leaf(value, place, format, limit)
+
+
+def _fields_of(value: object) -> list[str] | None:
+    if isinstance(value, type):
+        return None
+    if dataclasses.is_dataclass(value):
+        return [field.name for field in dataclasses.fields(value)]
+    attributes = getattr(type(value), "__attrs_attrs__", None)
+    return None if attributes is None else [attribute.name for attribute in attributes]
+
+
+def _leaf(value: object, place: ValuePath, format: str, limit: SizeLimit) -> str | int | float:
+    if isinstance(value, (str, bytes, bytearray)):
+        limit.take_value(len(value))
+    else:
+        limit.take_value(memoryview(value).nbytes if isinstance(value, memoryview) else 1)
+    # A subclass is written as the value that it is: an enum's name, or whatever its __str__ says, means nothing there.
+    if isinstance(value, str):
+        return text_of(value, place, format)
+    if isinstance(value, int):
+        return _integer(value, place, format)
+    if isinstance(value, float):
+        if math.isfinite(value):
+            return float.__pos__(value)
+        raise PayloadNotEncodable(str(place), value, format, f"{value!r} is no number there; give None, or a text")
+    if isinstance(value, (datetime.datetime, datetime.date, datetime.time)):
+        return value.isoformat()
+    if isinstance(value, uuid.UUID):
+        return str(value)
+    if isinstance(value, decimal.Decimal):
+        if value.is_finite():
+            return str(value)
+        raise PayloadNotEncodable(str(place), value, format, f"{value!r} is no number there; give None, or a text")
+    if isinstance(value, (bytes, bytearray, memoryview)) and format not in ("form", "multipart"):
+        return base64.b64encode(value).decode("ascii")
+    raise PayloadNotEncodable(str(place), value, format, _advice_for(value, format))
+
+
+def _advice_for(value: object, format: str) -> str:
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return "a form has text only; send files with format='multipart', or base64.b64encode(data).decode()"
+    if isinstance(value, (set, frozenset)) or hasattr(value, "__next__"):
+        return "it has no order that lasts; give a list"
+    if isinstance(value, datetime.timedelta):
+        return "give its total_seconds()"
+    return "convert it to a plain value first"
+
+
+def _integer(value: int, place: ValuePath | KeyPath | str, format: str) -> int:
+    # Not by trying: that takes the square of its digits where the process allows any number of them.
+    if int.bit_length(value) > _SURELY_SHORT_BITS and abs(value) > _MOST_INTEGER:
+        raise PayloadNotEncodable(str(place), value, format, "it has too many digits; send it as text")
+    return int.__int__(value)
+
+
+def items_of(mapping: Mapping[Any, object], place: ValuePath, format: str) -> Iterator[tuple[str, object]]:
+    """Give the items with their keys as text: a str or an int, never two that are written alike.
+
+    :raises PayloadNotEncodable: naming the key.
+    """
+    if hasattr(mapping, "lists"):
+        raise PayloadNotEncodable(str(place), mapping, format, "it may hold several values a name; give a plain dict")
+    seen = set()
+    for key, inner in mapping.items():
+        if type(key) is str and key.isascii():
+            written = key
+        elif isinstance(key, str):
+            written = text_of(key, place.key(key), format)
+        elif isinstance(key, int) and not isinstance(key, bool):
+            written = str(_integer(key, place.key("…"), format))
+        else:
+            raise PayloadNotEncodable(place.key(key), key, format, "a key is a string or a whole number")
+        if written in seen:
+            raise PayloadNotEncodable(place.key(key), key, format, "another key is written in the same way")
+        seen.add(written)
+        yield written, inner
+
+
+def text_of(text: str, place: ValuePath | KeyPath | str, format: str) -> str:
+    """Give a str, or a subclass's value, that UTF-8 can write.
+
+    :raises PayloadNotEncodable: it has a lone surrogate.
+    """
+    if type(text) is str and text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise PayloadNotEncodable(
+            str(place), text, format, "it has a lone surrogate, which no encoding knows"
+        ) from error
+    return str.__str__(text)

@@ -1,0 +1,1 @@
+"""Receiving: a delivery takes effect once, and its answer is kept for repeats."""

@@ -1,0 +1,1 @@
+"""Messages: what is to be called, where, and under which queue."""

@@ -1,0 +1,1 @@
+"""Requests that are deliveries: their signature, body, internal paths and repeats."""

@@ -1,0 +1,1 @@
+"""The response of a request with messages: held until they are committed."""

@@ -1,0 +1,68 @@
+"""What one request comes to: the verdict that follows its start, its exception, and the body where it is a delivery.
+
+It writes nothing and lets nothing leave.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from ap4r.middleware.response.commit_rule import CommitRule, DeliveryAnswer
+from ap4r.middleware.response.start import Start
+from ap4r.outbox.handle import Handle
+from ap4r.outbox.pending import Verdict
+
+_log = logging.getLogger("ap4r.middleware")
+
+
+class Decision:
+    """The verdict about one request, and the one that it would have if nothing were raised any more."""
+
+    __slots__ = ("_answer", "_handle", "_method", "_path", "_prospect", "_rules")
+
+    def __init__(
+        self, handle: Handle, rules: CommitRule, method: str, path: str, answer: DeliveryAnswer | None
+    ) -> None:
+        self._handle = handle
+        self._rules = rules
+        self._method = method
+        self._path = path
+        self._prospect: Verdict | None = None
+        self._answer = answer  # where the request is a delivery
+
+    def forget(self) -> None:
+        """Begin again, for another start or another pass of the body."""
+        self._prospect = None
+        if self._answer is not None:
+            self._answer.forget()
+
+    def waits(self, start: Start) -> bool:
+        """Return whether something would be written if the response came to a good end."""
+        if self._prospect is None:
+            self._prospect = self.judge(start, None, so_far=True)
+        return self._handle.would_write(self._prospect)
+
+    def judge(self, start: Start | None, exception: BaseException | None, *, so_far: bool = False) -> Verdict:
+        """Return the verdict that follows these facts.
+
+        :param so_far: the body has not come to its end: return the best that the response can come to.
+        """
+        if start is None or start.code is None:
+            return Verdict.ABORT
+        if self._answer is not None and not self._answer.is_success(start.code, start.bodiless, so_far=so_far):
+            return Verdict.ABORT
+        try:
+            verdict = self._rules.verdict(start.code, start.headers, exception)
+            return verdict if type(verdict) is Verdict else Verdict(verdict)
+        except Exception:
+            if exception is None:
+                raise
+            _log.exception("%s %r: the verdict rule raised, so this is ABORT", self._method, self._path)
+            return Verdict.ABORT
+
+    def tell_of_drops(self, start: Start | None, exception: BaseException | None) -> None:
+        """Log what an ABORT drops where no line of the server's tells that the request has failed."""
+        has_left = isinstance(exception, ConnectionError) or not isinstance(exception, Exception)
+        is_taken_over = start is None and (exception is None or isinstance(exception, StopIteration))
+        if is_taken_over or (exception is not None and has_left):
+            self._rules.drops.tell(self._method, self._path, self._handle.success_count, start is None)

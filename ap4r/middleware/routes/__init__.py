@@ -1,0 +1,1 @@
+"""Paths of targets that are given by the name of a route."""

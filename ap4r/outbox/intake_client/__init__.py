@@ -1,0 +1,1 @@
+"""Putting messages into the store of a dispatcher over HTTP."""

@@ -1,0 +1,162 @@
+"""What a protocol is: the interface that `http`, `xmlrpc`, `soap`, `jsonrpc` and those of others fulfil."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import Any, Protocol, runtime_checkable
+
+from ap4r.errors import Ap4rError, OptionRefused, PayloadNotEncodable
+from ap4r.formats.size_limit import UNLIMITED
+from ap4r.message.message import Message
+from ap4r.message.target import Target
+from ap4r.outcome.response import Answer, Reason, ResponseReading
+
+
+# One of each is made for every message, and a frozen one takes three times as long to make.
+@dataclass(slots=True, kw_only=True)
+class ProtocolCall:
+    """A call as its caller said it. `options` holds what `async_to` itself has no argument for.
+
+    `max_body_bytes` is what the body may have: a longer one is refused when it is written, and a protocol that may
+    write much more than it was given stops there by itself (`ap4r.formats.SizeLimit` counts).
+    """
+
+    message_id: str
+    target: Target
+    params: object = None
+    action: str | None = None
+    method: str = "POST"
+    format: str = "form"
+    options: Mapping[str, object] = field(default_factory=dict)
+    max_body_bytes: int = UNLIMITED
+
+
+@dataclass(slots=True, kw_only=True)
+class Encoded:
+    """A call as a request. `headers` stand back behind those that the caller gives."""
+
+    target: Target
+    method: str = "POST"
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
+
+
+@runtime_checkable
+class CallProtocol(Protocol):
+    """One way of calling. It does no I/O and keeps no state.
+
+    An entry point of the group `ap4r.protocols` names such an object, or a class without arguments; its name is what
+    callers give as `protocol=`. It must be installed where messages are made and where they are delivered.
+    """
+
+    def encode(self, call: ProtocolCall) -> Encoded:
+        """Write a call as a request, in the process that asks for it.
+
+        :raises MessageError: the call cannot be written; it says what to do.
+        """
+
+    def judge(self, answer: Answer, message: Message) -> ResponseReading | None:
+        """Read a whole response: done, a fault, or None to leave the judgement to its status. Never raises."""
+
+
+@runtime_checkable
+class Described(Protocol):
+    """A protocol some of whose messages are written by the dispatcher, after documents that it fetches."""
+
+    def description_of(self, message: Message) -> str | None:
+        """Name the target (as text) whose document describes this message; None when the message is written already."""
+
+    def compile(self, url: str, documents: Mapping[str, bytes]) -> Any:
+        """Make of the documents what `complete` needs. Called in a process of its own, with limits of time and memory.
+
+        :raises DocumentMissing: another document is needed first.
+        :raises Exception: the documents are no description.
+        """
+
+    def complete(self, message: Message, compiled: Any) -> Message:
+        """Give the message as it is to be sent. Called in such a process too; the message travels there and back.
+
+        :raises PayloadNotEncodable: it does not fit its description.
+        """
+
+
+@runtime_checkable
+class Secured(Protocol):
+    """A described protocol whose messages may name a table of security, [wsse.NAME]."""
+
+    def complete_secured(self, message: Message, compiled: Any, securities: Mapping[str, Mapping[str, Any]]) -> Message:
+        """Return the message as it is to be sent, as `complete` does.
+
+        :raises PayloadNotEncodable: it does not fit its description, or its table is not there.
+        """
+
+
+class DocumentMissing(Ap4rError):
+    """A description refers to a document that is not at hand yet."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(f"the document {url} is needed")
+        self.url = url
+
+
+def check_action(call: ProtocolCall, protocol: str, *, what: str) -> str:
+    """Give the action of a call that must name one.
+
+    :param what: what the action is in this protocol.
+    :raises OptionRefused: it has none, or is called with a `method` or `format` that this protocol has not.
+    """
+    if call.method != "POST":
+        advice = f"protocol={protocol!r} always uses POST; {what} is given as action="
+        raise OptionRefused("method", call.method, advice)
+    if call.format != "form":
+        raise OptionRefused("format", call.format, f"protocol={protocol!r} has its own format; leave it out")
+    action = call.action
+    if not isinstance(action, str) or not action or not action.isprintable() or len(action) > 1_000:
+        raise OptionRefused("action", action, f"protocol={protocol!r} needs action=, {what}")
+    return str.__str__(action)
+
+
+def check_options(call: ProtocolCall, protocol: str, known: Iterable[str], others: Iterable[str] = ()) -> None:
+    """Refuse options that a protocol does not know.
+
+    :param others: arguments of `async_to`, one of which may have been meant.
+    """
+    for name in call.options:
+        if name not in (names := list(known)):
+            nearest = get_close_matches(name[:100], [*names, *others], n=1)
+            hint = f"did you mean {nearest[0]}? " if nearest else ""
+            there_are = f"those of protocol={protocol!r} are {', '.join(names)}" if names else "there are none besides"
+            raise OptionRefused(name, call.options[name], f"async_to has no such option; {hint}{there_are}")
+
+
+def text_option(call: ProtocolCall, name: str, default: str = "") -> str:
+    """Give an option that is a text.
+
+    :raises OptionRefused: it is none.
+    """
+    value = call.options.get(name)
+    if value is None:
+        return default
+    if not isinstance(value, str) or not value.isprintable():
+        raise OptionRefused(name, value, "give a string of printable characters")
+    return str.__str__(value)
+
+
+def not_a_list_or_mapping(params: object, format: str, advice: str) -> PayloadNotEncodable:
+    """Make the error about params that a protocol has no place for."""
+    return PayloadNotEncodable("params", params, format, advice)
+
+
+def read_answer(protocol: CallProtocol, message: Message, answer: Answer) -> ResponseReading | None:
+    """Give what the protocol reads in a whole answer. Never raises: a protocol that does has read nothing."""
+    try:
+        reading: object = protocol.judge(answer, message)
+    except Exception as error:  # noqa: BLE001 - a package's mistake must not keep a message from its outcome
+        reading = ResponseReading(
+            Reason.BAD_RESPONSE, f"protocol {message.protocol} could not read the answer: {error!r}"
+        )
+    if reading is None or isinstance(reading, ResponseReading):
+        return reading
+    return ResponseReading(Reason.BAD_RESPONSE, f"protocol {message.protocol} judged with a {type(reading).__name__}")

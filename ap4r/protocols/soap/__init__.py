@@ -1,0 +1,1 @@
+"""SOAP: envelopes, descriptions (WSDL) and WS-Security."""

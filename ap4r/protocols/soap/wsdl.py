@@ -1,0 +1,96 @@
+"""A WSDL, read by zeep (the extra `ap4r[soap]`) from documents that others fetched: zeep itself reaches nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from lxml import etree
+from zeep import Client, Settings
+from zeep.exceptions import Error
+from zeep.wsdl.bindings.soap import Soap12Binding, SoapBinding
+
+from ap4r.errors import PayloadNotEncodable
+from ap4r.message.message import Message
+from ap4r.protocols.base import DocumentMissing
+from ap4r.protocols.soap.envelope import UNWRITTEN, headers_of
+
+
+class _Served:
+    """What zeep takes for its transport: it gives the documents at hand, and sends nothing."""
+
+    def __init__(self, documents: Mapping[str, bytes]) -> None:
+        self._documents = documents
+
+    def load(self, url: str) -> bytes:
+        """Give a document.
+
+        :raises DocumentMissing: it is not at hand.
+        """
+        if url not in self._documents:
+            raise DocumentMissing(url)
+        return self._documents[url]
+
+
+class Wsdl:
+    """A description that was read; it writes envelopes.
+
+    :raises Exception: as zeep does for what it cannot read; ValueError for what describes no service.
+    """
+
+    def __init__(self, url: str, documents: Mapping[str, bytes]) -> None:
+        # What a WSDL imports is asked of `_Served` too, so "external" is only what was fetched for it.
+        settings = Settings(forbid_dtd=True, forbid_entities=True, forbid_external=False, xml_huge_tree=False)
+        self._client = Client(url, transport=_Served(documents), settings=settings)
+        if not self._client.wsdl.services:
+            # zeep reads any XML, such as a page that stands in for the server while it is away.
+            raise ValueError("it has no services, so it is no WSDL")
+
+    def complete(
+        self, message: Message, told: Mapping[str, Any], securities: Mapping[str, Mapping[str, Any]] = {}
+    ) -> Message:
+        """Return the message with its envelope, and the headers that belong to it.
+
+        :param securities: the tables [wsse.NAME], one of which the message may name.
+        :raises PayloadNotEncodable: the service, the operation or the params are not in the WSDL.
+        """
+        try:
+            service = self._client.bind(told["service"], told["port"])
+            binding = service._binding
+            if not isinstance(binding, SoapBinding):
+                raise ValueError("its first port is no SOAP port; name one with port=")
+            operation = binding.get(told["action"])
+            given = told["params"]
+            args, kwargs = (given, {}) if isinstance(given, list) else ((), dict(given or {}))
+            if "header" in told:
+                kwargs["_soapheaders"] = told["header"]
+            envelope = self._client.create_message(service, told["action"], *args, **kwargs)
+        except (Error, TypeError, ValueError, KeyError, AttributeError, LookupError, ArithmeticError) as error:
+            advice = f"it does not fit the WSDL {told['wsdl']}: {type(error).__name__}: {error}"
+            raise PayloadNotEncodable(told["action"], told["params"], "soap", advice) from error
+        version = "1.2" if isinstance(binding, Soap12Binding) else "1.1"
+        mine = headers_of(version, operation.soapaction or "")
+        names = {name.lower() for name, _ in mine}
+        others = tuple(
+            (name, value)
+            for name, value in message.headers
+            if (name, value) != ("Content-Type", UNWRITTEN) and name.lower() not in names
+        )
+        if told.get("wsse"):
+            self._secure(envelope, told, securities)
+        body: bytes = etree.tostring(envelope, xml_declaration=True, encoding="utf-8")
+        return message._replace(headers=others + mine, body=body)
+
+    def _secure(self, envelope: Any, told: Mapping[str, Any], securities: Mapping[str, Mapping[str, Any]]) -> None:
+        """Write the header Security, as the table that the message names says."""
+        name = told["wsse"]
+        try:
+            if name not in securities:
+                raise ValueError("the dispatcher's settings have no such table")
+            from ap4r.protocols.soap.ws_security import security_of
+
+            security_of(securities[name]).apply(envelope, {})
+        except Exception as error:
+            # xmlsec and OpenSSL raise their own, for keys of a wrong form.
+            problem = f"it cannot be secured as [wsse.{name}] says: {type(error).__name__}: {error}"
+            raise PayloadNotEncodable(told["action"], told["params"], "soap", problem) from error

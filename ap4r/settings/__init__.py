@@ -1,0 +1,1 @@
+"""Settings: their names, bounds and defaults, and where they are read."""

@@ -1,0 +1,115 @@
+"""One setting: its default, meaning and range, and whether a value that somebody gave is one. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import Field, field
+from typing import Any
+
+from ap4r.errors import ConfigError
+from ap4r.redaction import shortened
+from ap4r.signing.signing import SECRET_PREFIX
+
+MOST = 2**31 - 1  #: of every number: 68 years, 2 GiB; what timers and databases still bear
+_TABLE_PREFIX = re.compile(r"(?!sqlite_)[a-z_][a-z0-9_]{0,31}", re.IGNORECASE)
+
+
+def setting(
+    default: Any,
+    says: str,
+    *,
+    least: float | None = None,
+    choices: tuple[str, ...] = (),
+    parse: Callable[..., object] | None = None,
+    table: str = "",
+) -> Any:
+    """Describe a setting as a field of a dataclass.
+
+    :param parse: reads a value instead of `checked`.
+    :param table: how the tables of it begin in ap4r.toml, where it has tables; no variable can give those.
+    """
+    metadata = {"says": says, "least": least, "choices": choices, "parse": parse, "table": table}
+    return field(default=default, metadata=metadata)
+
+
+def checked(name: str, where: str, spec: Field[Any], value: object) -> object:
+    """Give a value of the setting's own type and within its range."""
+
+    def refused(problem: str) -> ConfigError:
+        shown = "a token" if name == "intake_token" else shortened(value)
+        return ConfigError(name, f"in {where}: {shown} {problem}")
+
+    default, least, choices = spec.default, spec.metadata["least"], spec.metadata["choices"]
+    if isinstance(default, bool):
+        if not isinstance(value, bool):
+            raise refused("is neither true nor false")
+        return value
+    if isinstance(default, (int, float)):
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise refused("is not a number")
+        if not least <= value <= MOST:  # so written that NaN is refused
+            raise refused(f"is not a number from {least} up to {MOST:,}")
+        if isinstance(default, int) and value != int(value):
+            raise refused("is not a whole number")
+        return int(value) if isinstance(default, int) else float(value)
+    texts: Sequence[Any] = value if isinstance(default, tuple) and isinstance(value, (list, tuple)) else [value]
+    if not (texts or default == ()) or not all(isinstance(text, str) for text in texts):
+        raise refused("is not a list of strings" if isinstance(default, tuple) else "is not a string")
+    if not all(text and text == text.strip() and text.isprintable() for text in texts):
+        raise refused("is empty, or has blanks at its ends or a control character")
+    if choices and value not in choices:
+        raise refused(f"is not one of {', '.join(choices)}")
+    if name == "table_prefix" and not _TABLE_PREFIX.fullmatch(texts[0]):
+        raise refused("is not a name of at most 32 letters, digits and _ (and sqlite_ is SQLite's own)")
+    return tuple(texts) if isinstance(default, tuple) else texts[0]
+
+
+def named_tables(name: str, where: str, value: object) -> Mapping[str, Mapping[str, Any]]:
+    """Give the tables [name.KEY] by their keys.
+
+    :raises ConfigError: it is something else.
+    """
+    if value == ():
+        return {}
+    if not isinstance(value, Mapping):
+        raise ConfigError(name, f"in {where}: it must be a table of tables, [{name}.NAME]")
+    for key, table in value.items():
+        if isinstance(key, str) and SECRET_PREFIX in key:
+            raise ConfigError(name, f"in {where}: a table is named by a name, not by a secret")
+        if not isinstance(key, str) or not isinstance(table, Mapping):
+            raise ConfigError(name, f"in {where}: {shortened(key)} is not a table; write [{name}.{shortened(key)}]")
+    return value
+
+
+def listed_tables(name: str, where: str, value: object) -> Sequence[Mapping[str, Any]]:
+    """Give the tables [[name]] in their order.
+
+    :raises ConfigError: it is something else.
+    """
+    if not isinstance(value, (list, tuple)) or not all(isinstance(table, Mapping) for table in value):
+        raise ConfigError(name, f"in {where}: it must be a list of tables, each begun with [[{name}]]")
+    return value
+
+
+def only_known(name: str, where: str, table: Mapping[str, Any], known: Sequence[str]) -> None:
+    """Refuse keys that mean nothing.
+
+    :raises ConfigError: naming the first of them.
+    """
+    for key in table:
+        if key not in known:
+            raise ConfigError(f"{name}.{shortened(key)}", f"in {where}: unknown; known are {', '.join(known)}")
+
+
+def text_of(name: str, where: str, table: Mapping[str, Any], key: str) -> str:
+    """Give a table's text, empty where it has none.
+
+    :raises ConfigError: it is no text, or has no letter that can be read.
+    """
+    text = table.get(key, "")
+    if key in table and (not isinstance(text, str) or not text or text != text.strip() or not text.isprintable()):
+        raise ConfigError(
+            f"{name}.{key}", f"in {where}: {shortened(text)} is not a text, or is empty, or has blanks at its ends"
+        )
+    return str(text)

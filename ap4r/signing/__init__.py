@@ -1,0 +1,1 @@
+"""Signatures of deliveries (Standard Webhooks), and requests whose signature was verified."""

@@ -1,0 +1,1 @@
+"""How statements run: transactions, retries, time limits, and commits in groups."""

@@ -1,0 +1,160 @@
+"""Access to one database: looked at first, tried again where it undid a transaction, errors told as what they mean."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from ap4r.errors import StoreUnavailable, StoreUnusable
+from ap4r.storage.access.transaction import Transaction, to_microseconds
+from ap4r.storage.databases.database import Database, RolledBack
+from ap4r.storage.operations.lanes import Lanes
+from ap4r.storage.schema.tables import Schema
+from ap4r.storage.schema.version import check_version, found_version, migrate_command, script
+from ap4r.storage.store import StoreRules
+
+_Result = TypeVar("_Result")
+#: Transactions that the database undid are tried so often again, after a pause that begins here and doubles.
+_RETRIES, _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 20, 0.004, 0.25
+
+
+class _Prepared(NamedTuple):
+    """An engine whose database has been looked at, and what is known of it."""
+
+    engine: Engine
+    lanes: Lanes
+
+
+class StatementRefused(StoreUnavailable):
+    """The database could not take one statement, where the store itself is well."""
+
+
+class Access:
+    """Access to the tables of one database. Subclasses say what for.
+
+    :ivar retried: transactions that were tried again because the database had undone them.
+    """
+
+    def __init__(self, database: Database, rules: StoreRules, schema: Schema) -> None:
+        self._database, self._rules, self._schema = database, rules, schema
+        self._prepared: _Prepared | None = None
+        self.retried = 0
+
+    @property
+    def name(self) -> str:
+        """The store's URL in full, without a password."""
+        return self._database.name
+
+    def prepare(self) -> None:
+        """Make the tables in an empty database (unless `create_tables` is off) and check their version."""
+        engine, found = self._understood(self._found_or_made)
+        check_version(found, self.name, self._schema.prefix)
+        self._prepared = _Prepared(engine, Lanes(self._schema))
+
+    def migrate(self) -> None:
+        """Bring the tables to this code's version, whatever `create_tables` says."""
+        self._understood(lambda: self._database.make_tables(self._schema))
+        self.prepare()
+
+    def version(self) -> str | None:
+        """Give the version of the tables, or None where there are none."""
+        return self._understood(self._found)[1]
+
+    def script(self) -> str:
+        """Give the SQL that `migrate` would run now, for a person who runs it; "" when there is nothing to do."""
+        return script(self.version(), self._schema, self._database.engine().dialect.name)
+
+    def close(self) -> None:
+        """Let go of every connection. A later call opens anew."""
+        self._database.close()
+
+    def _write(
+        self, operation: Callable[[Transaction], _Result], now: float | None, give_up_at: float | None = None
+    ) -> _Result:
+        until = self._give_up_at() if give_up_at is None else give_up_at
+
+        def write() -> _Result:
+            prepared = self._prepared_once()
+            with self._database.writing(until - time.monotonic()) as connection:
+                transaction = self._transaction(connection, prepared, now)
+                result = operation(transaction)
+            for learn in transaction.after_commit:
+                learn()
+            return result
+
+        return self._retrying(write, until)
+
+    def _read(
+        self, operation: Callable[[Transaction], _Result], now: float | None, give_up_at: float | None = None
+    ) -> _Result:
+        until = self._give_up_at() if give_up_at is None else give_up_at
+
+        def read() -> _Result:
+            prepared = self._prepared_once()
+            with self._database.reading(until - time.monotonic()) as connection:
+                return operation(self._transaction(connection, prepared, now))
+
+        return self._retrying(read, until)
+
+    def _retrying(self, call: Callable[[], _Result], give_up_at: float) -> _Result:
+        """Make a call, and again when the database undid it, for as long as there is time."""
+        retries, pause_seconds = 0, _FIRST_PAUSE_SECONDS
+        while True:
+            try:
+                return self._understood(call)
+            except RolledBack:
+                # Those who met in one place must not meet there again.
+                wait_seconds = random.uniform(0.0, pause_seconds)
+                if retries == _RETRIES or time.monotonic() + wait_seconds >= give_up_at:
+                    raise
+            retries, self.retried = retries + 1, self.retried + 1
+            time.sleep(wait_seconds)
+            pause_seconds = min(2 * pause_seconds, _LONGEST_PAUSE_SECONDS)
+
+    def _transaction(self, connection: Connection, prepared: _Prepared, now: float | None) -> Transaction:
+        if connection.engine is not prepared.engine:
+            raise RolledBack(self.name, "it was opened anew just now")
+        known_now_at = None if now is None else to_microseconds(now)
+        return Transaction(self.name, connection, self._schema, self._database, prepared.lanes, known_now_at)
+
+    def _prepared_once(self) -> _Prepared:
+        prepared = self._prepared
+        while prepared is None or prepared.engine is not self._database.engine_in_use or prepared.lanes.full:
+            self.prepare()
+            prepared = self._prepared
+        return prepared
+
+    def _found_or_made(self) -> tuple[Engine, str | None]:
+        if not self._rules.create_tables and not self._database.is_there():
+            command = migrate_command(self.name, self._schema.prefix)
+            raise StoreUnusable(self.name, self._database.how_to_make(command))
+        engine, found = self._found()
+        if found is None and self._rules.create_tables:
+            self._database.make_tables(self._schema)
+            engine, found = self._found()
+        return engine, found
+
+    def _found(self) -> tuple[Engine, str | None]:
+        if not self._database.is_there():
+            return self._database.engine(), None
+        with self._database.reading(self._rules.deadline_seconds) as connection:
+            self._database.locate(connection, self._schema)
+            return connection.engine, found_version(connection, self._schema)
+
+    def _give_up_at(self) -> float:
+        return time.monotonic() + self._rules.deadline_seconds
+
+    def _understood(self, call: Callable[[], _Result]) -> _Result:
+        """Make a call; what the driver raises is raised as what it means here."""
+        try:
+            return call()
+        except DBAPIError as error:
+            raise self._database.meaning_of(error) or StatementRefused(self.name, str(error.orig)) from error
+        except (SQLAlchemyError, OSError) as error:
+            # Also the system's own errors, as where no file is free for a socket or to wait with.
+            raise StoreUnavailable(self.name, str(error)) from error

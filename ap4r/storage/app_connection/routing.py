@@ -1,0 +1,82 @@
+"""Sessions that work on several databases: where ap4r's rows go, and whether one COMMIT covers all that was written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Insert, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
+
+from ap4r.errors import ConnectionUnfit
+from ap4r.storage.app_connection.drivers import driver_of
+from ap4r.storage.schema.tables import Schema
+
+#: Tells whether nothing can have been written in the open transaction. MySQL and MariaDB only know it of a server that
+#: takes no writes at all.
+_ONLY_READ = {
+    "postgresql": "SELECT txid_current_if_assigned() IS NULL",
+    "mysql": "SELECT @@GLOBAL.read_only",
+    "mariadb": "SELECT @@GLOBAL.read_only",
+}
+
+
+def bind_of(session: Session, prefix: str, what: str) -> Engine | Connection:
+    """Ask a session where an INSERT of ours belongs, as it is asked in a flush.
+
+    :raises ConnectionUnfit: it does not know.
+    """
+    ours = Insert(Schema(prefix).messages)
+    try:
+        with _as_in_flush(session):
+            return session.get_bind(clause=ours)
+    except Exception as error:
+        reason = str(error) or type(error).__name__
+        raise ConnectionUnfit(
+            what,
+            f"it has several databases or none, and its get_bind() gives none for ap4r's tables ({reason}); give the "
+            "Connection of the one that is meant",
+        ) from error
+
+
+def check_undivided(session: Session, own: Connection, what: str) -> None:
+    """Make sure that a session's COMMIT is one: that nothing was written in any database but that of `own`.
+
+    :raises ConnectionUnfit: it would be several, one after the other.
+    """
+    if session.twophase:
+        return
+    taken = getattr(session.get_transaction(), "_connections", {}).values()
+    for other in {id(connection): connection for connection, *_ in taken}.values():
+        if other is not own and not _only_reads(other):
+            names = " and ".join(repr(one.engine.url) for one in (own, other))
+            raise ConnectionUnfit(
+                what,
+                f"its transaction has written to several databases, {names}, which are committed one after the other, "
+                "so that a row could be stored without its message; use a session for each, or twophase=True",
+            )
+
+
+def _only_reads(connection: Connection) -> bool:
+    if connection.dialect.name == "sqlite":
+        driver = driver_of(connection.connection.dbapi_connection)
+        # The module says BEGIN where something is written, unless the application says it.
+        return driver is not None and driver.in_transaction is False
+    statement = _ONLY_READ.get(connection.dialect.name)
+    try:
+        return statement is not None and bool(connection.execute(text(statement)).scalar())
+    except DBAPIError:
+        return False
+
+
+@contextmanager
+def _as_in_flush(session: Any) -> Iterator[None]:
+    # What SQLAlchemy's documents tell those to ask who send writes elsewhere than reads.
+    before = getattr(session, "_flushing", False)
+    session._flushing = True
+    try:
+        yield
+    finally:
+        session._flushing = before

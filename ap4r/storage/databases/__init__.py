@@ -1,0 +1,1 @@
+"""What differs between databases: SQL text, drivers, connections and error codes."""

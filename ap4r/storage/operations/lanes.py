@@ -1,0 +1,271 @@
+"""The directory of lanes: a small number for each pair of queue and origin, so that hot rows stay narrow.
+
+A server never uses a number twice, so what a process remembers can go out of use but not become wrong. Where another
+server takes over, which may not know the last ones, what was learnt from the one before is looked at again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import partial
+from itertools import count
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sqlalchemy import Select, bindparam, func, select
+
+from ap4r.errors import StoreUnavailable
+from ap4r.storage.access.statements import as_committed
+from ap4r.storage.databases.database import RolledBack
+
+if TYPE_CHECKING:
+    from ap4r.storage.access.transaction import Transaction
+    from ap4r.storage.schema.tables import Schema
+
+MAX_LANES = 100_000
+_MINUTE, _HOUR = 60 * 1_000_000, 3_600 * 1_000_000
+#: An unused lane is forgotten after a week; writers mark those they use once an hour, and whoever claims once a day.
+UNUSED_AFTER, _MARKED_EACH = 7 * 24 * _HOUR, 24 * _HOUR
+#: A lane becomes known at once when the transaction that made it ends within this time, later once in this time.
+_TRANSACTION_SECONDS = 60.0
+LaneName = tuple[str, str]
+
+
+class _Known(NamedTuple):
+    """A lane's number, when it was marked as used, when it was last seen, and over which connection of the process."""
+
+    lane: int
+    used_at: int
+    seen_at: int
+    connections: int
+
+
+class Lanes:
+    """What one process knows of one database's directory. Shared by threads; only whole entries are ever written.
+
+    What a transaction has changed becomes known after its commit: a rollback takes new lanes with it, and their
+    numbers are then given to others.
+    """
+
+    def __init__(self, schema: Schema) -> None:
+        self._table = table = schema.lanes
+        self._mark = table.update().where(table.c.id == bindparam("b_id")).values(used_at=bindparam("b_used_at"))
+        numbered = table.c.id.in_(bindparam("b_ids", expanding=True))
+        self._held = as_committed(select(table.c.id).where(numbered))
+        self._unmarked = (
+            select(table.c.id, table.c.used_at)
+            .where(numbered, table.c.used_at < bindparam("b_before"))
+            .with_for_update(skip_locked=True)
+        )
+        self._taken: dict[int, int] = {}  # when they were last claimed from
+        named = table.c.queue.in_(bindparam("b_queues", expanding=True))
+        self._find = select(table.c.id, table.c.queue, table.c.origin).where(named)
+        self._count = select(func.count()).select_from(table)
+        self._last = select(func.max(table.c.id))
+        self._rows = select(table.c.id, table.c.queue, table.c.origin).where(numbered)
+        self._ids: dict[LaneName, _Known] = {}
+        self._names: dict[int, LaneName] = {}
+        #: The numbers of all, sorted, and of which state: adding or removing one makes another state.
+        self._numbers: tuple[int, list[int]] = (0, [])
+        self._states = count(1)
+        self._state = 0
+        #: The highest number that the last reading of all has found, that of the one before, and when (monotonic).
+        self._highest, self._read_up_to, self._read_all_at = 0, 0, float("-inf")
+
+    @property
+    def full(self) -> bool:
+        """Whether most of what is known must have gone out of use, so that it is time to begin anew."""
+        return max(len(self._ids), len(self._names)) > 2 * MAX_LANES
+
+    def ids_of(self, tx: Transaction, names: Iterable[LaneName]) -> dict[LaneName, int]:
+        """Give the numbers of lanes, making those that are new."""
+        found: dict[LaneName, int] = {}
+        due: list[LaneName] = []
+        for name in sorted(set(names)):
+            known = self._known(tx, name)
+            if known is None:
+                due.append(name)
+            else:
+                found[name] = known
+        if due:
+            seen = self._seen_again(tx, due)
+            found |= {name: known.lane for name, known in seen.items()}
+            due = [name for name in due if name not in seen]
+        if due:
+            marked = self._mark_used(tx, due)
+            found |= marked
+            now_at, connections = tx.now_at, tx.database.connections
+            learnt = {name: _Known(lane, now_at, now_at, connections) for name, lane in marked.items()}
+            tx.after_commit.append(partial(self._learn, learnt))
+        return found
+
+    def id_of(self, tx: Transaction, name: LaneName) -> int:
+        """Give the number of one lane, as `ids_of` does."""
+        known = self._known(tx, name)
+        return self.ids_of(tx, [name])[name] if known is None else known
+
+    def names_of(self, tx: Transaction, ids: Collection[int]) -> dict[int, LaneName]:
+        """Give queue and origin by number; what does not exist is left out."""
+        missing = [lane for lane in ids if lane not in self._names]
+        found = self._read(tx, missing)
+        self._remember(found)
+        for lane in ids:
+            name = self._names.get(lane)
+            if name is not None:
+                found[lane] = name
+        return found
+
+    def next_to_read(self) -> int:
+        """Give the number behind which lanes are to be read to know all: mostly those added lately, all now and then.
+
+        Not only those with a higher number than all before: of two transactions the one with the lower may end later,
+        and an application may keep one open for as long as it likes.
+        """
+        return 0 if time.monotonic() - self._read_all_at > _TRANSACTION_SECONDS else self._read_up_to
+
+    def with_added(self, found: Mapping[int, LaneName], behind: int) -> list[int]:
+        """Learn the lanes that were read, all those behind a number, and give the numbers of all, sorted.
+
+        The same list is given for as long as they are the same.
+        """
+        self._remember(found)
+        if not behind:
+            self._read_up_to, self._highest = self._highest, max(found, default=0)
+            self._read_all_at = time.monotonic()
+        state, numbers = self._numbers
+        if state != self._state:
+            state = self._state
+            numbers = sorted(list(self._names))  # noqa: C414 - other threads may add to it meanwhile
+            self._numbers = (state, numbers)
+        return numbers
+
+    def remove(self, tx: Transaction, ids: Collection[int]) -> None:
+        """Delete lanes that nothing uses."""
+        tx.delete(self._table, [{"id": lane} for lane in ids])
+        tx.after_commit.append(partial(self._forget, ids))
+
+    def take(self, tx: Transaction, ids: Iterable[int]) -> None:
+        """Note that messages of these lanes were claimed."""
+        tx.after_commit.append(partial(self._taken.update, dict.fromkeys(ids, tx.now_at)))
+
+    def mark_taken(self, tx: Transaction) -> None:
+        """Mark as used what was claimed from since the last time: it may be in use by those who mark nothing."""
+        taken = dict(self._taken)
+        lanes = sorted(taken)
+        for start in range(0, len(lanes), 500):
+            values = {"b_ids": lanes[start : start + 500], "b_before": tx.now_at - _MARKED_EACH}
+            # One that is locked is being used, or marked, and its turn comes when it is claimed from again.
+            marks = [
+                {"b_id": lane, "b_used_at": taken[lane]}
+                for lane, used_at in tx.connection.execute(self._unmarked, values)
+                if taken[lane] - used_at > _MARKED_EACH
+            ]
+            if marks:
+                tx.connection.execute(self._mark, marks)
+        if taken:
+            tx.after_commit.append(self._taken.clear)
+
+    def mark(self, tx: Transaction, found: Mapping[LaneName, int]) -> dict[LaneName, int]:
+        """Mark lanes that were found as used, so that they stay; give those that were not forgotten meanwhile."""
+        marks = [{"b_id": lane, "b_used_at": tx.now_at} for lane in sorted(found.values())]
+        if marks and tx.connection.execute(self._mark, marks).rowcount != len(marks):
+            return self._those_that_stay(tx, found)
+        return dict(found)
+
+    def _those_that_stay(self, tx: Transaction, found: Mapping[LaneName, int]) -> dict[LaneName, int]:
+        # By number: to look for a name that is not there, with a lock, would lock the gap for all who make one.
+        numbers = {"b_ids": sorted(found.values())}
+        held = set(tx.connection.execute(self._held, numbers).scalars()) if found else set()
+        return {name: lane for name, lane in found.items() if lane in held}
+
+    def _read(self, tx: Transaction, ids: Sequence[int]) -> dict[int, LaneName]:
+        found: dict[int, LaneName] = {}
+        for start in range(0, len(ids), 500):
+            for lane, queue, origin in tx.connection.execute(self._rows, {"b_ids": ids[start : start + 500]}):
+                found[lane] = (queue, origin)
+        return found
+
+    def _known(self, tx: Transaction, name: LaneName) -> int | None:
+        """Give the number of a lane that was marked as used within the hour and seen just now; None where not."""
+        known = self._ids.get(name)
+        if known is None or tx.now_at - known.used_at > _HOUR:
+            return None
+        return known.lane if self._was_seen_here(tx, known) else None
+
+    def _was_seen_here(self, tx: Transaction, known: _Known) -> bool:
+        # A new connection may lead to a server that took the place of another, and knows nothing of its last moments;
+        # behind a proxy not even the connection is new.
+        return known.connections == tx.database.connections and tx.now_at - known.seen_at <= _MINUTE
+
+    def _seen_again(self, tx: Transaction, names: Sequence[LaneName]) -> dict[LaneName, _Known]:
+        """Give those lanes that were marked within the hour and are still what they were."""
+        marked = {
+            name: known for name in names if (known := self._ids.get(name)) and tx.now_at - known.used_at <= _HOUR
+        }
+        if not marked:
+            return {}
+        # By number: a queue may have thousands of origins.
+        there = self._read(tx, [known.lane for known in marked.values()])
+        seen = {
+            name: known._replace(seen_at=tx.now_at, connections=tx.database.connections)
+            for name, known in marked.items()
+            if there.get(known.lane) == name
+        }
+        tx.after_commit.append(partial(self._learn, seen))
+        return seen
+
+    def _learn(self, learnt: Mapping[LaneName, _Known]) -> None:
+        for name, known in learnt.items():
+            self._ids[name] = known
+        self._remember({known.lane: name for name, known in learnt.items()})
+
+    def _remember(self, found: Mapping[int, LaneName]) -> None:
+        is_new = not found.keys() <= self._names.keys()
+        self._names.update(found)
+        if is_new:
+            # Behind the change, or a reader would take what it had before for the new state.
+            self._state = next(self._states)
+
+    def _forget(self, ids: Collection[int]) -> None:
+        for lane in ids:
+            name = self._names.pop(lane, None)
+            if name is not None:
+                self._ids.pop(name, None)
+        self._state = next(self._states)
+
+    def _mark_used(self, tx: Transaction, names: Sequence[LaneName]) -> dict[LaneName, int]:
+        """Give the numbers of lanes, marking those that there are and making those that are new."""
+        found = self.mark(tx, self._found(tx, names))
+        missing = [name for name in names if name not in found]
+        if missing:
+            self._make(tx, missing)
+            found |= self._found(tx, missing)
+            if len(found) < len(names):
+                # Whoever made one at the same time has undone it, or a lane was forgotten just now.
+                raise RolledBack(tx.store, "its lanes changed meanwhile")
+        return found
+
+    def _make(self, tx: Transaction, names: Sequence[LaneName]) -> None:
+        self._check_room(tx, len(names))
+        rows = [{"queue": queue, "origin": origin, "used_at": tx.now_at} for queue, origin in names]
+        tx.connection.execute(tx.insert_new(self._table), rows)
+
+    def _found(
+        self, tx: Transaction, names: Sequence[LaneName], find: Select[Any] | None = None
+    ) -> dict[LaneName, int]:
+        statement = self._find if find is None else find
+        wanted, found = set(names), {}
+        for start in range(0, len(names), 500):
+            queues = [queue for queue, _ in names[start : start + 500]]
+            for lane, queue, origin in tx.connection.execute(statement, {"b_queues": queues}):
+                if (queue, origin) in wanted:
+                    found[queue, origin] = lane
+        return found
+
+    def _check_room(self, tx: Transaction, wanted: int) -> None:
+        if (tx.connection.execute(self._last).scalar() or 0) + wanted <= MAX_LANES:
+            return
+        count = tx.connection.execute(self._count).scalar_one()
+        if count + wanted > MAX_LANES:
+            problem = f"{count:,} queue names are in use, of {MAX_LANES:,} there can be; use fewer different names"
+            raise StoreUnavailable(tx.store, problem)
