@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from types import TracebackType
 from typing import TYPE_CHECKING
 
 from ap4r.errors import HandleClosed, OptionRefused
@@ -56,7 +57,7 @@ class Blocks:
         :raises HandleClosed: the request has its verdict already, at the block's begin or at a group's end.
         """
         given = given_connection(conn, using, self._find_connection)
-        return SingleUse("transaction", self._group() if given is None else self._on_connection(given, strict))
+        return SingleUse("transaction", _GroupBlock(self) if given is None else self._on_connection(given, strict))
 
     def join(self, conn: object = NotGiven.CONN, *, using: str | None = None) -> Joined:
         """Take part in a transaction of the application's that somebody else ends; end nothing.
@@ -90,29 +91,6 @@ class Blocks:
         return joined
 
     @contextmanager
-    def _group(self) -> Iterator[Scope]:
-        with self._lock:
-            outbox, thread = self._open_outbox(), threading.get_ident()
-            around = outbox.outlet_of(thread)
-            # What is said in a savepoint of the application's within is written at once, and goes where that goes.
-            begun = None if around is None else around.savepoint
-            is_passed = None if around is None else lambda: around.savepoint != begun
-            block = outbox.open_block(thread, is_passed=is_passed)
-        clean, due = False, []
-        try:
-            yield Group()
-            clean = True
-        finally:
-            with self._lock:
-                outlet = self._ever_used().outlet_of(block.thread)
-                late = clean and self._closed and bool(block.entries) and outlet is None
-                due = self._ever_used().close_block(block, keep=clean and not late)
-        if late:
-            raise HandleClosed
-        if due:
-            outlet.write(due)
-
-    @contextmanager
     def _on_connection(self, given: Given, strict: bool) -> Iterator[Scope]:
         from ap4r.outbox.app_transaction import OwnTransaction
 
@@ -127,7 +105,7 @@ class Blocks:
         try:
             if is_inner:
                 # As without a connection, its messages are written together.
-                with self._group():
+                with _GroupBlock(self):
                     yield outlet
             else:
                 yield outlet
@@ -140,6 +118,25 @@ class Blocks:
             outlet.finish()
         finally:
             self._close(block)
+
+    def _begin_group(self) -> OpenBlock:
+        with self._lock:
+            outbox, thread = self._open_outbox(), threading.get_ident()
+            around = outbox.outlet_of(thread)
+            # What is said in a savepoint of the application's within is written at once, and goes where that goes.
+            begun = None if around is None else around.savepoint
+            is_passed = None if around is None else lambda: around.savepoint != begun
+            return outbox.open_block(thread, is_passed=is_passed)
+
+    def _end_group(self, block: OpenBlock, *, clean: bool) -> None:
+        with self._lock:
+            outlet = self._ever_used().outlet_of(block.thread)
+            late = clean and self._closed and bool(block.entries) and outlet is None
+            due = self._ever_used().close_block(block, keep=clean and not late)
+        if late:
+            raise HandleClosed
+        if due:
+            outlet.write(due)
 
     def _close(self, block: OpenBlock) -> None:
         with self._lock:
@@ -154,6 +151,27 @@ class Blocks:
         if self._outbox is None:
             self._outbox = PendingMessages(self._limits)
         return self._outbox
+
+
+class _GroupBlock(AbstractContextManager[Scope]):
+    """A block without a connection.
+
+    It is no generator: Python ends a forgotten generator, and the block would lose its messages before the verdict.
+    """
+
+    def __init__(self, blocks: Blocks) -> None:
+        self._blocks = blocks
+        self._block: OpenBlock | None = None
+
+    def __enter__(self) -> Scope:
+        self._block = self._blocks._begin_group()
+        return Group()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        assert self._block is not None
+        self._blocks._end_group(self._block, clean=kind is None)
 
 
 def _nothing() -> None:

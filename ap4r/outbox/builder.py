@@ -5,6 +5,7 @@ It checks what it is told at once where it can, and stores nothing: the handle d
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from difflib import get_close_matches
@@ -12,6 +13,8 @@ from types import TracebackType
 from typing import Any, Generic, TypeVar
 
 from ap4r.errors import BlockUsed, OptionRefused
+
+_log = logging.getLogger("ap4r.outbox")
 
 #: What AP4R called the same.
 _AP4R_WORDS = {"dispatch_mode": "protocol", "queue_name": "queue", "target_method": "method"}
@@ -108,6 +111,7 @@ class SingleUse(AbstractContextManager[T], Generic[T]):
         self._name = name
         self._block = block
         self._is_used = False
+        self._is_open = False
 
     def __enter__(self) -> T:
         """Enter it.
@@ -117,10 +121,21 @@ class SingleUse(AbstractContextManager[T], Generic[T]):
         if self._is_used:
             raise BlockUsed(self._name)
         self._is_used = True
-        return self._block.__enter__()
+        entered = self._block.__enter__()
+        self._is_open = True
+        return entered
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool | None:
         """Leave it."""
+        self._is_open = False
         return self._block.__exit__(kind, error, traceback)
+
+    def __del__(self) -> None:
+        if self._is_open:
+            _log.warning(
+                "a %s() block was entered and never left, so it is undone, and no message that was said in it is "
+                "stored; use it in a `with` statement",
+                self._name,
+            )

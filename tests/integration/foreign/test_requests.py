@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 
 import pytest
 from sqlalchemy import create_engine, text
@@ -89,6 +90,23 @@ def test_a_block_that_outlives_the_response_follows_its_own_end(shop, sessions, 
     assert shop.orders == [] and shop.rows("messages") == 0
     blocks.close()
     assert shop.deliver() == ["/mail"]
+
+
+def test_a_block_that_is_forgotten_is_rolled_back_and_told(shop, sessions, sink, caplog):
+    """Row and message go together where a block on a connection is never left, and the log says why."""
+
+    def application(environ, start_response):
+        environ["ap4r"].transaction(sessions).__enter__()
+        order(sessions, 1)
+        environ["ap4r"].async_to("/mail")
+        start_response("200 OK", [])
+        return [b"x"]
+
+    assert Client(AP4RMiddleware(application, store=sink)).get("/").status_code == 200
+    gc.collect()
+    sessions.close()
+    assert shop.orders == [] and shop.rows("messages") == 0
+    assert "a transaction() block was entered and never left" in caplog.text
 
 
 def test_a_group_within_a_session_is_still_told_when_it_stays_open(sink):

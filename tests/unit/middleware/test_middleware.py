@@ -740,6 +740,22 @@ def test_a_block_that_is_open_at_the_last_byte(body, leave):
         assert started in (["200 OK", "503 Service Unavailable"], ["200 OK", "cut"])
 
 
+def test_a_block_that_is_forgotten_is_answered_503():
+    """A block of a plain view that is entered, kept nowhere and never left drops nothing behind a 200."""
+    sink = MemorySink()
+
+    def application(environ, start_response):
+        block = environ["ap4r"].transaction()
+        block.__enter__()
+        environ["ap4r"].async_to("/in")
+        start_response("200 OK", [TEXT])
+        return [b"done"]
+
+    answer = exchange(AP4RMiddleware(application, store=sink))
+    assert answer.status == "503 Service Unavailable"
+    assert sink.puts == []
+
+
 def test_a_start_that_waits_is_passed_on_as_it_was_given(sink):
     """Headers that change while the start waits for the verdict change nothing; where nothing waits it is the list."""
     headers = [TEXT]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 
 import pytest
@@ -195,6 +196,40 @@ def test_a_good_end_inside_an_open_block_is_a_failure(handle, sink):
         with pytest.raises(TransactionOpen):
             handle.conclude(Verdict.COMMIT)
     assert sink.paths == ["/always"]
+
+
+def test_a_forgotten_block_is_open_until_the_end(handle, sink, caplog):
+    """Python collects a block that is kept nowhere; its messages are not dropped without an error, nor is the fault."""
+    handle.transaction().__enter__()
+    gc.collect()
+    handle.async_to("/in")
+    with pytest.raises(TransactionOpen):
+        handle.conclude(Verdict.COMMIT)
+    assert sink.calls == 0
+    assert "a transaction() block was entered and never left" in caplog.text
+
+
+def test_a_forgotten_builder_is_told(handle, sink, caplog):
+    """Its message is not stored, and the log says why."""
+    handle.message("/in").__enter__()
+    gc.collect()
+    handle.conclude(Verdict.COMMIT)
+    assert sink.calls == 0
+    assert "a message() block was entered and never left" in caplog.text
+
+
+def test_a_block_that_is_left_is_not_told(handle, sink, caplog):
+    """Not after a clean end, an exception, or an error at its begin."""
+    with handle.transaction():
+        handle.async_to("/in")
+    with pytest.raises(KeyError), handle.transaction():
+        raise KeyError
+    with pytest.raises(ConnectionUnfit):
+        handle.transaction(object()).__enter__()
+    gc.collect()
+    handle.conclude(Verdict.COMMIT)
+    assert sink.paths == ["/in"]
+    assert caplog.text == ""
 
 
 def test_an_empty_block_holds_nothing_up(handle, sink):
