@@ -21,6 +21,7 @@ TEXT = ("Content-Type", "text/plain")
 
 GOOD: dict[str, Kind] = {}  #: whole successes
 BAD: dict[str, Kind] = {}  #: failures
+ODD: dict[str, Kind] = {}  #: successes that some servers send, and others answer 500 for
 
 
 class Broken(Exception):
@@ -286,6 +287,70 @@ def replaced_early(environ: Environ, start_response: Any, say: Say) -> Iterable[
     return [b"replaced\n"]
 
 
+class BytesOfAKind(bytes):
+    """Bytes that are not quite `bytes`."""
+
+
+def _odd(
+    name: str,
+    status: Any = "200 OK",
+    headers: Any = (),
+    body: Iterable[bytes] = (b"done\n",),
+    *,
+    streams: bool = False,
+) -> None:
+    def kind(environ: Environ, start_response: Any, say: Say) -> Iterable[bytes]:
+        say()
+        start_response(status, [TEXT, *headers])
+        return iter(body) if streams else list(body)
+
+    ODD[name] = kind
+
+
+_odd("long_status", "2000 OK")
+_odd("status_without_reason", "200")
+_odd("status_of_words", "OK 200")
+_odd("status_of_one_blank", "200  OK")
+_odd("status_with_a_tab", "200\tOK")
+_odd("low_status", "099 Low")
+_odd("high_status", "299 High")
+_odd("status_of_bytes", b"200 OK")
+_odd("status_with_a_line", "200 OK\r\nX-Injected: 1")
+_odd("status_with_a_zero", "200 O\0K")
+_odd("number_as_value", headers=[("X-Number", 5)])
+_odd("length_as_number", headers=[("Content-Length", 5)])
+_odd("none_as_value", headers=[("X-None", None)])
+_odd("bytes_as_value", headers=[("X-Bytes", b"1")])
+_odd("bytes_as_name", headers=[(b"X-Bytes", "1")])
+_odd("value_with_a_line", headers=[("X-Line", "a\r\nX-Injected: 1")])
+_odd("value_with_a_zero", headers=[("X-Zero", "a\0")])
+_odd("value_with_a_bell", headers=[("X-Bell", "a\a")])
+_odd("value_with_delete", headers=[("X-Delete", "a\x7f")])
+_odd("value_of_latin_1", headers=[("X-Latin", "\xe9")])
+_odd("value_with_c1", headers=[("X-C1", "a\x85b")])
+_odd("name_with_a_blank", headers=[("X Blank", "1")])
+_odd("name_with_a_colon", headers=[("X:Colon", "1")])
+_odd("name_of_nothing", headers=[("", "1")])
+_odd("name_of_latin_1", headers=[("X-\xe9", "1")])
+_odd("hop_by_hop", headers=[("Connection", "close")])
+_odd("own_chunked", headers=[("Transfer-Encoding", "chunked")])
+_odd("header_of_three", headers=[("X-Three", "1", "2")])
+_odd("header_as_list", headers=[["X-List", "1"]])
+_odd("header_as_text", headers=["ab"])
+_odd("length_of_words", headers=[("Content-Length", "five")])
+_odd("two_lengths", headers=[("Content-Length", "5"), ("Content-Length", "6")])
+_odd("negative_length", headers=[("Content-Length", "-5")])
+_odd("too_much", headers=[("Content-Length", "3")])
+_odd("two_equal_lengths", headers=[("Content-Length", "5"), ("Content-Length", "5")])
+_odd("body_of_204", "204 No Content")
+_odd("body_of_204_streamed", "204 No Content", streams=True)
+_odd("body_of_304", "304 Not Modified")
+_odd("bytes_of_a_kind", body=[BytesOfAKind(b"done\n")])
+_odd("bytes_of_a_kind_streamed", body=[b"do", BytesOfAKind(b"ne\n")], streams=True)
+_odd("bytearray", body=[bytearray(b"done\n")])  # type: ignore[list-item]
+_odd("text_streamed", body=["done\n"], streams=True)  # type: ignore[list-item]
+
+
 @_bad
 def not_found(environ: Environ, start_response: Any, say: Say) -> Iterable[bytes]:
     """A 404."""
@@ -405,7 +470,7 @@ def endless_with_length(environ: Environ, start_response: Any, say: Say) -> Iter
     raise Broken("nobody left")
 
 
-KINDS = {**GOOD, **BAD}
+KINDS = {**GOOD, **BAD, **ODD}
 
 
 def application(environ: Environ, start_response: Any) -> Iterable[bytes]:

@@ -60,6 +60,17 @@ class Decision:
             _log.exception("%s %r: the verdict rule raised, so this is ABORT", self._method, self._path)
             return Verdict.ABORT
 
+    def refuse_unreadable(self, start: Start | None, exception: BaseException | None) -> None:
+        """Refuse a status that tells neither success nor failure, where messages wait for success.
+
+        :raises ValueError: some servers send such a status, and some clients take it for a success.
+        """
+        if exception is None and start is not None and start.code is None and self._handle.success_count:
+            raise ValueError(
+                f"the status of the response is {start.status!r}, not a number from 100 and a reason (PEP 3333), so nothing "
+                "tells whether its messages are to be stored"
+            )
+
     def tell_of_drops(self, start: Start | None, exception: BaseException | None) -> None:
         """Log what an ABORT drops where no line of the server's tells that the request has failed."""
         has_left = isinstance(exception, ConnectionError) or not isinstance(exception, Exception)

@@ -76,6 +76,16 @@ def second_start(*, has_returned: bool) -> SecondStart:
     return SecondStart.REPLACES
 
 
+def is_served_by(module: str) -> bool:
+    """Return whether a function of this module is about to send what we return: it stands among our callers."""
+    frame: FrameType | None = sys._getframe(1) if module in sys.modules else None
+    while frame is not None:
+        if frame.f_globals.get("__name__") == module:
+            return True
+        frame = frame.f_back
+    return False
+
+
 def _package(names: dict[str, Any]) -> str:
     return str(names.get("__name__", "")).partition(".")[0]
 

@@ -276,11 +276,12 @@ class HeldResponse(ResponseSender):
         verdict = decision.judge(self._start, exception)
         is_success = verdict is Verdict.COMMIT and exception is None
         if is_success and self._start is not None and self._handle.would_write(verdict):
-            is_sendable = is_surely_sendable(self._start, self._iterable, self._made_body)
+            is_sendable = is_surely_sendable(self._start, self._iterable, self._made_body, has_left=self._gone)
             if not (is_sendable and accepts_plain_starts(self._server_start)):
                 # The server, or what is around us, may refuse this start, and then the request has failed.
                 self._pass_start()
         if verdict is Verdict.ABORT:
+            decision.refuse_unreadable(self._start, exception)
             decision.tell_of_drops(self._start, exception)
         self._decided = True
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
@@ -10,6 +11,7 @@ from wsgiref.util import is_hop_by_hop
 
 from ap4r.describe.headers import TOKEN
 from ap4r.middleware.response.body import BufferedBody
+from ap4r.middleware.response.known_servers import is_served_by
 
 #: What a server gives an application to begin its response with (PEP 3333).
 ServerStart = Callable[..., Callable[[bytes], object]]
@@ -17,6 +19,7 @@ ServerStart = Callable[..., Callable[[bytes], object]]
 # PEP 3333 allows Latin-1, and some servers take ASCII only.
 _STATUS = re.compile(r"[1-5]\d\d [\t\x20-\x7e]*")
 _VALUE = re.compile(r"[\t\x20-\x7e]*")
+_CONTROLS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 _USUAL_CODES = {str(code): code for code in range(100, 600)}
@@ -43,10 +46,13 @@ class Start:
 
     @property
     def code(self) -> int | None:
-        """The status as a number; None when it begins with none."""
+        """The status as a number; None where it is no str that is one, or begins with one and a blank (PEP 3333)."""
         status = self.status
-        code = _USUAL_CODES.get(status[:3]) if type(status) is str else None
-        return _code(status) if code is None else code
+        if type(status) is str and (status[3:4] == " " or len(status) == 3):
+            code = _USUAL_CODES.get(status[:3])
+            if code is not None:
+                return code
+        return _code(status)
 
     @property
     def bodiless(self) -> bool:
@@ -61,18 +67,50 @@ class Start:
             self._content_length = _content_length(self.headers)
         return self._content_length
 
+    def problem(self) -> str:
+        """Say what makes headers malformed by PEP 3333, or useless by HTTP; "" where nothing does.
+
+        What is no list of pairs every server refuses at once, and better than we could.
+        """
+        lengths = set()
+        for header in self.headers if type(self.headers) is list else ():
+            if not isinstance(header, tuple | list) or len(header) != 2:
+                continue
+            name, value = header
+            if not isinstance(name, str):
+                return f"the name of the header {name!r} is no str"
+            if not isinstance(value, str):
+                return f"the header {name!r} is of type {type(value).__name__}, not str"
+            if not TOKEN.fullmatch(name):
+                return f"{name!r} is no name of a header"
+            if _CONTROLS.search(value):
+                return f"the header {name!r} has a control character"
+            if name.lower() == "content-length":
+                lengths.add(_number(value))
+                if None in lengths or len(lengths) > 1:
+                    return f"the header {name!r} is no one number of bytes"
+        return "the status has a control character" if _CONTROLS.search(str(self.status)) else ""
+
     def is_plain(self) -> bool:
         """Tell whether every server takes this start; an odd one is some server's to refuse."""
         if self.code is None or not _STATUS.fullmatch(self.status) or type(self.headers) is not list:
             return False
+        has_length = False
         for header in self.headers:
             if type(header) is not tuple or len(header) != 2 or not _is_plain(*header):
                 return False
+            if len(header[0]) == 14 and header[0].lower() == "content-length":
+                if has_length:
+                    return False
+                has_length = True
         return True
 
 
 def _code(status: object) -> int | None:
-    return _number(status[:3]) if isinstance(status, str) else None
+    if not isinstance(status, str) or len(status) < 3 or status[3:4] not in ("", " "):
+        return None
+    number = _number(status[:3])
+    return None if number is not None and number < 100 else number
 
 
 def _is_plain(name: object, value: object) -> bool:
@@ -106,20 +144,42 @@ def _number(text: str) -> int | None:
 _NOT_LATIN_1 = re.compile("[^\\x00-\\xff]")
 
 
-def is_surely_sendable(start: Start, result: object, body: BufferedBody | None) -> bool:
+def is_surely_sendable(start: Start, result: object, body: BufferedBody | None, *, has_left: bool = False) -> bool:
     """Tell whether every server takes this start; an odd one is some server's to refuse.
 
     :param result: what the application returned, None while it runs.
     :param body: the chunks that were taken in, if there are any.
-    :raises ValueError: no server can send the response, as far as it is at hand; says what is wrong (PEP 3333).
+    :param has_left: the server has sent the start, so it has taken it.
+    :raises ValueError: the server cannot send the response, as far as it is at hand; says what is wrong (PEP 3333).
     """
-    chunks = result if type(result) is list or type(result) is tuple else ()
-    for chunk in chunks if body is None else (*chunks, *body.ready, *body.held):
-        if not isinstance(chunk, bytes):
+    at_hand = result if type(result) is list or type(result) is tuple else ()
+    chunks = at_hand if body is None else (*at_hand, *body.ready, *body.held)
+    for chunk in chunks:
+        if type(chunk) is not bytes:
             kind = type(chunk).__name__
-            raise ValueError(f"a chunk of the response's body is of type {kind}; servers send bytes (PEP 3333)")
+            if not isinstance(chunk, bytes):
+                raise ValueError(f"a chunk of the response's body is of type {kind}; servers send bytes (PEP 3333)")
+            if is_served_by("wsgiref.handlers"):
+                raise ValueError(f"a chunk of the response's body is of type {kind}; wsgiref sends bytes alone")
+    _check_length(start, chunks)
     if start.is_plain():
         return True
+    if not has_left:
+        _check_start(start)
+    return False
+
+
+def _check_length(start: Start, chunks: Sequence[bytes]) -> None:
+    """Refuse a body that the server fails for when it is to be sent."""
+    if (start.code == 204 or start.code == 304) and any(chunks) and is_served_by("gevent.pywsgi"):
+        raise ValueError(f"a response of {start.code} has no body, and gevent sends none")
+    if "cheroot" in sys.modules and start.content_length is not None:
+        size = sum(map(len, chunks))
+        if size > start.content_length and is_served_by("cheroot.wsgi"):
+            raise ValueError(f"the response's body is longer than its Content-Length ({size}), and cheroot sends none")
+
+
+def _check_start(start: Start) -> None:
     texts: list[tuple[str, object]] = [("status", start.status)]
     for header in start.headers:
         if type(header) is tuple and len(header) == 2:
@@ -127,4 +187,6 @@ def is_surely_sendable(start: Start, result: object, body: BufferedBody | None) 
     for what, text in texts:
         if isinstance(text, str) and _NOT_LATIN_1.search(text):
             raise ValueError(f"the {what} of the response has a character outside Latin-1 (PEP 3333)")
-    return False
+    problem = start.problem()
+    if problem:
+        raise ValueError(f"no server may send this response: {problem} (PEP 3333)")

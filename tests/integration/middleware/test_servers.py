@@ -8,7 +8,7 @@ import pytest
 
 from ap4r.errors import StoreUnavailable
 from ap4r.middleware.response.store_failure import refusal
-from tests.support.apps import BAD, GOOD
+from tests.support.apps import BAD, GOOD, ODD
 from tests.support.client import ask
 from tests.support.probe import hold_for, wait_until
 from tests.support.processes import HOST
@@ -53,6 +53,21 @@ def test_a_failure_stores_only_its_notices(served, method, version):
         assert served.sink.stored(name) == ["/failed"], kind
         if kind != "raised_in_long_body" or (version == "1.1" and served.name != "wsgiref"):
             assert answer.status >= 400 or not answer.looks_whole, kind
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_what_a_server_answers_500_for_is_not_stored(served, method):
+    """A start or a chunk that the server refuses, when it is given it or only when it writes it, has no messages."""
+    for kind in sorted(ODD):
+        name, path = served.request(kind, notice=1)
+        answer = ask_raw(served.port, path, method=method)
+        wait_until(lambda name=name: served.sink.stored(name), f"{kind} has its verdict")
+        is_success = answer.raw.startswith((b"HTTP/1.1 2", b"HTTP/1.0 2", b"HTTP/1.1 304 ", b"HTTP/1.0 304 "))
+        assert served.sink.stored(name) == (["/work"] if is_success else ["/failed"]), kind
+        _, bare_path = served.request(kind, mount="bare")
+        _, quiet_path = served.request(kind, messages=0)
+        quiet = ask_raw(served.port, quiet_path, method=method)
+        assert quiet.raw == ask_raw(served.port, bare_path, method=method).raw, kind
 
 
 @pytest.mark.parametrize("kind", _ENDLESS)

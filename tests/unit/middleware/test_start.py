@@ -69,8 +69,41 @@ def test_the_length_that_the_headers_tell(headers, length):
         ("200 OK", [("Transfer-Encoding", "chunked")], False),
         ("200 OK", [("Content-Length", "ten")], False),
         ("200 OK", [("Status", "200")], False),
+        ("200 OK", [("Content-Length", "1"), ("Content-Length", "2")], False),
+        ("2000 OK", [], False),
     ],
 )
 def test_a_start_that_some_server_may_refuse_is_known_as_odd(status, headers, plain):
     """Such a start is shown to the server before the messages are stored."""
     assert Start(status, headers, "GET").is_plain() is plain
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [("200 OK", 200), ("200", 200), ("200 ", 200), ("299  ", 299), ("600 Own", 600)]
+    + [(status, None) for status in ("2000 OK", "200\tOK", "20 OK", "20X OK", "099 Low", "", b"200 OK", 200, None)],
+)
+def test_what_a_status_is_as_a_number(status, code):
+    """Three digits, and behind them nothing or a blank (PEP 3333)."""
+    assert Start(status, [], "GET").code == code
+
+
+@pytest.mark.parametrize(
+    ("headers", "problem"),
+    [
+        ([("X-Y", "z"), ("Content-Length", "5"), ("content-length", "5")], ""),
+        ([("X-Y", "\xe9\t")], ""),
+        ([("X", 5)], "the header 'X' is of type int, not str"),
+        ([(b"X", "5")], "the name of the header b'X' is no str"),
+        ([("X y", "5")], "'X y' is no name of a header"),
+        ([("X", "a\r\nb")], "the header 'X' has a control character"),
+        ([("X", "a\x7f")], "the header 'X' has a control character"),
+        ([("Content-Length", "-5")], "the header 'Content-Length' is no one number of bytes"),
+        ([("Content-Length", "5"), ("content-length", "6")], "the header 'content-length' is no one number of bytes"),
+        ((("X", 5),), ""),
+        (["ab"], ""),
+    ],
+)
+def test_what_makes_headers_malformed(headers, problem):
+    """It is told by name; what is no list of pairs is every server's to refuse."""
+    assert Start("200 OK", headers, "GET").problem() == problem
