@@ -46,7 +46,14 @@ class Decision:
         """Return the verdict that follows these facts.
 
         :param so_far: the body has not come to its end: return the best that the response can come to.
+        :raises ValueError: messages wait for success, and the status tells neither success nor failure: some servers
+            send it all the same, and some clients take it for a success.
         """
+        if start is not None and start.code is None and exception is None and not so_far and self._handle.success_count:
+            raise ValueError(
+                f"the status of the response is {start.status!r}, not a number from 100 and a reason (PEP 3333), so "
+                "nothing tells whether its messages are to be stored"
+            )
         if start is None or start.code is None:
             return Verdict.ABORT
         if self._answer is not None and not self._answer.is_success(start.code, start.bodiless, so_far=so_far):
@@ -59,17 +66,6 @@ class Decision:
                 raise
             _log.exception("%s %r: the verdict rule raised, so this is ABORT", self._method, self._path)
             return Verdict.ABORT
-
-    def refuse_unreadable(self, start: Start | None, exception: BaseException | None) -> None:
-        """Refuse a status that tells neither success nor failure, where messages wait for success.
-
-        :raises ValueError: some servers send such a status, and some clients take it for a success.
-        """
-        if exception is None and start is not None and start.code is None and self._handle.success_count:
-            raise ValueError(
-                f"the status of the response is {start.status!r}, not a number from 100 and a reason (PEP 3333), so nothing "
-                "tells whether its messages are to be stored"
-            )
 
     def tell_of_drops(self, start: Start | None, exception: BaseException | None) -> None:
         """Log what an ABORT drops where no line of the server's tells that the request has failed."""

@@ -281,7 +281,6 @@ class HeldResponse(ResponseSender):
                 # The server, or what is around us, may refuse this start, and then the request has failed.
                 self._pass_start()
         if verdict is Verdict.ABORT:
-            decision.refuse_unreadable(self._start, exception)
             decision.tell_of_drops(self._start, exception)
         self._decided = True
         try:
