@@ -16,7 +16,7 @@ def status_lines(store: str, status: StoreStatus) -> list[str]:
     queues += [_queue_row(queue) for queue in status.queues]
     dispatchers: list[tuple[str, ...]] = [("DISPATCHER", "", "IN FLIGHT", "LAST SEEN")]
     for one in status.dispatchers:
-        state = "alive" if one.alive else "silent"
+        state = "alive" if one.alive else f"no heartbeat for {one.seen_seconds:.0f} s"
         dispatchers.append((one.name, state, str(one.leased), f"{one.seen_seconds:.0f} s ago"))
     held: list[tuple[str, ...]] = [("HELD QUEUE", "TARGET", "SINCE", "NEXT CALL", "WHY")]
     held += [

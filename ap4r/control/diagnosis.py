@@ -40,9 +40,13 @@ def findings(status: StoreStatus, bells: Collection[str], heard: Collection[str]
             "too slow for what comes? The dispatcher's log and /healthz tell more"
         )
     found += _held(status) + _turned_away(status)
-    silent = [one.name for one in status.dispatchers if not one.alive and one.leased]
+    silent = [
+        f"{one.name} (no heartbeat for {one.seen_seconds:.0f} s)"
+        for one in status.dispatchers
+        if not one.alive and one.leased
+    ]
     if silent:
-        found.append(f"silent with messages in hand: {', '.join(silent)}; a living dispatcher takes them within 20 s")
+        found.append(f"dead with messages in hand: {', '.join(silent)}; a living dispatcher takes them within 20 s")
     dead = sum(queue.dead for queue in status.queues)
     if dead:
         more = "at least " if any("dead" in queue.at_least for queue in status.queues) else ""

@@ -68,6 +68,17 @@ class TurnedAwayQueue:
     messages: int
 
 
+#: A dispatcher that holds leases beats each 5 s; when it has not for this long, others take its messages.
+SILENT_SECONDS = 15.0
+#: One that holds none beats each 30 s.
+SILENT_IDLE_SECONDS = 45.0
+
+
+def is_alive(seen_seconds: float, leased: int) -> bool:
+    """Return whether a dispatcher that has beaten so long ago and holds so many leases counts as alive."""
+    return seen_seconds < (SILENT_SECONDS if leased else SILENT_IDLE_SECONDS)
+
+
 @dataclass(frozen=True, slots=True)
 class DispatcherStatus:
     """A dispatcher as the store sees it. `seen_seconds` is how long ago it last beat, by the store's clock."""

@@ -126,7 +126,16 @@ class TestDispatchers:
         assert first.alive and second.alive
 
     def test_a_silent_dispatcher_is_not_alive(self, store):
-        """An idle dispatcher beats each 30 s: one that was not seen for a minute is not shown as alive."""
+        """An idle dispatcher beats each 30 s: one that was not seen for a minute is not alive.
+
+        One that holds messages beats each 5 s, so its beat is the sooner too old: when others take its messages.
+        """
+        put(store, message())
+        dispatcher(store, "busy")
+        claim(store, "busy", 1, now=NOW)
+        assert [one.alive for one in store.status(now=NOW + 14).dispatchers] == [True]
+        assert [one.alive for one in store.status(now=NOW + 16).dispatchers] == [False]
+        store.unregister("busy", now=NOW)
         dispatcher(store)
         assert [one.alive for one in store.status(now=NOW + 35).dispatchers] == [True]
         assert [one.alive for one in store.status(now=NOW + 60).dispatchers] == [False]

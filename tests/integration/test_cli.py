@@ -85,6 +85,17 @@ def test_status_for_people_names_queues_and_dispatchers(store, url, capsys):
     assert "alive" in out
 
 
+def test_status_tells_since_when_a_killed_dispatcher_gave_no_sign(store, url, capsys):
+    """Its heartbeat decides, and no other dispatcher has to have watched it."""
+    put(store, now=time.time() - 30)
+    store.register("one", "host:7", "0.1", "", now=time.time() - 30)
+    store.claim("one", 1, now=time.time() - 20)
+    _, out, _ = run(capsys, "status", "--store", url)
+    assert re.search("host:7 +no heartbeat for 2[0-5] s", out)
+    _, out, _ = run(capsys, "status", "--store", url, "--json")
+    assert [one["alive"] for one in json.loads(out)["dispatchers"]] == [False]
+
+
 def test_status_exits_1_when_nobody_delivers(store, url, capsys):
     """Messages due for a minute without a living dispatcher are an alarm."""
     put(store, now=time.time() - 61)

@@ -22,6 +22,7 @@ from ap4r.message.message import Delivery, Message, Put
 from ap4r.outcome.outcome import Dead, Delivered, Dropped, Failure, History, Outcome, PutBack, RetryLater
 from ap4r.outcome.retry_policy import UNAUTHORISED, after_crash
 from ap4r.settings.settings import Settings
+from ap4r.storage.reports import is_alive
 from ap4r.storage.store import (
     Beat,
     Claim,
@@ -41,7 +42,6 @@ from ap4r.storage.store import (
 )
 
 _NAME_CHARACTERS = 255
-_ALIVE_SECONDS = 45.0
 _DETAIL_CHARACTERS = 1_000
 _BELL_SECONDS = 60.0
 _MEMBER_SECONDS = 3_600.0
@@ -339,7 +339,7 @@ class MemoryStore:
             dispatchers = tuple(
                 DispatcherStatus(
                     owner, member.name, member.version, at - member.seen_at, len(self._held(owner)),
-                    at - member.seen_at < _ALIVE_SECONDS, _held(member, at),
+                    is_alive(at - member.seen_at, len(self._held(owner))), _held(member, at),
                 )
                 for owner, member in self.database.members.items()
             )  # fmt: skip

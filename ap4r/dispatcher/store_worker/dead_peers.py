@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from ap4r.storage.reports import SILENT_SECONDS
 from ap4r.storage.store import Beat
 
-#: A dispatcher that holds leases beats each 5 s; unchanged for this long it is dead.
-SILENT_SECONDS = 15.0
 #: One that holds none beats each 30 s; there is no haste to forget it.
 SILENT_IDLE_SECONDS = 100.0
 #: Between two readings while there is nobody else. A hair less than 5 s: one that comes, claims and dies right after

@@ -11,12 +11,11 @@ from ap4r.outcome.retry_policy import UNAUTHORISED
 from ap4r.storage.access.statements import by_index, by_primary_key
 from ap4r.storage.access.transaction import Transaction, to_seconds
 from ap4r.storage.operations.dispatchers import held_of
+from ap4r.storage.reports import is_alive
 from ap4r.storage.schema.rows import replayed_at
 from ap4r.storage.schema.tables import Schema
 from ap4r.storage.store import COUNT_LIMIT, DispatcherStatus, QueueStatus, StoreStatus, TurnedAwayQueue
 
-#: An idle dispatcher beats each 30 s; one not seen for longer is taken for dead here. Whoever rescues measures better.
-_ALIVE_SECONDS = 45.0
 #: So many of the messages that wait for their time are looked at for answers that speak of settings.
 _LOOKED_AT = 1_000
 
@@ -194,7 +193,7 @@ class StatusQueries:
                     version=row["version"],
                     seen_seconds=seen_seconds,
                     leased=row["leased"],
-                    alive=seen_seconds < _ALIVE_SECONDS,
+                    alive=is_alive(seen_seconds, row["leased"]),
                     held=held_of(row["held"], tx.now_at),
                 )
             )
