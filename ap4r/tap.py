@@ -15,6 +15,7 @@ from ap4r.dispatcher.app_server.server import AppServer
 from ap4r.dispatcher.clock.reactor_time import use_monotonic_time
 from ap4r.dispatcher.dispatcher import Dispatcher
 from ap4r.dispatcher.http_client.name_lookup import Names
+from ap4r.dispatcher.http_server.connections import Connections, most_connections, open_files_limit
 from ap4r.dispatcher.http_server.router import Router
 from ap4r.dispatcher.log.output import LineObserver, TextOutput, forward_logging, standard_output, write_line
 from ap4r.dispatcher.log.subscriber import Log
@@ -158,10 +159,12 @@ def makeService(options: Options) -> IService:
         _export(options, settings)
         events = Events()
         app_server, call_own_app, caps = None, False, {}
+        # Both ports share them: whichever is flooded, descriptors are left for deliveries.
+        connections = Connections(most_connections(open_files_limit(), settings.concurrency))
         if options["app"] is not None:
             app_threads = options["app-threads"]
             app_server = AppServer(
-                reactor, options["app"], options["app-listen"], app_threads, events, settings.grace_seconds
+                reactor, options["app"], options["app-listen"], app_threads, events, settings.grace_seconds, connections
             )
             call_own_app = not options["app-url"]
             if call_own_app:
@@ -179,7 +182,7 @@ def makeService(options: Options) -> IService:
     events.subscribe(log, log.wants)
     return Process(
         reactor, settings, events, dispatcher, front=front, app_server=app_server, call_own_app=call_own_app,
-        read_settings=options.read_settings, observer=observer, log=log,
+        connections=connections, read_settings=options.read_settings, observer=observer, log=log,
     )  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from twisted.python.components import Componentized
 from ap4r.dispatcher.app_server.server import AppServer
 from ap4r.dispatcher.dispatcher import Dispatcher
 from ap4r.dispatcher.http_server.admission import RequestAdmission, parse_listen
+from ap4r.dispatcher.http_server.connections import Connections
 from ap4r.dispatcher.http_server.health import StoreFigures
 from ap4r.dispatcher.http_server.listen import listen, url_of
 from ap4r.dispatcher.http_server.router import Router
@@ -51,6 +52,7 @@ class Process(Service):
         front: Router | None,
         app_server: AppServer | None,
         call_own_app: bool,
+        connections: Connections,
         read_settings: Callable[[], Settings],
         observer: LineObserver | None,
         log: Log,
@@ -62,6 +64,7 @@ class Process(Service):
         self._front = front
         self._app_server = app_server
         self._call_own_app = call_own_app
+        self._connections = connections
         self._read_settings = read_settings
         self._observer = observer
         self._log = log
@@ -149,6 +152,7 @@ class Process(Service):
             lambda: self._lookers if front is None else front.admission,
             self._dispatcher.facts,
             figures,
+            self._connections,
         )
         site = routes.made() if self._front is None else self._front.site(routes)
         self._port = listen(serverFromString, self._reactor, "listen", self._settings.listen, site)

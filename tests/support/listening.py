@@ -10,17 +10,19 @@ from twisted.web.server import NOT_DONE_YET
 
 from ap4r.dispatcher.http_server.connections import Connections
 from ap4r.dispatcher.http_server.problem import Refusal
-from ap4r.dispatcher.http_server.route_rules import RouteRules, RuleBook
+from ap4r.dispatcher.http_server.route_rules import MostBytes, RouteRules, RuleBook
 from ap4r.dispatcher.http_server.site import Arrivals
+
+_MOST_BYTES = MostBytes(2**20, "max_request_bytes", 2**20, "send less")
 
 
 def arrivals_of(admit: Callable[[Any], Refusal | None] = lambda request: None, *, most: int = 1_000) -> Arrivals:
     """Make what holds requests to POST /messages and GET /healthz, 1 MiB, 30 s and so many connections."""
     rules = {
-        "messages": RouteRules(admit=admit, methods=("POST",), most_bytes=lambda: 2**20),
-        "healthz": RouteRules(admit=admit, methods=("GET", "HEAD"), most_bytes=lambda: 0),
+        "messages": RouteRules(admit=admit, methods=("POST",), most_bytes=lambda: _MOST_BYTES),
+        "healthz": RouteRules(admit=admit, methods=("GET", "HEAD")),
     }
-    return Arrivals(RuleBook(rules, admit), Connections(most), most_bytes=lambda: 2**20, seconds=lambda: 30.0)
+    return Arrivals(RuleBook(rules, admit), Connections(most), seconds=lambda: 30.0)
 
 
 class Missing(Resource):

@@ -75,10 +75,11 @@ def serve_app(application: Any, port: int) -> None:
     from twisted.python import log
 
     from ap4r.dispatcher.app_server.request import AppSite
+    from ap4r.dispatcher.http_server.connections import Connections
 
     log.startLogging(sys.stdout)
     loop: Any = reactor
-    site = AppSite(loop, loop.getThreadPool().callInThread, loop.callFromThread)
+    site = AppSite(loop, loop.getThreadPool().callInThread, loop.callFromThread, Connections(1_000))
     site.app = application
     loop.listenTCP(port, site, interface=HOST)
     loop.run()

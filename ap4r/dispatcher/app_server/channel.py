@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.interfaces import IHalfCloseableProtocol
+from twisted.internet.protocol import connectionDone
 from zope.interface import implementer
 
 from ap4r.dispatcher.app_server.environ import BadRequest, Ends, check_request
+from ap4r.dispatcher.http_server.connections import Connections
 from ap4r.dispatcher.http_server.strict_channel import StrictChannel
 
 
@@ -18,6 +20,30 @@ class AppChannel(StrictChannel):
     MAX_LENGTH = 64 * 1024
     totalHeadersSize = 128 * 1024
     _has_ended = False
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a whole request was given to the application and is not answered yet."""
+        return bool(self._handlingRequest)
+
+    def connectionMade(self) -> None:
+        """Begin, where there are not too many."""
+        super().connectionMade()  # type: ignore[no-untyped-call]
+        self._connections().opened(self)
+
+    def connectionLost(self, reason: Any = connectionDone) -> None:
+        """Let go."""
+        self._connections().closed(self)
+        super().connectionLost(reason)
+
+    def drop(self) -> None:
+        """Close the connection at once."""
+        transport: Any = self.transport
+        transport.abortConnection()
+
+    def _connections(self) -> Connections:
+        connections: Connections = self.factory.connections
+        return connections
 
     def allHeadersReceived(self) -> None:
         """Refuse what no application can read, else go on to the body."""
@@ -53,6 +79,7 @@ class AppChannel(StrictChannel):
 
     def requestDone(self, request: Any) -> None:
         """Go on to the next request."""
+        self._connections().answered(self)
         super().requestDone(request)
         if self._has_ended and not self._handlingRequest:
             self.loseConnection()  # type: ignore[no-untyped-call]

@@ -20,6 +20,7 @@ from zope.interface import implementer
 from ap4r.dispatcher.app_server.channel import AppChannel, ends_of
 from ap4r.dispatcher.app_server.environ import BadRequest, build_environ
 from ap4r.dispatcher.app_server.wsgi_response import ClientLeft, WsgiResponse
+from ap4r.dispatcher.http_server.connections import Connections
 
 #: What one request may bring, as for other servers that take a request whole.
 MOST_BODY_BYTES = 1024 * 1024 * 1024
@@ -206,19 +207,25 @@ class AppSite(HTTPFactory):
 
     :param in_thread: runs a callable in a thread of the application's.
     :param in_reactor: runs one in the reactor's.
+    :param connections: which are open, of all that come from elsewhere.
     """
 
     noisy = False
     protocol = AppChannel  # type: ignore[assignment]
 
     def __init__(
-        self, reactor: Any, in_thread: Callable[[Callable[[], None]], object], in_reactor: Callable[..., object]
+        self,
+        reactor: Any,
+        in_thread: Callable[[Callable[[], None]], object],
+        in_reactor: Callable[..., object],
+        connections: Connections,
     ) -> None:
         super().__init__(timeout=_IDLE_SECONDS, reactor=reactor)
         self.app: Any = None
         self.errors = Errors()
         self.in_thread = in_thread
         self.in_reactor = in_reactor
+        self.connections = connections
         self._open: set[AppRequest] = set()
         self._waiting: list[Deferred[None]] = []
 

@@ -15,6 +15,7 @@ from twisted.internet.endpoints import serverFromString
 from twisted.python.threadpool import ThreadPool
 
 from ap4r.dispatcher.app_server.request import AppSite
+from ap4r.dispatcher.http_server.connections import Connections
 from ap4r.dispatcher.http_server.listen import listen, url_of
 from ap4r.errors import ConfigError
 from ap4r.events.bus import Events
@@ -54,7 +55,14 @@ class AppServer(Service):
     name = "app"
 
     def __init__(
-        self, reactor: Any, app: str, endpoint: str, threads: int, events: Events, stop_within_seconds: float
+        self,
+        reactor: Any,
+        app: str,
+        endpoint: str,
+        threads: int,
+        events: Events,
+        stop_within_seconds: float,
+        connections: Connections,
     ) -> None:
         self._reactor = reactor
         self._app = app
@@ -62,7 +70,7 @@ class AppServer(Service):
         self._events = events
         self._stop_within_seconds = stop_within_seconds
         self._threads = ThreadPool(minthreads=0, maxthreads=threads, name="ap4r-app")
-        self._site = AppSite(reactor, self._threads.callInThread, reactor.callFromThread)
+        self._site = AppSite(reactor, self._threads.callInThread, reactor.callFromThread, connections)
         self._port: Any = None
         self.url = ""
 

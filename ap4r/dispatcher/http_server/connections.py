@@ -1,4 +1,4 @@
-"""How many connections the listening address holds, so that descriptors are left for deliveries and the store."""
+"""How many connections the ports hold, so that descriptors are left for deliveries and the store."""
 
 from __future__ import annotations
 
@@ -54,6 +54,9 @@ class Connections:
 
     def __len__(self) -> int:
         return len(self._open)
+
+    def __contains__(self, connection: ClosableConnection) -> bool:
+        return connection in self._open
 
     def opened(self, connection: ClosableConnection) -> None:
         """Take a connection in, and close another one where there are too many."""

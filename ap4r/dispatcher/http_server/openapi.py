@@ -131,11 +131,11 @@ _ERROR: dict[str, Any] = {
 }
 
 _REFUSALS = {
-    "400": "The body is not JSON, a header stands there twice or is no text, or all of it is no HTTP.",
+    "400": "No JSON, no HTTP, or a header that stands there twice, is no text or has no meaning there.",
     "401": "The token is missing or unknown.",
     "403": "Host is no name of this intake, or a web page asks.",
     "408": "The request took too long to arrive.",
-    "413": "Too many messages or bytes.",
+    "413": "Too many messages or bytes; the message names the setting.",
     "415": "Not application/json, X-AP4R is missing, or there is a Content-Encoding.",
     "422": "A field means nothing, or an id was used for other content.",
     "429": "Too many messages a second from this caller. Retry-After says when.",

@@ -28,18 +28,40 @@ class Headed(Protocol):
         """Return where it comes from."""
 
 
+@dataclass(frozen=True, slots=True)
+class MostBytes:
+    """How long a body may be, and what says so.
+
+    :param setting: which the user can change, and its value.
+    """
+
+    count: int
+    setting: str
+    value: int
+    advice: str
+
+    @property
+    def refusal(self) -> Refusal:
+        """Say that a body is longer."""
+        allowed = f"the setting {self.setting} is {self.value:,}"
+        if self.count != self.value:
+            allowed += ", and JSON may be longer than what it brings"
+        problem = f"the request's body has more than {self.count:,} bytes: {allowed}"
+        return Refusal(413, "too_large", problem, "", self.advice)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RouteRules:
     """The rules of one route.
 
     :param admit: returns why a request may not come in, by who calls and by what name it is called.
-    :param most_bytes: of a body; 0 where none is taken.
+    :param most_bytes: of a body; None where none is taken.
     :param has_names: whether the route is for what is below its path, as /queues/NAME, and not for the path itself.
     """
 
     admit: Callable[[Headed], Refusal | None]
     methods: tuple[str, ...]
-    most_bytes: Callable[[], int]
+    most_bytes: Callable[[], MostBytes] | None = None
     has_names: bool = False
 
 
@@ -66,7 +88,7 @@ class RuleBook:
         :param length: of its body; None where that is not known before its end.
         """
         first, *rest = path[1:].split(b"/")
-        rules = self._rules.get(unquote_to_bytes(first))
+        rules = self._rules_of(first)
         if rules is None or (b"".join(rest) == b"" if rules.has_names else rest):
             advice = "GET /openapi.json tells what there is" if b"openapi.json" in self._rules else "GET /healthz"
             return self._admit(request) or Refusal(404, "not_found", "nothing is at this path", "", advice)
@@ -77,19 +99,23 @@ class RuleBook:
             allowed = ", ".join(rules.methods)
             problem = "this path does not take that method"
             return Refusal(405, "wrong_method", problem, "", f"use {allowed}", allow=allowed)
-        most = rules.most_bytes()
-        if most == 0 and length != 0:
-            return Refusal(413, "too_large", "this path takes no body", "", "send the request without one")
-        if length is not None and length > most:
-            return too_large(most)
+        if rules.most_bytes is None:
+            if length != 0:
+                return Refusal(413, "too_large", "this path takes no body", "", "send the request without one")
+        elif length:
+            most = rules.most_bytes()
+            if length > most.count:
+                return most.refusal
         return rules.admit(request)
+
+    def most_bytes(self, path: bytes) -> MostBytes | None:
+        """Return how long a body at a path may be; None where none is taken."""
+        rules = self._rules_of(path.split(b"/", 2)[1])
+        return None if rules is None or rules.most_bytes is None else rules.most_bytes()
+
+    def _rules_of(self, segment: bytes) -> RouteRules | None:
+        return self._rules.get(unquote_to_bytes(segment))
 
     def _stranger(self, request: Headed, rules: RouteRules) -> Refusal | None:
         # A caller who may not know of a path may not know which methods it has either.
         return None if rules.admit is self._admit else self._admit(request)
-
-
-def too_large(most: int) -> Refusal:
-    """Say that a body is too large."""
-    problem = f"the request has more than {most:,} bytes (setting max_request_bytes)"
-    return Refusal(413, "too_large", problem, "", "send fewer messages at once")

@@ -111,12 +111,13 @@ class Router:
     def site(self, site: ListenSite) -> Site:
         """Return what answers at the listening address, with the intake's routes beside /healthz."""
         putting = RouteRules(
-            admit=self._door.refuse, methods=("POST",), most_bytes=lambda: self._reading.intake.most_bytes
+            admit=self._door.refuse, methods=("POST",), most_bytes=lambda: self._reading.intake.most_json
         )
+        naming = replace(putting, has_names=True, most_bytes=lambda: self._reading.intake.most_raw)
         site.add("messages", Messages(self._door), putting)
-        site.add("queues", Queues(self._door), replace(putting, has_names=True))
+        site.add("queues", Queues(self._door), naming)
         site.add("openapi.json", OpenApi(document()), site.looking)
-        return site.made(self._door.post_json, putting.most_bytes)
+        return site.made(self._door.post_json)
 
     @property
     def admission(self) -> RequestAdmission:

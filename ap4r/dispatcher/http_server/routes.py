@@ -9,7 +9,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import Site
 
 from ap4r.dispatcher.http_server.admission import RequestAdmission
-from ap4r.dispatcher.http_server.connections import Connections, most_connections, open_files_limit
+from ap4r.dispatcher.http_server.connections import Connections
 from ap4r.dispatcher.http_server.health import Healthz, StoreFigures
 from ap4r.dispatcher.http_server.intake.endpoint import undecodable
 from ap4r.dispatcher.http_server.problem import Refusal
@@ -30,15 +30,18 @@ class ListenSite:
         admission: Callable[[], RequestAdmission],
         facts: Callable[[], dict[str, Any]],
         figures: Sequence[StoreFigures],
+        connections: Connections,
     ) -> None:
         """Take the settings, and who may call, as they are when a request comes.
 
         :param facts: of /healthz.
+        :param connections: which are open, of all that come from elsewhere.
         """
         self._settings = settings
         self._admission = admission
+        self._connections = connections
         #: The rules of what everyone may see who calls this address by one of its names.
-        self.looking = RouteRules(admit=self._admit, methods=("GET", "HEAD"), most_bytes=lambda: 0)
+        self.looking = RouteRules(admit=self._admit, methods=("GET", "HEAD"))
         self._rules: dict[str, RouteRules] = {}
         self._root = Resource()
         self.add("healthz", Healthz(facts, figures, self._sees_all), self.looking)
@@ -48,16 +51,14 @@ class ListenSite:
         self._rules[path] = rules
         self._root.putChild(path.encode(), resource)
 
-    def made(self, take_plain: Callable[[Any], None] | None = None, most_bytes: Callable[[], int] = lambda: 0) -> Site:
+    def made(self, take_plain: Callable[[Any], None] | None = None) -> Site:
         """Return the site.
 
         :param take_plain: takes the plainest of POST /messages, where there is an intake.
         """
-        connections = Connections(most_connections(open_files_limit(), self._settings().concurrency))
         arrivals = Arrivals(
             RuleBook(self._rules, self._admit),
-            connections,
-            most_bytes=most_bytes,
+            self._connections,
             seconds=lambda: self._settings().intake_body_seconds,
         )
         return PlainSite(self._root, arrivals, take_plain)

@@ -20,7 +20,7 @@ from twisted.web.server import Request, Site, version
 from ap4r.dispatcher.http_client.unread_bytes import MOST_READINGS, has_unread
 from ap4r.dispatcher.http_server.connections import Connections
 from ap4r.dispatcher.http_server.problem import Refusal
-from ap4r.dispatcher.http_server.route_rules import RuleBook, too_large
+from ap4r.dispatcher.http_server.route_rules import MostBytes, RuleBook
 from ap4r.dispatcher.http_server.strict_channel import StrictChannel
 
 #: What is read beyond a refusal, so that its answer is not lost to a connection that is reset.
@@ -33,16 +33,12 @@ class Arrivals:
     """What every request of an address is held to.
 
     :param rules: of each route.
-    :param most_bytes: of any body, so that one whose length is not told is counted too.
     :param seconds: how long a request may take to arrive, from its first byte to its last.
     """
 
-    def __init__(
-        self, rules: RuleBook, connections: Connections, *, most_bytes: Callable[[], int], seconds: Callable[[], float]
-    ) -> None:
+    def __init__(self, rules: RuleBook, connections: Connections, *, seconds: Callable[[], float]) -> None:
         self.rules = rules
         self.connections = connections
-        self.most_bytes = most_bytes
         self.seconds = seconds
         self.held_bytes = 0  # of the bodies that are here and not answered
 
@@ -64,6 +60,7 @@ class ArrivingRequest(Request):
         self._arrivals: Arrivals = channel.site.arrivals
         self._parts: list[bytes] = []
         self._size = 0
+        self._most_bytes: MostBytes | None = None  # of a body whose length is not told
         self._refused = False
         self._here = False
         self.admitted = False  #: whether its headers were looked at and are good
@@ -95,6 +92,8 @@ class ArrivingRequest(Request):
             advice = "send it again later; nothing was stored"
             refusal = Refusal(503, "busy", "too much is being received", "", advice, 1.0)
         self.admitted = refusal is None
+        if length is None and self.admitted:
+            self._most_bytes = arrivals.rules.most_bytes(path)
         if length == 0:
             self._refusal = refusal
         elif refusal is not None:
@@ -106,8 +105,8 @@ class ArrivingRequest(Request):
         if self._refused:
             if self._size > _READ_AFTER_BYTES:
                 self.channel.forceAbortClient()
-        elif self._size > self._arrivals.most_bytes():
-            self._refuse(too_large(self._arrivals.most_bytes()))
+        elif self._most_bytes is not None and self._size > self._most_bytes.count:
+            self._refuse(self._most_bytes.refusal)
         else:
             self._arrivals.held_bytes += len(data)
             self._parts.append(data)

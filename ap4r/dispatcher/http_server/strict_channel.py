@@ -14,6 +14,7 @@ from twisted.web.http import HTTPChannel
 
 _BLANKS = (b" ", b"\t")
 _LENGTH_DIGITS = 18
+_LF_ALONE = "a line ends with LF, without the CR before it"
 #: What no header value may contain (RFC 9110, section 5.5).
 _CONTROLS = bytes([*range(9), *range(10, 32), 127])
 
@@ -29,8 +30,10 @@ def reason_to_refuse_header(line: bytes, version: bytes) -> str:
             return "the only Transfer-Encoding that is read here is chunked"
         if version != b"HTTP/1.1":
             return "Transfer-Encoding came with a request of HTTP/1.0"
-    if name == b"content-length" and not (value.isdigit() and len(value) <= _LENGTH_DIGITS):
+    if name == b"content-length" and not value.isdigit():
         return "Content-Length is not a number"
+    if name == b"content-length" and len(value) > _LENGTH_DIGITS:
+        return f"Content-Length has more than {_LENGTH_DIGITS} digits, and no body is that long"
     return ""
 
 
@@ -65,6 +68,10 @@ class StrictChannel(HTTPChannel):
         """Read on, unless the connection was refused."""
         if not self._refused:
             super().dataReceived(data)  # type: ignore[no-untyped-call]
+            # What is left here is a line without its end, which some clients write as LF alone.
+            is_at_rest = self.line_mode and not self.paused and not self._busyReceiving
+            if is_at_rest and b"\n" in self._buffer and not self._refused:
+                self.refuse(400, _LF_ALONE)
 
     def requestDone(self, request: Any) -> None:
         """Go on to the next request, in a turn of the reactor's own and when the client has room for its answer.
@@ -111,6 +118,8 @@ class StrictChannel(HTTPChannel):
             return
         if self._receivedHeaderSize + len(line) > self.totalHeadersSize:
             self._refuse_size()
+        elif b"\n" in line:
+            self.refuse(400, _LF_ALONE)
         elif line[:1] in _BLANKS:
             self.refuse(400, "a header is folded over several lines")
         else:

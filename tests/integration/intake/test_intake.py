@@ -213,6 +213,41 @@ class TestRefusals:
         assert (answer.status, bool(answer.read())) == (413, True)
         connection.close()
 
+    @pytest.mark.parametrize(
+        ("path", "setting", "most"),
+        [("/messages", "max_request_bytes", 16 * 2**20 * 3 // 2 + 2**20), ("/queues/q", "max_body_bytes", 2**20)],
+    )
+    @pytest.mark.parametrize("chunked", [False, True])
+    def test_a_size_names_the_setting_that_it_exceeds(self, taker, path, setting, most, chunked):
+        """Of JSON that is max_request_bytes, of a body that is sent on max_body_bytes, and it says how much."""
+        connection = http.client.HTTPConnection(HOST, taker.port, timeout=20)
+        headers = {"Content-Type": "application/json"} if path == "/messages" else {"X-AP4R": "target_url=/x"}
+        if chunked:
+            parts = (b"x" * 2**20 for _ in range(most // 2**20 + 1))
+            connection.request("POST", path, parts, headers, encode_chunked=True)
+        else:
+            connection.request("POST", path, headers={**headers, "Content-Length": "9" * 17})
+        answer = connection.getresponse()
+        told = json.loads(answer.read())
+        connection.close()
+        assert (answer.status, told["error"]) == (413, "too_large")
+        assert f"more than {most:,} bytes: the setting {setting} is " in told["message"]
+
+    def test_options_at_the_wrong_path_are_told(self, taker):
+        """X-AP4R is not ignored where a message is JSON: the answer names the path that reads it."""
+        headers = {"Content_Type": "application/json", "X_AP4R": "target_url=/x, delivery=once"}
+        status, answer = taker.put({"target": "/x"}, **headers)
+        assert (status, answer["error"], answer["where"]) == (400, "misplaced_header", "X-AP4R")
+        assert "/queues/NAME" in answer["advice"]
+
+    def test_lines_that_end_with_lf_alone_are_told(self, taker):
+        """They are no HTTP, and are answered so at once, in place of a wait for the rest."""
+        with socket.create_connection((HOST, taker.port), timeout=20) as connection:
+            connection.sendall(b"POST /messages HTTP/1.1\nHost: localhost\n\n")
+            said = b"".join(iter(lambda: connection.recv(65_536), b""))
+        assert said.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+        assert b"LF" in said
+
     def test_the_largest_request_is_taken(self, taker, stand):
         """16 MiB of messages come in, in base64."""
         body = base64.b64encode(os.urandom(2**20 - 100)).decode()

@@ -1,9 +1,14 @@
-"""How many connections the listening address holds, and which one goes where there are too many."""
+"""How many connections the ports hold, and which one goes where there are too many."""
 
 from __future__ import annotations
 
 import pytest
+from twisted.internet.error import ConnectionAborted, ConnectionDone
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
 
+from ap4r.dispatcher.app_server.request import AppSite
 from ap4r.dispatcher.http_server.connections import Connections, most_connections
 from ap4r.dispatcher.http_server.route_rules import RuleBook
 
@@ -50,6 +55,39 @@ def test_where_all_are_busy_the_new_one_goes():
     assert new.dropped
     connections.closed(new)
     assert len(connections) == 2
+
+
+class TestThePortOfAnApplication:
+    """The connections of `--app` are bounded together with those of the listening address."""
+
+    def setup_method(self):
+        self.calls = []
+        self.connections = Connections(3)
+        self.site = AppSite(Clock(), self.calls.append, lambda call: call(), self.connections)
+
+    def connect(self, data=b""):
+        """Open a connection and send something."""
+        channel, transport = self.site.buildProtocol(None), StringTransport()
+        channel.callLater = Clock().callLater
+        transport.abortConnection = lambda: channel.connectionLost(Failure(ConnectionAborted()))
+        channel.makeConnection(transport)
+        channel.dataReceived(data)
+        return channel
+
+    def test_the_oldest_goes_whose_request_is_not_here(self):
+        """Not one whose request the application has; one that has sent a part of it is idle too."""
+        busy = self.connect(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        part = self.connect(b"GET / HTTP/1.1\r\n")
+        idle, new = self.connect(), self.connect()
+        assert len(self.calls) == 1
+        assert [one in self.connections for one in (busy, part, idle, new)] == [True, False, True, True]
+        assert (len(self.connections), self.connections.dropped) == (3, 1)
+
+    def test_what_ends_by_itself_is_forgotten(self):
+        """It leaves room."""
+        for _ in range(10):
+            self.connect().connectionLost(Failure(ConnectionDone()))
+        assert (len(self.connections), self.connections.dropped) == (0, 0)
 
 
 def test_a_route_without_rules_does_not_start():

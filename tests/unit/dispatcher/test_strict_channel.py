@@ -7,6 +7,7 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
 from ap4r.dispatcher.app_server.request import AppSite
+from ap4r.dispatcher.http_server.connections import Connections
 from ap4r.dispatcher.http_server.site import PlainSite
 from tests.support.listening import Missing, arrivals_of
 
@@ -35,13 +36,17 @@ ODD = {
     "two lengths": POST + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\n",
     "a list of lengths": POST + b"Content-Length: 5, 5\r\n\r\n",
     "a signed length": POST + b"Content-Length: +5\r\n\r\n",
+    "lines that end with LF": POST.replace(b"\r\n", b"\n") + b"\n",
+    "one line that ends with LF": POST.replace(b"\r\n", b"\n", 1) + b"\r\n",
+    "LF behind the headers": POST + b"\n",
     "an endless length": POST + b"Content-Length: " + b"9" * 5_000 + b"\r\n\r\n",
 }
 
 
 def app_channel():
     """Connect to what serves an application."""
-    return AppSite(Clock(), lambda call: pytest.fail("it was called"), lambda call: call()).buildProtocol(None)
+    call = lambda call: pytest.fail("it was called")  # noqa: E731
+    return AppSite(Clock(), call, lambda call: call(), Connections(1_000)).buildProtocol(None)
 
 
 def intake_channel():
@@ -65,6 +70,23 @@ def test_an_odd_request_is_refused(connect, step, name):
     assert said.count(b"HTTP/1.1 ") == 1
     assert b"\r\nConnection: close\r\n" in said
     assert transport.disconnecting
+
+
+@pytest.mark.parametrize("step", [1, 10_000], ids=["by the byte", "at once"])
+@pytest.mark.parametrize("connect", [app_channel, intake_channel])
+def test_lines_without_cr_are_answered_without_more(connect, step):
+    """A client that ends its lines with LF alone, and waits, is told so at once; its CR LF may come in two parts."""
+    for data, says in (
+        (b"GET /healthz HTTP/1.1\nHost: localhost\n\n", b"400"),
+        (b"GET /healthz HTTP/1.1\r\nHost: localhost\r", b""),
+    ):
+        channel, transport = connect(), StringTransport()
+        channel.callLater = Clock().callLater
+        channel.makeConnection(transport)
+        for place in range(0, len(data), step):
+            channel.dataReceived(data[place : place + step])
+        assert transport.value()[9:12] == says
+        assert transport.disconnecting is bool(says)
 
 
 def test_a_head_that_is_too_long_is_refused():

@@ -89,6 +89,10 @@ class IntakeEndpoint:
         self._answer(request, lambda: self._take_json(request))
 
     def _take_json(self, request: Arrived) -> None:
+        if b"x-ap4r" in request.fields:
+            advice = "POST /queues/NAME takes it, with the body to be sent on; here the options stand in the JSON"
+            problem = "the header X-AP4R has no meaning at /messages"
+            return self._answer_refusal(request, Refusal(400, "misplaced_header", problem, "X-AP4R", advice))
         media_type = (request.field(b"content-type") or "").partition(";")[0].strip().lower()
         if media_type != JSON:
             advice = f"send Content-Type: {JSON}"

@@ -18,6 +18,7 @@ from typing import Any
 from ap4r.describe.describe import describe_message
 from ap4r.describe.trace_context import new_trace_id, read_trace_id
 from ap4r.dispatcher.http_server.problem import Refusal, refusal_of
+from ap4r.dispatcher.http_server.route_rules import MostBytes
 from ap4r.errors import MessageError, OptionRefused, PayloadTooLarge, TargetRefused
 from ap4r.formats import encode_params
 from ap4r.message.message import HTTP, Message
@@ -59,9 +60,16 @@ class Intake:
         self._is_self = is_self
 
     @property
-    def most_bytes(self) -> int:
-        """How long a request's body may be: base64 makes a third more of bytes, and every message has its fields."""
-        return self._limits.max_request_bytes * 3 // 2 + 1024 * 1024
+    def most_json(self) -> MostBytes:
+        """How long a body of JSON may be: base64 makes a third more of bytes, and every message has its fields."""
+        most = self._limits.max_request_bytes
+        return MostBytes(most * 3 // 2 + 1024 * 1024, "max_request_bytes", most, "send fewer messages at once")
+
+    @property
+    def most_raw(self) -> MostBytes:
+        """How long a body may be that is the message's own."""
+        most = self._limits.max_body_bytes
+        return MostBytes(most, "max_body_bytes", most, "send where the data is, in place of the data")
 
     def read_json(self, body: bytes, key: str | None, traceparent: str | None) -> tuple[list[Message], bool]:
         """Read the body of `POST /messages`: one message, or an array of them; tells which of both.
