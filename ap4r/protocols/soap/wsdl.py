@@ -8,12 +8,15 @@ from typing import Any
 from lxml import etree
 from zeep import Client, Settings
 from zeep.exceptions import Error
+from zeep.loader import absolute_location
 from zeep.wsdl.bindings.soap import Soap12Binding, SoapBinding
 
 from ap4r.errors import PayloadNotEncodable
 from ap4r.message.message import Message
 from ap4r.protocols.base import DocumentMissing
 from ap4r.protocols.soap.envelope import UNWRITTEN, headers_of
+
+_WSDL = "http://schemas.xmlsoap.org/wsdl/"
 
 
 class _Served:
@@ -32,6 +35,56 @@ class _Served:
         return self._documents[url]
 
 
+def check_imports(url: str, documents: Mapping[str, bytes]) -> None:
+    """Look whether a WSDL, or one that it imports, imports itself under a namespace that is not its own.
+
+    zeep would read such a document again for each import, without end. Documents that are not at hand are passed over.
+
+    :raises ValueError: saying which one does.
+    """
+    namespaces: dict[str, str | None] = {}
+    imports: dict[str, list[tuple[str | None, str]]] = {}
+    for one, body in documents.items():
+        root = _root_of(body) if b"import" in body else None
+        if root is not None and root.tag == f"{{{_WSDL}}}definitions":
+            namespaces[one] = root.get("targetNamespace")
+            imports[one] = [
+                (found.get("namespace"), absolute_location(found.get("location"), one))
+                for found in root.findall(f"{{{_WSDL}}}import")
+                if found.get("location")
+            ]
+    # A document that is imported under its own namespace is read once only.
+    again = {
+        one: [location for namespace, location in found if location in imports and namespace != namespaces[location]]
+        for one, found in imports.items()
+    }
+    done: set[str] = set()
+    for first in again:
+        path, left = [first], [iter(again[first])]
+        while path:
+            location = next(left[-1], None)
+            if location is None:
+                done.add(path.pop())
+                left.pop()
+            elif location in path:
+                through = path[path.index(location) + 1 :]
+                by = f" by way of {' and '.join(through)}" if through else ""
+                raise ValueError(
+                    f"{location} imports itself{by}, under another namespace than its own ({namespaces[location]})"
+                )
+            elif location not in done:
+                path.append(location)
+                left.append(iter(again[location]))
+
+
+def _root_of(body: bytes) -> Any:
+    parser = etree.XMLParser(resolve_entities=False, load_dtd=False, no_network=True, huge_tree=False)
+    try:
+        return etree.fromstring(body, parser)
+    except etree.XMLSyntaxError:
+        return None  # zeep says better what is wrong
+
+
 class Wsdl:
     """A description that was read; it writes envelopes.
 
@@ -40,6 +93,7 @@ class Wsdl:
 
     def __init__(self, url: str, documents: Mapping[str, bytes]) -> None:
         # What a WSDL imports is asked of `_Served` too, so "external" is only what was fetched for it.
+        check_imports(url, documents)
         settings = Settings(forbid_dtd=True, forbid_entities=True, forbid_external=False, xml_huge_tree=False)
         self._client = Client(url, transport=_Served(documents), settings=settings)
         if not self._client.wsdl.services:

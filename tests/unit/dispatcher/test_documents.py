@@ -127,6 +127,44 @@ def test_a_document_at_a_refused_address_makes_a_dead_letter(wsdl):
     assert "/base/call" not in here.targets.paths()
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "says"),
+    [
+        (
+            '<w:import namespace="urn:x" location="svc?wsdl"/>',
+            "",
+            "http://a.test/svc?wsdl imports itself, under another",
+        ),
+        ('<w:import location="svc?wsdl"/>', "", "http://a.test/svc?wsdl imports itself, under another"),
+        (
+            '<w:import namespace="urn:x" location="other.wsdl"/>',
+            '<w:import namespace="urn:y" location="svc?wsdl"/>',
+            "http://a.test/svc?wsdl imports itself by way of http://a.test/other.wsdl, under another",
+        ),
+        ('<w:import namespace="urn:t" location="svc?wsdl"/>', "", None),
+        (
+            '<w:import namespace="urn:t" location="other.wsdl"/>',
+            '<w:import namespace="urn:t" location="svc?wsdl"/>',
+            None,
+        ),
+    ],
+)
+def test_a_description_that_imports_itself(first, second, says):
+    """Under another namespace it can never be read, and a dead letter names it; under its own it is read once."""
+    here = world()
+    wsdl = WSDL.format(more="")
+    here.targets.scripts["/svc?wsdl"] = http(200, wsdl.replace("<w:types>", f"{first}<w:types>").encode())
+    other = '<w:definitions xmlns:w="http://schemas.xmlsoap.org/wsdl/" targetNamespace="urn:t">{}</w:definitions>'
+    here.targets.scripts["/other.wsdl"] = http(200, other.format(second).encode())
+    send(here, "http://a.test/svc?wsdl")
+    if says is None:
+        assert here.store.dead() == [] and "/base/call" in here.targets.paths()
+        return
+    [letter] = here.store.dead()
+    assert (letter.reason, letter.called) == (Reason.BAD_DESCRIPTION, False)
+    assert says in letter.detail
+
+
 def test_no_server_at_all_is_no_description():
     """Also where the upstream is not in the settings any more; the message waits."""
     here = world()
