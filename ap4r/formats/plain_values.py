@@ -14,7 +14,7 @@ import enum
 import math
 import uuid
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from ap4r.errors import PayloadNotEncodable
 from ap4r.formats.size_limit import SizeLimit
@@ -25,6 +25,9 @@ MAX_DEPTH = 64  #: PHP reads no more levels of a form
 MAX_INTEGER_DIGITS = 4_300
 _MOST_INTEGER = 10**MAX_INTEGER_DIGITS - 1
 _SURELY_SHORT_BITS = _MOST_INTEGER.bit_length() - 1
+#: The fewest bytes that a format writes for a value within another, beside the key and the content.
+_AROUND_A_VALUE = {"json": 1, "jsonrpc": 1, "soap": 1, "yaml": 2, "xml": 5, "xmlrpc": 15}
+_SHARED = (dict, list, tuple)
 
 
 def plain(
@@ -39,40 +42,85 @@ def plain(
     :raises PayloadNotEncodable: naming the place of what cannot be written.
     :raises PayloadTooLarge: it has more than the limit.
     """
-    return _plain(value, ValuePath() if place is None else place, format, keep, limit)
+    return _Copying(format, keep, limit).copy(value, ValuePath() if place is None else place)
 
 
-def _plain(value: object, place: ValuePath, format: str, keep: tuple[type, ...], limit: SizeLimit) -> Any:
-    if place.depth > MAX_DEPTH:
-        advice = f"it is nested deeper than {MAX_DEPTH}, or holds itself"
-        raise PayloadNotEncodable(str(place), value, format, advice)
-    if value is None or isinstance(value, bool) or (keep and isinstance(value, keep)):
-        limit.take_value(len(value) if isinstance(value, bytes) else 1)
-        return value
-    if isinstance(value, (bytearray, memoryview)) and bytes in keep:
-        limit.take_value(memoryview(value).nbytes)
-        return bytes(value)
-    if isinstance(value, Mapping):
-        limit.take_value(0)
-        tree: dict[str, Any] = {}
-        for key, inner in items_of(value, place, format):
-            limit.take(len(key))
-            tree[key] = _plain(inner, place / key, format, keep, limit)
-        return tree
-    if isinstance(value, (list, tuple)):
-        limit.take_value(0)
-        return [_plain(inner, place / index, format, keep, limit) for index, inner in enumerate(value)]
-    if isinstance(value, enum.Enum) and not isinstance(value, (str, int, float)):
-        return _plain(value.value, place, format, keep, limit)
-    fields = _fields_of(value)
-    if fields is not None:
-        limit.take_value(0)
-        written: dict[str, Any] = {}
-        for name in fields:
-            limit.take(len(name))
-            written[name] = _plain(getattr(value, name), place / name, format, keep, limit)
-        return written
-    return _leaf(value, place, format, limit)
+class _Copied(NamedTuple):
+    """A container and its copy. The container is kept, so that no other has its id."""
+
+    container: object
+    copy: Any
+    size: int
+    values: int
+    height: int
+
+
+class _Copying:
+    """Copies one value. What stands in it several times is copied once, and counted each time."""
+
+    __slots__ = ("_around", "_copied", "_deepest", "_format", "_keep", "_limit")
+
+    def __init__(self, format: str, keep: tuple[type, ...], limit: SizeLimit) -> None:
+        self._format = format
+        self._keep = keep
+        self._limit = limit
+        self._around = _AROUND_A_VALUE.get(format, 0)
+        self._copied: dict[int, _Copied] = {}
+        self._deepest = 0
+
+    def copy(self, value: object, place: ValuePath) -> Any:
+        """Return the copy of what stands at a place."""
+        if place.depth:
+            self._limit.take(self._around)
+        if type(value) not in _SHARED or not value:
+            self._deepest = max(self._deepest, place.depth)
+            return self._copy_of(value, place)
+        known = self._copied.get(id(value))
+        if known is not None and place.depth + known.height <= MAX_DEPTH:
+            self._limit.take_again(known.size, known.values)
+            self._deepest = max(self._deepest, place.depth + known.height)
+            return known.copy
+        deepest, (left, values) = self._deepest, self._limit.counted
+        self._deepest = place.depth
+        made = self._copy_of(value, place)
+        left_now, values_now = self._limit.counted
+        height = self._deepest - place.depth
+        self._copied[id(value)] = _Copied(value, made, left - left_now, values - values_now, height)
+        self._deepest = max(deepest, self._deepest)
+        return made
+
+    def _copy_of(self, value: object, place: ValuePath) -> Any:
+        format, keep, limit = self._format, self._keep, self._limit
+        if place.depth > MAX_DEPTH:
+            advice = f"it is nested deeper than {MAX_DEPTH}, or holds itself"
+            raise PayloadNotEncodable(str(place), value, format, advice)
+        if value is None or isinstance(value, bool) or (keep and isinstance(value, keep)):
+            limit.take_value(len(value) if isinstance(value, bytes) else 1)
+            return value
+        if isinstance(value, (bytearray, memoryview)) and bytes in keep:
+            limit.take_value(memoryview(value).nbytes)
+            return bytes(value)
+        if isinstance(value, Mapping):
+            limit.take_value(0)
+            tree: dict[str, Any] = {}
+            for key, inner in items_of(value, place, format):
+                limit.take(len(key))
+                tree[key] = self.copy(inner, place / key)
+            return tree
+        if isinstance(value, (list, tuple)):
+            limit.take_value(0)
+            return [self.copy(inner, place / index) for index, inner in enumerate(value)]
+        if isinstance(value, enum.Enum) and not isinstance(value, (str, int, float)):
+            return self._copy_of(value.value, place)
+        fields = _fields_of(value)
+        if fields is not None:
+            limit.take_value(0)
+            written: dict[str, Any] = {}
+            for name in fields:
+                limit.take(len(name))
+                written[name] = self.copy(getattr(value, name), place / name)
+            return written
+        return _leaf(value, place, format, limit)
 
 
 def _fields_of(value: object) -> list[str] | None:

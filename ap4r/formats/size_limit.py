@@ -49,6 +49,21 @@ class SizeLimit:
             size = max(self._most - self.left, self._most + 1)
             raise PayloadTooLarge("the body of one message", size, self._most, "max_body_bytes")
 
+    @property
+    def counted(self) -> tuple[int, int]:
+        """Bytes and values that may still come: what lies between two of them is what was counted."""
+        return self.left, self._values
+
+    def take_again(self, size: int, values: int) -> None:
+        """Count what was counted before, for it comes once more.
+
+        :raises PayloadTooLarge: as `take` does.
+        """
+        self._values -= values
+        self.left -= size
+        self.take_value(0)
+        self._values += 1
+
     def again(self) -> SizeLimit:
         """Return the same limit with nothing counted: for what was counted roughly and is written now."""
         return SizeLimit(self._most)

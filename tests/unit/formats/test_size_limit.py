@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import json
 
 import pytest
 
 from ap4r.describe.describe import describe_message
 from ap4r.errors import PayloadNotEncodable, PayloadTooLarge
-from ap4r.formats import File
+from ap4r.formats import File, encode_params, plain_values
+from ap4r.message.message import new_id
 from ap4r.settings.settings import Settings
 
 LIMIT = 64 * 1024
@@ -160,3 +162,47 @@ def test_a_header_of_soap_counts_too():
             describe_message(
                 "/x", {}, protocol="soap", action="a", limits=LIMITS, options={"header": LARGE["many keys"], **options}
             )
+
+
+@pytest.mark.parametrize("options", FORMATS + PROTOCOLS, ids=name_of)
+@pytest.mark.parametrize("wrap", [list, lambda items: dict(enumerate(items))], ids=["lists", "mappings"])
+def test_what_stands_in_a_value_many_times_is_looked_at_once(options, wrap, monkeypatch):
+    """A list that holds one list a thousand times costs no more than the two; its bytes count each time."""
+    looked_at = []
+    leaf = plain_values._leaf
+    monkeypatch.setattr(plain_values, "_leaf", lambda value, *more: looked_at.append(value) or leaf(value, *more))
+    value = wrap(["x"] * 1_000)
+    for _ in range(3):
+        value = wrap([value] * 1_000)
+    with pytest.raises(PayloadTooLarge):
+        describe_message("/x", {"a": value}, limits=LIMITS, **options)
+    assert len(looked_at) <= 1_000
+
+
+@pytest.mark.parametrize("options", FORMATS + PROTOCOLS, ids=name_of)
+def test_what_stands_in_a_value_twice_is_written_twice(options):
+    """As if it were two values: the same bytes, at any depth, and a limit that fits them exactly."""
+    inner = {"id": 1, "text": "a<&", "more": {"b": 2.5, "c": True}}
+    shared = {"first": inner, "second": {"again": inner}, "third": inner["more"]}
+    apart = json.loads(json.dumps(shared))
+    named = {"message_id": new_id(), **options}
+    body = describe_message("/x", apart, limits=LIMITS, **named).body
+    exact = Settings(max_body_bytes=len(body))
+    assert describe_message("/x", shared, limits=exact, **named).body == body
+
+
+def test_what_is_deep_enough_where_it_stands_first_may_be_too_deep_elsewhere():
+    """The depth counts from the whole value, for each place."""
+    deep = nested("x", 40)
+    assert encode_params({"a": deep}, "json")
+    with pytest.raises(PayloadNotEncodable, match="nested deeper than 64"):
+        encode_params({"a": deep, "b": nested(deep, 30)}, "json")
+
+
+@pytest.mark.parametrize("value", ["x", "", None, 1, [], {}, [[]], [1], [1, 2], {"a": 1}, {"": [None, {}]}, [[], [[]]]])
+@pytest.mark.parametrize("format", ["json", "xml", "yaml"])
+def test_a_limit_that_fits_exactly_is_enough(value, format):
+    """What is counted before it is written is never more than what is written."""
+    params = value if format != "xml" else {"v": [1]} if value in ({"": [None, {}]},) else {"v": value}
+    body = encode_params(params if not isinstance(params, str) else [params], format)[0]
+    assert encode_params(params if not isinstance(params, str) else [params], format, len(body))[0] == body
