@@ -65,9 +65,18 @@ class JsonRpc:
             return ResponseReading(Reason.FAULT, f"error {json.dumps(error, ensure_ascii=False)}")
         if not isinstance(response, dict) or "result" not in response:
             return ResponseReading(Reason.BAD_RESPONSE, "the answer is no JSON-RPC response with a result")
-        if response.get("id") != message.id:
+        if response.get("id") != message.id and response.get("id") != _request_id(message.body):
             return ResponseReading(Reason.BAD_RESPONSE, "the answer has the id of another request")
         return ResponseReading()
+
+
+def _request_id(body: bytes) -> object:
+    """Return the id in a request. A call that its caller has written itself may have another than its message."""
+    try:
+        request = json.loads(body, parse_int=_number)
+    except (ValueError, RecursionError):
+        return None
+    return request.get("id") if isinstance(request, dict) else None
 
 
 def _number(digits: str) -> int | float:

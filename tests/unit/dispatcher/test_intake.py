@@ -18,7 +18,7 @@ from ap4r.dispatcher.http_server.openapi import describe
 from ap4r.errors import OptionRefused
 from ap4r.message.message import Delivery, new_id
 from ap4r.message.target import Target
-from ap4r.outcome.response import Answer, ResponseReading
+from ap4r.outcome.response import Answer, Reason, ResponseReading
 from ap4r.protocols.registry import find_protocol
 from ap4r.settings.settings import Settings
 from ap4r.settings.upstreams import UpstreamSettings
@@ -66,6 +66,21 @@ class TestMessages:
             answer = Answer(200, {}, json.dumps({"jsonrpc": "2.0", "result": 1, "id": one.id}).encode())
             assert find_protocol("jsonrpc").judge(answer, one) == ResponseReading()
         assert read({**call, "id": ID})[0].id == ID
+
+    @pytest.mark.parametrize("fields", [{}, {"id": ID}])
+    @pytest.mark.parametrize("request_id", [7, "seven", ID, None])
+    def test_an_answer_has_the_id_of_the_request_that_its_caller_wrote(self, request_id, fields):
+        """An answer to a JSON-RPC call that came in written is compared with the id in that call, not another's."""
+        call = {"jsonrpc": "2.0", "method": "a", "id": request_id}
+        body = base64.b64encode(json.dumps(call).encode()).decode()
+        [one] = read({**fields, "target": "/rpc", "protocol": "jsonrpc", "base64": body})
+
+        def judged(answered_id):
+            answer = Answer(200, {}, json.dumps({"jsonrpc": "2.0", "result": 1, "id": answered_id}).encode())
+            return find_protocol("jsonrpc").judge(answer, one)
+
+        assert judged(request_id) == ResponseReading()
+        assert judged("another").reason is Reason.BAD_RESPONSE
 
     def test_names_that_stand_twice_are_found_among_many(self):
         """The one that does is named, in one look at each."""
