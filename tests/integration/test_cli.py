@@ -6,9 +6,11 @@ import json
 import os
 import re
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 
 import pytest
 
@@ -243,6 +245,17 @@ def test_migrate_makes_the_tables_and_says_what_it_did(tmp_path, capsys):
     assert "from nothing to version" in out
     assert "nothing to do" in run(capsys, "migrate", "--store", url)[1]
     assert run(capsys, "migrate", "--check", "--store", url)[0] == 0
+
+
+def test_migrate_sql_prints_what_makes_the_tables(tmp_path, capsys):
+    """`migrate --sql` prints statements that make the tables of this version, and makes nothing itself."""
+    path = tmp_path / "new.db"
+    code, out, _ = run(capsys, "migrate", "--sql", "--store", f"sqlite:///{path}")
+    assert code == 0
+    assert not path.exists()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(out)
+    assert "nothing to do" in run(capsys, "migrate", "--check", "--store", f"sqlite:///{path}")[1]
 
 
 @pytest.fixture

@@ -120,7 +120,7 @@ def _alembic(schema: Schema, **attributes: object) -> Iterator[tuple[Any, Any]]:
     from alembic.config import Config
 
     config = Config()
-    migrations = str(resources.files("ap4r.storage").joinpath("migrations"))
+    migrations = str(resources.files("ap4r.storage.schema").joinpath("migrations"))
     config.set_main_option("script_location", migrations.replace("%", "%%"))  # a ConfigParser reads it
     config.set_main_option("path_separator", "os")
     config.attributes.update(version_table=schema.version_table, table_prefix=schema.prefix, **attributes)
