@@ -8,6 +8,7 @@ import decimal
 import enum
 import io
 import json
+import re
 import types
 import uuid
 from collections import UserDict
@@ -22,6 +23,11 @@ from werkzeug.datastructures import CombinedMultiDict, FileStorage, MultiDict
 
 from ap4r.errors import OptionRefused, PayloadNotEncodable
 from ap4r.formats import File, encode_params
+
+
+def _without_address(value):
+    """Return the repr of a value without the address in memory, which differs between the processes of pytest-xdist."""
+    return re.sub(r" at 0x[0-9a-f]+", "", repr(value))
 
 
 class _Kind(enum.Enum):
@@ -62,7 +68,7 @@ ZONE = datetime.timezone(datetime.timedelta(hours=2))
         (_Line("a", decimal.Decimal(2)), {"sku": "a", "price": "2"}),
         (ORDER, {"id": str(uuid.UUID(int=1)), "lines": [{"sku": "a", "price": "1.50"}], "kind": "new"}),
     ],
-    ids=repr,
+    ids=_without_address,
 )
 def test_json_spells_them_as_documented(value, spelled):
     """Alone, in a list and in a mapping."""
@@ -157,7 +163,7 @@ def test_text_that_is_xml_already_is_sent_as_it_is(params):
         (ElementTree.Element("a b"), "no XML"),
         (ElementTree.Element(None), "no XML"),
     ],
-    ids=repr,
+    ids=_without_address,
 )
 def test_what_is_no_xml_is_refused(params, advice):
     """In the caller's line, with what to do."""
@@ -286,7 +292,7 @@ def test_a_multipart_keeps_all_values_of_a_name(params):
 
 
 @pytest.mark.parametrize("kind", [dict, UserDict, types.MappingProxyType, lambda params: _Letter(**params)])
-@pytest.mark.parametrize("file", [b"2", bytearray(b"2"), File(b"2", "attached")], ids=repr)
+@pytest.mark.parametrize("file", [b"2", bytearray(b"2"), File(b"2", "attached")], ids=_without_address)
 def test_files_stand_in_every_kind_of_mapping(kind, file):
     """Mappings that are no dict, and dataclasses, also one with a field `read`, hold files as a dict does."""
     params = {"read": True, "attached": file}
@@ -309,7 +315,7 @@ def test_files_stand_in_every_kind_of_mapping(kind, file):
         ({"a": {"b": {1}}}, 'params["a"]["b"]'),
         ([b"x"], "params"),
     ],
-    ids=repr,
+    ids=_without_address,
 )
 def test_what_parts_cannot_say_is_refused(params, where):
     """No name may end its own quotes, and no type may add a header."""
