@@ -1,45 +1,54 @@
-"""A dead letter for a person and for machines. Pure."""
+"""`ap4r dead`: the messages that were given up, and why."""
 
 from __future__ import annotations
 
 import datetime
 from dataclasses import asdict
-from typing import Any
 
+import click
+
+from ap4r.cli.arguments import common_options, count, message_id, queue_name, store_option
+from ap4r.cli.output import say, say_error, say_json
+from ap4r.cli.stores import opened_store
 from ap4r.cli.terminal import is_visible
-from ap4r.storage.store import DeadLetter
+from ap4r.control.dead_letters import DeadLetterSummary, list_dead_letters
+
+_DETAIL_CHARACTERS = 160
 
 
-def letter_lines(letter: DeadLetter) -> list[str]:
-    """Say which message it is, why it was given up, and what its target answered."""
+@click.command()
+@click.option("--queue", type=queue_name, metavar="QUEUE", help="Only those of this queue.")
+@click.option("--limit", type=count, metavar="LIMIT", default=100, help="How many at most (100).")
+@click.option("--after", type=message_id, metavar="ID", help="Go on behind this message.")
+@store_option
+@common_options
+def dead(queue: str | None, limit: int, after: str | None, store: str | None, config: str | None, as_json: bool) -> int:
+    """List the messages that were given up, and why."""
+    with opened_store(store, config) as opened:
+        page = list_dead_letters(opened.store, limit=limit, after=after, queue=queue)
+    if as_json:
+        say_json([asdict(letter) for letter in page.letters])
+    else:
+        say("\n".join(line for letter in page.letters for line in _lines(letter)) or "no dead letters")
+    if page.next_after:
+        hint = f"… there are more; go on with --after {page.next_after}"
+        # A list in JSON has no place for it.
+        (say_error if as_json else say)(hint)
+    return 0
+
+
+def _lines(letter: DeadLetterSummary) -> list[str]:
+    """Return which message it is, why it was given up, and what its target answered."""
     status = "" if letter.status is None else f" {letter.status}"
     died_at = datetime.datetime.fromtimestamp(letter.died_at, datetime.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    attempts = "1 attempt" if letter.attempt == 1 else f"{letter.attempt} attempts"
     lines = [
         f"{letter.message.id}  {letter.message.queue}  {letter.message.method} {letter.message.target}",
-        f"    {letter.reason}{status} at {died_at}, after {_attempts(letter.attempt)}",
+        f"    {letter.reason}{status} at {died_at}, after {attempts}",
     ]
     if letter.detail.strip():
-        lines.append(f"    {_printable(' '.join(letter.detail.split())[:160])}")
+        lines.append(f"    {_printable(' '.join(letter.detail.split())[:_DETAIL_CHARACTERS])}")
     return lines
-
-
-def _attempts(count: int) -> str:
-    return "1 attempt" if count == 1 else f"{count} attempts"
-
-
-def letter_json(letter: DeadLetter) -> dict[str, Any]:
-    """Give all that is known of it but the body, of which only the size is told."""
-    message = letter.message
-    values = asdict(letter)
-    values["message"] = {
-        "id": message.id,
-        "queue": message.queue,
-        "method": message.method,
-        "target": str(message.target),
-        "delivery": message.delivery,
-        "body_bytes": len(message.body),
-    }
-    return values
 
 
 def _printable(text: str) -> str:

@@ -1,36 +1,81 @@
-"""A store's figures as lines for a person. Pure: figures in, lines out."""
+"""`ap4r status`: what waits in each store, what is dead, and which dispatchers deliver."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
+from dataclasses import asdict
 
+import click
+
+from ap4r.cli.arguments import common_options, stores_option
+from ap4r.cli.output import say, say_error, write
+from ap4r.cli.stores import report_on_each
 from ap4r.control.diagnosis import what_is_held
-from ap4r.storage.store import COUNT_LIMIT, QueueStatus, StoreStatus
+from ap4r.control.status import StatusReport
+from ap4r.control.status import status as read_status
+from ap4r.storage.reports import COUNT_LIMIT, STUCK_SECONDS, DispatcherStatus, QueueStatus, StoreStatus
 
-_AT_LEAST = f"+ at least so many: counting stops at {COUNT_LIMIT:,}"
+
+@click.command(epilog=f"Exits 1 when messages have been due for {STUCK_SECONDS:.0f} s and no dispatcher is alive.")
+@stores_option
+@common_options
+def status(stores: tuple[str, ...], config: str | None, as_json: bool) -> int:
+    """Show what waits, what is dead, and which dispatchers deliver."""
+    return report_on_each(
+        stores,
+        config,
+        lambda store, settings: read_status(store),
+        show=_show,
+        as_json=_json if as_json else None,
+        needs_person=lambda report: report.stuck,
+    )
 
 
-def status_lines(store: str, status: StoreStatus) -> list[str]:
-    """Give what waits in a store, what is dead, and who delivers."""
-    queues: list[tuple[str, ...]] = [("QUEUE", "READY", "SCHEDULED", "IN FLIGHT", "DEAD", "OLDEST DUE")]
-    queues += [_queue_row(queue) for queue in status.queues]
-    dispatchers: list[tuple[str, ...]] = [("DISPATCHER", "", "IN FLIGHT", "LAST SEEN")]
-    for one in status.dispatchers:
-        state = "alive" if one.alive else f"no heartbeat for {one.seen_seconds:.0f} s"
-        dispatchers.append((one.name, state, str(one.leased), f"{one.seen_seconds:.0f} s ago"))
-    held: list[tuple[str, ...]] = [("HELD QUEUE", "TARGET", "SINCE", "NEXT CALL", "WHY")]
-    held += [
-        (one.queue or "all", one.origin, f"{one.since_seconds:.0f} s", f"in {one.until_seconds:.0f} s", one.why)
-        for one in what_is_held(status)
-    ]
-    return [
-        f"store {store}",
-        *(_table(queues) if status.queues else ["no messages"]),
-        *([_AT_LEAST] if any(queue.at_least for queue in status.queues) else []),
-        "",
-        *(_table(dispatchers) if status.dispatchers else ["no dispatcher; start one with: twistd -n ap4r"]),
-        *(["", *_table(held)] if len(held) > 1 else []),
-    ]
+def _json(report: StatusReport) -> object:
+    return {"store": report.store, "stuck": report.stuck, **asdict(report.figures)}
+
+
+def _show(report: StatusReport) -> None:
+    say(f"store {report.store}")
+    for paragraph in _paragraphs(report.figures):
+        write(paragraph)
+    if report.stuck:
+        say_error(
+            f"\nMessages have been due for {report.figures.oldest_due_seconds:.0f} s and no dispatcher of this store "
+            f"is alive: {report.store}"
+        )
+
+
+def _paragraphs(figures: StoreStatus) -> Iterator[str]:
+    # rich takes long to import, and --json needs none.
+    from ap4r.cli.tables import Column, table
+
+    if figures.queues:
+        counts = [Column(name) for name in ("READY", "SCHEDULED", "IN FLIGHT", "DEAD", "OLDEST DUE")]
+        yield table([Column("QUEUE", is_text=True), *counts], [_queue_row(queue) for queue in figures.queues])
+    else:
+        yield "no messages"
+    if any(queue.at_least for queue in figures.queues):
+        yield f"+ at least so many: counting stops at {COUNT_LIMIT:,}"
+    yield ""
+    if figures.dispatchers:
+        columns = [Column("DISPATCHER", is_text=True), Column(""), Column("IN FLIGHT"), Column("LAST SEEN")]
+        yield table(columns, [_dispatcher_row(one) for one in figures.dispatchers])
+    else:
+        yield "no dispatcher; start one with: twistd -n ap4r"
+    held = what_is_held(figures)
+    if held:
+        yield ""
+        yield table(
+            [
+                *(Column("HELD QUEUE", is_text=True), Column("TARGET", is_text=True), Column("SINCE")),
+                *(Column("NEXT CALL"), Column("WHY", is_text=True)),
+            ],
+            [
+                (one.queue or "all", one.origin, f"{one.since_seconds:.0f} s", f"in {one.until_seconds:.0f} s", one.why)
+                for one in held
+            ],
+        )
 
 
 def _queue_row(queue: QueueStatus) -> tuple[str, ...]:
@@ -39,13 +84,6 @@ def _queue_row(queue: QueueStatus) -> tuple[str, ...]:
     return (queue.queue, *(f"{count:,}{'+' * (name in queue.at_least)}" for name, count in counts.items()), age)
 
 
-def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = []
-    for row in rows:
-        cells = [
-            cell.ljust(width) if not index else cell.rjust(width)
-            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        lines.append("  ".join(cells).rstrip())
-    return lines
+def _dispatcher_row(one: DispatcherStatus) -> tuple[str, ...]:
+    state = "alive" if one.alive else f"no heartbeat for {one.seen_seconds:.0f} s"
+    return one.name, state, str(one.leased), f"{one.seen_seconds:.0f} s ago"

@@ -1,27 +1,20 @@
-"""Say what keeps messages from being delivered soon. Pure: figures in, sentences out."""
+"""The sentences of `ap4r doctor`: what keeps messages from being delivered soon. Pure: figures in, sentences out."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
 from ap4r.message.depth import DEEP, depth_of
-from ap4r.storage.store import DeadLetter, Held, StoreStatus, TurnedAwayQueue
+from ap4r.storage.reports import STUCK_SECONDS, DeadLetter, Held, StoreStatus, TurnedAwayQueue
 
-#: A message due for longer with no dispatcher alive means that nobody will deliver it.
-STUCK_SECONDS = 60.0
 #: So many sentences of a kind; the others are counted.
 MOST_SENTENCES = 10
 
 
-def is_stuck(status: StoreStatus) -> bool:
-    """Tell whether messages wait for a dispatcher that is not there."""
-    return status.oldest_due_seconds >= STUCK_SECONDS and not any(one.alive for one in status.dispatchers)
-
-
 def findings(status: StoreStatus, bells: Collection[str], heard: Collection[str]) -> list[str]:
-    """Give a sentence for everything that a person should know or do; none when all is well.
+    """Return a sentence for each thing that a person should know or do; none when all is well.
 
-    :param heard: those of the `bells` at which somebody listens, as far as this host can tell.
+    :param heard: those of the `bells` that this host can reach, as far as it can find out.
     """
     found = []
     if not any(one.alive for one in status.dispatchers):

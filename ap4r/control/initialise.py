@@ -1,4 +1,4 @@
-"""What `ap4r init` leaves behind: a secret in ap4r.toml, so that deliveries are signed. It overwrites nothing."""
+"""The use case `init`: a secret in ap4r.toml, so that deliveries are signed. It overwrites nothing."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import base64
 import os
 import stat
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +21,7 @@ _COMMENT = "# What signs deliveries to the application. Whoever has it can prete
 
 @dataclass(frozen=True, slots=True)
 class Initial:
-    """What was done. `made` is whether the file is new, `added` whether it got a secret, `readable` by how many."""
+    """What was done: whether the file is new, whether it got a secret, and whether others can read it."""
 
     path: str
     made: bool
@@ -29,32 +29,13 @@ class Initial:
     readable_by_others: bool
 
 
-def what_was_done(done: Initial, environ: Mapping[str, str]) -> list[str]:
-    """Say in sentences what was done and what is to be done next."""
-    if not done.added:
-        told = [f"{done.path}: it has a secret already; nothing was changed."]
-    else:
-        made = "made, with a fresh secret" if done.made else "a fresh secret was added"
-        told = [
-            f"{done.path}: {made}. Deliveries to the application are signed with it.",
-            "Next: restart the dispatcher and the application; both must read this file, or have its secret in "
-            "AP4R_SECRETS.",
-            'Then AP4RMiddleware(application, internal=["/async/*"]) keeps everybody else from these paths.',
-        ]
-    if environ.get("AP4R_SECRETS"):
-        told.append("AP4R_SECRETS is set here, and wins over the file.")
-    if done.readable_by_others:
-        told.append(f"Others may read it: chmod 600 {done.path}, or keep the secret elsewhere (env:NAME, file:PATH).")
-    return told
-
-
 def make_secret(random: Callable[[int], bytes] = os.urandom) -> str:
-    """Make a fresh secret, as a person writes it."""
+    """Return a new secret, as it is written in ap4r.toml."""
     return SECRET_PREFIX + base64.b64encode(random(_SECRET_BYTES)).decode()
 
 
 def extended(text: str, secret: str) -> str:
-    """Give the text of an ap4r.toml with this secret in it; unchanged if it names secrets for `app` already.
+    """Return the text of an ap4r.toml with this secret in it; unchanged if it names secrets for `app` already.
 
     A line is added and every other one stays as it is.
 
@@ -80,7 +61,7 @@ def extended(text: str, secret: str) -> str:
 
 
 def initialise(path: Path, secret: str) -> Initial:
-    """Write a secret into the settings' file, made if there is none, and readable by its owner only then.
+    """Write a secret into the settings file. A file that does not exist yet is created, readable by its owner only.
 
     :raises ConfigError: the file cannot be read or written; it is as it was.
     """

@@ -7,17 +7,11 @@ from __future__ import annotations
 
 import logging
 
-from ap4r.storage.store import StoreStatus
+from ap4r.storage.reports import is_stuck
 
-WAITED_SECONDS = 60.0
 BETWEEN_LOOKS_SECONDS = 30.0
 
 _log = logging.getLogger("ap4r.outbox")
-
-
-def is_neglected(status: StoreStatus) -> bool:
-    """Tell whether messages have been due for a minute and no dispatcher of that store is alive."""
-    return status.oldest_due_seconds >= WAITED_SECONDS and not any(one.alive for one in status.dispatchers)
 
 
 class UnattendedWarning:
@@ -39,7 +33,7 @@ class UnattendedWarning:
             return
         self._look_at = now + BETWEEN_LOOKS_SECONDS
         found = status()
-        if is_neglected(found):
+        if is_stuck(found):
             self._warned = True
             _log.warning(
                 "messages have been due in %s for %.0f s and no dispatcher of that store is alive; "

@@ -105,6 +105,15 @@ class StoreStatus:
     turned_away: tuple[TurnedAwayQueue, ...] = ()
 
 
+#: Messages that have been due for longer without a dispatcher that is alive need a person.
+STUCK_SECONDS = 60.0
+
+
+def is_stuck(status: StoreStatus) -> bool:
+    """Return whether messages have been due for `STUCK_SECONDS` and no dispatcher of the store is alive."""
+    return status.oldest_due_seconds >= STUCK_SECONDS and not any(one.alive for one in status.dispatchers)
+
+
 @dataclass(frozen=True, slots=True)
 class Replayed:
     """What a replay did. `refused` are `once` messages that were called and need `again`; `missing` are not dead."""

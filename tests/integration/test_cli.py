@@ -342,10 +342,9 @@ def test_a_wrong_store_is_a_clear_error(capsys):
 @pytest.mark.parametrize("number", ["0", "-1", "x", "1000001", "9" * 5_000])
 def test_a_limit_is_a_number(number, capsys):
     """A wrong number is refused in words of the user's."""
-    with pytest.raises(SystemExit) as ended:
-        main(["dead", "--limit", number])
-    assert ended.value.code == 2
-    assert "is not a number from 1 to 1,000,000" in capsys.readouterr().err
+    code, _, err = run(capsys, "dead", "--limit", number)
+    assert code == 2
+    assert "is not a number from 1 to 1,000,000" in err
 
 
 def test_a_reader_that_leaves_is_no_error(store, url):

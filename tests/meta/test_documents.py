@@ -69,9 +69,10 @@ def test_every_twistd_line_is_understood(line, monkeypatch):
 @pytest.mark.parametrize("line", [line for line, words in _COMMANDS.items() if words[0].split("/")[-1] == "ap4r"])
 def test_every_ap4r_line_is_understood(line):
     """The options of every `ap4r …` in the documents exist."""
-    from ap4r.cli.arguments import make_parser
+    from ap4r.cli.__main__ import command_line
 
-    make_parser("").parse_args(_COMMANDS[line][1:])
+    with command_line.make_context("ap4r", _COMMANDS[line][1:2]) as context:
+        command_line.get_command(context, _COMMANDS[line][1]).make_context("ap4r", _COMMANDS[line][2:])
 
 
 @pytest.mark.parametrize("line", [line for line, words in _COMMANDS.items() if words[0] == "make"])
