@@ -49,8 +49,10 @@ def table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> str:
             if column.is_text
         )
         width = max(min(width, console.width), width - foldable)
+    # It prints nothing that is wider than itself.
+    console.width = width
     with console.capture() as captured:
-        console.print(grid, width=width, crop=False, no_wrap=True)
+        console.print(grid)
     return "\n".join(line.rstrip() for line in captured.get().splitlines())
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
 import re
+import shlex
 import socket
 import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import closing
 
 import pytest
 
@@ -20,6 +22,7 @@ from ap4r.message.target import parse_target
 from ap4r.outcome.outcome import Dead, Failure, Reason, RetryLater
 from ap4r.settings.settings import load_settings
 from ap4r.storage.open import open_store
+from ap4r.storage.sql_store import SqlStore
 from ap4r.storage.store import Held, Settlement
 
 
@@ -253,7 +256,7 @@ def test_migrate_sql_prints_what_makes_the_tables(tmp_path, capsys):
     code, out, _ = run(capsys, "migrate", "--sql", "--store", f"sqlite:///{path}")
     assert code == 0
     assert not path.exists()
-    with closing(sqlite3.connect(path)) as connection:
+    with contextlib.closing(sqlite3.connect(path)) as connection:
         connection.executescript(out)
     assert "nothing to do" in run(capsys, "migrate", "--check", "--store", f"sqlite:///{path}")[1]
 
@@ -354,7 +357,94 @@ def test_a_reader_that_leaves_is_no_error(store, url):
     command = f"{sys.executable} -m ap4r.cli.__main__ dead --limit 300 --store {url} | head -1"
     finished = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, timeout=30)
     assert finished.stderr == ""
+    assert finished.returncode == 0
     assert len(finished.stdout.splitlines()) == 1
+
+
+@pytest.mark.parametrize("arguments", [["status"], ["status", "--json"], ["dead"]])
+def test_a_closed_output_is_no_error(store, url, arguments):
+    """A command whose standard output is closed has its exit code and no traceback."""
+    put(store)
+    command = shlex.join([sys.executable, "-m", "ap4r.cli.__main__", *arguments, "--store", url])
+    finished = subprocess.run(["bash", "-c", f"{command} >&-"], capture_output=True, text=True, timeout=30)
+    assert (finished.returncode, finished.stderr) == (0, "")
+
+
+def test_an_interrupted_command_exits_130(store, url, capsys, monkeypatch):
+    """Ctrl-C is told in a line, without a traceback, and has the exit code that shells have for it."""
+
+    def interrupted(self):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(SqlStore, "status", interrupted)
+    code, out, err = run(capsys, "status", "--store", url)
+    assert (code, out) == (130, "")
+    assert err.endswith("ap4r: interrupted\n")
+
+
+@pytest.mark.parametrize("command", ["init", "status", "dead", "replay", "migrate", "doctor"])
+@pytest.mark.parametrize("option", ["-h", "--help"])
+def test_every_command_has_help(command, option, capsys):
+    """Every command explains itself and each of its options, with exit code 0."""
+    code, out, err = run(capsys, command, option)
+    assert (code, err) == (0, "")
+    assert f"Usage: ap4r {command}" in out
+    options = re.findall(r"^  (-\S+.*)$", out, re.MULTILINE)
+    assert len(options) >= 3
+    assert all(re.search(r"\S {2,}\S", line) for line in options)
+    assert command in run(capsys, "--help")[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([], "Missing command"),
+        (["bogus"], "there is no command bogus; there are init, status, dead, replay, migrate, doctor"),
+        (["dead", "--bogus"], "--bogus"),
+        (["dead", "extra"], "extra"),
+        (["dead", "--after", "\x1b[31m"], r"\x1b[31m is not a message's id"),
+        (["dead", "--queue", "\udcff"], "is not text"),
+        (["migrate", "--sql", "--check"], "--check and --sql exclude each other"),
+    ],
+)
+def test_a_wrong_command_line_is_told(arguments, says, capsys):
+    """What is not understood is named, on standard error, with exit code 2."""
+    code, out, err = run(capsys, *arguments)
+    assert (code, out) == (2, "")
+    assert says in err
+    assert "Traceback" not in err
+
+
+def on_a_terminal(columns, *command):
+    """Run a command on a terminal of so many columns; return its exit code and what it showed."""
+    ours, theirs = pty.openpty()
+    environ = {**os.environ, "TERM": "xterm", "COLUMNS": str(columns)}
+    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=environ) as process:
+        os.close(theirs)
+        shown = b""
+        with contextlib.suppress(OSError):  # how Linux reports that the other side is closed
+            while block := os.read(ours, 65_536):
+                shown += block
+        os.close(ours)
+    return process.returncode, shown.decode().replace("\r\n", "\n")
+
+
+def test_a_table_is_folded_on_a_terminal_only(store, url, capsys):
+    """On a terminal rows fit its width and lose no character; elsewhere each row is one plain line."""
+    origin = "http://payments.of.a.shop.with.a.long.name.example.com:8080"
+    store.register("one", "host:7", "0.1", "")
+    store.report_held("one", (Held("", origin, 63.0, 2.0, "connect failed"),))
+    command = [sys.executable, "-m", "ap4r.cli.__main__", "status", "--store", url]
+    code, shown = on_a_terminal(80, *command)
+    assert code == 0
+    table = re.sub(r"\x1b\[[0-9;]*m", "", shown).partition("HELD QUEUE")[2].splitlines()
+    assert table and all(len(line) <= 80 for line in table)
+    column = table[0].index("TARGET") + len("HELD QUEUE")
+    assert "".join(line[column:].split("  ")[0].strip() for line in table[1:]) == origin
+    _, out, _ = run(capsys, *command[3:])
+    assert any("all" in line and origin in line and "connect failed" in line for line in out.splitlines())
+    assert "\x1b" not in out
+    assert all(line == line.rstrip() for line in out.splitlines())
 
 
 def test_several_stores_by_name(store, url, tmp_path, capsys):

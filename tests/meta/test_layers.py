@@ -47,6 +47,20 @@ def test_the_dispatcher_gets_no_werkzeug():
     assert not {name for name in came if name.split(".")[0] == "werkzeug" or name.startswith("ap4r.middleware")}
 
 
+def test_only_the_command_gets_a_terminal_library():
+    """What a dispatcher, a web process or another face of ap4r.control imports brings in neither click nor rich."""
+    came = _imports(*_modules_of("dispatcher", "tap", "middleware", "outbox", "inbox", "storage", "control"))
+    assert not {"click", "rich"} & came
+
+
+@pytest.mark.parametrize("option", ["--version", "--help"])
+def test_a_command_line_loads_what_it_needs(option):
+    """`ap4r --version` and `ap4r --help` load neither a database library nor rich."""
+    program = f"import sys; from ap4r.cli.__main__ import main; main(['{option}']); print(*sys.modules, sep='\\n')"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert not {"sqlalchemy", "alembic", "rich", "twisted"} & set(done.stdout.split())
+
+
 def test_importing_ap4r_costs_nothing():
     """`import ap4r` alone loads neither a database library nor Twisted."""
     assert not {"sqlalchemy", "alembic", "twisted", "werkzeug"} & _imports("ap4r")
