@@ -72,7 +72,7 @@ def test_every_ap4r_line_is_understood(line):
     from ap4r.cli.__main__ import command_line
 
     with command_line.make_context("ap4r", _COMMANDS[line][1:2]) as context:
-        command_line.get_command(context, _COMMANDS[line][1]).make_context("ap4r", _COMMANDS[line][2:])
+        command_line.get_command(context, _COMMANDS[line][1]).make_context("ap4r", _COMMANDS[line][2:], parent=context)
 
 
 @pytest.mark.parametrize("line", [line for line, words in _COMMANDS.items() if words[0] == "make"])
