@@ -1,4 +1,4 @@
-"""Applications that are asynchronous, and so not WSGI: they are refused by name."""
+"""Refuses asynchronous applications, which are not WSGI, with an error that names the reason."""
 
 from __future__ import annotations
 
@@ -15,22 +15,23 @@ _ADVICE = (
 
 
 def refuse_asynchronous(app: object) -> None:
-    """Raise if an application is asynchronous, as far as that shows before it is called, or is none at all.
+    """Raise if an application cannot be called, or is asynchronous as far as that shows before the call.
 
-    :raises ConfigError: it is.
+    :raises ConfigError: it cannot be called, or it is asynchronous.
     """
     while isinstance(app, partial):
         app = app.func
     if not callable(app):
-        raise ConfigError("app", f"{shortened(app)} is no WSGI application: it cannot be called")
-    if _is_asynchronous(app) or _is_asynchronous(getattr(type(app), "__call__", None)):  # noqa: B004 - not whether it can be called
+        raise ConfigError("app", f"{shortened(app)} is not a WSGI application: it is not callable")
+    is_method = _is_asynchronous(getattr(type(app), "__call__", None))  # noqa: B004 - it is callable: see above
+    if _is_asynchronous(app) or is_method:
         raise ConfigError("app", _ADVICE)
 
 
 def refuse_awaitable(result: object) -> None:
-    """Raise if what an application returned has to be awaited.
+    """Raise if the value that an application returned must be awaited.
 
-    :raises ConfigError: it has.
+    :raises ConfigError: it must.
     """
     if not (hasattr(type(result), "__await__") or hasattr(type(result), "__anext__")):
         return

@@ -1,6 +1,6 @@
-"""The gate of an application: tells verified deliveries from other requests, and keeps those from `internal` paths.
+"""Separates verified deliveries from other requests, and keeps other requests out of `internal` paths.
 
-It reads the body of a request that claims to be a delivery, and of no other.
+It reads the body only of a request that claims to be a delivery.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from ap4r.settings.settings import Settings
 from ap4r.settings.upstreams import OWN_SENDER
 from ap4r.signing.verified_delivery import VerifiedDelivery
 
-TOLD_SECONDS = 10.0  #: between two lines of log about requests that were not verified
+BETWEEN_LINES_SECONDS = 10.0  #: between two lines of log about requests that were not verified
 _WEBHOOK, _WHOLE = SIGNATURE_KEYS
 _PROBE = "HTTP_AP4R_PROBE"
 _FORBIDDEN = "403 Forbidden"
 _UNREADABLE = "400 Bad Request"
-#: What `ap4r doctor` wants to hear, and nobody without a secret can.
+#: The header that `ap4r doctor` looks for; only an application that has the secret can send it.
 _VERIFIED = (("Ap4r-Verified", "yes"),)
-_INTERNAL = "ap4r: this path takes signed deliveries only.\n"
-#: Where the environ has why a request that claims to be a delivery is none.
+_INTERNAL = "ap4r: this path accepts only signed deliveries.\n"
+#: The environ's key for the reason why a request that claims to be a delivery is not one.
 WHY_KEY = "ap4r.no_delivery"
 
 _PUBLIC = PathReading(False, "")
@@ -44,15 +44,15 @@ _log = logging.getLogger("ap4r.middleware")
 
 
 @dataclass(frozen=True, slots=True)
-class Instead:
-    """What a request is answered in the application's place."""
+class GateResponse:
+    """A response that the gate sends in place of the application's."""
 
     status: str
     text: str = ""
     headers: tuple[tuple[str, str], ...] = ()
 
     def answer(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
-        """Answer it (PEP 3333)."""
+        """Send it (PEP 3333)."""
         body = self.text.encode()
         headers = [
             ("Content-Type", "text/plain; charset=utf-8"),
@@ -65,12 +65,12 @@ class Instead:
 
 
 class DeliveryGate:
-    """Who is let in as a delivery.
+    """Decides which requests are verified deliveries, and which requests are refused.
 
-    :param internal: paths that take verified deliveries of our own dispatcher only. Where there are any, a path that
-        can be read in more than one way is refused too, whatever it leads to.
-    :param now: Unix seconds; a test's own clock.
-    :raises ConfigError: there are internal paths and no secret that could open them.
+    :param internal: paths that accept only verified deliveries of our own dispatcher. When there are any, every path
+        that can be read in more than one way is refused too.
+    :param now: the current Unix time in seconds; tests pass a clock of their own.
+    :raises ConfigError: there are internal paths, and no secret is configured.
     """
 
     def __init__(self, settings: Settings, internal: Iterable[str], now: Callable[[], float] = time.time) -> None:
@@ -81,25 +81,28 @@ class DeliveryGate:
         self._limit = settings.max_body_bytes
         self._mounts = frozenset(mount.strip("/") for mount in settings.script_names)
         self._now = now
-        self._told_at = float("-inf")
-        self._untold = 0
+        self._logged_at = float("-inf")
+        self._unlogged = 0
         if self._has_internal and not self._own:
             raise ConfigError(
-                "internal", "it needs a secret that dispatcher and application share, or nobody could be let in; "
-                "`ap4r init` writes one into ap4r.toml"
-            )  # fmt: skip
-        #: Whether there is anything to look at in any request.
+                "internal",
+                "it needs a secret that dispatcher and application share, and without one every request to these paths "
+                "would be refused. Run `ap4r init`, which writes a secret into ap4r.toml",
+            )
+        #: Whether any request has to be inspected.
         self.is_needed = bool(self._parties)
 
     def concerns(self, environ: dict[str, Any]) -> bool:
-        """Return whether a request claims to be a delivery, or has a path that is internal or odd."""
+        """Return whether a request claims to be a delivery, or has a path that is internal or ambiguous."""
         if _WEBHOOK in environ or _WHOLE in environ:
             return True
         return self._has_internal and self._internal.read(*path_parts(environ)) != _PUBLIC
 
-    def admit(self, environ: dict[str, Any]) -> VerifiedDelivery | Instead | None:
-        """Verify a request that `concerns` the gate. Return its delivery, or what to answer instead, or None to let it
-        in as no delivery; the environ has the reason then. The body of one that may be a delivery is read and replaced.
+    def admit(self, environ: dict[str, Any]) -> VerifiedDelivery | GateResponse | None:
+        """Verify a request for which `concerns` is true.
+
+        Return its delivery, or the response to send instead, or None to call the application without a delivery (then
+        the environ holds the reason). The body of a request that may be a delivery is replaced by an equal one.
         """
         is_internal, problem = self._internal.read(*path_parts(environ)) if self._has_internal else _PUBLIC
         delivery, why = None, reason_to_refuse(environ, self._now()) or mount_problem(environ, self._mounts)
@@ -107,37 +110,37 @@ class DeliveryGate:
             try:
                 delivery = verify(environ, take_body(environ, self._limit), self._parties)
             except BodyRefused as error:
-                self._tell(environ, str(error))
-                return Instead(error.status, f"ap4r: {error}.\n")
+                self._log_refusal(environ, str(error))
+                return GateResponse(error.status, f"ap4r: {error}.\n")
             if delivery is None:
-                why = "no secret that is known here has signed it as it came"
+                why = "no configured secret matches its signature"
             elif _PROBE in environ and delivery.sender == OWN_SENDER and delivery.whole_request_signed:
-                return Instead("200 OK", "ap4r: verified.\n", _VERIFIED)
+                return GateResponse("200 OK", "ap4r: verified.\n", _VERIFIED)
         is_own = delivery is not None and delivery.sender == OWN_SENDER and delivery.whole_request_signed
         if problem and not is_own:
-            self._tell(environ, why or problem)
-            return Instead(_UNREADABLE, f"ap4r: {problem}, so nothing tells which action it is for.\n")
+            self._log_refusal(environ, why or problem)
+            return GateResponse(_UNREADABLE, f"ap4r: {problem}, so the action that it is for is ambiguous.\n")
         if not is_internal:
             if why:
-                self._tell(environ, why)
+                self._log_refusal(environ, why)
                 environ[WHY_KEY] = why
             return delivery
         if delivery is not None and delivery.sender != OWN_SENDER:
-            why = f"{delivery.sender} has signed it, and internal paths are for our own dispatcher"
+            why = f"{delivery.sender} signed it, and internal paths accept only our own dispatcher"
         elif delivery is not None and not delivery.whole_request_signed:
-            why = "it has no Ap4r-Signature, which internal paths demand"
+            why = "it has no Ap4r-Signature, which internal paths require"
         if not why:
             return delivery
-        self._tell(environ, why)
-        return Instead(_FORBIDDEN, _INTERNAL)
+        self._log_refusal(environ, why)
+        return GateResponse(_FORBIDDEN, _INTERNAL)
 
-    def _tell(self, environ: dict[str, Any], why: str) -> None:
+    def _log_refusal(self, environ: dict[str, Any], why: str) -> None:
         now = time.monotonic()
-        if now - self._told_at < TOLD_SECONDS:
-            self._untold += 1
+        if now - self._logged_at < BETWEEN_LINES_SECONDS:
+            self._unlogged += 1
             return
-        untold, self._untold, self._told_at = self._untold, 0, now
-        more = f" ({untold} more since the last such line)" if untold else ""
+        unlogged, self._unlogged, self._logged_at = self._unlogged, 0, now
+        more = f" ({unlogged} more since the last line of this kind)" if unlogged else ""
         _log.warning(
-            "%s %r is no verified delivery: %s%s", environ.get("REQUEST_METHOD", ""), full_path(environ), why, more
+            "%s %r is not a verified delivery: %s%s", environ.get("REQUEST_METHOD", ""), full_path(environ), why, more
         )

@@ -1,7 +1,7 @@
-"""Which paths are internal: open to verified deliveries only, however a request spells them. Pure.
+"""The paths that are internal: open only to verified deliveries, in every spelling that a request may use. Pure.
 
-A path is internal when any reading of it is: refusing an odd spelling costs an honest caller nothing, letting one in
-would open the door.
+A path is internal if any reading of it is. Refusing an odd spelling does not affect regular callers; accepting one
+could bypass the check.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from ap4r.redaction import shortened
 
 _EVERYTHING = "/*"
 _NO_PATH = re.compile(r"[?#]")
-#: How many slashes an honest SCRIPT_NAME may have; reading a longer one in every way would take long.
+#: Most slashes in a SCRIPT_NAME; reading a longer one in every way would take too long.
 _MOUNTS = 8
 _MOST_REMEMBERED_CHARACTERS = 256
-#: What a directory is called within itself, in frameworks that look handlers up by name.
+#: The name of a directory's own page, in frameworks that look views up by name.
 _INDEX = ("index",)
 
 
 class PathReading(NamedTuple):
-    """What a path is: whether it may be read as an internal one, and why it can be read in more than one way."""
+    """The result of reading a path: whether any reading is internal, and why more than one reading is possible."""
 
     is_internal: bool
     problem: str
@@ -36,10 +36,10 @@ class InternalPaths:
     """The paths that a user declared internal: `/jobs/run`, or `/async/*` for `/async` and everything below it."""
 
     def __init__(self, patterns: Iterable[Any], setting: str = "internal") -> None:
-        """Read the patterns.
+        """Parse the patterns.
 
-        :param setting: what they are called in errors.
-        :raises ConfigError: one is no path, has a `*` elsewhere than at its end, or has what no request's path has.
+        :param setting: the setting's name, for errors.
+        :raises ConfigError: a pattern is not a path, has a `*` other than at its end, or cannot match a request's path.
         """
         if isinstance(patterns, str):
             raise ConfigError(setting, f"give a list of paths, [{patterns!r}]")
@@ -48,16 +48,14 @@ class InternalPaths:
         self._everything = False
         for pattern in patterns:
             if not isinstance(pattern, str) or not pattern.startswith("/") or "*" in pattern.removesuffix(_EVERYTHING):
-                raise ConfigError(setting, f"{shortened(pattern)} is not of the form /async/run or /async/*")
+                raise ConfigError(setting, f"{shortened(pattern)} must have the form /async/run or /async/*")
             decoded = unquote(pattern.removesuffix(_EVERYTHING))
             if _NO_PATH.search(pattern) or "\\" in decoded or not {".", ".."}.isdisjoint(decoded.split("/")):
-                problem = (
-                    f"{shortened(pattern)} would match no request: a path has no ?, #, \\ and no segments . and .."
-                )
+                problem = f"{shortened(pattern)} can match no request: a path has no ?, #, \\ and no segments . and .."
                 raise ConfigError(setting, problem)
             path = segments_of(decoded)
             if not path and decoded.strip("/"):
-                raise ConfigError(setting, f"{shortened(pattern)} has no letter and no digit by which it is known")
+                raise ConfigError(setting, f"{shortened(pattern)} has no letter and no digit to identify it by")
             if not pattern.endswith(_EVERYTHING):
                 self._exact.update([path, path + _INDEX])
             elif not path:
@@ -70,14 +68,14 @@ class InternalPaths:
         return self._everything or bool(self._exact or self._below)
 
     def read(self, path_info: str, script_name: str = "") -> PathReading:
-        """Read the path of a request, which PEP 3333 spells as these two."""
-        # A stranger chooses the path: only short ones are remembered, so that the memory is bounded too.
+        """Read a request's path, given as PATH_INFO and SCRIPT_NAME (PEP 3333)."""
+        # The client chooses the path: only short ones are cached, which bounds the memory.
         if len(path_info) + len(script_name) <= _MOST_REMEMBERED_CHARACTERS:
             return self._remembered(path_info, script_name)
         return self._read(path_info, script_name)
 
     def contains(self, path_info: str, script_name: str = "") -> bool:
-        """Return whether a request may be read as one to an internal path."""
+        """Return whether any reading of a request's path is internal."""
         return self.read(path_info, script_name).is_internal
 
     def _read(self, path_info: str, script_name: str) -> PathReading:
@@ -87,8 +85,8 @@ class InternalPaths:
     def _contains(self, path_info: str, script_name: str) -> bool:
         """Return whether any reading is internal.
 
-        Servers let a client choose the SCRIPT_NAME (gunicorn by a header of that name), and frameworks route by
-        PATH_INFO. So the path counts behind every part of SCRIPT_NAME, and without it.
+        Some servers let a client choose the SCRIPT_NAME (gunicorn by a header of that name), and frameworks route by
+        PATH_INFO. So the path is checked behind every part of SCRIPT_NAME, and without it.
         """
         if self._everything or script_name.count("/") > _MOUNTS or len(path_info) + len(script_name) > MOST_CHARACTERS:
             return True

@@ -1,7 +1,7 @@
-"""In how many ways an application may read the path of a request, and which paths cannot be read in one way. Pure.
+"""The ways in which an application may read the path of a request, and the paths that are ambiguous. Pure.
 
-Frameworks decode with errors ignored, compare without case by Unicode's tables, take punctuation for `_`, cut behind a
-`;`, resolve dots or do not. No list of such readings is complete, so paths that are odd in kind are refused before.
+Frameworks decode and ignore errors, compare without case by Unicode's tables, treat punctuation as `_`, cut at a `;`,
+and resolve dots or do not. No list of such readings is complete, so ambiguous kinds of paths are refused first.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import unicodedata
 from collections.abc import Iterator
 from urllib.parse import unquote, unquote_to_bytes
 
-MOST_CHARACTERS = 8_192  #: of a path that is read at all; each reading of a longer one would take long
-#: How often a path may be percent-encoded over and over and still be understood; servers decode once.
+MOST_CHARACTERS = 8_192  #: of a path; longer ones are not read, because each reading would take too long
+#: How many layers of percent-encoding are decoded; servers decode one.
 _DECODINGS = 3
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _INVISIBLE = re.compile(r"[\x00-\x20\x7f-\xa0]+")
@@ -21,18 +21,18 @@ _PARAMETERS = re.compile(r";[^/]*")
 _END = re.compile(r"[;?#\x00]")
 _DOTS = re.compile(r"\A[\s.]*\Z")
 _ESCAPE = re.compile(r"%[0-9a-fA-F]{2}")
-# A whole URL as the target of a request, and what Twisted makes of one: it takes the first letter for a slash.
+# A whole URL as the request target, and what Twisted makes of one: it replaces the first letter by a slash.
 _ABSOLUTE = re.compile(r"\A/?(?:[a-z][a-z0-9+.-]*:)?//[^/]*")
-_PUNCTUATION = "_"  # a segment in which there is no letter and no digit
-#: Letters that `(?i)` of Python's re takes for others, and that no normalisation of Unicode leads there.
+_PUNCTUATION = "_"  # represents a segment without letters and digits
+#: Letters that `(?i)` of Python's re treats as equal to others, and that no Unicode normalisation maps to them.
 _SAME_LETTER = str.maketrans({"\u0131": "i", "\u0237": "j"})
 
-#: The segments of a path: of each its letters and digits alone, without case and marks.
+#: The segments of a path, each reduced to its letters and digits, without case and marks.
 Segments = tuple[str, ...]
 
 
 def problem_of(path: str) -> str:
-    """Return why a path can be read in more than one way, whatever the application; empty when it cannot.
+    """Return why a path can be read in more than one way, regardless of the application; empty when it cannot.
 
     :param path: as PEP 3333 spells it, bytes as Latin-1.
     """
@@ -57,24 +57,24 @@ def problem_of(path: str) -> str:
 
 
 def readings(path: str) -> Iterator[Segments]:
-    """Give every way in which an application may read a path.
+    """Yield every way in which an application may read a path.
 
     :param path: as PEP 3333 spells it, bytes as Latin-1.
     """
     data = path.encode("latin-1", "replace")
-    # Errors replaced, ignored, and everything ignored that is not ASCII.
+    # Errors are replaced, or ignored; or everything that is not ASCII is ignored.
     texts = [data.decode("utf-8", "replace"), data.decode("utf-8", "ignore"), data.decode("ascii", "ignore")]
     for text in dict.fromkeys(texts):
         yield from _readings_of_text(text)
 
 
 def segments_of(path: str) -> Segments:
-    """Return a path's segments as readings have them."""
+    """Return a path's segments in the form that `readings` yields."""
     return tuple(filter(None, map(_segment, folded(path).split("/"))))
 
 
 def folded(text: str) -> str:
-    """Return a text as one that compares without case, marks and compatibility forms sees it."""
+    """Return a text folded for a comparison without case, marks and compatibility forms."""
     if text.isascii():
         return text.lower()
     text = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold()).translate(_SAME_LETTER)
@@ -93,7 +93,7 @@ def _readings_of_text(text: str) -> Iterator[Segments]:
                         segments = resolved.split("/")
                         yield tuple(filter(None, map(_segment, segments)))
                         if "." in segments[-1]:
-                            # Behind a dot: what is asked for, to frameworks that take it from the path.
+                            # Some frameworks take the content type that a client accepts from the part after the dot.
                             segments[-1] = segments[-1].lstrip(".").partition(".")[0]
                             yield tuple(filter(None, map(_segment, segments)))
         decoded = unquote(seen)
@@ -112,7 +112,7 @@ def _segment(text: str) -> str:
 
 
 def _is_dots(segment: str) -> bool:
-    # The parameters of a segment are no part of its name, nor are blanks at its ends.
+    # A segment's parameters are not part of its name, nor are blanks at its ends.
     return unicodedata.normalize("NFKC", segment).partition(";")[0].strip() in (".", "..")
 
 

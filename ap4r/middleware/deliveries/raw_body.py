@@ -1,4 +1,4 @@
-"""The whole body of a request, read before the application and given back to it unread."""
+"""Reads the whole body of a request before the application runs, and gives the application an equal, unread one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _PIECE_BYTES = 64 * 1024
 
 
 class BodyRefused(Exception):
-    """The body cannot be read. `status` is what to answer."""
+    """The body cannot be read. `status` is the response's status."""
 
     def __init__(self, status: str, problem: str) -> None:
         super().__init__(problem)
@@ -20,12 +20,12 @@ class BodyRefused(Exception):
 
 
 def take_body(environ: dict[str, Any], limit: int) -> bytes:
-    """Read a request's body and put an equal one into its place; a chunked one has a Content-Length from then on.
+    """Read a request's body and replace it by an equal, unread one; a chunked body gets a Content-Length.
 
-    What is returned is what the application will read, whatever the server's own input has beyond it.
+    The application reads exactly the bytes returned, even if the server's own input holds more.
 
-    :raises BodyRefused: it is longer than `limit` bytes, or ends before its Content-Length, or has a wrong one; or it
-        is chunked, and the server does not say that its input ends with it.
+    :raises BodyRefused: it is longer than `limit` bytes, ends before its Content-Length, or has a wrong Content-Length;
+        or it is chunked, and the server does not declare that its input ends with the body (wsgi.input_terminated).
     """
     given = environ.get("CONTENT_LENGTH") or ""
     is_chunked = not given and bool(environ.get("wsgi.input_terminated"))
@@ -33,8 +33,8 @@ def take_body(environ: dict[str, Any], limit: int) -> bytes:
         raise BodyRefused(BROKEN, "Content-Length is not a number")
     length = limit + 1 if is_chunked else int(given or 0)  # neither: no body (RFC 9112, section 6.3)
     if not given and not is_chunked and environ.get("HTTP_TRANSFER_ENCODING"):
-        # Reading on could wait for ever, and what is there would be read by the application unverified.
-        raise BodyRefused(UNKNOWN_LENGTH, "this server does not tell where the body of a chunked request ends")
+        # Reading could block for ever, and the application would read what is there without verification.
+        raise BodyRefused(UNKNOWN_LENGTH, "this server does not mark the end of a chunked request's body")
     if length > limit and not is_chunked:
         raise BodyRefused(TOO_LARGE, f"a body of more than {limit:,} bytes (setting max_body_bytes)")
     body = _read(environ["wsgi.input"], length)
@@ -44,7 +44,7 @@ def take_body(environ: dict[str, Any], limit: int) -> bytes:
         raise BodyRefused(BROKEN, "the body ended before its Content-Length")
     environ["wsgi.input"] = BytesIO(body)
     environ["CONTENT_LENGTH"] = str(len(body))
-    # It is not chunked any more; both together would be two ways to read one body (RFC 9112, section 6.3).
+    # The body is no longer chunked. Both headers together would allow two readings of it (RFC 9112, section 6.3).
     environ.pop("HTTP_TRANSFER_ENCODING", None)
     return body
 

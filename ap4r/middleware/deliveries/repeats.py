@@ -1,5 +1,5 @@
-"""What the middleware does so that a repeat has no second effect: it answers repeats before the application runs, and
-answers in the application's place where `once()` has not let a request in.
+"""Answers repeats of a delivery before the application runs, and answers in the application's place when `once()`
+refused the request.
 """
 
 from __future__ import annotations
@@ -28,28 +28,28 @@ Application = Callable[[dict[str, Any], ServerStart], Iterable[bytes]]
 
 
 class InboxStore(Protocol):
-    """Where records are looked up: a store on the application's own database."""
+    """A store on the application's own database, in which records are looked up."""
 
     def recall(self, key: bytes, until: float) -> Stored | None:
-        """Give what there is of a message, and keep it at least `until` (Unix seconds)."""
+        """Return the record of a message, if there is one, and keep it at least until `until` (Unix seconds)."""
 
 
 class Receiving(Protocol):
-    """The handle of a request, which has why the request was not let in."""
+    """The handle of a request; it holds the reason why the request was refused."""
 
     refusal: DeliveryRefused | None
 
 
 class Repeats:
-    """Answers repeats to paths whose handlers receive once.
+    """Answers repeats to the paths whose handlers use `once()`.
 
-    :raises ConfigError: a path is none, or there are paths and no inbox to look into.
+    :raises ConfigError: a path is not valid, or there are paths and the store has no inbox.
     """
 
     def __init__(self, paths: Iterable[str], inbox: object) -> None:
         self._paths = InternalPaths(paths, "once")
         if self._paths and not callable(getattr(inbox, "recall", None)):
-            raise ConfigError("once", "its paths are looked up where the handlers' records are; give inbox=URL")
+            raise ConfigError("once", "repeats are looked up where the handlers' records are; pass inbox=URL")
         self.inbox = inbox
         self._warned_at = float("-inf")
         self._recall: Callable[[bytes, float], Stored | None] = getattr(inbox, "recall", _nothing)
@@ -58,7 +58,7 @@ class Repeats:
         return bool(self._paths)
 
     def answer(self, environ: dict[str, Any], delivery: VerifiedDelivery, now: float) -> StoredAnswer | None:
-        """Give the answer to a repeat; None where the application is to run.
+        """Return the answer to a repeat; None when the application has to run.
 
         :param now: Unix seconds.
         """
@@ -70,13 +70,13 @@ class Repeats:
         try:
             found = self._recall(record.key, until)
             if not is_signed and record.beside is not None and (found is None or is_mark(found.content)):
-                # A version before this one, or a call with a signed path, has recorded it with the path.
+                # An earlier version, or a call with a signed path, has recorded it with the path.
                 found = self._recall(record.beside[0], until) or found
         except StoreError as error:
-            # The application asks again, in its own transaction: looking first only spares it the work.
+            # The application looks the record up again, in its own transaction; this look-up only saves work.
             if not 0 <= now - self._warned_at < _BETWEEN_WARNINGS_SECONDS:
                 self._warned_at = now
-                _log.warning("the inbox could not be looked into, so the application is asked: %s", error)
+                _log.warning("the inbox could not be read, so the application checks for a repeat itself: %s", error)
             return None
         if found is None:
             return None
@@ -85,7 +85,7 @@ class Repeats:
         return found.answer or DONE
 
 
-#: What a repeat is answered whose handler stored no answer.
+#: The answer to a repeat whose handler stored no answer.
 DONE = StoredAnswer(204)
 DIFFERS = StoredAnswer(
     422,
@@ -100,22 +100,22 @@ BUSY = StoredAnswer(
         (_BUSY_HEADER, "1"),
         ("Cache-Control", "no-store"),
     ),
-    b"ap4r: another call of this message is being worked on.\n",
+    b"ap4r: another call of this message is in progress.\n",
 )
 
 
 def answer_to(refusal: DeliveryRefused | None) -> StoredAnswer:
-    """Return what a request is answered that was not let in."""
+    """Return the answer to a request that was refused."""
     if isinstance(refusal, DeliveryRequired):
         text = ("Content-Type", "text/plain; charset=utf-8")
         return StoredAnswer(403, (text, ("Cache-Control", "no-store")), f"ap4r: {refusal}.\n".encode())
     return BUSY if isinstance(refusal, DeliveryBusy) else DIFFERS
 
 
-def give(
+def send_answer(
     answer: StoredAnswer, environ: dict[str, Any], start_response: ServerStart, exc_info: Any = None
 ) -> list[bytes]:
-    """Answer a request in the application's place (PEP 3333)."""
+    """Send an answer in the application's place (PEP 3333)."""
     headers = list(answer.headers)
     if answer.status not in (204, 304):
         headers.append(("Content-Length", str(len(answer.body))))
@@ -125,10 +125,9 @@ def give(
 
 
 class Guarded:
-    """An application whose failure is answered 403, 409 or 422 where the handle has not let the request in.
+    """An application whose failure is answered 403, 409 or 422 when the handle refused the request.
 
-    A framework makes a 500 of an exception: that one is replaced, whatever less the application answers by itself is
-    not.
+    A framework turns an exception into a 500. That response is replaced; one with any status below 500 is kept.
     """
 
     __slots__ = ("_answered", "_app", "_environ", "_file_wrapper", "_receiving", "_start", "_started")
@@ -136,7 +135,7 @@ class Guarded:
     def __init__(self, app: Application, receiving: Receiving, file_wrapper: object) -> None:
         """Prepare for one request.
 
-        :param file_wrapper: the server's own (PEP 3333), None where it has none.
+        :param file_wrapper: the server's own (PEP 3333), None if it has none.
         """
         self._app = app
         self._receiving = receiving
@@ -156,22 +155,22 @@ class Guarded:
         if self._answered is not None:
             _close(result)
             return self._answered
-        # What has not begun by now begins when it is asked for its first chunk, and may be refused only then.
+        # A body that has not begun yet begins with its first chunk, and can be refused only then.
         if self._started or is_plain(result) or hasattr(type(result), "__len__"):
             return result
         if is_at_hand(result, self._file_wrapper):
             return result
-        return _Late(self, result)
+        return _LateBody(self, result)
 
     def late(self, error: Exception) -> list[bytes] | None:
-        """Give what to answer in the place of an exception of a body that had not begun; None to raise it."""
+        """Return the chunks that replace an exception of a body that had not begun; None when it has to be raised."""
         if self._receiving.refusal is None:
             return None
         return self._refuse((type(error), error, error.__traceback__))
 
     @property
     def answered(self) -> list[bytes] | None:
-        """What stands in the place of the application's own body, if anything."""
+        """The chunks that replace the application's own body, or None."""
         return self._answered
 
     def _start_response(self, status: str, headers: Any, exc_info: Any = None) -> Callable[[bytes], object]:
@@ -183,11 +182,11 @@ class Guarded:
 
     def _refuse(self, exc_info: Any) -> list[bytes]:
         answer = answer_to(self._receiving.refusal)
-        self._answered = give(answer, self._environ, self._start, exc_info)
+        self._answered = send_answer(answer, self._environ, self._start, exc_info)
         return self._answered
 
 
-class _Late:
+class _LateBody:
     """The body of an application that begins when it is iterated."""
 
     __slots__ = ("_body", "_guarded", "_iterator", "_result")

@@ -1,4 +1,4 @@
-"""Whether a request is what its signatures say: a pure function of its environ, its body, the secrets and the time."""
+"""Verifies a request's signatures: a pure function of its environ, its body, the secrets and the time."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from ap4r.signing.verified_delivery import VerifiedDelivery
 SIGNATURE_KEYS = ("HTTP_WEBHOOK_SIGNATURE", "HTTP_AP4R_SIGNATURE")
 _PREFIX = "HTTP_"
 
-#: Who may sign, by name, our own dispatcher under OWN_SENDER.
+#: The secrets that may sign, by the party's name; our own dispatcher's are under OWN_SENDER.
 Parties = Mapping[str, Sequence[Secret]]
 
 
 def reason_to_refuse(environ: Mapping[str, Any], now: float) -> str:
-    """Tell why a request cannot be verified, from its headers alone, before its body is read; empty when it may be."""
+    """Return why a request cannot be verified, judged by its headers before its body is read; empty if it may be."""
     if not any(environ.get(key) for key in SIGNATURE_KEYS):
         return "it has no signature"
     if not environ.get("HTTP_WEBHOOK_ID") or not environ.get("HTTP_WEBHOOK_TIMESTAMP"):
         return "webhook-id or webhook-timestamp is missing"
     if not is_recent(environ["HTTP_WEBHOOK_TIMESTAMP"], now):
-        return "its webhook-timestamp is more than five minutes off; are the clocks of both hosts right?"
+        return "its webhook-timestamp is more than five minutes off; check the clocks of both hosts"
     return ""
 
 
 def verify(environ: Mapping[str, Any], body: bytes, parties: Parties) -> VerifiedDelivery | None:
-    """Give the delivery that a request is, or None when none of the parties signed it.
+    """Return the delivery that a request is, or None when none of the parties signed it.
 
-    Each signature that is there must be right: `Ap4r-Signature` and `webhook-signature` by the same party.
-    `reason_to_refuse` comes first.
+    Each signature that is present must be valid: `Ap4r-Signature` and `webhook-signature` by the same party.
+    Call `reason_to_refuse` first.
     """
     webhook, whole = (environ.get(key, "") for key in SIGNATURE_KEYS)
     message_id, timestamp = environ["HTTP_WEBHOOK_ID"], environ["HTTP_WEBHOOK_TIMESTAMP"]
@@ -50,12 +50,12 @@ def verify(environ: Mapping[str, Any], body: bytes, parties: Parties) -> Verifie
 
 
 def mount_problem(environ: Mapping[str, Any], mounts: Collection[str]) -> str:
-    """Return why a request cannot be verified that names its own SCRIPT_NAME in a header; empty when it does not.
+    """Return why a request that sets its own SCRIPT_NAME by a header cannot be verified; empty when it does not.
 
-    No signature covers how the path is split in SCRIPT_NAME and PATH_INFO. Where a header decides (gunicorn's
-    SCRIPT_NAME, X-Forwarded-Prefix behind ProxyFix), its sender could lead a captured delivery to another action.
+    No signature covers how the path is divided into SCRIPT_NAME and PATH_INFO. Where a header decides that (gunicorn's
+    SCRIPT_NAME, X-Forwarded-Prefix behind ProxyFix), a client could direct a captured delivery to another action.
 
-    :param mounts: the names that a header may give, without slashes at their ends.
+    :param mounts: the names that a header may set, without slashes at their ends.
     """
     mount = environ.get("SCRIPT_NAME", "").strip("/")
     if not mount or mount in mounts:
@@ -64,7 +64,7 @@ def mount_problem(environ: Mapping[str, Any], mounts: Collection[str]) -> str:
         if key.startswith(_PREFIX) and isinstance(value, str) and value and mount in _as_mount(value):
             return (
                 f"its SCRIPT_NAME {shortened(mount)} comes from the header {key.removeprefix(_PREFIX)}, which no "
-                "signature covers; if that is right, name it in script_names"
+                "signature covers; if that is intended, add it to script_names"
             )
     return ""
 
@@ -74,18 +74,18 @@ def _as_mount(value: str) -> tuple[str, str]:
 
 
 def full_path(environ: Mapping[str, Any]) -> str:
-    """Give SCRIPT_NAME + PATH_INFO as PEP 3333 spells them: bytes as Latin-1."""
+    """Return SCRIPT_NAME + PATH_INFO as PEP 3333 spells them: bytes as Latin-1."""
     path_info, script_name = path_parts(environ)
     return script_name + path_info
 
 
 def path_parts(environ: Mapping[str, Any]) -> tuple[str, str]:
-    """Give PATH_INFO and SCRIPT_NAME, each as it is."""
+    """Return PATH_INFO and SCRIPT_NAME, unchanged."""
     return environ.get("PATH_INFO", ""), environ.get("SCRIPT_NAME", "")
 
 
 def path_of(environ: Mapping[str, Any]) -> str:
-    """Give SCRIPT_NAME + PATH_INFO, decoded, whatever bytes they hold."""
+    """Return SCRIPT_NAME + PATH_INFO, decoded; bytes that are not UTF-8 are escaped."""
     path: str = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
     return path if path.isascii() else path.encode("latin-1", "replace").decode("utf-8", "backslashreplace")
 
@@ -129,5 +129,5 @@ def _number(text: str) -> int | None:
 
 
 def parties_of(own: Sequence[Secret], others: Mapping[str, Sequence[Secret]]) -> dict[str, Sequence[Secret]]:
-    """Put together who may sign; our own dispatcher first."""
+    """Return who may sign, our own dispatcher first."""
     return ({OWN_SENDER: own} if own else {}) | dict(others)

@@ -1,6 +1,6 @@
-"""The body of a response on its way: chunks that wait for the verdict, chunks that may leave, and what results are.
+"""The chunks of a response: those held until the verdict, those ready to be sent, and the kinds of bodies.
 
-It decides nothing; chunks leave in the order and in the pieces that the application gave them.
+It decides nothing. Chunks are sent in the order and in the pieces that the application produced.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 
 class BufferedBody:
-    """A queue in two parts: what may leave, and behind it what is held."""
+    """A queue in two parts: the chunks that are ready to be sent, and behind them those that are held."""
 
     __slots__ = ("_held", "held_bytes", "ready")
 
@@ -23,23 +23,23 @@ class BufferedBody:
         self.held_bytes = 0
 
     def hold(self, chunk: bytes) -> None:
-        """Take a chunk in; it waits."""
+        """Hold a chunk."""
         self._held.append(chunk)
         self.held_bytes += len(chunk)
 
     def pass_on(self, chunk: bytes) -> None:
-        """Let a chunk leave, behind everything that was held."""
+        """Add a chunk that is ready to be sent, behind everything that was held."""
         if self._held:
             self.release()
         self.ready.append(chunk)
 
     @property
     def held(self) -> Sequence[bytes]:
-        """What is held."""
+        """The chunks that are held."""
         return self._held
 
     def release(self, *, but_last: bool = False) -> None:
-        """Let everything that is held leave; with `but_last`, everything but the last chunk."""
+        """Make all held chunks ready to be sent; with `but_last`, all but the last one."""
         if not self._held:
             return
         kept = self._held[-1:] if but_last else []
@@ -48,34 +48,34 @@ class BufferedBody:
         self.held_bytes = sum(map(len, kept))
 
     def followed_by(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
-        """Return what is here, and then these chunks."""
+        """Return the chunks of this body, followed by these."""
         return chain((*self.ready, *self._held), chunks)
 
     def drop(self) -> None:
-        """Forget all that has not left."""
+        """Drop every chunk that was not sent."""
         self.ready.clear()
         self._held.clear()
         self.held_bytes = 0
 
 
 _EMPTY: tuple[Any, ...] = ([], (), set(), {}, {}.values(), b"", deque())
-#: Iterating these runs no code of the application's.
+#: Iterating these runs no code of the application.
 _PLAIN_TYPES: frozenset[object] = frozenset(
     {
         *(list, tuple, set, frozenset, dict, deque, str, bytes, bytearray, memoryview, type(None), io.BytesIO),
         *(type(iter(empty)) for empty in _EMPTY),
     }
 )
-#: The same of each type that iterates as these do.
+#: The iteration of a subclass that iterates as its base does.
 _PLAIN_ITERATIONS = (list.__iter__, tuple.__iter__)
 
 
 def is_at_hand(result: Any, file_wrapper: object) -> bool:
-    """Return whether sending a result cannot run any more of the application, nor fail in it half way.
+    """Return whether sending a result can neither run the application further nor fail half way.
 
-    True of lists and tuples, of the server's own file wrapper, and of the mark by which an application tells eventlet
-    that it has taken the connection over. The server must see the very object: it counts its chunks, or sends the file
-    by itself.
+    This holds for lists and tuples, for the server's own file wrapper, and for the object by which an application tells
+    eventlet that it has taken the connection over. The server must get the very same object: it counts the chunks, or
+    sends the file itself.
     """
     kind = type(result)
     if kind is list or kind is tuple or is_file(result, file_wrapper):
@@ -86,9 +86,9 @@ def is_at_hand(result: Any, file_wrapper: object) -> bool:
 
 
 def is_plain(result: object) -> bool:
-    """Return whether no message can be said while a server iterates a result, as far as its type tells.
+    """Return whether no message can be sent while a server iterates a result, as far as its type shows.
 
-    True of Python's own containers and their iterators, of opened files, and of what cannot be iterated at all.
+    This holds for Python's own containers and their iterators, for open files, and for objects that are not iterable.
     """
     kind = type(result)
     if kind in _PLAIN_TYPES:
@@ -99,12 +99,12 @@ def is_plain(result: object) -> bool:
 
 
 def is_file(result: object, file_wrapper: object) -> bool:
-    """Return whether a result is of the server's own file wrapper, where that is a type."""
+    """Return whether a result is an instance of the server's own file wrapper, if that is a type."""
     return isinstance(file_wrapper, type) and isinstance(result, file_wrapper)
 
 
 def close_result(result: object) -> None:
-    """Close what an application returned, where it can be closed."""
+    """Close the object that an application returned, if it can be closed."""
     close = getattr(result, "close", None)
     if close is not None:
         close()
@@ -116,8 +116,8 @@ class _Restartable(Iterator[bytes], Protocol):
     def close(self) -> None: ...
 
 
-class _Pass(Iterator[bytes]):
-    """One iteration of a response; when a further one has begun, it goes on with `rest` by itself."""
+class _Iteration(Iterator[bytes]):
+    """One iteration of a response; after another one has begun, it continues independently with `rest`."""
 
     __slots__ = ("_response", "rest")
 
@@ -130,26 +130,26 @@ class _Pass(Iterator[bytes]):
 
 
 class SizedBody:
-    """A response of which the application told the number of chunks, and which may be iterated as often as its own.
+    """A response whose number of chunks is known from the application, and which can be iterated again.
 
-    The iterations are apart from one another: gevent measures a body when its first chunk is about to leave.
+    The iterations are independent: gevent measures a body just before it sends the first chunk.
     """
 
-    __slots__ = ("_pass", "_response", "_result")
+    __slots__ = ("_iteration", "_response", "_result")
 
     def __init__(self, response: _Restartable, result: Any) -> None:
         self._response = response
         self._result = result
-        self._pass: _Pass | None = None
+        self._iteration: _Iteration | None = None
 
     def __len__(self) -> int:
         return len(self._result)
 
     def __iter__(self) -> Iterator[bytes]:
-        if self._pass is not None:
-            self._pass.rest = self._response.restart()
-        self._pass = _Pass(self._response)
-        return self._pass
+        if self._iteration is not None:
+            self._iteration.rest = self._response.restart()
+        self._iteration = _Iteration(self._response)
+        return self._iteration
 
     def close(self) -> None:
         """Close the response."""
@@ -157,7 +157,7 @@ class SizedBody:
 
 
 class TakenBody(list[bytes]):
-    """The chunks of a whole response whose number the application told."""
+    """The chunks of a complete response whose number is known from the application."""
 
     __slots__ = ("_response",)
 
@@ -171,9 +171,9 @@ class TakenBody(list[bytes]):
 
 
 def with_length(response: _Restartable, result: Any, taken: Sequence[bytes] | None) -> Iterable[bytes]:
-    """Return what stands for a result whose number of chunks the application told, and promises no other number.
+    """Return the iterable that replaces a result of known length, and that never states a different length.
 
-    :param taken: the chunks that were taken of it, where it has come to its end by that; None where none were.
+    :param taken: all chunks of the result, if it was read to its end; None if nothing was read.
     """
     if taken is None:
         return SizedBody(response, result)

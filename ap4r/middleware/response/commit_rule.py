@@ -1,4 +1,4 @@
-"""The verdict about a request: a pure function of status, headers and exception, which a user may replace."""
+"""The verdict about a request: a pure function of status, headers and exception, which users can replace."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from ap4r.middleware.response.drop_log import DropLog
 from ap4r.outbox.pending import Verdict
 
-#: What replaces `judge_response`; "commit" and "abort" will do as its answer.
+#: A replacement for `judge_response`; it may also return the strings "commit" and "abort".
 VerdictRule = Callable[[int, Sequence[tuple[str, str]], "BaseException | None"], str]
 
 _TRUE = b"true"
@@ -17,7 +17,7 @@ _TRUE = b"true"
 
 @dataclass(frozen=True, slots=True)
 class CommitRule:
-    """What a user chose about responses. `at_headers` gives the verdict before the first byte, not before the last."""
+    """A user's settings for responses. With `at_headers` the verdict comes before the first byte, not the last."""
 
     verdict: VerdictRule
     at_headers: bool
@@ -26,23 +26,23 @@ class CommitRule:
     success: str
 
     def delivery_answer(self, environ: Mapping[str, Any]) -> DeliveryAnswer:
-        """Return how the answer to a delivery is judged: as its dispatcher says, else by the setting `success`."""
+        """Return the judge of the answer to a delivery: by the rule that its dispatcher sent, else by `success`."""
         return DeliveryAnswer(environ.get("HTTP_AP4R_SUCCESS") or self.success)
 
 
 def judge_response(status: int, headers: Sequence[tuple[str, str]], exception: BaseException | None) -> Verdict:
-    """Give COMMIT for a status below 400 when nothing was raised, else ABORT.
+    """Return COMMIT for a status below 400 when nothing was raised, else ABORT.
 
-    A rule may be asked several times during one response, and must answer the same to the same question.
+    A rule may be called several times during one response, and must return the same for the same arguments.
 
-    :param exception: what the application raised; GeneratorExit when the server closed the response before its
-        end, as it does when the client has left; None when the response runs, or ran, to its end.
+    :param exception: the exception that the application raised; GeneratorExit when the server closed the response
+        before its end, as it does when the client disconnected; None when the response runs, or ran, to its end.
     """
     return Verdict.COMMIT if exception is None and status < 400 else Verdict.ABORT
 
 
 class DeliveryAnswer:
-    """The answer to a delivery, judged as its dispatcher will judge it: what it takes for a failure it calls again.
+    """The answer to a delivery, judged by the rule of its dispatcher, which repeats a call that it counts as failed.
 
     :param rule: the dispatcher's setting `success`: "2xx", or "ap4r" for status 200 and a body that contains "true".
     """
@@ -54,7 +54,7 @@ class DeliveryAnswer:
         self.forget()
 
     def forget(self) -> None:
-        """Begin again, for the start of another response."""
+        """Reset, for the start of another response."""
         self._has_true = False
         self._end = b""
 
@@ -78,7 +78,7 @@ class DeliveryAnswer:
     def is_success(self, status: int, bodiless: bool, *, so_far: bool) -> bool:
         """Return whether the answer counts as success.
 
-        :param so_far: it has not come to its end: return whether it still can.
+        :param so_far: the answer is not complete: return whether it can still succeed.
         """
         if not self._reads_body:
             return 200 <= status < 300

@@ -1,6 +1,6 @@
-"""What one request comes to: the verdict that follows its start, its exception, and the body where it is a delivery.
+"""The decision about one request, from its start, its exception, and its body if it is a delivery.
 
-It writes nothing and lets nothing leave.
+It neither stores messages nor sends chunks.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _log = logging.getLogger("ap4r.middleware")
 
 
 class Decision:
-    """The verdict about one request, and the one that it would have if nothing were raised any more."""
+    """The verdict about one request, and the verdict expected if nothing is raised any more."""
 
     __slots__ = ("_answer", "_handle", "_method", "_path", "_prospect", "_rules")
 
@@ -31,23 +31,23 @@ class Decision:
         self._answer = answer  # where the request is a delivery
 
     def forget(self) -> None:
-        """Begin again, for another start or another pass of the body."""
+        """Reset, for another start or another iteration of the body."""
         self._prospect = None
         if self._answer is not None:
             self._answer.forget()
 
     def waits(self, start: Start) -> bool:
-        """Return whether something would be written if the response came to a good end."""
+        """Return whether messages will be stored if the response ends well."""
         if self._prospect is None:
             self._prospect = self.judge(start, None, so_far=True)
         return self._handle.would_write(self._prospect)
 
     def judge(self, start: Start | None, exception: BaseException | None, *, so_far: bool = False) -> Verdict:
-        """Return the verdict that follows these facts.
+        """Return the verdict that follows from these facts.
 
-        :param so_far: the body has not come to its end: return the best that the response can come to.
-        :raises ValueError: messages wait for success, and the status tells neither success nor failure: some servers
-            send it all the same, and some clients take it for a success.
+        :param so_far: the body is not complete: return the best verdict that is still possible.
+        :raises ValueError: messages wait for success, and the status is neither a success nor a failure: some servers
+            send it all the same, and some clients accept it as a success.
         """
         if start is not None and start.code is None and exception is None and not so_far and self._handle.success_count:
             raise ValueError(
@@ -64,12 +64,12 @@ class Decision:
         except Exception:
             if exception is None:
                 raise
-            _log.exception("%s %r: the verdict rule raised, so this is ABORT", self._method, self._path)
+            _log.exception("%s %r: the verdict rule raised an error, so it is ABORT", self._method, self._path)
             return Verdict.ABORT
 
-    def tell_of_drops(self, start: Start | None, exception: BaseException | None) -> None:
-        """Log what an ABORT drops where no line of the server's tells that the request has failed."""
+    def log_drops(self, start: Start | None, exception: BaseException | None) -> None:
+        """Log the messages that an ABORT drops, if the server itself logs no failure of the request."""
         has_left = isinstance(exception, ConnectionError) or not isinstance(exception, Exception)
         is_taken_over = start is None and (exception is None or isinstance(exception, StopIteration))
         if is_taken_over or (exception is not None and has_left):
-            self._rules.drops.tell(self._method, self._path, self._handle.success_count, start is None)
+            self._rules.drops.log(self._method, self._path, self._handle.success_count, start is None)

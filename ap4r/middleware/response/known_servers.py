@@ -1,4 +1,4 @@
-"""What is known of servers: whose `start_response` accepts every plain start, and whose differs from PEP 3333."""
+"""Known servers: those whose `start_response` accepts every plain start, and those that differ from PEP 3333."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from functools import partial
 from types import BuiltinFunctionType, FrameType, FunctionType, MethodType
 from typing import Any
 
-#: Modules whose `start_response` accepts every start that is plain (`Start.is_plain`): to these the start can be given
-#: after the messages are stored. Any other may be an outer middleware that refuses it for a reason of its own.
+#: Modules whose `start_response` accepts every start that is plain (`Start.is_plain`): these can get the start after
+#: the messages are stored. Any other may be an outer middleware that refuses it for a reason of its own.
 _ACCEPTING = frozenset(
     {
         *("a2wsgi.wsgi", "asgiref.wsgi", "cheroot.wsgi", "eventlet.wsgi", "gevent.pywsgi", "granian.wsgi"),
@@ -19,22 +19,22 @@ _ACCEPTING = frozenset(
         *("werkzeug.test", "wsgiref.handlers", "ap4r.dispatcher.app_server.wsgi_response"),
     }
 )
-#: Servers written in C, whose `start_response` names no module. It is not even asked for its type: FastWSGI's crashes.
+#: Servers written in C, whose `start_response` has no module name. Its type is not inspected: FastWSGI's crashes.
 _NATIVE = ("bjoern", "fastwsgi", "mod_wsgi", "uwsgi")
 
-#: Packages that wrap `start_response` to look at the status, and refuse nothing.
+#: Packages that wrap `start_response` only to read the status, and refuse nothing.
 _OBSERVERS = ("sentry_sdk.", "opentelemetry.")
 
 #: Packages where a second start with exc_info changes the status, and its headers are added to those of the first.
 _ADDS_HEADERS = frozenset({"cheroot", "gunicorn"})
-#: Packages that have sent the first start by the time of the second.
+#: Packages that have already sent the first start when the second one comes.
 _KEEPS_FIRST = frozenset({"a2wsgi", "starlette", "uvicorn"})
-#: The same once the application's call has returned.
+#: The same, after the application's call has returned.
 _KEEPS_FIRST_AFTER_CALL = frozenset({"granian"})
 
 
 class SecondStart(Enum):
-    """What a server makes of a second start with exc_info, before anything was sent. PEP 3333 says that it replaces."""
+    """What a server does with a second start with exc_info, before anything was sent. By PEP 3333 it replaces."""
 
     REPLACES = "replaces"
     ADDS_HEADERS = "adds headers"
@@ -42,7 +42,7 @@ class SecondStart(Enum):
 
 
 def accepts_plain_starts(start_response: Any) -> bool:
-    """Return whether this is the function of a server, known to accept every plain start."""
+    """Return whether this is the `start_response` of a server that is known to accept every plain start."""
     for _ in range(4):
         module = _module(start_response)
         if module in _ACCEPTING:
@@ -54,18 +54,18 @@ def accepts_plain_starts(start_response: Any) -> bool:
 
 
 def second_start(*, has_returned: bool) -> SecondStart:
-    """Return what the server that calls us is believed to make of a second start with exc_info.
+    """Return what the calling server is expected to do with a second start with exc_info.
 
-    :param has_returned: the application's call has.
+    :param has_returned: the application's call has returned.
 
-    It is asked only after a failure: it looks through the frames of the call. A caller without frames is a server
-    written in another language, of which some take no second start either.
+    Call it only after a failure: it walks through the frames of the call stack. A caller without frames is a server
+    written in another language; some of these ignore a second start too.
     """
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and _package(frame.f_globals) == "ap4r":
         frame = frame.f_back
     if frame is None or "uwsgi" in sys.modules:
-        return SecondStart.IS_IGNORED  # uWSGI sends the second start, and nothing behind it.
+        return SecondStart.IS_IGNORED  # uWSGI sends the second start, but no body after it.
     while frame is not None:
         package = _package(frame.f_globals)
         if package in _KEEPS_FIRST or (has_returned and package in _KEEPS_FIRST_AFTER_CALL):
@@ -91,9 +91,9 @@ def _package(names: dict[str, Any]) -> str:
 
 
 def _module(start_response: Any) -> str:
-    """Return where a function, method or callable object is defined; "" where that is no module of Python.
+    """Return the module in which a function, method or callable object is defined; "" if it is not a Python module.
 
-    `__module__` is not asked: `functools.wraps` gives a wrapper that of what it wraps.
+    `__module__` is not used, because `functools.wraps` copies it from the wrapped function.
     """
     kind = type(start_response)
     if kind is partial:
@@ -110,7 +110,7 @@ def _module(start_response: Any) -> str:
 
 
 def _observed(start_response: Any) -> Callable[..., Any] | None:
-    """Return what an observer's `start_response` passes everything on to."""
+    """Return the callable to which an observer's `start_response` passes everything on."""
     if type(start_response) is partial:
         return next((given for given in start_response.args if callable(given)), None)
     code = getattr(start_response, "__code__", None)

@@ -1,6 +1,6 @@
-"""One response on its way from the application to the server: what is held back, and the one place that decides.
+"""One response between the application and the server: which chunks are held back, and the single place that decides.
 
-It never looks at what a message is; whether anything waits to be written, the handle says.
+It never inspects messages; the handle reports whether any have to be stored.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _log = logging.getLogger("ap4r.middleware")
 
 
 class HeldResponse(ResponseSender):
-    """The application's `start_response` and `write`, and the iterable that the server is given."""
+    """The application's `start_response` and `write`, and the iterable that the server gets."""
 
     __slots__ = ("_answer", "_chunks", "_decided", "_given", "_iterable", "_made_decision", "_rules")
 
@@ -35,16 +35,16 @@ class HeldResponse(ResponseSender):
         super().__init__(environ, handle, server_start, found)
         self._rules = rules
         self._answer = rules.delivery_answer(environ) if "HTTP_AP4R_MESSAGE_ID" in environ else None
-        self._made_decision: Decision | None = None  # most requests say nothing and need none
+        self._made_decision: Decision | None = None  # most requests send no message and need none
         self._decided = False
-        self._given = 0  # bytes that the application gave
+        self._given = 0  # bytes received from the application
         self._chunks: Iterator[bytes] | None = None
         self._iterable: Any = None
 
     def start_response(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-        """Take the application's start: pass it on at once where nothing waits, else hold it for the verdict.
+        """Accept the application's start: pass it on at once if no message waits, else hold it until the verdict.
 
-        With `exc_info` it replaces the one before, if that has not left yet.
+        With `exc_info` it replaces the previous start, if that was not sent yet.
         """
         if self._refused is not None:
             return self.write
@@ -60,16 +60,17 @@ class HeldResponse(ResponseSender):
             self._start = start
             if self._waits():
                 if type(headers) is list:
-                    start.headers = list(headers)  # The server sees them later than the application gave them.
+                    # The server reads them later, when the application may have changed its list.
+                    start.headers = list(headers)
                 return self.write
             self._offer_start()
         write = self._server_write
         return self.write if callable(write) else write
 
     def write(self, data: bytes) -> None:
-        """Take a chunk from an application that pushes. Whether it is the last, only the application's return tells.
+        """Accept a chunk through the `write` callable. It counts as the last only when the application returns.
 
-        :raises StoreError: the messages had to be stored before this chunk could leave, and were not.
+        :raises StoreError: the messages had to be stored before this chunk could be sent, and were not.
         """
         if self._refused is None:
             self._take(data, may_be_last=False)
@@ -78,10 +79,10 @@ class HeldResponse(ResponseSender):
         self._push()
 
     def finish(self, result: Iterable[bytes]) -> Iterable[bytes]:
-        """Take what the application returned; return what the server is to send.
+        """Accept the application's result; return what the server is to send.
 
-        What cannot run the application any more is decided at once and handed over untouched. Where messages wait, a
-        body of at most `buffer_bytes` is taken and decided about too.
+        A result that cannot run the application further is decided at once and returned unchanged. If messages wait, a
+        body of at most `buffer_bytes` is read and decided about too.
         """
         kind = type(result)
         if (kind is list or kind is tuple) and self._made_body is None and self._handle.close_unused():
@@ -117,14 +118,14 @@ class HeldResponse(ResponseSender):
             return self._refuse()
         self._pass_start()
         if self._made_body is not None and not self._flush():
-            return self  # What was written, where the server takes no write(), and then the result.
+            return self  # The chunks written (this server has no write()), and then the result.
         self._restore_environ()
         return result
 
     def fail(self, error: BaseException) -> Iterable[bytes] | None:
-        """Give the verdict about an exception and close the application's iterable; the caller raises it again.
+        """Decide about an exception and close the application's iterable; the caller raises it again.
 
-        Only where it is the store's own failure, on its way back through `write()`, it returns what to answer.
+        Return a body only if the exception is the store's own failure, raised through `write()`: then it is the 503's.
         """
         self._ended = True
         self._body.drop()
@@ -132,8 +133,8 @@ class HeldResponse(ResponseSender):
         try:
             # Some servers call no close() after an exception.
             self._close_application()
-        except Exception:  # noqa: BLE001 - the first exception is the one to tell
-            _log.exception("%s %r: close() raised, after an exception already had", self._method, self._handle.path)
+        except Exception:  # noqa: BLE001 - the first exception is the one to report
+            _log.exception("%s %r: close() raised an exception after another one", self._method, self._handle.path)
         self._restore_environ()
         return self._refuse() if error is self._refused and not self._gone else None
 
@@ -156,7 +157,7 @@ class HeldResponse(ResponseSender):
         raise StopIteration
 
     def restart(self) -> Iterator[bytes] | None:
-        """Begin again with a body; the first whole pass decides. Return what is left of the pass before."""
+        """Begin another iteration of the body; the first complete one decides. Return the rest of the previous one."""
         if self._chunks is None or self._refused is not None:
             return None
         rest = self._body.followed_by(self._chunks)
@@ -165,9 +166,9 @@ class HeldResponse(ResponseSender):
         return rest
 
     def close(self) -> None:
-        """Close the application's iterable, and give the verdict if the response did not come to its end.
+        """Close the application's iterable, and decide if the response did not reach its end.
 
-        :raises StoreError: the response has no body that could be cut, it has left, and its messages are not stored.
+        :raises StoreError: the response was sent, has no body that could be cut, and its messages are not stored.
         """
         try:
             self._close_application()
@@ -185,7 +186,7 @@ class HeldResponse(ResponseSender):
         if start is None or not (start.bodiless or has_all_left):
             self._decide(GeneratorExit())
             return
-        # A server may skip the body of such a response, and so never come to its end.
+        # A server may skip the body of such a response, and so never reach its end.
         self._has_returned = True
         self._decide()
         if self._refused is not None:
@@ -193,17 +194,18 @@ class HeldResponse(ResponseSender):
         self._pass_start()
 
     def _advance(self) -> None:
-        """Ask for chunks until one may leave, or all were given."""
+        """Read chunks until one may be sent, or the body ends."""
         body = self._made_body or self._body
         if self._chunks is None:
-            # Empty when write() met the failure: nothing the application adds can be part of the answer.
+            # Empty when write() met the failure: no further chunk of the application can be part of the answer.
             self._chunks = iter(self._iterable if self._refused is None else ())
         for chunk in self._chunks:
             self._take(chunk, may_be_last=True)
             if self._refused is not None:
                 break
             if self._gone and not body.ready:
-                # PEP 3333: what has nothing to send yet yields an empty string. It makes some servers send the start.
+                # PEP 3333: with nothing to send yet an iterable yields an empty string. Some servers send the start
+                # then.
                 body.ready.append(b"")
             if body.ready:
                 break
@@ -216,7 +218,7 @@ class HeldResponse(ResponseSender):
         self._pass_start()
 
     def _take(self, chunk: bytes, *, may_be_last: bool) -> None:
-        """Take a chunk in, and let leave what may."""
+        """Accept a chunk, and release the chunks that may be sent."""
         body = self._made_body or self._body
         if not chunk:
             if not self._waits():
@@ -242,7 +244,7 @@ class HeldResponse(ResponseSender):
             if not start.bodiless:
                 body.release(but_last=True)
                 return
-            # The start is the whole response, so it must not leave before the verdict.
+            # The start is the whole response, so it must not be sent before the verdict.
             self._decide()
         else:
             body.pass_on(chunk)
@@ -250,7 +252,7 @@ class HeldResponse(ResponseSender):
         body.release()
 
     def _waits(self) -> bool:
-        """Return whether something would be written if the response came to a good end."""
+        """Return whether messages will be stored if the response ends well."""
         start = self._start
         return not (self._decided or start is None or self._handle.is_empty) and self._decision.waits(start)
 
@@ -266,7 +268,7 @@ class HeldResponse(ResponseSender):
         self._decision.forget()
 
     def _decide(self, exception: BaseException | None = None) -> None:
-        """Give the verdict, once, and have written what follows it."""
+        """Decide, once, and store the messages that the verdict lets through."""
         if self._decided:
             return
         if self._handle.close_unused():
@@ -278,14 +280,14 @@ class HeldResponse(ResponseSender):
         if is_success and self._start is not None and self._handle.would_write(verdict):
             is_sendable = is_surely_sendable(self._start, self._iterable, self._made_body, has_left=self._gone)
             if not (is_sendable and accepts_plain_starts(self._server_start)):
-                # The server, or what is around us, may refuse this start, and then the request has failed.
+                # The server or an outer middleware may refuse this start; then the request has failed.
                 self._pass_start()
         if verdict is Verdict.ABORT:
-            decision.tell_of_drops(self._start, exception)
+            decision.log_drops(self._start, exception)
         self._decided = True
         try:
             self._handle.conclude(verdict)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the client must not see a success
+        except Exception as error:  # noqa: BLE001 - the client must not see a success after any failure
             if is_success:
                 self._refused = error
                 self._body.drop()

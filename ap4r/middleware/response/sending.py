@@ -1,6 +1,6 @@
-"""What of a response has left for the server, and what may: the start, chunks that are free, or a refusal instead.
+"""The server's side of a response: what was sent, and what may be: the start, released chunks, or a refusal instead.
 
-It decides nothing. A start that nothing waits behind is passed on as it comes.
+It decides nothing. A start is passed on at once when no message waits.
 """
 
 from __future__ import annotations
@@ -42,15 +42,15 @@ class ResponseSender:
     )
 
     def __init__(self, environ: dict[str, Any], handle: Handle, server_start: ServerStart, found: object) -> None:
-        """Put the handle into the environ until the response is whole.
+        """Put the handle into the environ until the response is complete.
 
-        :param found: what the environ had in its place.
+        :param found: the previous value of that key of the environ.
         """
         self._environ = environ
         self._handle = handle
         self._found = found
         environ[ENVIRON_KEY] = handle
-        # Looked up before the call: the application may change or replace the environ.
+        # Read before the call: the application may change or replace the environ.
         self.file_wrapper: Any = environ.get("wsgi.file_wrapper")
         if self.file_wrapper is not None and not isinstance(self.file_wrapper, type):
             environ["wsgi.file_wrapper"] = self._wrap_file
@@ -59,10 +59,10 @@ class ResponseSender:
         self._method: str = environ.get("REQUEST_METHOD", "")
         self._start: Start | None = None
         self._started = False  # the server has the start
-        self._has_returned = False  # the call has, and the server iterates or closes
-        self._gone = False  # the server has a chunk, so the start may have left
+        self._has_returned = False  # the application's call has returned, and the server iterates or closes
+        self._gone = False  # the server has a chunk, so the start may have been sent
         self._made_body: BufferedBody | None = None  # most responses are decided at once and need none
-        self._ended = False  # nothing comes any more
+        self._ended = False  # no further chunk follows
         self._refused: Exception | None = None  # why the messages of a success are not stored
         self._file: object = None  # what the server's function for files returned last
 
@@ -72,7 +72,7 @@ class ResponseSender:
         return self._file
 
     def _restore_environ(self) -> None:
-        """Leave the environ as it was found: a caller may use it for another request."""
+        """Restore the environ: a caller may use it for another request."""
         environ, found = self._environ, self._found
         if environ.get(ENVIRON_KEY) is self._handle:
             if found is None or getattr(found, "closed", False):
@@ -92,7 +92,7 @@ class ResponseSender:
         return self._file is not None and result is self._file
 
     def _push(self) -> None:
-        """Give the server through its write() what is ready. It fails where the server gave none, as without us."""
+        """Pass what is ready to the server's write(). It raises if the server has none, as it would without us."""
         ready = self._body.ready
         if ready:
             self._pass_start()
@@ -101,7 +101,7 @@ class ResponseSender:
                 self._gone = True
 
     def _flush(self) -> bool:
-        """Give the server what is held, where it takes write(); return whether nothing is left."""
+        """Pass what is held to the server's write(), if there is one; return whether nothing is left."""
         self._body.release()
         if callable(self._server_write):
             self._push()
@@ -118,7 +118,7 @@ class ResponseSender:
                 self._server_write = self._server_start(start.status, start.headers)
 
     def _offer_start(self) -> None:
-        """Pass the start on where the application sees what the server raises, and may start in another way."""
+        """Pass the start on, so that the application sees the server's exception and can start differently."""
         try:
             self._pass_start()
         except BaseException:
@@ -126,7 +126,7 @@ class ResponseSender:
             raise
 
     def _replace_start(self, start: Start) -> None:
-        """Put a start in the place of one that the server has: it judges whether that is allowed (PEP 3333)."""
+        """Replace a start that the server already has; the server decides whether that is allowed (PEP 3333)."""
         before = self._start
         self._start, self._started = start, False
         try:
@@ -136,9 +136,9 @@ class ResponseSender:
             raise
 
     def _refuse(self) -> list[bytes]:
-        """Put a 503 in the place of the response and return its body.
+        """Replace the response by a 503 and return its body.
 
-        Where the response has begun, or the server may not let a second start replace the first, raise instead: then
+        If the response has begun, or the server may not replace the first start by a second one, raise instead: then
         the server answers 500 or cuts the response.
         """
         error = self._refused
@@ -152,7 +152,7 @@ class ResponseSender:
             second, start = second_start(has_returned=self._has_returned), self._start
             self._gone = True
             if second is SecondStart.IS_IGNORED:
-                # uWSGI takes the second start, and sends what was started in spite of an exception.
+                # uWSGI accepts the second start, and sends what was started in spite of an exception.
                 self._server_start(STATUS, without_body(headers), exc_info)
                 raise error
             if second is SecondStart.ADDS_HEADERS and start is not None:

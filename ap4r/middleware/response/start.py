@@ -1,4 +1,4 @@
-"""The start of a response, as the application gave it, and what it says about the body. Pure."""
+"""The start of a response as the application passed it, and what it implies for the body. Pure."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from ap4r.describe.headers import TOKEN
 from ap4r.middleware.response.body import BufferedBody
 from ap4r.middleware.response.known_servers import is_served_by
 
-#: What a server gives an application to begin its response with (PEP 3333).
+#: The callable with which an application starts its response (PEP 3333).
 ServerStart = Callable[..., Callable[[bytes], object]]
 
-# PEP 3333 allows Latin-1, and some servers take ASCII only.
+# PEP 3333 allows Latin-1, but some servers accept only ASCII.
 _STATUS = re.compile(r"[1-5]\d\d [\t\x20-\x7e]*")
 _VALUE = re.compile(r"[\t\x20-\x7e]*")
 _CONTROLS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
@@ -25,15 +25,15 @@ _CONTROLS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _USUAL_CODES = {str(code): code for code in range(100, 600)}
 
 
-class _Unread:
-    """Stands for what was not looked for yet: of most responses nobody asks."""
+class _NotComputed:
+    """Represents a value that was not computed yet; most responses never need it."""
 
 
-_UNREAD = _Unread()
+_NOT_COMPUTED = _NotComputed()
 
 
 class Start:
-    """Status and headers of a response to a request of some method. Of most nothing is asked, so little is computed."""
+    """Status and headers of a response to a request of some method. Values are computed when they are first used."""
 
     __slots__ = ("_content_length", "_method", "exc_info", "headers", "status")
 
@@ -42,11 +42,11 @@ class Start:
         self.headers: Sequence[tuple[str, str]] = headers
         self.exc_info = exc_info
         self._method = method
-        self._content_length: int | _Unread | None = _UNREAD
+        self._content_length: int | _NotComputed | None = _NOT_COMPUTED
 
     @property
     def code(self) -> int | None:
-        """The status as a number; None where it is no str that is one, or begins with one and a blank (PEP 3333)."""
+        """The status as a number; None unless it is a str of only a number, or of one and a blank and more (PEP 3333)."""
         status = self.status
         if type(status) is str and (status[3:4] == " " or len(status) == 3):
             code = _USUAL_CODES.get(status[:3])
@@ -56,14 +56,14 @@ class Start:
 
     @property
     def bodiless(self) -> bool:
-        """Whether the response is whole without any body (RFC 9110, section 6.4.1): to HEAD; 1xx, 204, 304."""
+        """Whether the response is complete without a body (RFC 9110, section 6.4.1): to HEAD; 1xx, 204, 304."""
         code = self.code
         return self._method == "HEAD" or (code is not None and (code < 200 or code == 204 or code == 304))
 
     @property
     def content_length(self) -> int | None:
-        """The length that the headers tell; None when they tell none."""
-        if isinstance(self._content_length, _Unread):
+        """The length that the headers state; None if they state none."""
+        if isinstance(self._content_length, _NotComputed):
             self._content_length = _content_length(self.headers)
         return self._content_length
 
@@ -92,7 +92,7 @@ class Start:
         return "the status has a control character" if _CONTROLS.search(str(self.status)) else ""
 
     def is_plain(self) -> bool:
-        """Tell whether every server takes this start; an odd one is some server's to refuse."""
+        """Return whether every server accepts this start; some server may refuse an unusual one."""
         if self.code is None or not _STATUS.fullmatch(self.status) or type(self.headers) is not list:
             return False
         has_length = False
@@ -121,7 +121,7 @@ def _is_plain(name: object, value: object) -> bool:
     return (value.isascii() and value.isprintable()) or _VALUE.fullmatch(value) is not None
 
 
-@lru_cache(maxsize=1_024)  # most applications have a few names
+@lru_cache(maxsize=1_024)  # most applications use a few names
 def _is_plain_name(name: str) -> bool:
     return TOKEN.fullmatch(name) is not None and not is_hop_by_hop(name) and name.lower() != "status"
 
@@ -132,7 +132,7 @@ def _content_length(headers: Any) -> int | None:
             if len(name) == 14 and name.lower() == "content-length":
                 return _number(value)
     except (TypeError, ValueError, AttributeError):
-        # Not a list of pairs of strings. The server that is given it will say so better.
+        # Not a list of pairs of strings. The server that gets it will report that better.
         pass
     return None
 
@@ -145,12 +145,12 @@ _NOT_LATIN_1 = re.compile("[^\\x00-\\xff]")
 
 
 def is_surely_sendable(start: Start, result: object, body: BufferedBody | None, *, has_left: bool = False) -> bool:
-    """Tell whether every server takes this start; an odd one is some server's to refuse.
+    """Return whether every server accepts this start; some server may refuse an unusual one.
 
-    :param result: what the application returned, None while it runs.
-    :param body: the chunks that were taken in, if there are any.
-    :param has_left: the server has sent the start, so it has taken it.
-    :raises ValueError: the server cannot send the response, as far as it is at hand; says what is wrong (PEP 3333).
+    :param result: the object that the application returned, None while it runs.
+    :param body: the chunks read so far, if there are any.
+    :param has_left: the server has sent the start, so it has accepted it.
+    :raises ValueError: the server cannot send the response, as far as it is known; the text has the fault (PEP 3333).
     """
     at_hand = result if type(result) is list or type(result) is tuple else ()
     chunks = at_hand if body is None else (*at_hand, *body.ready, *body.held)

@@ -1,4 +1,4 @@
-"""The answer in place of a success whose messages could not be stored, and the line of log about it."""
+"""The 503 that replaces a success whose messages could not be stored, and the log line about it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ RETRY_AFTER_SECONDS = 5
 
 _log = logging.getLogger("ap4r.middleware")
 
-#: The longest Content-Length that the body of a 503 is filled up to.
+#: The largest Content-Length up to which the body of a 503 is padded.
 MOST_FILLED_BYTES = 1024 * 1024
 
 STATUS = "503 Service Unavailable"
@@ -20,12 +20,12 @@ _UNKNOWN = "The messages of this request may or may not have been stored: the ou
 
 
 def is_unknown(error: Exception) -> bool:
-    """Tell whether the messages may have been stored all the same. An error that is not ap4r's own leaves it open."""
+    """Return whether the messages may have been stored all the same. An error that is not ap4r's own leaves it open."""
     return not isinstance(error, Ap4rError) or bool(getattr(error, "outcome_unknown", False))
 
 
 def refusal(error: Exception) -> tuple[list[tuple[str, str]], bytes]:
-    """Give headers and body of the 503. They tell nothing of where the store is; the log does."""
+    """Return headers and body of the 503. They do not reveal where the store is; the log does."""
     body = (_UNKNOWN if is_unknown(error) else _NOT_STORED).encode() + b"\n"
     headers = [
         ("Content-Type", "text/plain; charset=utf-8"),
@@ -41,8 +41,8 @@ def added_to(
 ) -> tuple[list[tuple[str, str]], bytes]:
     """Return headers and body of a 503 whose headers a server adds to those of the first start.
 
-    The length and type that the first start told stay, so the body is cut or filled up to that length. What forbids to
-    keep the answer is said in any case.
+    The length and type of the first start stay, so the body is cut or padded to that length. The headers that forbid
+    caching are sent in any case.
 
     :param length: the Content-Length of the first start.
     """
@@ -52,20 +52,20 @@ def added_to(
 
 
 def is_encoded(first: Sequence[tuple[str, str]]) -> bool:
-    """Return whether the headers of a first start tell of a body in an encoding, which the text of a 503 is not in."""
+    """Return whether the headers of a first start declare an encoded body; the text of a 503 is not encoded."""
     return any(name.lower() in ("content-encoding", "transfer-encoding") for name, _ in first)
 
 
 def without_body(headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Return the headers of a 503 that has no body."""
+    """Return the headers of a 503 without a body."""
     return [(name, "0" if name == "Content-Length" else value) for name, value in headers]
 
 
 def describe_failure(error: Exception, is_success: bool, has_left: bool, has_length: bool) -> str:
-    """Say in one line of log what is not stored, and what the client sees of it.
+    """Return a log line about what was not stored, and what the client sees of that.
 
-    :param is_success: the request had come to a good end.
-    :param has_left: the response has begun to leave.
+    :param is_success: the request ended well.
+    :param has_left: the response has begun to be sent.
     :param has_length: the response has a Content-Length.
     """
     if is_unknown(error):
@@ -73,14 +73,14 @@ def describe_failure(error: Exception, is_success: bool, has_left: bool, has_len
     else:
         told = f"its messages are not stored: {error}"
     if not is_success:
-        return told + "; its response goes on, as it tells of no success"
+        return told + "; its response continues, because it does not report success"
     if not has_left:
-        return told + "; the client is answered 503, or 500 where the server has begun the response"
+        return told + "; the client gets 503, or 500 if the server has begun the response"
     if has_length:
-        return told + "; its response ends short"
-    return told + "; its response ends with the connection, and over HTTP/1.0 may be taken for whole"
+        return told + "; its response is cut short"
+    return told + "; its connection is closed to end the response, which an HTTP/1.0 client may accept as complete"
 
 
 def log_failure(method: str, path: str, error: Exception, text: str) -> None:
-    """Log what is not stored; with a traceback where the error is not ap4r's own."""
+    """Log what was not stored; with a traceback if the error is not ap4r's own."""
     _log.error("%s %r: %s", method, path, text, exc_info=not isinstance(error, Ap4rError))

@@ -1,4 +1,4 @@
-"""Targets by name, looked up in Django's URL conf. Django is imported only where it runs already."""
+"""Targets by name, looked up in Django's URL conf. Django is imported only if the process already uses it."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from ap4r.describe.routes import Resolved, unknown_name, wrong_values
 from ap4r.errors import TargetRefused
 
 _MOST_NAMES = 5_000
-_PLACE = re.compile(r"<(?:[^<>:]+:)?(\w+)>")  #: of a value: `<int:id>` in path(), `(?P<id>…)` in re_path()
+_PLACE = re.compile(r"<(?:[^<>:]+:)?(\w+)>")  #: the place of a value: `<int:id>` in path(), `(?P<id>…)` in re_path()
 
 
 @dataclass(frozen=True, slots=True)
 class _Route:
-    """One way to what has a name: `needs` are the names of its values, `takes` also those that it has itself."""
+    """One route of a name: `needs` are the names of its values, `takes` also those that it sets itself."""
 
     rule: str
     needs: frozenset[str]
@@ -26,7 +26,7 @@ class _Route:
 
 
 def is_django(app: object) -> bool:
-    """Tell whether an application is Django's."""
+    """Return whether an application is a Django handler."""
     return isinstance(app, import_module("django.core.handlers.base").BaseHandler)
 
 
@@ -35,8 +35,8 @@ class DjangoRoutes:
 
     Keyword arguments that a route has no place for become the query, as they do in Flask.
 
-    :param urlconf: the module with `urlpatterns`; None takes ROOT_URLCONF.
-    :param strict: a controller and action that no route has are an error, not `/<controller>/<action>`.
+    :param urlconf: the module with `urlpatterns`; None means ROOT_URLCONF.
+    :param strict: a controller and action without a route raise an error, and do not become `/<controller>/<action>`.
     """
 
     def __init__(self, urlconf: str | None, *, strict: bool) -> None:
@@ -45,16 +45,16 @@ class DjangoRoutes:
         self._walked: tuple[object, dict[str, list[_Route]]] = (None, {})
 
     def resolve(self, given: Mapping[str, object]) -> Resolved | None:
-        """Give the path (Routes)."""
+        """Return the path (Routes)."""
         if "endpoint" in given:
             name = given["endpoint"]
             values = {key: value for key, value in given.items() if key != "endpoint"}
             if not isinstance(name, str):
-                raise TargetRefused(given, "'endpoint' must be the name of a route, as django.urls.reverse takes it")
+                raise TargetRefused(given, "'endpoint' must be the name of a route, as for django.urls.reverse")
             return Resolved(self._reversed(given, name, values), _words(name))
         controller, action = given.get("controller"), given.get("action")
         if not isinstance(controller, str) or not isinstance(action, str) or not controller or not action:
-            raise TargetRefused(given, "'controller' and 'action' go together, each a string that is not empty")
+            raise TargetRefused(given, "'controller' and 'action' must both be given, each a non-empty string")
         values = {key: value for key, value in given.items() if key not in ("controller", "action")}
         known = self._known()
         for joint in (":", ".", "-", "_", "/"):
@@ -71,7 +71,7 @@ class DjangoRoutes:
         named = {key: value for key, value in values.items() if key != "args"}
         if not isinstance(positional, (list, tuple)) or (positional and named):
             raise TargetRefused(
-                given, "'args' must be a list of positional arguments, and stands alone: give no others beside it"
+                given, "'args' must be a list of positional arguments, and must not be combined with keyword arguments"
             )
         refused: Exception | None = None
         for kept in self._kept(name, named):
@@ -84,7 +84,7 @@ class DjangoRoutes:
             except (urls.NoReverseMatch, ValueError, TypeError) as error:
                 refused = refused or error
                 continue
-            # Paths count from the application's own root: where it is mounted is told by the dispatcher's app_urls.
+            # Paths are relative to the application's own root; the dispatcher's app_urls include where it is mounted.
             path = "/" + path.removeprefix(urls.get_script_prefix()).lstrip("/")
             return f"{path}?{query}" if query else path
         known = self._known()
@@ -94,14 +94,14 @@ class DjangoRoutes:
         raise unknown_name(given, name, known) from refused
 
     def _kept(self, name: str, named: Mapping[str, object]) -> Iterator[Mapping[str, object]]:
-        """Give the values that may be a route's own: all of them, or those of each route of that name."""
+        """Yield the values that may belong to a route: all of them, or those of each route of that name."""
         yield named
         routes = self._known().get(name, []) if named else []
         for route in sorted(routes, key=lambda route: -len(route.takes & named.keys())):
             if not route.takes >= named.keys():
                 yield {key: value for key, value in named.items() if key in route.takes}
             if route.needs <= named.keys():
-                return  # it was meant: a route that takes less would hide that a value does not fit
+                return  # this route is meant: one with fewer values would hide that a value does not fit
 
     def _known(self) -> dict[str, list[_Route]]:
         resolver = import_module("django.urls").get_resolver(self._urlconf)
@@ -129,7 +129,7 @@ def _routes_below(resolver: Any, namespace: str, prefix: str, given: frozenset[s
 
 
 def _pairs(values: Mapping[str, object]) -> Iterator[tuple[str, object]]:
-    """Give a query's pairs as werkzeug makes them: a list is several, None is none."""
+    """Yield a query's pairs as werkzeug builds them: a list becomes several pairs, None becomes none."""
     for key, value in values.items():
         for one in value if isinstance(value, (list, tuple)) else [value]:
             if one is not None:

@@ -1,6 +1,6 @@
-"""Targets by name, looked up in werkzeug's routing: a Map that was given, or Flask's own.
+"""Targets by name, looked up in werkzeug's routing: a Map that was passed, or Flask's own.
 
-What the application is, is looked at when a name is first asked for: routes may be added until then.
+The application is inspected when a name is first looked up: routes may be added until then.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ _NAMES = ("controller", "action")
 
 
 def find_routes(app: object, given: object = None) -> Routes | None:
-    """Give what looks up the targets' names.
+    """Return the object that looks up targets' names.
 
     :param app: the WSGI application; Flask and Django are found through the middleware around them.
     :param given: routes=: a werkzeug Map, a Flask application, the name of a Django URL conf (`"shop.urls"`), or
-        anything with `resolve()` (`ap4r.describe.routes.Routes`). Without it names are those of `app`.
+        any object with `resolve()` (`ap4r.describe.routes.Routes`). Without it the routes of `app` are used.
     :raises ConfigError: `given` is none of these.
     """
     if given is None:
@@ -38,7 +38,8 @@ def find_routes(app: object, given: object = None) -> Routes | None:
     if found is None and callable(getattr(given, "resolve", None)):
         found = given  # type: ignore[assignment]
     if found is None:
-        raise ConfigError("routes", f"{type(given).__name__} is no werkzeug Map, Flask application or Django URL conf")
+        problem = f"{type(given).__name__} is not a werkzeug Map, Flask application or Django URL conf"
+        raise ConfigError("routes", problem)
     return found
 
 
@@ -51,7 +52,7 @@ def _routes_of(one: object, *, strict: bool) -> Routes | None:
 
 
 def _layers(app: object) -> Iterator[object]:
-    """Give the application, and what stands behind it where middleware usually keeps it."""
+    """Yield the application, and each one inside it, in the attributes where middleware usually keeps it."""
     for _ in range(_MOST_LAYERS):
         yield app
         names = ("__self__", "__wrapped__", "app", "application", "wsgi_app", "_app")
@@ -64,7 +65,7 @@ def _layers(app: object) -> Iterator[object]:
 class MapRoutes:
     """Looks names up in a werkzeug Map.
 
-    :param strict: a controller and action that no rule has are an error, not `/<controller>/<action>`.
+    :param strict: a controller and action without a rule raise an error, and do not become `/<controller>/<action>`.
     """
 
     def __init__(self, url_map: Map, *, strict: bool) -> None:
@@ -72,8 +73,8 @@ class MapRoutes:
         self._strict = strict
 
     def resolve(self, given: Mapping[str, object]) -> Resolved | None:
-        """Give the path (Routes)."""
-        # Paths count from the application's own root: where it is mounted is told by the dispatcher's app_urls.
+        """Return the path (Routes)."""
+        # Paths are relative to the application's own root; the dispatcher's app_urls include where it is mounted.
         adapter = self._map.bind("localhost", "/")
         if "endpoint" in given:
             endpoint = given["endpoint"]
@@ -85,10 +86,10 @@ class MapRoutes:
         return self._action(adapter, given)
 
     def _action(self, adapter: MapAdapter, given: Mapping[str, object]) -> Resolved | None:
-        """Find a rule for a controller and action: an endpoint of that name, or a rule with both as values."""
+        """Return the path for a controller and action: an endpoint of that name, or a rule with both as values."""
         names = [given.get(key) for key in _NAMES]
         if not all(isinstance(name, str) and name for name in names):
-            raise TargetRefused(given, "'controller' and 'action' go together, each a string that is not empty")
+            raise TargetRefused(given, "'controller' and 'action' must both be given, each a non-empty string")
         controller, action = (str(name).strip("/") for name in names)
         words = (*controller.split("/"), action)
         others = {key: value for key, value in given.items() if key not in _NAMES}
@@ -97,7 +98,7 @@ class MapRoutes:
             if rules := self._rules(endpoint):
                 return Resolved(_built(adapter, given, endpoint, others, rules), words)
         fitting = [rule for rule in self._map.iter_rules() if set(_NAMES) <= rule.arguments]
-        # A rule that is made for one action goes before one that takes any.
+        # A rule for one action is preferred to one for any action.
         fitting.sort(key=lambda rule: -len(set(_NAMES) & set(rule.defaults or {})))
         values = {**others, "controller": controller, "action": action}
         for rule in fitting:
@@ -115,7 +116,7 @@ class MapRoutes:
     def _rules(self, endpoint: Any) -> list[Rule]:
         try:
             return [] if endpoint is None else list(self._map.iter_rules(endpoint))
-        except (KeyError, TypeError):  # none of that name, or nothing that could be a name
+        except (KeyError, TypeError):  # unknown, or not a possible name
             return []
 
     def _names(self) -> list[str]:
@@ -125,21 +126,21 @@ class MapRoutes:
 def _built(
     adapter: MapAdapter, given: Mapping[str, object], endpoint: Any, values: Mapping[str, object], rules: list[Rule]
 ) -> str:
-    # werkzeug leaves None out, and would then say of a needed value that it is missing; a list is taken apart.
+    # werkzeug drops None, and would then report a needed value as missing; it expands a list.
     try:
         path = adapter.build(endpoint, dict(values), append_unknown=True)
     except (BuildError, RoutingException, ValueError, TypeError, AttributeError) as error:
         raise wrong_values(given, endpoint, values, [rule.rule for rule in rules]) from error
     if not path.startswith("/") or path.startswith("//"):
-        raise TargetRefused(given, "its rule belongs to a host of its own; give the whole URL")
+        raise TargetRefused(given, "its rule belongs to a particular host; pass the whole URL")
     try:
-        # Converters refuse more when they read than when they write: a negative number, a slash (WSGI undoes %2F).
+        # Converters accept less when they parse than when they build: a negative number, a slash (WSGI undoes %2F).
         adapter.match(unquote(path.partition("?")[0]), method="POST")
     except NotFound as error:
         if not all(rule.build_only for rule in rules):
             raise wrong_values(given, endpoint, values, [rule.rule for rule in rules]) from error
     except HTTPException:
-        pass  # the path is there, for another method
+        pass  # the path exists, for another method
     return path
 
 

@@ -38,8 +38,8 @@ HTTPS = CallerIdentity("shop.example.com", "https", (secret(1),))
         (Answer(401), CallerIdentity(authorization=b"Bearer x"), "other credentials than auth of [upstreams.app]"),
         (Answer(403), PLAIN, "ap4r init"),
         (Answer(403), HTTPS, "ap4r.contrib.django"),
-        (Answer(403, body=b"ap4r: this path takes signed deliveries only.\n"), PLAIN, "a secret is missing"),
-        (Answer(403, body=b"ap4r: this path takes signed deliveries only.\n"), HTTPS, "does not share"),
+        (Answer(403, body=b"ap4r: this path accepts only signed deliveries.\n"), PLAIN, "a secret is missing"),
+        (Answer(403, body=b"ap4r: this path accepts only signed deliveries.\n"), HTTPS, "does not share"),
     ],
 )
 def test_the_likely_cause_and_the_setting_are_named(answer, bearing, words):

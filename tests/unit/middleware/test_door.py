@@ -15,7 +15,7 @@ from standardwebhooks.webhooks import Webhook
 from ap4r.control.trust_check import probe_headers
 from ap4r.errors import ConfigError
 from ap4r.middleware import AP4RMiddleware
-from ap4r.middleware.deliveries.gate import DeliveryGate, Instead
+from ap4r.middleware.deliveries.gate import DeliveryGate, GateResponse
 from ap4r.settings.settings import Settings, load_settings
 from tests.support.factories import NOW
 from tests.support.signed import environ_of, headers_of, secret, secret_text, signed_request
@@ -121,7 +121,7 @@ def test_another_secret_signs_nothing_here():
     """A secret that is not ours is a stranger's, with all headers in place."""
     environ = environ_of(signed_request(secret(9)))
     assert admit(dict(environ)) is None
-    assert isinstance(admit(environ, "/async/*"), Instead)
+    assert isinstance(admit(environ, "/async/*"), GateResponse)
 
 
 @pytest.mark.parametrize(("late", "verified"), [(300, True), (-300, True), (302, False), (-302, False)])
@@ -326,6 +326,6 @@ def test_a_probe_is_answered_to_whoever_has_the_secret(number, status):
     )
     admitted = admit(environ)
     if status is None:
-        assert not isinstance(admitted, Instead)
+        assert not isinstance(admitted, GateResponse)
     else:
         assert (admitted.status, admitted.headers) == (status, (("Ap4r-Verified", "yes"),))

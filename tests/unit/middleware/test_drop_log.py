@@ -17,22 +17,22 @@ class TestDropLog:
         drops = DropLog(lambda: now[0])
         for at, path in ((0, "/a"), (1, "/a"), (2, "/b"), (59, "/a"), (60, "/a"), (61, "/b")):
             now[0] = 1_000.0 + at
-            drops.tell("GET", path, 2, is_taken_over=True)
+            drops.log("GET", path, 2, is_taken_over=True)
         assert [record.args[1] for record in caplog.records] == ["/a", "/b", "/a"]
         now[0] += 60
-        drops.tell("GET", "/b", 2, is_taken_over=False)
+        drops.log("GET", "/b", 2, is_taken_over=False)
         assert len(caplog.records) == 4
 
     def test_nothing_dropped_is_nothing_told(self, caplog):
         """A connection that ends without messages is none of our business."""
-        DropLog().tell("GET", "/a", 0, is_taken_over=True)
+        DropLog().log("GET", "/a", 0, is_taken_over=True)
         assert not caplog.records
 
     def test_paths_are_remembered_within_a_bound(self, caplog):
         """A stranger who makes up paths fills neither the memory nor the log."""
         drops = DropLog(lambda: 0.0)
         for number in range(5_000):
-            drops.tell("GET", f"/{number}", 1, is_taken_over=True)
+            drops.log("GET", f"/{number}", 1, is_taken_over=True)
         assert len(caplog.records) == 1_000
 
 

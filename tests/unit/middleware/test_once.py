@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ap4r.errors import ConfigError, DeliveryBusy, DeliveryDiffers, StoreUnavailable
-from ap4r.middleware.deliveries.repeats import DONE, Guarded, Repeats, give
+from ap4r.middleware.deliveries.repeats import DONE, Guarded, Repeats, send_answer
 from ap4r.signing.verified_delivery import VerifiedDelivery
 from ap4r.storage.inbox_record import Stored, StoredAnswer, key_of
 from tests.support.wire import exchange, make_environ
@@ -88,7 +88,7 @@ def test_answers_are_whole():
         answer = StoredAnswer(status, (), b"" if status == 204 else b"made")
 
         def application(environ, start_response, answer=answer):
-            return give(answer, environ, start_response)
+            return send_answer(answer, environ, start_response)
 
         answered = exchange(application, make_environ(method))
         assert (answered.status[:3], dict(answered.headers), b"".join(answered.chunks)) == (str(status), headers, body)

@@ -257,5 +257,5 @@ def test_a_chunk_that_is_no_bytes_stores_nothing(chunk, sink):
 @pytest.mark.parametrize("app", [None, "shop:application", 5])
 def test_what_cannot_be_called_is_no_application(app, sink):
     """It is told where the middleware is put around it, not at the first request."""
-    with pytest.raises(ConfigError, match="cannot be called"):
+    with pytest.raises(ConfigError, match="is not callable"):
         AP4RMiddleware(app, store=sink)
