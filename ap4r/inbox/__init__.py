@@ -1,1 +1,1 @@
-"""Receiving: a delivery takes effect once, and its answer is kept for repeats."""
+"""Receiving: a delivery takes effect once, and its answer is stored for repeats."""

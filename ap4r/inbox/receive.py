@@ -1,6 +1,6 @@
 """Receiving a message once: its record commits with the handler's own data, or not at all.
 
-What a repeat is answered before the application runs is the middleware's business.
+The middleware answers repeats before the application runs.
 """
 
 from __future__ import annotations
@@ -39,28 +39,28 @@ from ap4r.storage.inbox_record import (
 )
 from ap4r.storage.operations.inbox import WAIT_SECONDS, InboxRecords
 
-#: The sender of what an application names by a key of its own. No sender of deliveries is called so.
+#: The sender in the records of an application's own keys. No sender of deliveries has this name.
 _OWN_KEY = ""
-_BETWEEN_TIDYING_SECONDS = 60.0
+_BETWEEN_CLEANUPS_SECONDS = 60.0
 
 _log = logging.getLogger("ap4r.outbox")
 
 
 class ReceivingHandle(Protocol):
-    """The handle of a request, as far as receiving needs it."""
+    """The part of a request's handle that receiving needs."""
 
     delivery: VerifiedDelivery | None
     path: str
-    refusal: DeliveryRefused | None  #: why the request was not let in, for the middleware to answer
+    refusal: DeliveryRefused | None  #: why the request was refused; the middleware answers it
 
     def transaction(self, conn: object = None, *, using: str | None = None) -> AbstractContextManager[Scope]:
-        """Begin on the application's connection, or take part in what is open."""
+        """Begin on the application's connection, or join what is open."""
 
 
 class Receipt:
-    """What a handler is told of the message that it received, and where it leaves its answer.
+    """The state of the received message, and the answer that the handler stores for it.
 
-    `first` is true when nothing of this message was committed before. `stored` is the answer that the first call
+    `first` is true when no record of this message was committed before. `stored` is the answer that the first call
     stored, or None.
     """
 
@@ -78,19 +78,19 @@ class Receipt:
         body: bytes | str = b"",
         headers: Mapping[str, str] | list[tuple[str, str]] | None = None,
     ) -> None:
-        """Store what a repeat is answered. It is committed with the block; of several the last counts.
+        """Store the answer to repeats. It is committed with the block; the last call counts.
 
-        The request itself is answered by the application, as ever. Nothing is stored with a repeat.
+        The application answers the request itself, as always. With a repeat nothing is stored.
 
-        :raises OptionRefused: it is no answer of HTTP, or the block has ended.
-        :raises PayloadTooLarge: it is too large to be kept.
+        :raises OptionRefused: it is not a valid HTTP answer, or the block has ended.
+        :raises PayloadTooLarge: it is too large to be stored.
         """
         if not self._open:
-            raise OptionRefused("answer", status, "the block has ended; call it inside of it")
+            raise OptionRefused("answer", status, "the block has ended; call answer() inside the block")
         self._answer = check_answer(status, body, headers)
 
     def close(self) -> StoredAnswer | None:
-        """Take no answer any more; give the one to store."""
+        """Accept no answer any more; return the one to store."""
         self._open = False
         return self._answer if self.first else None
 
@@ -99,27 +99,27 @@ class Receipt:
 def receive(
     receiver: ReceivingHandle, given: Given | None, prefix: str, key: str | None, body: bytes | None
 ) -> Iterator[Receipt]:
-    """Give the receipt of the request's message, inside a transaction on the application's connection.
+    """Yield the receipt of the request's message, inside a transaction on the application's connection.
 
-    :param prefix: what every table's name begins with.
+    :param prefix: the prefix of every table's name.
     :raises DeliveryRefused: NotADelivery, DeliveryBusy or DeliveryDiffers.
-    :raises StoreUnavailable: the database is away, or went away; nothing of the block is stored, or with
-        `outcome_unknown` perhaps all of it.
+    :raises StoreUnavailable: the database is or became unreachable; nothing of the block is stored, or with
+        `outcome_unknown` everything may be.
     """
     if given is None:
-        raise OptionRefused("conn", None, "give the connection over which the handler writes")
+        raise OptionRefused("conn", None, "pass the connection over which the handler writes")
     now = time.time()
     foreign = application_connection(given, prefix)
-    named, record = _record_of(receiver, key, body, now)
+    message_id, record = _record_of(receiver, key, body, now)
     run = _runner(foreign)
-    patience, in_block = _Patience(foreign, run), False
+    busy_timeout, in_block = _BusyTimeout(foreign, run), False
     try:
-        patience.lower()
+        busy_timeout.lower()
         with receiver.transaction(given.conn, using=given.using) as scope:
             inbox = InboxRecords(tables_of(prefix).check(foreign).schema, foreign.dialect)
             entry = inbox.receive(run, record, now)
-            patience.restore()
-            receipt = _receipt(entry, named, record)
+            busy_timeout.restore()
+            receipt = _receipt(entry, message_id, record)
             in_block = True
             try:
                 yield receipt
@@ -127,25 +127,25 @@ def receive(
                 answer = receipt.close()
             in_block = False
             if receipt.first:
-                _see_to_it(foreign, inbox, run, record.key, answer, owns_commit=scope.owns_commit)
+                _store_answer(foreign, inbox, run, record.key, answer, owns_commit=scope.owns_commit)
     except DeliveryRefused as error:
         receiver.refusal = error
         raise
     except Exception as error:
         if not is_conflict(error):
             raise
-        # Whoever was in the way was another transaction: that is no failure of the message.
-        receiver.refusal = busy = DeliveryBusy(named)
+        # The conflict was with another transaction, which is not a failure of the message.
+        receiver.refusal = busy = DeliveryBusy(message_id)
         if in_block:
             raise
         raise busy from error
     finally:
-        patience.restore()
+        busy_timeout.restore()
     if receipt.first and scope.owns_commit:
-        _tidying.run_if_due(prefix, foreign, inbox, run, now)
+        _cleanup.run_if_due(prefix, foreign, inbox, run, now)
 
 
-def _see_to_it(
+def _store_answer(
     foreign: ForeignConnection,
     inbox: InboxRecords,
     run: Run,
@@ -154,7 +154,7 @@ def _see_to_it(
     *,
     owns_commit: bool,
 ) -> None:
-    """Store the answer, and look whether the record is still there: without it the next call would be a first."""
+    """Store the answer, and check that the record still exists: without it the next call would count as the first."""
     foreign.flush()
     foreign.note_write()
     if owns_commit:
@@ -167,7 +167,7 @@ def _see_to_it(
 def _record_of(receiver: ReceivingHandle, key: str | None, body: bytes | None, now: float) -> tuple[str, Record]:
     if key is not None:
         if not key or type(key) is not str:
-            raise OptionRefused("key", key, "a key is a string that is not empty")
+            raise OptionRefused("key", key, "a key is a non-empty string")
         content = b"" if body is None else hashlib.sha256(body).digest()
         return key, Record(key_of(_OWN_KEY, key, receiver.path), digest(content), expiry(None, now))
     delivery = receiver.delivery
@@ -183,12 +183,12 @@ def _record_of(receiver: ReceivingHandle, key: str | None, body: bytes | None, n
     )
 
 
-def _receipt(entry: Stored | RecordResult, named: str, record: Record) -> Receipt:
+def _receipt(entry: Stored | RecordResult, message_id: str, record: Record) -> Receipt:
     if entry is RecordResult.BUSY:
-        raise DeliveryBusy(named)
+        raise DeliveryBusy(message_id)
     if isinstance(entry, Stored):
         if not is_content(entry.content, record.content):
-            raise DeliveryDiffers(named)
+            raise DeliveryDiffers(message_id)
         return Receipt(False, entry.answer)
     return Receipt(True, None)
 
@@ -198,15 +198,15 @@ def _runner(foreign: ForeignConnection) -> Run:
         try:
             result = foreign.execute(text(statement), dict(values))
         except DBAPIError as error:
-            # A driver's own connection, or Django's, belongs to somebody who knows nothing of SQLAlchemy's errors.
+            # The code around a driver's own connection, or Django's, does not expect SQLAlchemy's errors.
             raise failure_of(error, foreign.what) from error
         return Rows(result.rowcount, [tuple(row) for row in result] if result.returns_rows else ())
 
     return run
 
 
-class _Patience:
-    """On SQLite, where beginning may wait for the whole file: how long it may."""
+class _BusyTimeout:
+    """The time that beginning a transaction may wait for the whole file, on SQLite."""
 
     def __init__(self, foreign: ForeignConnection, run: Run) -> None:
         self._foreign = foreign
@@ -224,13 +224,13 @@ class _Patience:
     def restore(self) -> None:
         before, self._before = self._before, None
         if before is not None:
-            # After a failure the connection may be fit for nothing; the failure is what is to be told.
+            # After a failure the connection may be unusable; that failure is the one to report.
             with suppress(Exception):
                 self._run(f"PRAGMA busy_timeout = {before}", {})
 
 
-class _Tidying:
-    """Forgets records now and then where perhaps no dispatcher prunes: after a commit, in a transaction of its own."""
+class _Cleanup:
+    """Deletes old records now and then, in case no dispatcher prunes: after a commit, in a transaction of its own."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -241,14 +241,14 @@ class _Tidying:
         with self._lock:
             if time.monotonic() < self._due_at.get(place, 0.0):
                 return
-            self._due_at[place] = time.monotonic() + _BETWEEN_TIDYING_SECONDS
+            self._due_at[place] = time.monotonic() + _BETWEEN_CLEANUPS_SECONDS
         try:
             _in_block(foreign, prefix, lambda: inbox.forget(run, now))
         except Exception as error:  # noqa: BLE001 - the message is received, and the next one tries again
-            _log.info("the inbox in %s was not tidied: %s", foreign.name, error)
+            _log.info("old records in the inbox of %s were not deleted: %s", foreign.name, error)
 
 
-_tidying = _Tidying()
+_cleanup = _Cleanup()
 
 
 def _in_block(foreign: ForeignConnection, prefix: str, work: Callable[[], object]) -> None:

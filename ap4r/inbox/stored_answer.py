@@ -1,4 +1,4 @@
-"""The answer that a handler stores for repeats: checked where it is given. Pure."""
+"""Validates the answer that a handler stores for repeats. Pure."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from ap4r.describe.headers import TOKEN
 from ap4r.errors import OptionRefused, PayloadTooLarge
 from ap4r.storage.inbox_record import StoredAnswer
 
-#: What is kept of an answer; it is written in the handler's own transaction.
+#: Limits of a stored answer, which is written in the handler's own transaction.
 BODY_BYTES = 64 * 1024
 HEADER_BYTES = 8 * 1024
 
 _VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
-#: What the middleware or the server says itself of every answer (RFC 9110, section 7.6.1).
+#: Headers that the middleware or the server sets for every answer (RFC 9110, section 7.6.1).
 _FRAMING = frozenset({"connection", "content-length", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"})
 _BODILESS = (204, 205, 304)
 
@@ -24,8 +24,8 @@ def check_answer(
 ) -> StoredAnswer:
     """Validate an answer.
 
-    :raises OptionRefused: naming what is no part of an answer.
-    :raises PayloadTooLarge: its body or headers exceed what is kept.
+    :raises OptionRefused: a part of it is not valid; the text names the part.
+    :raises PayloadTooLarge: its body or headers exceed the limits.
     """
     if type(status) is not int or not 200 <= status <= 599:
         raise OptionRefused("status", status, "a status is a whole number from 200 to 599")
@@ -46,7 +46,7 @@ def check_answer(
 
 
 def shortened_size(data: bytes) -> str:
-    """Say how much it is, for an error."""
+    """Return the size as text, for an error."""
     return f"{len(data):,} bytes"
 
 
@@ -55,9 +55,9 @@ def _header(pair: object) -> tuple[str, str]:
         raise OptionRefused("headers", type(pair).__name__, "headers are a mapping or pairs of strings")
     name, value = pair
     if not TOKEN.fullmatch(name):
-        raise OptionRefused("headers", name, "a header's name is made of letters, digits and -")
+        raise OptionRefused("headers", name, "a header's name consists of letters, digits and -")
     if name.lower() in _FRAMING and name.lower() != "content-length":
-        raise OptionRefused("headers", name, "it belongs to the connection, which the server makes; leave it out")
+        raise OptionRefused("headers", name, "the server sets this header of the connection; remove it")
     if not _VALUE.fullmatch(value):
-        raise OptionRefused("headers", name, "its value has a line break, or a character that no header can carry")
+        raise OptionRefused("headers", name, "its value has a line break, or a character not allowed in a header")
     return name, value

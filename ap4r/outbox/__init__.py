@@ -1,4 +1,4 @@
-"""What a handler holds until its verdict: the handle, its outbox, and the way from there to a store.
+"""What a handler holds until its verdict: the handle, its pending messages, and the code that stores them.
 
-It knows no HTTP server and never imports Twisted.
+It does not depend on an HTTP server and never imports Twisted.
 """

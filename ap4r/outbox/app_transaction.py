@@ -1,6 +1,6 @@
-"""Where messages go that do not follow the request's verdict: over the application's connection, with its own data.
+"""Messages that do not follow the request's verdict: stored over the application's connection, with its own data.
 
-`OwnTransaction` is a block that ends what it begins; `Joined` ends nothing. Both write a message as it is said.
+`OwnTransaction` is a block that ends what it begins; `Joined` ends nothing. Both store a message when it is sent.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ _FAILED = (
     "its transaction has failed within the block: the error of a statement was caught, and the database accepts "
     "nothing after it; let such an error leave the block, or make the statement in a savepoint"
 )
-#: Takes what is to be rung when the request or session ends.
+#: Accepts a callable that rings when the request or session ends.
 RingLater = Callable[[Callable[[], None]], None]
 
 
 class _Written:
-    """Writes over one connection as it is told, and has the doorbell rung after the commit."""
+    """Writes over one connection at once, and rings the doorbell after the commit."""
 
     def __init__(self, foreign: ForeignConnection, prefix: str, ring_later: RingLater) -> None:
         self._foreign = foreign
@@ -41,8 +41,8 @@ class _Written:
         """Write messages into the open transaction, all of them or none."""
         foreign = self._foreign
         try:
-            # A transaction that the library began by itself need not be open in the driver yet: pysqlite begins with
-            # the first change, and a savepoint before that would be a transaction of its own.
+            # A transaction that the library began need not be open in the driver yet: pysqlite begins with the first
+            # change, and a savepoint before that would be a transaction of its own.
             foreign.join()
             point = SqlSavepoint(foreign.connection())
             try:
@@ -51,7 +51,7 @@ class _Written:
                 if self._bells is not None and self._bells.is_due:
                     self._bells.learn(self._tables.bells(foreign))
             except BaseException:
-                # Where the database has given the whole transaction up, its first error is the one to tell.
+                # If the database has rolled the whole transaction back, its first error is the one to report.
                 with suppress(DBAPIError):
                     point.rollback()
                 raise
@@ -62,11 +62,11 @@ class _Written:
 
     @property
     def savepoint(self) -> object:
-        """The savepoint that the application's library has open; None where there is none, or it does not tell."""
+        """The savepoint that the application's library has open; None if there is none, or if it cannot be read."""
         return self._foreign.open_savepoint
 
     def is_on(self, foreign: ForeignConnection) -> bool:
-        """Tell whether it writes over that connection."""
+        """Return whether it writes over that connection."""
         return self._foreign.owner is foreign.owner
 
     def _ring_when_committed(self) -> None:
@@ -75,14 +75,14 @@ class _Written:
 
 
 class OwnTransaction(_Written):
-    """A block of `transaction(conn)`. Each message is written as it is said, so that savepoints within carry theirs."""
+    """A block of `transaction(conn)`. Each message is written when it is sent, so inner savepoints contain theirs."""
 
     is_counted = True
 
     def __init__(self, foreign: ForeignConnection, prefix: str, ring_later: RingLater, *, strict: bool) -> None:
         """Begin, or set a savepoint.
 
-        :raises ConnectionUnfit: the connection cannot be used; says why.
+        :raises ConnectionUnfit: the connection cannot be used; the text has the reason.
         :raises SchemaMismatch: the tables are missing or of another version.
         """
         super().__init__(foreign, prefix, ring_later)
@@ -98,12 +98,12 @@ class OwnTransaction(_Written):
 
     @property
     def owns_commit(self) -> bool:
-        """Tell whether the block's end commits."""
+        """Whether the block's end commits."""
         return self._block.owns_commit
 
     @property
     def is_over(self) -> bool:
-        """Tell whether its transaction has ended at the block's end: what hooks say now comes too late."""
+        """Whether its transaction has ended at the block's end: what hooks send now comes too late."""
         if self._is_given_up:
             return True
         return self._is_ending and self.owns_commit and not self._foreign.is_within_transaction
@@ -113,7 +113,7 @@ class OwnTransaction(_Written):
 
         :raises ConnectionUnfit: it has failed, or the connection cannot be used any more.
         :raises TransactionLost: it was ended within the block.
-        :raises StoreUnavailable: they are not written; the transaction is as it was before.
+        :raises StoreUnavailable: they are not written; the transaction is unchanged.
         """
         if not messages:
             return
@@ -125,9 +125,9 @@ class OwnTransaction(_Written):
             self._foreign.check_undivided()
 
     def finish(self) -> None:
-        """Look whether all is as it should be, and commit if the block owns it.
+        """Check the transaction, and commit if the block owns it.
 
-        :raises StoreUnavailable: nothing is stored, or with `outcome_unknown` (an answer to COMMIT) perhaps all.
+        :raises StoreUnavailable: nothing is stored, or with `outcome_unknown` (an answer to COMMIT) everything may be.
         :raises TransactionLost: the transaction was ended within the block.
         :raises ConnectionUnfit: it has failed, or has written to several databases; all is rolled back.
         """
@@ -136,8 +136,8 @@ class OwnTransaction(_Written):
             if self._has_messages:
                 if self._foreign.has_failed:
                     raise ConnectionUnfit(self._foreign.what, _FAILED)
-                # What the application's own statements raise is the application's to understand, and so is left as it
-                # is. Hooks that this calls may say messages.
+                # Errors of the application's own statements are passed on unchanged, because the application handles
+                # them. Hooks that this call runs may send messages.
                 self._foreign.flush()
                 if self.owns_commit:
                     self._foreign.check_undivided()
@@ -158,7 +158,7 @@ class OwnTransaction(_Written):
         if self.owns_commit and self._bells is not None:
             self._bells.ring()
         elif may_be_lost and self._has_messages:
-            # Said by a hook of the savepoint's release, too late to be told above.
+            # A hook of the savepoint's release sent messages, too late to be registered above.
             self._ring_when_committed()
 
     def abandon(self) -> None:
@@ -178,7 +178,7 @@ class Joined(_Written):
     owns_commit = False
 
     def __init__(self, foreign: ForeignConnection, prefix: str, ring_later: RingLater) -> None:
-        """Look whether there is a transaction to join, and check the tables.
+        """Check that there is a transaction to join, and check the tables.
 
         :raises ConnectionUnfit: the connection cannot be used, or each statement would commit by itself.
         :raises SchemaMismatch: the tables are missing or of another version.
@@ -198,20 +198,20 @@ class Joined(_Written):
         """Write messages into the application's transaction, now; all of them or none.
 
         :raises ConnectionUnfit: that transaction has ended or failed.
-        :raises StoreUnavailable: they are not written; the transaction is as it was before.
+        :raises StoreUnavailable: they are not written; the transaction is unchanged.
         """
         foreign = self._foreign
         if not messages:
             return
         foreign.check()
         if not foreign.is_within_transaction:
-            raise ConnectionUnfit(foreign.what, "the transaction that was joined has ended; call join() again")
+            raise ConnectionUnfit(foreign.what, "the joined transaction has ended; call join() again")
         self._write(messages)
         self._ring_when_committed()
 
     def __enter__(self) -> Joined:
         if self._is_left:
-            raise ConnectionUnfit(self._foreign.what, "this join() was left already; call join() for each `with`")
+            raise ConnectionUnfit(self._foreign.what, "this join() has ended already; call join() for each `with`")
         return self
 
     def __exit__(

@@ -23,7 +23,7 @@ class Blocks:
 
     __slots__ = ("_closed", "_find_connection", "_late_bells", "_limits", "_lock", "_outbox")
 
-    # The handle sets them.
+    # The handle sets these.
     _limits: Settings
     _find_connection: Callable[[], object] | None
     _outbox: PendingMessages | None
@@ -34,47 +34,47 @@ class Blocks:
     def transaction(
         self, conn: object = NotGiven.CONN, *, using: str | None = None, strict: bool = False
     ) -> AbstractContextManager[Scope]:
-        """Make a group whose messages are stored together on a clean exit, and not at all after an exception.
+        """Return a block whose messages are stored together after a clean end, and not at all after an exception.
 
-        With a connection of the application's (or the middleware's `connection=`) this is store and forward: a
-        transaction on that connection, which the block commits on a clean exit and rolls back on an exception, and
-        the messages in it, stored with the application's data. What the response says later is nothing to them. Where
-        a transaction is open already, the block is a savepoint in it and ends nothing: see the scope's `owns_commit`.
+        With a connection of the application (or the middleware's `connection=`) this is store and forward: the block
+        is a transaction on that connection, which it commits after a clean end and rolls back after an exception; its
+        messages are stored in it, with the application's data, and do not depend on the response. If a transaction is
+        open already, the block is a savepoint in it and does not end it: see the scope's `owns_commit`.
 
-        Without one, the messages enter the outbox together and then follow the request's verdict.
+        Without a connection the messages enter the outbox together and then follow the request's verdict.
 
-        A block inside a block joins it; without an argument its messages are written together, at its end. A block
-        takes in what is said by the thread (or greenlet) that opened it.
+        A block inside a block joins it; without an argument its messages are stored together, at its end. A block
+        contains the messages of the thread (or greenlet) that opened it.
 
         :param conn: a SQLAlchemy Session, scoped_session or Connection; a connection of sqlite3, psycopg,
             psycopg2, PyMySQL or mysqlclient; also one that a pool or instrumentation has wrapped.
-        :param using: the alias of a Django database, in its place.
-        :param strict: refuse a transaction that is open already.
-        :raises ConnectionUnfit: the connection cannot carry messages; says why.
-        :raises SchemaMismatch: its database has no tables of ap4r, or of another version; nothing was written.
+        :param using: the alias of a Django database, instead of `conn`.
+        :param strict: refuse a transaction that is already open.
+        :raises ConnectionUnfit: the connection cannot carry messages; the text has the reason.
+        :raises SchemaMismatch: its database has no tables of ap4r, or of another version; nothing was stored.
         :raises TransactionLost: at the block's end: the transaction was ended within it. Nothing is stored.
-        :raises StoreUnavailable: at the block's end: all is rolled back, or with `outcome_unknown` perhaps stored.
-        :raises HandleClosed: the request has its verdict already, at the block's begin or at a group's end.
+        :raises StoreUnavailable: at the block's end: all is rolled back, or with `outcome_unknown` may be stored.
+        :raises HandleClosed: the request already has its verdict, at the block's start or at a group's end.
         """
         given = given_connection(conn, using, self._find_connection)
         return SingleUse("transaction", _GroupBlock(self) if given is None else self._on_connection(given, strict))
 
     def join(self, conn: object = NotGiven.CONN, *, using: str | None = None) -> Joined:
-        """Take part in a transaction of the application's that somebody else ends; end nothing.
+        """Join a transaction of the application, which other code ends; end nothing.
 
-        From now on each message is written over `conn` as it is said, and commits or rolls back with that
-        transaction: until the end of the `with` block if it is used as one, else until the request's.
+        From now on each message is stored over `conn` when it is sent, and commits or rolls back with that
+        transaction: until the end of the `with` block if it is used as one, else until the request's end.
 
-        :raises ConnectionUnfit: there is no transaction to join, or the connection cannot carry messages; says why.
-            From `async_to` too, once that transaction has ended.
-        :raises SchemaMismatch: its database has no tables of ap4r, or of another version; nothing was written.
-        :raises HandleClosed: the request has its verdict already.
+        :raises ConnectionUnfit: there is no transaction to join, or the connection cannot carry messages; the text has
+            the reason. `async_to` raises it too, once that transaction has ended.
+        :raises SchemaMismatch: its database has no tables of ap4r, or of another version; nothing was stored.
+        :raises HandleClosed: the request already has its verdict.
         """
         from ap4r.outbox.app_transaction import Joined
 
         given = given_connection(conn, using, self._find_connection)
         if given is None:
-            raise OptionRefused("conn", None, "give the connection whose transaction is to be joined")
+            raise OptionRefused("conn", None, "pass the connection whose transaction is to be joined")
         with self._lock:
             self._open_outbox()
         prefix = self._limits.table_prefix
@@ -85,7 +85,7 @@ class Blocks:
         def leave() -> None:
             joined.leave = _nothing
             with self._lock:
-                self._ever_used().close_block(block, keep=False)
+                self._used_outbox().close_block(block, keep=False)
 
         joined.leave = leave
         return joined
@@ -101,10 +101,10 @@ class Blocks:
         is_inner = given.is_found and around is not None and around.is_on(foreign)
         outlet = OwnTransaction(foreign, prefix, self._late_bells.append, strict=strict)
         with self._lock:
-            block = self._ever_used().open_block(threading.get_ident(), outlet)
+            block = self._used_outbox().open_block(threading.get_ident(), outlet)
         try:
             if is_inner:
-                # As without a connection, its messages are written together.
+                # As without a connection, its messages are stored together.
                 with _GroupBlock(self):
                     yield outlet
             else:
@@ -114,7 +114,7 @@ class Blocks:
             outlet.abandon()
             raise
         try:
-            # Hooks of the application's library may say messages until the COMMIT: they go with it.
+            # Hooks of the application's library may send messages until the COMMIT, and these commit with it.
             outlet.finish()
         finally:
             self._close(block)
@@ -123,16 +123,16 @@ class Blocks:
         with self._lock:
             outbox, thread = self._open_outbox(), threading.get_ident()
             around = outbox.outlet_of(thread)
-            # What is said in a savepoint of the application's within is written at once, and goes where that goes.
+            # A message sent in an inner savepoint of the application is stored at once, and ends as that does.
             begun = None if around is None else around.savepoint
             is_passed = None if around is None else lambda: around.savepoint != begun
             return outbox.open_block(thread, is_passed=is_passed)
 
     def _end_group(self, block: OpenBlock, *, clean: bool) -> None:
         with self._lock:
-            outlet = self._ever_used().outlet_of(block.thread)
+            outlet = self._used_outbox().outlet_of(block.thread)
             late = clean and self._closed and bool(block.entries) and outlet is None
-            due = self._ever_used().close_block(block, keep=clean and not late)
+            due = self._used_outbox().close_block(block, keep=clean and not late)
         if late:
             raise HandleClosed
         if due:
@@ -140,14 +140,14 @@ class Blocks:
 
     def _close(self, block: OpenBlock) -> None:
         with self._lock:
-            self._ever_used().close_block(block, keep=True)
+            self._used_outbox().close_block(block, keep=True)
 
     def _open_outbox(self) -> PendingMessages:
         if self._closed:
             raise HandleClosed
-        return self._ever_used()
+        return self._used_outbox()
 
-    def _ever_used(self) -> PendingMessages:
+    def _used_outbox(self) -> PendingMessages:
         if self._outbox is None:
             self._outbox = PendingMessages(self._limits)
         return self._outbox

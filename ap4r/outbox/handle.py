@@ -1,4 +1,4 @@
-"""The handle: how a handler says what shall be done later, and when it is certain.
+"""The handle, with which a handler sends messages to be delivered later.
 
 It lives in the environ of one request, or in one session, and nowhere else.
 """
@@ -28,7 +28,7 @@ from ap4r.storage.app_connection.argument import NotGiven, given_connection
 
 
 class Ending(Blocks):
-    """An outbox with its blocks, and the writer that it ends in."""
+    """An outbox with its blocks, and the writer that stores it."""
 
     __slots__ = ("_find_writer",)
 
@@ -36,22 +36,22 @@ class Ending(Blocks):
 
     @property
     def is_empty(self) -> bool:
-        """Tell whether nothing waits for the verdict."""
+        """Whether no message waits for the verdict."""
         return self._outbox is None or self._outbox.is_empty
 
     @property
     def closed(self) -> bool:
-        """Tell whether the verdict was given."""
+        """Whether the verdict was given."""
         return self._closed
 
     def commit(self) -> None:
-        """Write now what waits for success, without waiting for the response; a stream flows on freely.
+        """Store the messages that wait for success now, before the response ends; a stream is not held back then.
 
-        Messages with on="failure" and blocks that are still open stay. It may be called again for later messages.
+        Messages with on="failure", and blocks that are still open, stay. Later messages need another call.
 
-        :raises StoreError: it is not stored. The messages stay held and follow the next commit() or the verdict;
+        :raises StoreError: the messages are not stored. They stay pending and follow the next commit() or the verdict;
             with `outcome_unknown` they may be stored all the same.
-        :raises HandleClosed: the request has its verdict already.
+        :raises HandleClosed: the request already has its verdict.
         """
         with self._lock:
             outbox = self._open_outbox()
@@ -61,9 +61,9 @@ class Ending(Blocks):
             self._write(outbox, sealed)
 
     def rollback(self) -> None:
-        """Drop what waits for success. Messages with another `on`, and blocks that are still open, stay.
+        """Drop the messages that wait for success. Those with another `on`, and blocks that are still open, stay.
 
-        :raises HandleClosed: the request has its verdict already.
+        :raises HandleClosed: the request already has its verdict.
         """
         with self._lock:
             outbox = self._open_outbox()
@@ -71,12 +71,12 @@ class Ending(Blocks):
             self._open_outbox().drop(On.SUCCESS)
 
     def restart(self) -> None:
-        """Drop everything that was said and is not stored, whatever it waits for: the request's work begins again.
+        """Drop every message that is not stored, whichever verdict it waits for: the request's work starts over.
 
-        For what repeats a request's work within the request, as pyramid_retry does: messages of a failed attempt must
-        not be stored with those of the next. What `commit()` or a transaction has stored stays stored.
+        For code that repeats a request's work within the request, as pyramid_retry does: messages of a failed attempt
+        must not be stored with those of the next one. What `commit()` or a transaction has stored stays stored.
 
-        :raises HandleClosed: the request has its verdict already.
+        :raises HandleClosed: the request already has its verdict.
         """
         with self._lock:
             outbox = self._open_outbox()
@@ -93,7 +93,7 @@ class Ending(Blocks):
             return outbox.success_count
 
     def would_write(self, verdict: Verdict) -> bool:
-        """Tell whether this verdict, given now, would write anything."""
+        """Return whether this verdict, given now, would store anything."""
         outbox = self._outbox
         if outbox is None or outbox.is_empty:
             return False
@@ -102,7 +102,7 @@ class Ending(Blocks):
 
     @property
     def has_open_messages(self) -> bool:
-        """Tell whether a `transaction()` block that is still open holds a message."""
+        """Whether a `transaction()` block that is still open holds a message."""
         outbox = self._outbox
         if outbox is None:
             return False
@@ -110,10 +110,10 @@ class Ending(Blocks):
             return outbox.has_open_messages
 
     def conclude(self, verdict: Verdict) -> None:
-        """Give the verdict: write what follows it, drop the rest, take nothing more. The first verdict stands.
+        """Apply the verdict: store what follows it, drop the rest, accept nothing more. Later calls do nothing.
 
-        :raises StoreError: what follows the verdict is not stored, or with `outcome_unknown` perhaps is.
-        :raises TransactionOpen: COMMIT came before the end of a block with messages; ABORT was given in its place.
+        :raises StoreError: what follows the verdict is not stored, or with `outcome_unknown` may be.
+        :raises TransactionOpen: COMMIT came before the end of a block with messages; ABORT was applied instead.
         """
         with self._lock:
             given_before, self._closed = self._closed, True
@@ -122,12 +122,12 @@ class Ending(Blocks):
         try:
             self._follow(self._outbox, verdict)
         finally:
-            # For transactions whose end shows nowhere: by now they should have come to it.
+            # For transactions whose end cannot be observed: they should have ended by now.
             for ring in self._late_bells:
                 ring()
 
     def close_unused(self) -> bool:
-        """Take nothing more if nothing was ever said, whatever the verdict would be; tell whether it was so."""
+        """Close the handle if it was never used, whatever the verdict would be; return whether that was so."""
         with self._lock:
             if self._outbox is not None or self._closed:
                 return False
@@ -161,9 +161,9 @@ if TYPE_CHECKING:
 
 
 class Handle(Ending):
-    """Takes messages during one request and gives them to a store when its verdict is COMMIT.
+    """Accepts messages during one request and stores them when its verdict is COMMIT.
 
-    Threads of the request may share it. A `transaction()` takes in what its own thread says, nobody else's.
+    Threads of the request may share it. A `transaction()` contains only the messages of its own thread.
     """
 
     __slots__ = (
@@ -181,15 +181,15 @@ class Handle(Ending):
         routes: Routes | None = None,
         connection: Callable[[], object] | None = None,
     ) -> None:
-        """Begin with an empty outbox; nothing is opened.
+        """Begin with an empty outbox; open nothing.
 
-        :param place: the store's URL or the sink itself: what tells handles of one store from others.
+        :param place: the store's URL or the sink itself, which identifies the store.
         :param traceparent: the request's own, whose trace the messages continue.
-        :param delivery: what the request delivers, if that was verified.
-        :param routes: what targets by name are looked up in.
-        :param connection: finds the application's connection for `transaction()` and `join()` without an argument.
+        :param delivery: the delivery that the request is, if it was verified.
+        :param routes: where targets by name are looked up.
+        :param connection: returns the application's connection for `transaction()` and `join()` without an argument.
         """
-        # Each request makes a handle, and a chain of constructors would take half of that.
+        # Each request builds a handle, and a chain of constructors would take half of that time.
         self._limits = limits
         self._find_connection = connection
         self._find_writer = find_writer
@@ -200,10 +200,10 @@ class Handle(Ending):
         self.place = place
         #: The verified delivery that this request is, else None.
         self.delivery = delivery
-        self.depth = 0  # of the messages asked for here: more than 0 within a delivery
-        self.path = ""  # of the request, as far as `once(key=…)` needs it
-        self.refusal: DeliveryRefused | None = None  # why the request was not let in
-        self.why_no_delivery = ""  # where it was looked at
+        self.depth = 0  # of the messages sent here: more than 0 within a delivery
+        self.path = ""  # of the request, for `once(key=…)`
+        self.refusal: DeliveryRefused | None = None  # why the request was refused
+        self.why_no_delivery = ""  # if the gate inspected the request
         self._routes = routes
         self._traceparent = traceparent
         self._trace_id: str | None = None
@@ -229,24 +229,24 @@ class Handle(Ending):
         priority: int | None = None,
         **options: object,
     ) -> str:
-        """Have `target` called later, if the request comes to a good end; return the message's id.
+        """Send a message to `target`: call it later, if the request ends well. Return the message's id.
 
-        Everything is checked now; nothing is written yet.
+        All arguments are checked now; nothing is stored yet.
 
         :param target: a path of this application, an absolute URL, {"url": …}, {"controller": …, "action": …}, or
             {"endpoint": …} with the values of its route.
-        :param params: what `format` or `protocol` can write: a mapping, str, bytes, None and more.
+        :param params: a value that `format` or `protocol` can encode: a mapping, str, bytes, None and more.
         :param delivery: "repeated" (at least once), "once" (at most once) or "best_effort" (one try).
         :param delay_seconds: a number or a timedelta, as `expires_seconds` and `timeout_seconds`.
         :param deliver_at: Unix seconds, or a datetime with a time zone; not together with `delay_seconds`.
         :param on: "success", "failure" (only if the request fails) or "always".
-        :param protocol: "http", "xmlrpc", "soap", "jsonrpc", or one that an installed package brings.
-        :param action: what is called at the target: the method of XML-RPC and JSON-RPC, the operation of SOAP.
-        :param priority: told to the target as Ap4r-Priority.
-        :param options: what belongs to the protocol: `wsdl`, `version` … (docs/calling.md).
+        :param protocol: "http", "xmlrpc", "soap", "jsonrpc", or one from an installed package.
+        :param action: what to call at the target: the method of XML-RPC and JSON-RPC, the operation of SOAP.
+        :param priority: sent to the target as Ap4r-Priority.
+        :param options: options of the protocol: `wsdl`, `version` … (docs/calling.md).
         :raises MessageError: TargetRefused, OptionRefused, PayloadNotEncodable, PayloadTooLarge or DepthExceeded, with
             the reason.
-        :raises HandleClosed: the request has its verdict already.
+        :raises HandleClosed: the request already has its verdict.
         """
         if self._closed:
             raise HandleClosed
@@ -282,27 +282,27 @@ class Handle(Ending):
     def message(
         self, target: TargetLike, params: object = None, **options: Any
     ) -> AbstractContextManager[MessageBuilder]:
-        """Give a builder, and ask for what it was told when the block ends cleanly; nothing after an exception.
+        """Return a builder; when its block ends without an exception, send the message that was built.
 
-        :param options: as of `async_to`.
-        :raises MessageError: at the block's end, as `async_to` does.
-        :raises BlockUsed: at the begin of a second `with` of the same block.
+        :param options: those of `async_to`.
+        :raises MessageError: at the block's end, as from `async_to`.
+        :raises BlockUsed: at the start of a second `with` of the same block.
         """
         return SingleUse("message", building(partial(self.async_to, target), params, options))
 
     def require_delivery(self, sender: str = OWN_SENDER) -> VerifiedDelivery:
         """Return the delivery that this request is; refuse every other request.
 
-        Of the own dispatcher `Ap4r-Signature` is required, which covers the path too.
+        A delivery of our own dispatcher must have an `Ap4r-Signature`, which covers the path too.
 
         :param sender: who must have signed it: our own dispatcher, or the name of a table [senders.NAME].
-        :raises DeliveryRequired: it is none; uncaught, the request is answered 403 with the reason.
+        :raises DeliveryRequired: it is not such a delivery; if uncaught, the request is answered 403 with the reason.
         """
         delivery = self.delivery
         if delivery is None:
-            why = self.why_no_delivery or "it has no signature that could be verified"
+            why = self.why_no_delivery or "it has no signature that can be verified"
         elif delivery.sender != sender:
-            why = f"{delivery.sender} has signed it, and this is for {sender}"
+            why = f"{delivery.sender} signed it, and this action accepts only {sender}"
         elif sender == OWN_SENDER and not delivery.whole_request_signed:
             why = "it has no Ap4r-Signature"
         else:
@@ -320,16 +320,16 @@ class Handle(Ending):
     ) -> AbstractContextManager[Receipt]:
         """Receive this request's message once: `with ap4r.once(conn) as delivery: if delivery.first: …`.
 
-        The block is one of `transaction(conn)`, and a record of the message commits or rolls back with it, and with
-        the messages said in it. It always runs; `first` is false when such a record was committed before.
-        `answer(status, body)` in the block stores what a repeat is answered by the middleware.
+        The block is one of `transaction(conn)`; a record of the message, and the messages sent in the block, commit or
+        roll back with it. The block always runs; `first` is false when such a record was committed before.
+        `answer(status, body)` in the block stores the answer that the middleware gives to a repeat.
 
-        :param conn: as in `transaction`; the `connection=` of the middleware or session where it is left out.
-        :param key: names what is no verified delivery, as the Idempotency-Key of a browser; `body` tells whether it
-            comes again with another content.
-        :raises NotADelivery: the request is no verified delivery, and no key was given.
-        :raises DeliveryBusy: another call of the message still runs; uncaught, it is answered 409.
-        :raises DeliveryDiffers: its id was used for another content; uncaught, it is answered 422.
+        :param conn: as in `transaction`; if omitted, the `connection=` of the middleware or session.
+        :param key: identifies a request that is not a verified delivery, such as a browser's Idempotency-Key; with
+            `body`, a repeat with another content is detected.
+        :raises NotADelivery: the request is not a verified delivery, and no key was passed.
+        :raises DeliveryBusy: another call of the message is still running; if uncaught, it is answered 409.
+        :raises DeliveryDiffers: its id was used for another content; if uncaught, it is answered 422.
         """
         from ap4r.inbox.receive import receive
 
@@ -337,7 +337,7 @@ class Handle(Ending):
         return SingleUse("once", receive(self, given, self._limits.table_prefix, key, body))
 
     def _trace(self, headers: object) -> str:
-        # One trace a request, unless the caller gives a message another.
+        # One trace for each request, unless the caller passes another one for a message.
         if headers is not None and isinstance(headers, Mapping):
             for name, value in headers.items():
                 if isinstance(name, str) and name.lower() == "traceparent" and isinstance(value, str):

@@ -1,6 +1,6 @@
-"""What a handle holds until the verdict, and what each verdict makes of it.
+"""The messages that a handle holds until the verdict, and what each verdict does with them.
 
-It takes no lock and writes nothing: the handle does both.
+It takes no lock and stores nothing: the handle does both.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ap4r.settings.settings import Settings
 
 
 class Verdict(StrEnum):
-    """What a request came to."""
+    """The outcome of a request."""
 
     COMMIT = "commit"
     ABORT = "abort"
@@ -31,25 +31,25 @@ class On(StrEnum):
     ALWAYS = "always"
 
     def follows(self, verdict: Verdict) -> bool:
-        """Tell whether a message that waits for this is written after `verdict`: all but what waits for the other."""
+        """Return whether a message that waits for this is stored after `verdict`: any but one for the other."""
         return self is not (_FAILURE if verdict is _COMMIT else _SUCCESS)
 
 
-# Each request asks for them, and a look-up in an Enum goes through its metaclass.
+# Each request uses them, and a look-up in an Enum goes through its metaclass.
 _COMMIT, _SUCCESS, _FAILURE = Verdict.COMMIT, On.SUCCESS, On.FAILURE
 
 
 def check_on(on: object) -> On:
     """Validate the `on` of `async_to`.
 
-    :raises OptionRefused: naming the values there are.
+    :raises OptionRefused: it is unknown; the text names the known values.
     """
     if on == "success":
         return _SUCCESS
     for known in On:
         if on == known:
             return known
-    raise OptionRefused("on", on, f"give one of {', '.join(On)}")
+    raise OptionRefused("on", on, f"use one of {', '.join(On)}")
 
 
 class PendingMessage(NamedTuple):
@@ -64,8 +64,8 @@ class PendingMessage(NamedTuple):
 class OpenBlock:
     """The messages of one block that is still open, and the thread that opened it.
 
-    With an `outlet` they go to the application's own transaction, and the request's verdict is nothing to them. While
-    `is_passed` is true, what is said goes past the block, to the one around it that has an outlet.
+    With an `outlet` they go to the application's own transaction and do not depend on the request's verdict. While
+    `is_passed` is true, messages bypass the block and go to the one around it that has an outlet.
     """
 
     thread: int
@@ -77,19 +77,19 @@ class OpenBlock:
 
 
 class Sealed(NamedTuple):
-    """Entries on their way into a store. The put's id is made once, so that writing it again changes nothing."""
+    """Entries that are being stored. The put's id is created once, so that storing it again changes nothing."""
 
     put: Put
     entries: list[PendingMessage]
 
 
 class PendingMessages:
-    """The messages of one request, in the order they were said, and the open blocks of its threads."""
+    """The messages of one request, in the order in which they were sent, and the open blocks of its threads."""
 
     __slots__ = ("_blocks", "_bytes", "_count", "_entries", "_limits", "_sealed", "writing")
 
     def __init__(self, limits: Settings) -> None:
-        #: Held while a put is under way, so that the verdict waits for a commit() of another thread.
+        #: Held during a put, so that the verdict waits for a commit() of another thread.
         self.writing = threading.Lock()
         self._limits = limits
         self._entries: list[PendingMessage] = []
@@ -101,14 +101,14 @@ class PendingMessages:
     def take(self, message: Message, on: On, thread: int) -> Any:
         """Hold a message: in the innermost block that `thread` has open, else in the outbox itself.
 
-        Returns the outlet that takes it at once in place of that, if there is one; it counts until its block ends.
+        Return the outlet that stores it at once instead, if there is one; then it counts until its block ends.
 
         :raises PayloadTooLarge: the request holds too many messages or bytes; this one is not held.
         :raises OptionRefused: it waits for another verdict than that of the transaction around it.
         """
         entry = PendingMessage(message, on, message.size)
         if self._blocks and self.outlet_of(thread) is not None and on is not On.SUCCESS:
-            advice = "within transaction(conn) or join(conn) a message follows that transaction alone"
+            advice = "within transaction(conn) or join(conn) a message follows only that transaction"
             raise OptionRefused("on", on, advice)
         blocks = self._blocks.get(thread)
         block = blocks[-1] if blocks else None
@@ -130,7 +130,7 @@ class PendingMessages:
             raise PayloadTooLarge(
                 "the messages of one request", self._count + 1, self._limits.max_messages, "max_messages"
             )
-        # A message by itself has limits of its own: raising them is enough.
+        # A single message has limits of its own: raising them is enough.
         if self._count and size > self._limits.max_request_bytes:
             raise PayloadTooLarge(
                 "the bytes of one request's messages", size, self._limits.max_request_bytes, "max_request_bytes"
@@ -139,24 +139,24 @@ class PendingMessages:
         self._bytes = size
 
     def outlet_of(self, thread: int) -> Any:
-        """Give where a message goes that `thread` says now, if it does not follow the verdict; else None.
+        """Return the outlet for the next message of `thread`, if it does not follow the verdict; else None.
 
-        A block whose transaction has come to its end meanwhile takes nothing more.
+        A block whose transaction has ended meanwhile accepts nothing more.
         """
         while (block := _innermost(self._blocks.get(thread, ()))) is not None and block.outlet.is_over:
             self.close_block(block, keep=True)
         return None if block is None else block.outlet
 
     def open_block(self, thread: int, outlet: Any = None, is_passed: Callable[[], bool] | None = None) -> OpenBlock:
-        """Begin a group that enters the outbox, or goes to an outlet, together or not at all."""
+        """Open a group that enters the outbox, or goes to an outlet, together or not at all."""
         block = OpenBlock(thread, outlet, is_passed)
         self._blocks.setdefault(thread, []).append(block)
         return block
 
     def close_block(self, block: OpenBlock, *, keep: bool) -> list[Message]:
-        """End a block: its entries go to the block around it, else to the outbox; or nowhere.
+        """End a block: its entries go to the block around it, else to the outbox; without `keep` they are dropped.
 
-        Returns what is to go now to the outlet of the block around it. Nothing is done where it has ended already.
+        Return the messages for the outlet of the block around it. A block that has ended already is ignored.
         """
         blocks = self._blocks.get(block.thread, [])
         if block not in blocks:
@@ -182,14 +182,14 @@ class PendingMessages:
 
     @property
     def is_empty(self) -> bool:
-        """Tell whether nothing at all waits for a verdict, not even in a block that is still open."""
+        """Whether no message waits for a verdict, not even in a block that is still open."""
         return not self._entries and not self._sealed and not self.has_open_messages
 
     @property
     def has_open_messages(self) -> bool:
-        """Tell whether a block that is still open holds a message: its end must come before the verdict.
+        """Whether a block that is still open holds a message: its end must come before the verdict.
 
-        What goes to an outlet does not count.
+        Messages that go to an outlet do not count.
         """
         for blocks in self._blocks.values():
             for block in blocks:
@@ -200,19 +200,19 @@ class PendingMessages:
         return False
 
     def would_write(self, verdict: Verdict) -> bool:
-        """Tell whether this verdict, given now, would write anything."""
+        """Return whether this verdict, given now, would store anything."""
         if verdict is _COMMIT and (self._sealed or self.has_open_messages):
             return True
-        for entry in self._entries:  # noqa: SIM110 - half the time of any(), and each request with messages asks
+        for entry in self._entries:  # noqa: SIM110 - half the time of any(), and each request with messages needs it
             if entry.on.follows(verdict):
                 return True
         return False
 
     def seal(self, verdict: Verdict) -> list[Sealed]:
-        """Take out what follows this verdict; return all that is to be written, the oldest first.
+        """Take out what follows this verdict; return everything that has to be stored, the oldest first.
 
-        What was sealed before and is not settled comes again, unchanged: the store may have it already, and
-        only the same put under the same id changes nothing. ABORT leaves that in doubt and writes it no more.
+        What was sealed before and is not settled is returned again, unchanged: the store may have it already, and only
+        the same put under the same id changes nothing. ABORT drops what is in doubt, and it is not stored again.
         """
         taken = [entry for entry in self._entries if entry.on.follows(verdict)]
         if verdict is Verdict.ABORT:
@@ -221,24 +221,24 @@ class PendingMessages:
             self._sealed.clear()
         if taken:
             self._entries = [entry for entry in self._entries if not entry.on.follows(verdict)]
-            # A message by itself lends the put its own id: that too is made once and never again.
+            # A single message lends its own id to the put: that too is created once.
             put_id = taken[0].message.id if len(taken) == 1 else new_id()
             put = Put(put_id, tuple([entry.message for entry in taken]))
             self._sealed.append(Sealed(put, taken))
         return list(self._sealed)
 
     def settle(self, sealed: Sealed) -> None:
-        """Forget what is stored."""
+        """Drop what is stored."""
         self._sealed.remove(sealed)
         self._forget(sealed.entries)
 
     def unseal(self, sealed: Sealed) -> None:
-        """Take back what is certainly not stored, so that it follows a later verdict."""
+        """Put back what is certainly not stored, so that it follows a later verdict."""
         self._sealed.remove(sealed)
         self._entries[:0] = sealed.entries
 
     def drop(self, on: On) -> None:
-        """Forget the entries that wait for `on`, and with success also what is in doubt. Open blocks stay."""
+        """Drop the entries that wait for `on`, and with success also those in doubt. Open blocks stay."""
         dropped = [entry for entry in self._entries if entry.on is on]
         self._entries = [entry for entry in self._entries if entry.on is not on]
         self._forget(dropped)
@@ -248,7 +248,7 @@ class PendingMessages:
             self._sealed.clear()
 
     def clear(self) -> None:
-        """Forget everything, what is in doubt and what open blocks hold too. The blocks stay open."""
+        """Drop everything, including what is in doubt and what open blocks hold. The blocks stay open."""
         waiting = [self._entries, *(sealed.entries for sealed in self._sealed), *self._held_in_blocks()]
         for entries in waiting:
             self._forget(entries)

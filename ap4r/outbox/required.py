@@ -1,4 +1,4 @@
-"""An application, or a part of one, that takes verified deliveries only (PEP 3333)."""
+"""An application, or a part of one, that accepts only verified deliveries (PEP 3333)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NO_HANDLE = "there is no AP4RMiddleware around this application, so nothing can
 
 
 def refusal_of(environ: Mapping[str, Any], sender: str) -> str:
-    """Return the text of a 403 for a request that is no delivery of that sender; empty for one that is."""
+    """Return the text of a 403 for a request that is not a delivery of that sender; empty for one that is."""
     handle = environ.get(ENVIRON_KEY)
     try:
         if isinstance(handle, Handle):
@@ -38,9 +38,9 @@ def require_delivery(application: None = None, *, sender: str = OWN_SENDER) -> C
 def require_delivery(
     application: Application | None = None, *, sender: str = OWN_SENDER
 ) -> Application | Callable[[Application], Application]:
-    """Answer 403 with the reason, in the place of a WSGI application, to every request that is no verified delivery.
+    """Wrap a WSGI application: every request that is not a verified delivery is answered 403 with the reason.
 
-    `@require_delivery` or `@require_delivery(sender="billing")`. AP4RMiddleware must be around it.
+    Use it as `@require_delivery` or `@require_delivery(sender="billing")`, inside of AP4RMiddleware.
 
     :param sender: who must have signed it: our own dispatcher, or the name of a table [senders.NAME].
     """

@@ -1,4 +1,4 @@
-"""The same handle outside a request: for scripts, shells and cron jobs."""
+"""The handle outside a request: for scripts, shells and cron jobs."""
 
 from __future__ import annotations
 
@@ -32,20 +32,20 @@ def session(
     connection: Callable[[], object] | str | None = None,
     **settings: Any,
 ) -> Iterator[Handle]:
-    """Give a handle whose messages are stored when the block ends cleanly, and dropped after an exception.
+    """Yield a handle whose messages are stored when the block ends without an exception, and dropped after one.
 
     After an exception only messages with on="failure" or "always" are stored; if that fails too it is logged, and
-    the block's own exception stays.
+    the block's own exception is raised.
 
-    Where no settings were found and a new store was made, standard error says where it is.
+    If no settings were found and a new store was created, a line on standard error names it.
 
-    :param store: a URL, or an object with `put`; None takes the settings' store.
-    :param routes: what targets by name are looked up in, such as `ap4r.middleware.find_routes(app)`.
-    :param connection: gives the application's connection for `transaction()` without an argument; as a name, a Django
-        alias.
+    :param store: a URL, or an object with `put`; None means the settings' store.
+    :param routes: where targets by name are looked up, such as `ap4r.middleware.find_routes(app)`.
+    :param connection: returns the application's connection for `transaction()` without an argument; as a name, a
+        Django alias.
     :param settings: single settings, as in ap4r.toml.
     :raises ConfigError: a setting is unknown or out of range.
-    :raises StoreError: at the block's end: its messages are not stored, or with `outcome_unknown` perhaps are.
+    :raises StoreError: at the block's end: its messages are not stored, or with `outcome_unknown` may be.
     """
     url = store if isinstance(store, str) else None
     sink = None if store is None or isinstance(store, str) else store
@@ -58,20 +58,20 @@ def session(
     except BaseException:
         try:
             handle.conclude(Verdict.ABORT)
-        except Exception:  # noqa: BLE001 - the block's own exception is the one to tell
+        except Exception:  # noqa: BLE001 - the block's own exception is the one to report
             _log.exception("messages that follow a failure could not be stored")
         raise
     handle.conclude(Verdict.COMMIT)
     if new_store is not None and os.path.exists(new_store):
         sys.stderr.write(
-            f"ap4r: no {CONFIG_NAME} was found from {os.getcwd()} upwards, so the messages are in a new store, "
-            f"{new_store}. They are delivered by a dispatcher of this store only: twistd -n ap4r --store "
+            f"ap4r: no {CONFIG_NAME} was found from {os.getcwd()} upwards, so the messages were stored in a new store, "
+            f"{new_store}. Only a dispatcher of this store delivers them: twistd -n ap4r --store "
             f"{shlex.quote(SQLITE + new_store)}\n"
         )
 
 
 def _new_default_store(settings: Settings, config: str | os.PathLike[str] | None) -> str | None:
-    """Return the path of the store of the defaults, where no settings name one and it is not there yet."""
+    """Return the path of the default store, if no settings name a store and it does not exist yet."""
     path = settings.store.removeprefix(SQLITE)
     if path == settings.store or VARIABLE_PREFIX + "STORE" in os.environ or os.path.exists(path):
         return None

@@ -1,8 +1,8 @@
-"""The way from an outbox into a store: put, then ring.
+"""Stores an outbox's messages: put, then ring.
 
 A process has one writer for each store, so that puts of several threads can share a commit.
 
-It opens nothing before the first put.
+Nothing is opened before the first put.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ _log = logging.getLogger("ap4r.outbox")
 
 
 class Sink(Protocol):
-    """Where messages are put: a store, or anything else that keeps them.
+    """An object that stores messages: a store, or anything else that keeps them.
 
-    With `bells()` its dispatchers are rung, with `status()` their absence is noticed, and `name` is what logs call it.
+    With `bells()` its dispatchers are rung, with `status()` their absence is noticed, and `name` appears in logs.
     """
 
     def put(self, put: Put) -> None:
-        """Keep all messages of `put`, or raise and keep none. A repeat of its id changes nothing."""
+        """Store all messages of `put`, or raise and store none. A repeat of its id changes nothing."""
 
 
 class Writer:
@@ -38,15 +38,15 @@ class Writer:
     def __init__(self, sink: Sink, doorbell: Doorbell | None = None) -> None:
         self._sink = sink
         self._doorbell = doorbell or Doorbell(sink)
-        self._told_pid: int | None = None
+        self._logged_pid: int | None = None
 
     def write(self, put: Put) -> None:
         """Store a put, durable on return, and ring.
 
         :raises StoreError: nothing was stored, or with `outcome_unknown` perhaps everything.
         """
-        if self._told_pid != os.getpid():
-            self._told_pid = os.getpid()
+        if self._logged_pid != os.getpid():
+            self._logged_pid = os.getpid()
             _log.info("messages are kept in %s", getattr(self._sink, "name", type(self._sink).__name__))
             problem = find_partial_patch(sys.modules)
             if problem is not None:
@@ -55,20 +55,20 @@ class Writer:
         self._doorbell.ring()
 
 
-# By process: a store that was used before a fork may hold locks and connections that only the parent can let go of,
-# so a child never touches it, not even to throw it away.
+# By process: a store that was used before a fork may hold locks and connections that only the parent can release,
+# so a child never uses it and never closes it.
 _writers: dict[tuple[int, Settings], Writer] = {}
 
 
 def writer_to(settings: Settings) -> Writer:
-    """Give this process's one writer to the store that `settings` name.
+    """Return this process's only writer to the store that `settings` name.
 
-    :raises ConfigError: the store is of no kind that is known.
+    :raises ConfigError: the store's URL has an unknown kind.
     """
     key = (os.getpid(), settings)
     writer = _writers.get(key)
     if writer is None:
-        # Two threads may both come here; opening nothing yet, the sink of the second is simply dropped.
+        # Two threads may both get here; nothing is open yet, so the second one's sink is simply dropped.
         writer = _writers.setdefault(key, Writer(_sink_of(settings)))
     return writer
 
@@ -84,14 +84,14 @@ def _sink_of(settings: Settings) -> Sink:
 
 
 def find_writer(sink: Sink | None, settings: Settings) -> Callable[[], Writer]:
-    """Give what finds this process's writer whenever it is needed: to `sink`, else to the store that `settings` name.
+    """Return a callable that returns this process's writer: to `sink`, else to the store that `settings` name.
 
-    :raises ConfigError: `settings` name a store of no kind that is known.
+    :raises ConfigError: `settings` name a store of an unknown kind.
     """
     if sink is not None:
         writer = Writer(sink)
         return lambda: writer
-    found = (os.getpid(), writer_to(settings))  # now, so that a wrong URL is told at the start
+    found = (os.getpid(), writer_to(settings))  # now, so that a wrong URL raises at the start
 
     def find() -> Writer:
         nonlocal found

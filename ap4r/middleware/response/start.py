@@ -46,7 +46,7 @@ class Start:
 
     @property
     def code(self) -> int | None:
-        """The status as a number; None unless it is a str of only a number, or of one and a blank and more (PEP 3333)."""
+        """The status as a number; None unless it is a str of a number, alone or before a blank (PEP 3333)."""
         status = self.status
         if type(status) is str and (status[3:4] == " " or len(status) == 3):
             code = _USUAL_CODES.get(status[:3])

@@ -1,1 +1,1 @@
-"""Putting messages into the store of a dispatcher over HTTP."""
+"""Puts messages into the store of a dispatcher over HTTP."""

@@ -1,4 +1,4 @@
-"""What the answer to a put through an intake means, and what went wrong with one. Pure."""
+"""The meaning of an intake's answer to a put, and the reason why a put failed. Pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SECONDS = re.compile(r"[0-9]{1,6}")
 class PutFailure:
     """Why a put was not acknowledged.
 
-    `advice` is the intake's, and speaks of its own answer alone; `outcome_unknown` is about all that was tried.
+    `advice` is the intake's, and refers only to its own answer; `outcome_unknown` refers to all attempts.
     """
 
     problem: str
@@ -29,66 +29,64 @@ class PutFailure:
 
     @property
     def text(self) -> str:
-        """The problem, with the advice where it holds: an intake knows nothing of answers that were lost."""
+        """The problem, and the advice if it applies: an intake does not know of answers that were lost."""
         return f"{self.problem}; {self.advice}" if self.advice and not self.outcome_unknown else self.problem
 
 
-def worst_of(troubles: Iterable[PutFailure]) -> PutFailure:
-    """Make one of the troubles with every host, in the order of the tries."""
-    found = tuple(troubles)
+def worst_of(failures: Iterable[PutFailure]) -> PutFailure:
+    """Combine the failures of all hosts, given in the order of the attempts."""
+    found = tuple(failures)
     if not found:
         return PutFailure("no time was left")
     return PutFailure(
-        "; ".join(trouble.problem for trouble in found),
-        "; ".join(dict.fromkeys(trouble.advice for trouble in found if trouble.advice)),
-        outcome_unknown=any(trouble.outcome_unknown for trouble in found),
-        # The one that may be asked first is.
-        retry_after_seconds=min(trouble.retry_after_seconds for trouble in found),
-        is_no_intake=all(trouble.is_no_intake for trouble in found),
+        "; ".join(failure.problem for failure in found),
+        "; ".join(dict.fromkeys(failure.advice for failure in found if failure.advice)),
+        outcome_unknown=any(failure.outcome_unknown for failure in found),
+        # The host that may be called first decides.
+        retry_after_seconds=min(failure.retry_after_seconds for failure in found),
+        is_no_intake=all(failure.is_no_intake for failure in found),
     )
 
 
 @dataclass(frozen=True)
 class IntakeAnswer:
-    """An answer, of an intake or of whatever else listens at its URL."""
+    """An answer, of an intake or of another server at its URL."""
 
     status: int
     body: bytes
     retry_after: str = ""
 
     @cached_property
-    def _told(self) -> dict[str, Any]:
+    def _fields(self) -> dict[str, Any]:
         try:
-            told = json.loads(self.body)
+            fields = json.loads(self.body)
         except (ValueError, RecursionError):
             return {}
-        return told if isinstance(told, dict) else {}
+        return fields if isinstance(fields, dict) else {}
 
     def acknowledges(self, ids: Sequence[str]) -> bool:
-        """Tell whether an intake says that it has stored these messages. Nothing else will do, whatever its status."""
-        return self.status == 202 and self._told.get("ids") == list(ids)
+        """Return whether an intake confirms that it stored these messages. No other answer counts, even with 202."""
+        return self.status == 202 and self._fields.get("ids") == list(ids)
 
     @property
     def refuses(self) -> bool:
-        """Whether an intake says that the request is wrong."""
-        return 400 <= self.status < 500 and not self.trouble.is_no_intake
+        """Whether an intake reports that the request is wrong."""
+        return 400 <= self.status < 500 and not self.failure.is_no_intake
 
     @property
-    def trouble(self) -> PutFailure:
-        """What went wrong, where it is no acknowledgement."""
-        told, status = self._told, self.status
-        if status < 400 or (status < 500 and not isinstance(told.get("message"), str)):
-            problem = (
-                f"answered {status}, but not as an ap4r intake does; is it the application's URL, or another server's?"
-            )
+    def failure(self) -> PutFailure:
+        """The failure, for an answer that is not an acknowledgement."""
+        fields, status = self._fields, self.status
+        if status < 400 or (status < 500 and not isinstance(fields.get("message"), str)):
+            problem = f"answered {status}, but not as an ap4r intake does; is it the URL of another server?"
             return PutFailure(problem, is_no_intake=True)
         seconds = float(self.retry_after) if _SECONDS.fullmatch(self.retry_after) else 0.0
-        if not isinstance(told.get("message"), str):
-            # A proxy's: it tells nothing of the intake behind it.
+        if not isinstance(fields.get("message"), str):
+            # A proxy's answer: it does not show what the intake behind it did.
             return PutFailure(f"status {status}", outcome_unknown=status >= 500, retry_after_seconds=seconds)
         return PutFailure(
-            shortened(told["message"], 400),
-            shortened(told["advice"], 400) if isinstance(told.get("advice"), str) else "",
-            outcome_unknown=bool(told.get("outcome_unknown", status >= 500)),
+            shortened(fields["message"], 400),
+            shortened(fields["advice"], 400) if isinstance(fields.get("advice"), str) else "",
+            outcome_unknown=bool(fields.get("outcome_unknown", status >= 500)),
             retry_after_seconds=seconds,
         )

@@ -1,7 +1,7 @@
 """A sink that puts through dispatchers' intakes, so that a web process needs no access to the database.
 
-The intakes named in one URL are of one store: what one has not taken, or has taken without our hearing of it, is sent
-to the next under the same ids, which changes nothing if it is stored already.
+The intakes named in one URL belong to one store: a put that one refused, or that it may have stored without a received
+answer, is sent to the next under the same ids, which changes nothing if it is stored already.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from ap4r.redaction import shortened
 from ap4r.settings.secrets import read_tokens
 from ap4r.settings.settings import Settings
 
-#: A connection that was idle for longer may have been closed at the other end.
+#: A connection that was idle for longer may have been closed by the server.
 _KEPT_SECONDS = 20.0
 _FIRST_PAUSE_SECONDS = 0.1
-#: How much of what is left until the deadline a pause may take, whatever Retry-After says.
+#: The largest share of the time left until the deadline that a pause may take, whatever Retry-After says.
 _LONGEST_PAUSE = 0.75
-#: Other intakes may answer otherwise; the rest is the request's own fault.
+#: Another intake may answer these differently; any other 4xx is the fault of the request.
 _NEXT_MAY_TAKE_IT = frozenset({401, 403, 404, 408, 429})
 
 
 class IntakeRefused(StoreUnusable, MessageError):
-    """The intake takes neither this put nor would it later. Nothing was stored."""
+    """The intake will not accept this put, now or later. Nothing was stored."""
 
 
 @dataclass(slots=True)
@@ -46,22 +46,22 @@ class _Kept:
 
 
 class IntakeClient:
-    """Puts into the store of one dispatcher or several, over HTTP. Opens nothing before the first put.
+    """Puts into the store of one dispatcher or several, over HTTP. Nothing is opened before the first put.
 
-    :param url: `http://host:port`, several with commas between them, or `http+unix:///path`.
+    :param url: `http://host:port`, several separated by commas, or `http+unix:///path`.
     """
 
     def __init__(self, url: str, settings: Settings) -> None:
-        """Take the settings.
+        """Read the settings.
 
-        :raises ConfigError: the URL or a token means nothing.
+        :raises ConfigError: the URL or a token is not valid.
         """
         hosts = parse_intake(url)
         self._url = ",".join(host.url for host in hosts)
         self._rotation = Rotation(hosts)
         self._tokens = read_tokens(settings.intake_token)
         self._deadline_seconds = settings.store_deadline_seconds
-        # By process as well: a connection that a fork has duplicated must be used on one side only.
+        # By process as well: a connection that a fork has duplicated must be used by only one of the processes.
         self._kept = threading.local()
 
     @property
@@ -70,66 +70,66 @@ class IntakeClient:
         return self._url
 
     def put(self, put: Put) -> None:
-        """Have all messages of `put` stored, durably on return. A repeat changes nothing, for a day.
+        """Store all messages of `put`, durably on return. A repeat changes nothing, for a day.
 
-        :raises StoreUnavailable: no intake took it in time; with `outcome_unknown` it may be stored all the same.
-        :raises IntakeRefused: an intake says that it is wrong, and that waiting does not help.
-        :raises StoreUnusable: what answers at these URLs is no intake.
+        :raises StoreUnavailable: no intake accepted it in time; with `outcome_unknown` it may be stored all the same.
+        :raises IntakeRefused: an intake reports that it is wrong, and that a retry does not help.
+        :raises StoreUnusable: the server at these URLs is not an intake.
         """
         body = json.dumps([fields_of(message) for message in put.messages], separators=(",", ":")).encode()
         ids = [message.id for message in put.messages]
         give_up_at = time.monotonic() + self._deadline_seconds
-        trouble = self._round(body, ids, give_up_at)
+        failure = self._round(body, ids, give_up_at)
         backoff_seconds = _FIRST_PAUSE_SECONDS
-        # What may be stored or not is worth asking again for: a repeat tells.
-        while trouble is not None and trouble.outcome_unknown:
+        # A put that may or may not be stored is worth a repeat: its answer tells.
+        while failure is not None and failure.outcome_unknown:
             longest_seconds = (give_up_at - time.monotonic()) * _LONGEST_PAUSE
             if longest_seconds < _FIRST_PAUSE_SECONDS:
                 break
-            time.sleep(min(max(backoff_seconds, trouble.retry_after_seconds), longest_seconds))
+            time.sleep(min(max(backoff_seconds, failure.retry_after_seconds), longest_seconds))
             backoff_seconds *= 2
             try:
                 again = self._round(body, ids, give_up_at)
             except IntakeRefused as refused:
-                trouble = PutFailure(str(refused), outcome_unknown=True)
+                failure = PutFailure(str(refused), outcome_unknown=True)
                 break
-            trouble = None if again is None else replace(again, outcome_unknown=True)
-        if trouble is None:
+            failure = None if again is None else replace(again, outcome_unknown=True)
+        if failure is None:
             return
-        if trouble.is_no_intake and not trouble.outcome_unknown:
-            raise StoreUnusable(self._url, trouble.problem)
-        raise StoreUnavailable(self._url, trouble.text, outcome_unknown=trouble.outcome_unknown)
+        if failure.is_no_intake and not failure.outcome_unknown:
+            raise StoreUnusable(self._url, failure.problem)
+        raise StoreUnavailable(self._url, failure.text, outcome_unknown=failure.outcome_unknown)
 
     def close(self) -> None:
-        """Let go of this thread's connections."""
+        """Close this thread's connections."""
         for kept in self._connections().values():
             kept.connection.close()
         self._connections().clear()
 
     def _round(self, body: bytes, ids: list[str], give_up_at: float) -> PutFailure | None:
-        """Try every host once; gives what went wrong, None if one has stored it."""
-        troubles: list[PutFailure] = []
+        """Try every host once; return the failure, or None if one has stored the put."""
+        failures: list[PutFailure] = []
         hosts = self._rotation.order(time.monotonic())
         for index, host in enumerate(hosts):
             left_seconds = give_up_at - time.monotonic()
             if left_seconds <= 0:
                 break
             try:
-                # One that does not answer leaves some of the time for the next.
-                trouble = self._try(host, body, ids, left_seconds / (len(hosts) - index))
+                # A host that does not answer leaves some of the time for the next one.
+                failure = self._try(host, body, ids, left_seconds / (len(hosts) - index))
             except IntakeRefused as refused:
-                if not any(earlier.outcome_unknown for earlier in troubles):
+                if not any(earlier.outcome_unknown for earlier in failures):
                     raise
-                trouble = PutFailure(str(refused))
-            if trouble is None:
+                failure = PutFailure(str(refused))
+            if failure is None:
                 self._rotation.succeeded(host)
                 return None
             self._rotation.failed(host, time.monotonic())
-            troubles.append(replace(trouble, problem=f"{host.url}: {trouble.problem}"))
-        return worst_of(troubles)
+            failures.append(replace(failure, problem=f"{host.url}: {failure.problem}"))
+        return worst_of(failures)
 
     def _try(self, host: IntakeHost, body: bytes, ids: list[str], within_seconds: float) -> PutFailure | None:
-        """Put through one host; gives what went wrong."""
+        """Put through one host; return the failure, or None."""
         give_up_at = time.monotonic() + within_seconds
         unknown = False
         for token in self._tokens or ("",):
@@ -142,13 +142,13 @@ class IntakeClient:
                 return None
             if answer.status != 401:
                 break
-        trouble = answer.trouble
+        failure = answer.failure
         if not unknown and answer.refuses and answer.status not in _NEXT_MAY_TAKE_IT:
-            raise IntakeRefused(host.url, f"it refuses the messages ({answer.status}): {trouble.text}")
-        return replace(trouble, outcome_unknown=True) if unknown else trouble
+            raise IntakeRefused(host.url, f"it refuses the messages ({answer.status}): {failure.text}")
+        return replace(failure, outcome_unknown=True) if unknown else failure
 
     def _ask(self, host: IntakeHost, body: bytes, token: str, give_up_at: float) -> tuple[IntakeAnswer, bool]:
-        """Ask over the kept connection; over a new one if that turns out to be closed."""
+        """Send the put over the kept connection; over a new one if that turns out to be closed."""
         kept = self._connections().pop(host, None)
         was_sent = False
         if kept is not None:
@@ -156,7 +156,7 @@ class IntakeClient:
                 try:
                     return self._exchange(host, kept.connection, body, token, give_up_at), False
                 except _Lost as lost:
-                    # The server may have closed it in between; a repeat is safe either way.
+                    # The server may have closed it meanwhile; a repeat is safe either way.
                     was_sent = lost.was_sent
                     if time.monotonic() >= give_up_at:
                         raise
@@ -187,7 +187,7 @@ class IntakeClient:
             read = read_answer(connection, response, give_up_at)
         except (OSError, http.client.HTTPException) as error:
             connection.close()
-            raise _Lost(_words(error), was_sent) from error
+            raise _Lost(_describe_error(error), was_sent) from error
         except BaseException:
             connection.close()
             raise
@@ -200,20 +200,20 @@ class IntakeClient:
     def _connections(self) -> dict[IntakeHost, _Kept]:
         kept: dict[int, dict[IntakeHost, _Kept]] | None = getattr(self._kept, "by_process", None)
         if kept is None or os.getpid() not in kept:
-            # What a parent process left is kept as it is: closing it here would say goodbye in the parent's name.
+            # A parent process's connections are kept open: closing one here (TLS) would send a close on its behalf.
             kept = self._kept.by_process = {**(kept or {}), os.getpid(): {}}
         return kept[os.getpid()]
 
 
 class _Lost(Exception):
-    """No answer came. `was_sent`: something of the request may have reached the intake."""
+    """No answer came. With `was_sent`, a part of the request may have reached the intake."""
 
     def __init__(self, problem: str, was_sent: bool) -> None:
         super().__init__(problem)
         self.was_sent = was_sent
 
 
-def _words(error: Exception) -> str:
+def _describe_error(error: Exception) -> str:
     if isinstance(error, TimeoutError):
         return "no answer in time"
     return shortened(str(error) or type(error).__name__, 200)

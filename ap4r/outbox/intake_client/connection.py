@@ -12,7 +12,7 @@ _ANSWER_BYTES = 4 * 1024 * 1024
 
 
 class _Connection(http.client.HTTPConnection):
-    """A connection that ends with the thread that keeps it."""
+    """A connection that is closed with the thread that keeps it."""
 
     def __del__(self) -> None:
         self.close()
@@ -39,7 +39,7 @@ class _UnixConnection(_Connection):
 
 
 def connection_to(host: IntakeHost) -> http.client.HTTPConnection:
-    """Give a connection to an intake, not opened yet."""
+    """Return a connection to an intake, not opened yet."""
     if host.path:
         return _UnixConnection(host.path)
     if host.tls:
@@ -48,7 +48,7 @@ def connection_to(host: IntakeHost) -> http.client.HTTPConnection:
 
 
 def set_deadline(connection: http.client.HTTPConnection, give_up_at: float) -> None:
-    """Bound the next step of an exchange.
+    """Set the timeout of the next step of an exchange.
 
     :raises TimeoutError: no time is left.
     """
@@ -61,9 +61,9 @@ def set_deadline(connection: http.client.HTTPConnection, give_up_at: float) -> N
 
 
 def read_answer(connection: http.client.HTTPConnection, response: http.client.HTTPResponse, give_up_at: float) -> bytes:
-    """Read an answer within the deadline, however slowly it comes. The connection is free for the next one then.
+    """Read an answer within the deadline, however slowly it arrives. Then the connection is free for the next one.
 
-    :raises HTTPException: it is too long, or not whole.
+    :raises HTTPException: it is too long, or incomplete.
     """
     parts: list[bytes] = []
     size = 0
@@ -76,6 +76,6 @@ def read_answer(connection: http.client.HTTPConnection, response: http.client.HT
             set_deadline(connection, give_up_at)
     if response.length:
         raise http.client.IncompleteRead(b"", response.length)
-    # Some versions of read1() leave an answer open whose length is used up, and its connection is busy for good.
+    # Some versions of read1() leave a completely read answer open, which would block its connection for good.
     response.close()
     return b"".join(parts)

@@ -1,4 +1,4 @@
-"""The hosts in the URL of an intake, and which of them to try first. Pure; time is an argument."""
+"""The hosts in the URL of an intake, and the order in which to try them. Pure; time is an argument."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 from ap4r.errors import ConfigError
 from ap4r.redaction import without_credentials
 
-#: So long a host that failed is tried after the others.
+#: How long a host that failed is tried after the others.
 LEFT_OUT_SECONDS = 5.0
 _DEFAULT_PORT = 7438
 
@@ -34,9 +34,9 @@ class IntakeHost:
 
 
 def parse_intake(url: str) -> tuple[IntakeHost, ...]:
-    """Read `http://host:port`, several with commas between them, or `http+unix:///path`.
+    """Parse `http://host:port`, several separated by commas, or `http+unix:///path`.
 
-    :raises ConfigError: naming what is wrong.
+    :raises ConfigError: the URL is not valid; the text names the fault.
     """
     hosts = tuple(_parse_one(part.strip(), url) for part in url.split(","))
     if len(set(hosts)) < len(hosts):
@@ -46,7 +46,7 @@ def parse_intake(url: str) -> tuple[IntakeHost, ...]:
 
 def _parse_one(part: str, url: str) -> IntakeHost:
     shown = without_credentials(part)
-    # Further hosts may be given without the scheme, as the databases' URLs have them.
+    # Further hosts may be written without the scheme, as in databases' URLs.
     text = part if "://" in part else f"{url.partition('://')[0]}://{part}"
     try:
         parts = urlsplit(text)
@@ -56,25 +56,25 @@ def _parse_one(part: str, url: str) -> IntakeHost:
     if parts.username is not None or parts.password is not None:
         raise ConfigError("store", f"{shown}: the token of an intake is not part of its URL; use intake_token")
     if parts.query or parts.fragment:
-        raise ConfigError("store", f"{shown}: an intake's URL has nothing behind a ? or #")
+        raise ConfigError("store", f"{shown}: an intake's URL has no ? and no #")
     if parts.scheme == "http+unix":
         if parts.netloc or not parts.path.strip("/"):
-            raise ConfigError("store", f"{shown} is not of the form http+unix:///run/ap4r/intake.sock")
+            raise ConfigError("store", f"{shown} must have the form http+unix:///run/ap4r/intake.sock")
         return IntakeHost(path=unquote(parts.path))
     if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
-        raise ConfigError("store", f"{shown} is not of the form http://127.0.0.1:{_DEFAULT_PORT}")
+        raise ConfigError("store", f"{shown} must have the form http://127.0.0.1:{_DEFAULT_PORT}")
     if parts.path not in ("", "/"):
         raise ConfigError("store", f"{shown}: an intake's URL has no path")
     return IntakeHost(parts.hostname, port or _DEFAULT_PORT, parts.scheme == "https")
 
 
 class Rotation:
-    """The hosts in turn, those that failed lately at the end. Threads may share it: a lost update costs nothing."""
+    """The hosts in turn, those that failed lately at the end. Threads may share it: a lost update is harmless."""
 
     def __init__(
         self, hosts: tuple[IntakeHost, ...], shuffle: Callable[[list[IntakeHost]], None] = random.shuffle
     ) -> None:
-        # Processes that start together must not all begin with the same one.
+        # Processes that start together must not all begin with the same host.
         order = list(hosts)
         shuffle(order)
         self._hosts = order
@@ -82,7 +82,7 @@ class Rotation:
         self._failed_at: dict[IntakeHost, float] = {}
 
     def order(self, now: float) -> list[IntakeHost]:
-        """Give every host, in the order in which to try them for one put."""
+        """Return every host, in the order in which to try them for one put."""
         first = self._next % len(self._hosts)
         self._next = first + 1
         turned = self._hosts[first:] + self._hosts[:first]
@@ -90,9 +90,9 @@ class Rotation:
         return good + [host for host in turned if host not in good]
 
     def failed(self, host: IntakeHost, now: float) -> None:
-        """Note that a host did not take a put."""
+        """Record that a host did not accept a put."""
         self._failed_at[host] = now
 
     def succeeded(self, host: IntakeHost) -> None:
-        """Note that a host took one."""
+        """Record that a host accepted one."""
         self._failed_at.pop(host, None)

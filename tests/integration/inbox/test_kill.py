@@ -72,7 +72,7 @@ def _repeat(till: Till, number: int) -> bytes:
 def test_killed_at_every_statement(database, tmp_path, template, monkeypatch):
     """Wherever kill -9 strikes, call and repeat together have one effect, one record and one message sent on."""
     # What is done now and then, behind the commit, is not what is to be killed.
-    monkeypatch.setattr(receive._Tidying, "run_if_due", lambda *_: None)
+    monkeypatch.setattr(receive._Cleanup, "run_if_due", lambda *_: None)
     till = Till(SHARED[database](tmp_path, template).url, "Connection")
     try:
         for point in range(1, _MOST_POINTS):

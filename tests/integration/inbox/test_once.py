@@ -269,7 +269,7 @@ class TestForgetting:
         """Where no dispatcher prunes the database, a commit now and then is followed by forgetting what is over."""
         from ap4r.inbox import receive
 
-        monkeypatch.setattr(receive, "_tidying", receive._Tidying())
+        monkeypatch.setattr(receive, "_cleanup", receive._Cleanup())
         with plain.engine.begin() as connection:
             for number in range(3):
                 connection.execute(

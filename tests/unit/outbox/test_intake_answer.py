@@ -46,8 +46,8 @@ def test_an_intake_names_the_ids():
 def test_what_is_no_intake_is_told_so(given):
     """Any other success, and an error that is not an intake's, is the answer of somebody else."""
     assert not given.acknowledges(IDS)
-    assert given.trouble.is_no_intake
-    assert "application's URL" in given.trouble.problem
+    assert given.failure.is_no_intake
+    assert "application's URL" in given.failure.problem
     assert not given.refuses
 
 
@@ -55,9 +55,9 @@ def test_a_refusal_is_an_intakes():
     """It has a message and advice, which are told."""
     given = answer(422, {"message": "queue: no", "advice": "correct this field", "outcome_unknown": False})
     assert given.refuses
-    assert not given.trouble.is_no_intake
-    assert "queue: no" in given.trouble.text
-    assert "correct this field" in given.trouble.text
+    assert not given.failure.is_no_intake
+    assert "queue: no" in given.failure.text
+    assert "correct this field" in given.failure.text
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_a_refusal_is_an_intakes():
 )
 def test_whether_it_may_be_stored_all_the_same(given, unknown):
     """An intake knows; what a proxy says about one tells nothing."""
-    assert given.trouble.outcome_unknown is unknown
+    assert given.failure.outcome_unknown is unknown
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_whether_it_may_be_stored_all_the_same(given, unknown):
 )
 def test_retry_after_is_whole_seconds(text, seconds):
     """What is no number of seconds is as good as absent."""
-    assert answer(503, {"message": "busy"}, text).trouble.retry_after_seconds == seconds
+    assert answer(503, {"message": "busy"}, text).failure.retry_after_seconds == seconds
 
 
 def test_no_advice_speaks_for_what_was_lost():
