@@ -1,1 +1,1 @@
-"""Where messages are kept: one contract (`store`), and the databases that keep it. Knows no HTTP."""
+"""Where messages are stored: one contract (`store`), and the databases that implement it. Does not depend on HTTP."""

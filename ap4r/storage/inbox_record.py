@@ -1,4 +1,4 @@
-"""What an inbox keeps of a message that was received, so that a repeat has no second effect. Values, and no I/O."""
+"""The inbox's record of a received message, which prevents a second effect of a repeat. Values, and no I/O."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, NamedTuple
 
-#: A repeat may begin in the last instant, be long on its way, and the clocks of two hosts may disagree.
+#: A repeat may begin in the last instant and take long to arrive, and the clocks of two hosts may differ.
 TOLERANCE_SECONDS = 3_600.0
-#: How long a record lives whose sender does not tell when the last repeat can come.
+#: The life of a record whose sender does not state when the last repeat can come.
 DEFAULT_SECONDS = 7 * 86_400.0
 _EXTENDED_BY_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class StoredAnswer:
-    """What a repeat is answered."""
+    """The answer to repeats."""
 
     status: int
     headers: tuple[tuple[str, str], ...] = ()
@@ -26,10 +26,10 @@ class StoredAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A message as the inbox knows it. `key` is of sender, id and path, `content` of what came; both SHA-256.
+    """A message in the inbox. `key` is the SHA-256 of sender, id and path, `content` that of the content.
 
-    `expires_at` (Unix seconds) is the first instant at which it may be forgotten. `beside` are the key and the content
-    of a second record: see `record_of`.
+    `expires_at` (Unix seconds) is the first instant at which it may be deleted. `beside` holds the key and the
+    content of a second record: see `record_of`.
     """
 
     key: bytes
@@ -48,25 +48,25 @@ class Stored:
 
 
 class RecordResult(Enum):
-    """What came of writing a record down, where none was found."""
+    """The result of writing a record that was not found."""
 
     FIRST = "first"  #: it is written
-    BUSY = "busy"  #: somebody else's transaction is at it, or may be
+    BUSY = "busy"  #: another transaction is writing it, or may be
 
 
 class Rows(NamedTuple):
-    """What a statement brought: how many rows it changed, and those it read."""
+    """The result of a statement: how many rows it changed, and the rows it read."""
 
     changed: int
     rows: Sequence[Sequence[Any]] = ()
 
 
-#: Runs one statement, its values named `:so` in it, on whatever connection it belongs to.
+#: Runs one statement, whose values are named `:so` in it, on the connection it is bound to.
 Run = Callable[[str, Mapping[str, Any]], Rows]
 
 
 def digest(*parts: str | bytes) -> bytes:
-    """Give the SHA-256 of parts, each told apart from the next."""
+    """Return the SHA-256 of parts, each preceded by its length."""
     whole = hashlib.sha256()
     for part in parts:
         # Text from a WSGI environ may hold any character that a header can.
@@ -76,22 +76,22 @@ def digest(*parts: str | bytes) -> bytes:
     return whole.digest()
 
 
-#: What the record of a signed path begins with under the key without a path; no SHA-256 will.
+#: Begins the record of a signed path under the key without a path; no SHA-256 begins with it.
 _MARK = bytes(16)
 
 
 def key_of(sender: str, id: str, path: str) -> bytes:
-    """Return the key of a record: no other sender's message and no other path of the application shares it."""
+    """Return the key of a record, unique to the sender, the message and the application's path."""
     return digest(sender, id, path)
 
 
 def record_of(sender: str, id: str, path: str, content: bytes, expires_at: float, *, is_path_signed: bool) -> Record:
     """Return the record of a delivery.
 
-    Where a signature covers the path, the path is part of the key. Where none does, anyone may send a captured delivery
-    again under another spelling of the path, so it is not. Such a delivery may also be a captured one of which the
-    signature of the path was left out: so a signed path leaves a mark under the key without a path.
-    Records of a version before this one have the path in their keys, signed or not: `beside` is where they are found.
+    If a signature covers the path, the path is part of the key. If none does, anyone could repeat a captured
+    delivery under another spelling of the path, so it is not. Such a delivery may also be a captured one without
+    its path's signature: so a signed path leaves a mark under the key without a path.
+    Earlier versions' records have the path in their keys, signed or not: they are found under `beside`.
     """
     with_path, without = key_of(sender, id, path), key_of(sender, id, "")
     if is_path_signed:
@@ -100,7 +100,7 @@ def record_of(sender: str, id: str, path: str, content: bytes, expires_at: float
 
 
 def is_mark(content: bytes) -> bool:
-    """Return whether the content of a record says that a message with a signed path was received."""
+    """Return whether a record's content is the mark of a message that was received with a signed path."""
     return content.startswith(_MARK)
 
 
@@ -110,17 +110,17 @@ def is_content(found: bytes, content: bytes) -> bool:
 
 
 def expiry(last_repeat_at: float | None, now: float) -> float:
-    """Give the instant until which a record must live.
+    """Return the instant until which a record must live.
 
-    :param last_repeat_at: Unix seconds, as the sender told it (Ap4r-Expires); None when it told nothing.
+    :param last_repeat_at: Unix seconds, from the sender (Ap4r-Expires); None if it sent none.
     :param now: Unix seconds of this host.
     """
     if last_repeat_at is None:
         return now + DEFAULT_SECONDS
-    # A sender whose clock is behind must not make a record that is forgotten at once.
+    # A record must not expire at once because the sender's clock is behind.
     return max(last_repeat_at, now) + TOLERANCE_SECONDS
 
 
 def is_short(found: Stored, until: float) -> bool:
-    """Tell whether a record must be made to live longer. A repeat names nearly the same end as the call before it."""
+    """Return whether a record's life must be extended. Repeats name nearly the same end as the call before."""
     return found.expires_at < until - _EXTENDED_BY_SECONDS

@@ -1,4 +1,4 @@
-"""Open a store by its URL. Nothing is connected before the first call."""
+"""Opens a store by its URL. No connection is made before the first call."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from ap4r.storage.store import StoreRules
 _MYSQL, _POSTGRESQL = "mysql+pymysql://", "postgresql+psycopg://"
 _PORTS = {"mysql": 3306, "postgresql": 5432}
 _LOOPBACK = {"": "127.0.0.1", "localhost": "127.0.0.1"}
-#: Options of the two drivers that say where the database is, or what of it is seen.
+#: Options of the two drivers that select the server, the database or the schema.
 _PLACES = frozenset({"host", "hostaddr", "port", "unix_socket", "options", "service", "dbname", "db", "database"})
 
 
 def open_store(url: str, settings: Settings) -> SqlStore:
-    """Give the store that a URL names.
+    """Return the store that a URL names.
 
-    :raises ConfigError: the URL is of no kind that this version knows, or its driver is not installed.
+    :raises ConfigError: the URL's kind is unknown to this version, or its driver is not installed.
     """
     return SqlStore(_database(url, settings), store_rules(settings))
 
 
 def open_stores(settings: Settings) -> list[SqlStore]:
-    """Give every store that is to be drained, each once, however often and in whatever spelling it is named.
+    """Return every store to dispatch from, once each, even if it is named repeatedly or in several spellings.
 
-    :raises ConfigError: a URL is of no kind that this version knows, or its driver is not installed.
+    :raises ConfigError: a URL's kind is unknown to this version, or its driver is not installed.
     """
     named: dict[object, SqlStore] = {}
     for url in settings.stores or (settings.store,):
@@ -41,7 +41,7 @@ def open_stores(settings: Settings) -> list[SqlStore]:
 
 
 def store_rules(settings: Settings) -> StoreRules:
-    """Give the settings that a store needs."""
+    """Return the settings that a store needs."""
     return StoreRules(
         create_tables=settings.create_tables,
         table_prefix=settings.table_prefix,
@@ -53,9 +53,9 @@ def store_rules(settings: Settings) -> StoreRules:
 
 
 def _identity(url: str) -> object:
-    """Give what two spellings of one store have in common.
+    """Return what all spellings of one store's URL have in common.
 
-    In doubt they count as two: one that is drained twice is only looked at twice, one left out is never delivered.
+    In doubt they count as two: two workers on one store cost a few queries more, a missing one delivers nothing.
     """
     if url.startswith(SQLITE):
         path = os.path.realpath(url.removeprefix(SQLITE))
@@ -70,22 +70,22 @@ def _identity(url: str) -> object:
         (_LOOPBACK.get((host.name or "").lower(), (host.name or "").lower()), host.port or _PORTS.get(kind))
         for host in hosts
     )
-    # The user and the options of a session decide in which schema of a PostgreSQL database the tables are.
+    # On PostgreSQL the user and the session's options determine the schema of the tables.
     user = parsed.username if kind == "postgresql" else None
     elsewhere = tuple(sorted((name, parsed.query[name]) for name in _PLACES & parsed.query.keys()))
     return kind, places, parsed.database, user, elsewhere
 
 
 def _database(url: str, settings: Settings) -> Database:
-    # Each database's module is imported where it is used: nobody needs all of the drivers.
+    # Each database's module is imported when it is needed, so that only its own driver must be installed.
     deadline_seconds = settings.store_deadline_seconds
-    # Headers are kept as JSON, which at worst doubles them.
+    # Headers are stored as JSON, which at worst doubles their size.
     row_bytes = settings.max_body_bytes + 2 * settings.max_header_bytes
     if url.startswith(SQLITE) and url != SQLITE:
         from ap4r.storage.databases.sqlite.sqlite import SqliteDatabase
 
         if "?" in url:
-            raise ConfigError("store", f"{url} has options behind a ?, and a SQLite store takes none")
+            raise ConfigError("store", f"{url} has options after a ?, which a SQLite store does not support")
         return SqliteDatabase(url, deadline_seconds)
     if url.startswith(_MYSQL):
         from ap4r.storage.databases.mysql.mysql import MysqlDatabase
@@ -100,11 +100,11 @@ def _database(url: str, settings: Settings) -> Database:
     if url.startswith(INTAKE_SCHEMES):
         raise ConfigError(
             "store",
-            f"{without_credentials(url)} is the intake of a dispatcher, which applications put messages through; what "
-            "delivers or looks after messages needs the database itself, as sqlite:///ap4r.db",
+            f"{without_credentials(url)} is the intake of a dispatcher, through which applications put messages; "
+            "delivering and managing messages needs the database itself, such as sqlite:///ap4r.db",
         )
     raise ConfigError(
         "store",
-        f"{without_credentials(url)} is no store of this version; write {SQLITE}PATH, as sqlite:///ap4r.db, "
-        f"or {_MYSQL}USER:PASSWORD@HOST/DATABASE, or {_POSTGRESQL}USER:PASSWORD@HOST/DATABASE",
+        f"{without_credentials(url)} is not a store that this version supports; use {SQLITE}PATH, such as "
+        f"sqlite:///ap4r.db, or {_MYSQL}USER:PASSWORD@HOST/DATABASE, or {_POSTGRESQL}USER:PASSWORD@HOST/DATABASE",
     )

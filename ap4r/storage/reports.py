@@ -1,4 +1,4 @@
-"""What a person is told of a store: its dead letters and its figures, as values."""
+"""Reports about a store: its dead letters and its status, as values."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ap4r.outcome.outcome import Reason
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """A message that was given up, as a person sees it. Instants are Unix seconds."""
+    """A message that was given up. Instants are Unix seconds."""
 
     message: Message
     reason: Reason
@@ -25,9 +25,9 @@ class DeadLetter:
 
 @dataclass(frozen=True, slots=True)
 class QueueStatus:
-    """The figures of one queue. Counts stop at `COUNT_LIMIT`; what is due is ready, noticed by a claim or not.
+    """The counts of one queue. They stop at `COUNT_LIMIT`; due messages count as ready even before their promotion.
 
-    `oldest_due_seconds` is for how long that has been due which waits longest. `at_least` names the counts that are
+    `oldest_due_seconds` is the time since the oldest waiting message fell due. `at_least` names the counts that are
     not exact: there are more, or may be.
     """
 
@@ -40,15 +40,15 @@ class QueueStatus:
     at_least: tuple[str, ...] = ()
 
 
-#: Counting further would read the whole backlog. There can be exactly so many: `at_least` tells.
+#: Counting further would read the whole backlog. An exact count can be equal to it: `at_least` tells.
 COUNT_LIMIT = 100_000
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What a dispatcher makes no call to: a queue at a server, or, where `queue` is empty, the whole server.
+    """A circuit breaker that is open: a dispatcher does not call a queue at a server, or, without `queue`, a server.
 
-    It has been so for `since_seconds`, and one call tries it in `until_seconds`. `why` is a few words.
+    It has been open for `since_seconds`, and one trial call follows in `until_seconds`. `why` is a short text.
     """
 
     queue: str
@@ -60,7 +60,7 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class TurnedAwayQueue:
-    """Messages of a queue that wait because a server's settings keep them out: its answer was 401 or 403."""
+    """Messages of a queue that wait because a server's settings refuse them: its answer was 401 or 403."""
 
     queue: str
     origin: str
@@ -81,7 +81,7 @@ def is_alive(seen_seconds: float, leased: int) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class DispatcherStatus:
-    """A dispatcher as the store sees it. `seen_seconds` is how long ago it last beat, by the store's clock."""
+    """A dispatcher as the store sees it. `seen_seconds` is the time since its last heartbeat, by the store's clock."""
 
     owner: str
     name: str
@@ -94,9 +94,9 @@ class DispatcherStatus:
 
 @dataclass(frozen=True, slots=True)
 class StoreStatus:
-    """The whole store as a person sees it. `oldest_due_seconds` is 0.0 when nothing is due.
+    """The status of a whole store. `oldest_due_seconds` is 0.0 when nothing is due.
 
-    `turned_away` is what is found among those that are made again next.
+    `turned_away` covers only the messages whose retry comes next.
     """
 
     queues: tuple[QueueStatus, ...] = ()
@@ -116,7 +116,7 @@ def is_stuck(status: StoreStatus) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """What a replay did. `refused` are `once` messages that were called and need `again`; `missing` are not dead."""
+    """The result of a replay. `refused`: `once` messages already called, which need `again`; `missing`: not dead."""
 
     replayed: tuple[str, ...] = ()
     refused: tuple[str, ...] = ()

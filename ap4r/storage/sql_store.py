@@ -36,11 +36,11 @@ from ap4r.storage.store import (
     StoreStatus,
 )
 
-_HANDED_BACK_A_TIME = 500
+_PUT_BACK_BATCH = 500
 
 
 class SqlStore(Access):
-    """A `Store` over any `Database`. Opens nothing before its first call; a forked process opens anew."""
+    """A `Store` over any `Database`. Nothing is opened before its first call; a forked process opens its own."""
 
     def __init__(self, database: Database, rules: StoreRules) -> None:
         schema = Schema(rules.table_prefix)
@@ -61,28 +61,28 @@ class SqlStore(Access):
             self._write_puts([put], self._rules.deadline_seconds, now)
 
     def put_together(self, puts: Sequence[Put]) -> list[Exception | None]:
-        """Store several puts in one commit where that is possible, each by itself where not."""
+        """Store several puts in one commit if possible, else each in its own."""
         return self._group.submit_together(puts)
 
     def register(self, owner: str, name: str, version: str, bell: str, *, now: float | None = None) -> None:
-        """Make a dispatcher known."""
+        """Register a dispatcher."""
         self._write(lambda tx: self._dispatchers.register(tx, owner, name, version, bell), now)
 
     def unregister(self, owner: str, *, now: float | None = None) -> int:
-        """Forget a dispatcher; leases it still holds go back uncalled."""
+        """Remove a dispatcher; leases it still holds are put back uncalled."""
         handed_back, give_up_at = 0, self._give_up_at()
         while True:
-            count = self._write(lambda tx: self._rescues.hand_back(tx, owner, _HANDED_BACK_A_TIME), now, give_up_at)
+            count = self._write(lambda tx: self._rescues.hand_back(tx, owner, _PUT_BACK_BATCH), now, give_up_at)
             handed_back += count
-            if count < _HANDED_BACK_A_TIME:
+            if count < _PUT_BACK_BATCH:
                 return handed_back
 
     def beat(self, owner: str, *, now: float | None = None) -> None:
-        """Move the dispatcher's counter, in one statement that commits by itself."""
+        """Advance the dispatcher's counter, in one statement that commits by itself."""
         self._read(lambda tx: self._dispatchers.beat(tx, owner), now)
 
     def report_held(self, owner: str, held: Sequence[Held], *, now: float | None = None) -> None:
-        """Note what a dispatcher holds."""
+        """Record what a dispatcher holds back."""
         self._write(lambda tx: self._dispatchers.report_held(tx, owner, held), now)
 
     def claim(
@@ -101,31 +101,31 @@ class SqlStore(Access):
         return self._write(lambda tx: self._claims.write(tx, owner, limit, turns, beat), now)
 
     def settle(self, settlements: Sequence[Settlement], *, now: float | None = None) -> list[SettleResult]:
-        """Write outcomes down in one transaction; a batch that fails for one of its rows is split."""
+        """Store outcomes in one transaction; a batch that fails because of one row is split."""
         if not settlements:
             return []
         give_up_at = self._give_up_at()
         answers = self._settle(settlements, now, give_up_at)
-        return self._heard_of(settlements, answers, give_up_at) if self._database.conflicts_at_commit else answers
+        return self._confirm_lost(settlements, answers, give_up_at) if self._database.conflicts_at_commit else answers
 
     def look(self, *, now: float | None = None) -> Look:
-        """Glance at what is due and who lives."""
+        """Read what is due and which dispatchers live."""
         return self._read(self._dispatchers.look, now)
 
     def rescue(self, owner: str, beat: int, *, limit: int = 500, now: float | None = None) -> Rescued | None:
-        """Take the leases from a dispatcher whose counter still stands at `beat`."""
+        """Take the leases of a dispatcher whose counter is still at `beat`."""
         return self._write(lambda tx: self._rescues.write(tx, owner, beat, limit), now)
 
     def lanes(self, ids: Collection[int]) -> dict[int, tuple[str, str]]:
-        """Give queue and origin of lanes by id."""
+        """Return queue and origin of lanes by id."""
         return self._read(lambda tx: tx.lanes.names_of(tx, ids), None)
 
     def local_address(self) -> str:
         """Return this host's IP address on a connection to the store; empty for a file or a socket's path."""
-        return self._understood(lambda: self._database.local_address(self._rules.deadline_seconds))
+        return self._translated(lambda: self._database.local_address(self._rules.deadline_seconds))
 
     def bells(self, *, now: float | None = None) -> list[str]:
-        """Give the doorbell addresses of the dispatchers that were seen in the last minute."""
+        """Return the doorbell addresses of the dispatchers that were seen in the last minute."""
         return self._read(self._dispatchers.bells, now)
 
     def dead(self, *, limit: int = 100, after: str | None = None, queue: str | None = None) -> list[DeadLetter]:
@@ -137,15 +137,15 @@ class SqlStore(Access):
         return self._write(lambda tx: self._dead_letters.replay(tx, ids, again), now)
 
     def status(self, *, now: float | None = None) -> StoreStatus:
-        """Give the figures a person asks for."""
+        """Return the store's status."""
         return self._read(self._figures.read, now)
 
     def recall(self, key: bytes, until: float) -> Stored | None:
-        """Give what the inbox has of a received message, and keep it at least `until`; None where it has nothing."""
+        """Return the inbox's record of a received message and keep it at least until `until`; None if there is none."""
         return self._read(lambda tx: recall(tx, key, until), None)
 
     def prune(self, *, limit: int = 500, now: float | None = None) -> int:
-        """Forget up to `limit` rows whose time is over."""
+        """Delete up to `limit` expired rows."""
         return self._write(lambda tx: self._pruning.write(tx, limit), now)
 
     def _settle(self, settlements: Sequence[Settlement], now: float | None, give_up_at: float) -> list[SettleResult]:
@@ -172,16 +172,16 @@ class SqlStore(Access):
             try:
                 answers += self._settle(part, now, give_up_at)
             except StoreUnavailable:
-                # What the other part has answered must not be lost.
+                # The results of the other part must not be lost.
                 answers += [SettleResult.UNKNOWN] * len(part)
         return answers
 
-    def _heard_of(
+    def _confirm_lost(
         self, settlements: Sequence[Settlement], answers: list[SettleResult], give_up_at: float
     ) -> list[SettleResult]:
-        """Take back that a lease is lost where a node of a cluster had only not heard of it yet.
+        """Correct LEASE_LOST to UNKNOWN where a cluster's node had only not received the lease yet.
 
-        That is so behind a proxy that has one node claim and another settle.
+        That happens behind a proxy that sends a claim to one node and its settlement to another.
         """
         lost = [
             one.lease for one, answer in zip(settlements, answers, strict=True) if answer is SettleResult.LEASE_LOST
@@ -190,7 +190,7 @@ class SqlStore(Access):
             return answers
         try:
             held = self._read(lambda tx: self._settlements.still_held(tx, lost), None, give_up_at)
-        except StatementRefused:  # only MariaDB knows the statement
+        except StatementRefused:  # only MariaDB supports the statement
             return answers
         except StoreUnavailable:
             held = {lease.message.id for lease in lost}
@@ -211,5 +211,5 @@ class SqlStore(Access):
         try:
             self._write(lambda tx: self._puts.write(tx, puts), now, give_up_at)
         except StatementRefused:
-            # A put or a message is there already. That is seldom, so only now is it looked which.
+            # A put or a message is already there. That is rare, so the look-up is made only now.
             self._write(lambda tx: self._puts.write(tx, puts, careful=True), now, give_up_at)

@@ -1,7 +1,7 @@
-"""What a store promises: the one contract that every database keeps, and the values it speaks in.
+"""The contract that every store implements, and the values in its methods.
 
-Instants inside a store are its own clock's. `now` (Unix seconds) stands in for that clock in tests; None asks it.
-Every call blocks for at most the store's deadline (5 s) and may be made from any thread. No call is half done.
+Instants inside a store are those of its own clock. Tests pass `now` (Unix seconds) to replace that clock; None reads
+it. Every call blocks for at most the store's deadline (5 s) and may be made from any thread. Every call is atomic.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ __all__ = [
 
 
 class Lease(NamedTuple):
-    """A message given to one dispatcher for a time. Whatever is written about it later carries `token`.
+    """A message leased to one dispatcher for a time. Every later write about it carries `token`.
 
     `attempt` counts the call about to be made. `age_seconds` (since it was first due) and `expires_in_seconds`
     are as of the claim.
@@ -62,7 +62,7 @@ class Lease(NamedTuple):
     expires_in_seconds: float | None
 
     def history(self, held_seconds: float) -> History:
-        """Give the facts a judgement needs, `held_seconds` after the claim."""
+        """Return the facts that the retry policy needs, `held_seconds` after the claim."""
         remaining = self.expires_in_seconds
         return History(
             delivery=self.message.delivery,
@@ -77,7 +77,7 @@ class Lease(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """What a claim brought. `more` is true when it stopped at its limit: claiming again may find more at once."""
+    """The result of a claim. With `more` it stopped at its limit: another claim may find more at once."""
 
     leases: tuple[Lease, ...] = ()
     more: bool = False
@@ -85,23 +85,23 @@ class Claim:
 
 
 class Settlement(NamedTuple):
-    """What to write down about one lease."""
+    """The outcome to store for one lease."""
 
     lease: Lease
     outcome: Outcome
 
 
 class SettleResult(StrEnum):
-    """What became of one settlement."""
+    """The result of one settlement."""
 
     SETTLED = "settled"
     LEASE_LOST = "lease_lost"
-    UNKNOWN = "unknown"  #: the store's answer was lost; settling again tells
+    UNKNOWN = "unknown"  #: the store's answer was lost; settle again to find out
 
 
 @dataclass(frozen=True, slots=True)
 class Beat:
-    """A dispatcher as the store sees it: its counter moves while it lives."""
+    """A dispatcher as the store sees it: its counter advances while it lives."""
 
     owner: str
     beat: int
@@ -111,7 +111,7 @@ class Beat:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What one glance tells an idle dispatcher. `due` may be true for lanes that it holds back itself."""
+    """The result of an idle dispatcher's look at the store. `due` may be true for lanes that it holds back itself."""
 
     due: bool
     next_due_in_seconds: float | None
@@ -120,7 +120,7 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Rescued:
-    """What became of a dead dispatcher's leases, in messages."""
+    """The outcome of rescuing a dead dispatcher's leases, in messages."""
 
     freed: int = 0
     dead: int = 0
@@ -142,55 +142,56 @@ class StoreRules:
 class Store(Protocol):
     """Keeps messages until they are settled.
 
-    Nothing is opened before the first call, and a process that was forked opens anew.
+    Nothing is opened before the first call, and a forked process opens its own connections.
 
-    Every method raises StoreUnavailable when the database cannot be used now (the call may be repeated: a put
-    that repeats changes nothing, a lease that nobody holds is rescued), StoreUnusable when waiting cannot help,
-    and SchemaMismatch when the tables are of another version.
+    Every method raises StoreUnavailable when the database cannot be used now (the call may be repeated: a repeated
+    put changes nothing, and an orphaned lease is rescued), StoreUnusable when a retry cannot help, and
+    SchemaMismatch when the tables are of another version.
     """
 
     @property
     def name(self) -> str:
-        """The store's URL in full, without a password: what logs and errors call it."""
+        """The store's URL in full, without a password, as it appears in logs and errors."""
 
     def prepare(self) -> None:
-        """Make the tables in an empty database (unless `create_tables` is off) and check their version.
+        """Create the tables in an empty database (unless `create_tables` is off) and check their version.
 
-        Safe when several processes do it at once. Every other method does it by itself on first use.
+        Several processes may do so at once. Every other method does it on first use.
         """
 
     def put(self, put: Put, *, now: float | None = None) -> None:
-        """Store all messages of `put` in one transaction, durable on return. A repeat within `put_memory_seconds`
-        changes nothing, even if all of its messages have been delivered since. A message whose id is stored
-        already is left as it is.
+        """Store all messages of `put` in one transaction, durable on return.
 
-        Of a put with `each` every message's id is remembered, for `intake_memory_seconds`, and such a message is left
-        out where it comes again.
+        A repeat within `put_memory_seconds` changes nothing, even if all of its messages have been delivered since. A
+        message whose id is already stored stays unchanged.
 
-        :raises MessageConflict: it comes again with other content; nothing was stored.
+        Of a put with `each` every message's id is remembered for `intake_memory_seconds`, and a message that is
+        repeated in that time is skipped.
+
+        :raises MessageConflict: a message was repeated with other content; nothing was stored.
         :raises StoreUnavailable: with `outcome_unknown` when the messages may have been stored.
         """
 
     def put_together(self, puts: Sequence[Put]) -> list[Exception | None]:
-        """Store several puts in one commit where that is possible, each by itself where not.
+        """Store several puts in one commit if possible, else each in its own.
 
-        Gives for each what `put` would have raised, None where it is stored.
+        Return for each the exception that `put` would have raised, or None if it is stored.
         """
 
     def register(self, owner: str, name: str, version: str, bell: str, *, now: float | None = None) -> None:
-        """Make a dispatcher known, with the address of its doorbell ("" for none)."""
+        """Register a dispatcher, with the address of its doorbell ("" for none)."""
 
     def unregister(self, owner: str, *, now: float | None = None) -> int:
-        """Forget a dispatcher; leases it still holds go back uncalled, as anyone's. Returns their number."""
+        """Remove a dispatcher; leases it still holds are put back uncalled. Return their number."""
 
     def beat(self, owner: str, *, now: float | None = None) -> None:
-        """Move the dispatcher's counter.
+        """Advance the dispatcher's counter.
 
-        :raises OwnerLost: it was taken for dead.
+        :raises OwnerLost: it was considered dead and removed.
         """
 
     def report_held(self, owner: str, held: Sequence[Held], *, now: float | None = None) -> None:
-        """Note what a dispatcher holds, for a person who asks; an unknown dispatcher changes nothing."""
+        """Record what a dispatcher holds back, for status reports; an unknown dispatcher changes nothing."""
 
     def claim(
         self,
@@ -205,41 +206,41 @@ class Store(Protocol):
     ) -> Claim:
         """Lease up to `limit` due messages to `owner`, oldest first within a lane, the lanes in turn.
 
-        No message of a lane in `excluded` is given. Lanes in `yielding` give what is left of the limit by the others,
-        and at most `most_yielding`. `attempt` already counts the call about to be made. Costs the same
-        with ten waiting as with millions, held lanes included.
+        Lanes in `excluded` are skipped. Lanes in `yielding` get the part of the limit that the others leave, and at
+        most `most_yielding`. `attempt` already counts the call about to be made. The cost does not depend on how many
+        messages wait, in held lanes either.
 
-        :param beat: moves the owner's counter too; one that has beaten lately need not.
-        :raises OwnerLost: it was taken for dead.
+        :param beat: also advances the owner's counter; not needed if it has beaten lately.
+        :raises OwnerLost: it was considered dead and removed.
         """
 
     def settle(self, settlements: Sequence[Settlement], *, now: float | None = None) -> list[SettleResult]:
-        """Write outcomes down in one transaction; answers in the order given.
+        """Store outcomes in one transaction; return the results in the same order.
 
-        A lease whose token is no longer the store's is LEASE_LOST and nothing is written for it. Text is cut to
-        what is kept. A batch that fails for a reason of one of its rows is split, so that the others are settled.
+        A lease whose token is no longer the store's is LEASE_LOST, and nothing is stored for it. Texts are cut to
+        their maximum length. A batch that fails because of one row is split, so that the others are settled.
         """
 
     def look(self, *, now: float | None = None) -> Look:
-        """Glance at what is due and who lives: one autocommitted SELECT."""
+        """Read what is due and which dispatchers live: one autocommitted SELECT."""
 
     def rescue(self, owner: str, beat: int, *, limit: int = 500, now: float | None = None) -> Rescued | None:
-        """Take the leases from a dispatcher whose counter still stands at `beat`, in batches of `limit`.
+        """Take the leases of a dispatcher whose counter is still at `beat`, in batches of `limit`.
 
-        Return what became of them (`ap4r.outcome.retry_policy.after_crash`), or None when the counter has moved.
+        Return what became of them (`ap4r.outcome.retry_policy.after_crash`), or None when the counter has advanced.
         """
 
     def lanes(self, ids: Collection[int]) -> dict[int, tuple[str, str]]:
-        """Give queue and origin of lanes by id. Unknown ids are left out."""
+        """Return queue and origin of lanes by id. Unknown ids are omitted."""
 
     def local_address(self) -> str:
-        """Return this host's IP address on a connection to the store; empty where there is none, as for a file.
+        """Return this host's IP address on a connection to the store; empty if there is none, as for a file.
 
         :raises StoreUnavailable: the store cannot be reached.
         """
 
     def bells(self, *, now: float | None = None) -> list[str]:
-        """Give the doorbell addresses of the dispatchers that were seen in the last minute."""
+        """Return the doorbell addresses of the dispatchers that were seen in the last minute."""
 
     def dead(self, *, limit: int = 100, after: str | None = None, queue: str | None = None) -> list[DeadLetter]:
         """List dead letters, oldest message id first; `after` continues behind that id."""
@@ -251,13 +252,13 @@ class Store(Protocol):
         """
 
     def status(self, *, now: float | None = None) -> StoreStatus:
-        """Give the figures a person asks for."""
+        """Return the store's status."""
 
     def prune(self, *, limit: int = 500, now: float | None = None) -> int:
-        """Forget up to `limit` put ids, records of the inbox, unused lanes and silent dispatchers whose time is over.
+        """Delete up to `limit` expired rows: put ids, inbox records, unused lanes and silent dispatchers.
 
-        Returns how many.
+        Return how many were deleted.
         """
 
     def close(self) -> None:
-        """Let go of every connection. A later call opens anew."""
+        """Close every connection. A later call opens new ones."""

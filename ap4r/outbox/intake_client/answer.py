@@ -78,7 +78,10 @@ class IntakeAnswer:
         """The failure, for an answer that is not an acknowledgement."""
         fields, status = self._fields, self.status
         if status < 400 or (status < 500 and not isinstance(fields.get("message"), str)):
-            problem = f"answered {status}, but not as an ap4r intake does; is it the URL of another server?"
+            problem = (
+                f"answered {status}, but not as an ap4r intake does; check that it is not the application's URL, or "
+                "another server's"
+            )
             return PutFailure(problem, is_no_intake=True)
         seconds = float(self.retry_after) if _SECONDS.fullmatch(self.retry_after) else 0.0
         if not isinstance(fields.get("message"), str):

@@ -1,7 +1,7 @@
-"""The end of calls that nobody answers: a connection whose call has outlived its deadline is cut from outside.
+"""Ends calls without an answer: the connection of a call that outlived its deadline is shut down by another thread.
 
-Drivers wait for an answer for as long as the connection seems to live, and one that was cut without a word, or whose
-server hangs, seems to live for hours.
+Drivers wait for an answer as long as the connection seems to live; one that was cut silently, or whose server hangs,
+can seem to live for hours.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-_TICK_SECONDS = 0.1  #: a call may outlive its deadline by so much
+_TICK_SECONDS = 0.1  #: the longest time by which a call may outlive its deadline
 
 
 class Watched:
     """One call over one connection."""
 
-    __slots__ = ("give_up_at", "line", "was_cut")
+    __slots__ = ("duplicate", "give_up_at", "was_cut")
 
-    def __init__(self, line: socket.socket, give_up_at: float) -> None:
-        self.line = line
+    def __init__(self, duplicate: socket.socket, give_up_at: float) -> None:
+        self.duplicate = duplicate
         self.give_up_at = give_up_at
         self.was_cut = False
 
 
 class _Watch:
-    """Looks at the calls of one process while there are any."""
+    """Watches the calls of one process while there are any."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -41,7 +41,7 @@ class _Watch:
             self._calls.add(call)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="ap4r-deadlines", daemon=True)
-                # Python starts no threads when it is about to end; the drivers' own timeouts must do then.
+                # Python starts no threads when it is about to exit; then only the drivers' own timeouts apply.
                 with suppress(RuntimeError):
                     self._thread.start()
             if not self._busy.is_set():
@@ -62,25 +62,25 @@ class _Watch:
                 for call in [call for call in self._calls if call.give_up_at < now]:
                     self._calls.discard(call)
                     call.was_cut = True
-                    # Under the lock: a call that has ended may have given its connection to the next one.
+                    # Under the lock: the connection of a call that has ended may already belong to the next one.
                     with suppress(OSError):
-                        call.line.shutdown(socket.SHUT_RDWR)
+                        call.duplicate.shutdown(socket.SHUT_RDWR)
 
 
-_watches: dict[int, _Watch] = {}  # by process: a forked one has none of its parent's threads
+_watches: dict[int, _Watch] = {}  # by process: a forked one lacks its parent's threads
 
 
 @contextmanager
-def watched(line: socket.socket | None, give_up_at: float) -> Iterator[Watched | None]:
-    """Cut `line` if the block has not ended at `give_up_at` (monotonic); the driver then sees a lost connection.
+def watched(duplicate: socket.socket | None, give_up_at: float) -> Iterator[Watched | None]:
+    """Shut the connection down if the block has not ended at `give_up_at` (monotonic); the driver then sees it lost.
 
-    :param line: a duplicate of the driver's socket, so that it cannot have become somebody else's file meanwhile.
+    :param duplicate: of the driver's socket, so that its number cannot belong to another file meanwhile.
     """
-    if line is None:
+    if duplicate is None:
         yield None
         return
     watch = _watches.setdefault(os.getpid(), _Watch())
-    call = Watched(line, give_up_at)
+    call = Watched(duplicate, give_up_at)
     watch.begin(call)
     try:
         yield call

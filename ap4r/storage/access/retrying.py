@@ -1,4 +1,4 @@
-"""Access to one database: looked at first, tried again where it undid a transaction, errors told as what they mean."""
+"""Access to one database: checks its tables first, retries rolled back transactions, and translates errors."""
 
 from __future__ import annotations
 
@@ -19,25 +19,25 @@ from ap4r.storage.schema.version import check_version, found_version, migrate_co
 from ap4r.storage.store import StoreRules
 
 _Result = TypeVar("_Result")
-#: Transactions that the database undid are tried so often again, after a pause that begins here and doubles.
+#: How often a rolled back transaction is retried, and its pause, which begins here and doubles.
 _RETRIES, _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 20, 0.004, 0.25
 
 
 class _Prepared(NamedTuple):
-    """An engine whose database has been looked at, and what is known of it."""
+    """An engine whose database was checked, and its known lanes."""
 
     engine: Engine
     lanes: Lanes
 
 
 class StatementRefused(StoreUnavailable):
-    """The database could not take one statement, where the store itself is well."""
+    """The database refused one statement, although the store itself works."""
 
 
 class Access:
-    """Access to the tables of one database. Subclasses say what for.
+    """Access to the tables of one database; subclasses add the operations.
 
-    :ivar retried: transactions that were tried again because the database had undone them.
+    :ivar retried: the number of transactions that were retried because the database had rolled them back.
     """
 
     def __init__(self, database: Database, rules: StoreRules, schema: Schema) -> None:
@@ -51,26 +51,26 @@ class Access:
         return self._database.name
 
     def prepare(self) -> None:
-        """Make the tables in an empty database (unless `create_tables` is off) and check their version."""
-        engine, found = self._understood(self._found_or_made)
+        """Create the tables in an empty database (unless `create_tables` is off) and check their version."""
+        engine, found = self._translated(self._found_or_made)
         check_version(found, self.name, self._schema.prefix)
         self._prepared = _Prepared(engine, Lanes(self._schema))
 
     def migrate(self) -> None:
-        """Bring the tables to this code's version, whatever `create_tables` says."""
-        self._understood(lambda: self._database.make_tables(self._schema))
+        """Migrate the tables to this code's version, whatever `create_tables` says."""
+        self._translated(lambda: self._database.make_tables(self._schema))
         self.prepare()
 
     def version(self) -> str | None:
-        """Give the version of the tables, or None where there are none."""
-        return self._understood(self._found)[1]
+        """Return the version of the tables, or None if there are none."""
+        return self._translated(self._found)[1]
 
     def script(self) -> str:
-        """Give the SQL that `migrate` would run now, for a person who runs it; "" when there is nothing to do."""
+        """Return the SQL that `migrate` would run now; "" when there is nothing to do."""
         return script(self.version(), self._schema, self._database.engine().dialect.name)
 
     def close(self) -> None:
-        """Let go of every connection. A later call opens anew."""
+        """Close every connection. A later call opens new ones."""
         self._database.close()
 
     def _write(
@@ -102,13 +102,13 @@ class Access:
         return self._retrying(read, until)
 
     def _retrying(self, call: Callable[[], _Result], give_up_at: float) -> _Result:
-        """Make a call, and again when the database undid it, for as long as there is time."""
+        """Make a call, and retry it when the database rolled it back, as long as there is time."""
         retries, pause_seconds = 0, _FIRST_PAUSE_SECONDS
         while True:
             try:
-                return self._understood(call)
+                return self._translated(call)
             except RolledBack:
-                # Those who met in one place must not meet there again.
+                # Transactions that collided must not collide again.
                 wait_seconds = random.uniform(0.0, pause_seconds)
                 if retries == _RETRIES or time.monotonic() + wait_seconds >= give_up_at:
                     raise
@@ -118,7 +118,7 @@ class Access:
 
     def _transaction(self, connection: Connection, prepared: _Prepared, now: float | None) -> Transaction:
         if connection.engine is not prepared.engine:
-            raise RolledBack(self.name, "it was opened anew just now")
+            raise RolledBack(self.name, "it was just reopened")
         known_now_at = None if now is None else to_microseconds(now)
         return Transaction(self.name, connection, self._schema, self._database, prepared.lanes, known_now_at)
 
@@ -149,12 +149,12 @@ class Access:
     def _give_up_at(self) -> float:
         return time.monotonic() + self._rules.deadline_seconds
 
-    def _understood(self, call: Callable[[], _Result]) -> _Result:
-        """Make a call; what the driver raises is raised as what it means here."""
+    def _translated(self, call: Callable[[], _Result]) -> _Result:
+        """Make a call; raise the error that the driver's means here."""
         try:
             return call()
         except DBAPIError as error:
             raise self._database.meaning_of(error) or StatementRefused(self.name, str(error.orig)) from error
         except (SQLAlchemyError, OSError) as error:
-            # Also the system's own errors, as where no file is free for a socket or to wait with.
+            # These include the system's own errors, such as no free file descriptor for a socket.
             raise StoreUnavailable(self.name, str(error)) from error

@@ -1,4 +1,4 @@
-"""What every operation is given: an open transaction, the tables, the store's clock and the lanes it knows."""
+"""The context of every operation: an open transaction, the tables, the store's clock and the known lanes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Transaction:
     schema: Schema
     database: Database
     lanes: Lanes
-    known_now_at: int | None = None  # the store's clock in microseconds, once it was asked
+    known_now_at: int | None = None  # the store's clock in microseconds, once it was read
     after_commit: list[Callable[[], None]] = field(default_factory=list)
 
     @property
@@ -38,11 +38,11 @@ class Transaction:
 
     @property
     def clock_sql(self) -> str | None:
-        """What reads the store's clock within a statement; None where there is nothing to ask any more."""
+        """The SQL that reads the store's clock within a statement; None if the clock is already known."""
         return self.database.clock_sql if self.known_now_at is None else None
 
     def insert_new(self, table: Table) -> Any:
-        """Give an INSERT that leaves an existing row alone and does not fail."""
+        """Return an INSERT that ignores an existing row."""
         return self.database.insert_new(table)
 
     def insert(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -56,11 +56,11 @@ class Transaction:
             self.database.move(self.connection, source, key, target, rows)
 
     def rows(self, statement: Compiled, values: Mapping[str, Any]) -> Sequence[Any]:
-        """Run a query with values by name; give its rows as the driver gives them, without names."""
+        """Run a query with values by name; return its rows as the driver returns them, without names."""
         return self.database.rows(self.connection, *statement.with_values(self.connection.dialect, values))
 
     def run_each(self, *steps: tuple[Compiled, Mapping[str, Any]]) -> None:
-        """Run several statements, one after the other, each with its values by name."""
+        """Run several statements in order, each with its values by name."""
         dialect = self.connection.dialect
         self.database.run_each(self.connection, [statement.with_values(dialect, values) for statement, values in steps])
 
@@ -69,15 +69,15 @@ class Transaction:
         self.database.run_many(self.connection, *statement.for_rows(self.connection.dialect, rows))
 
     def delete(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> int:
-        """Delete rows by the first columns of their primary key, and what else they must have; count them."""
+        """Delete rows by the first columns of their primary key and the other given values; return how many."""
         return self.database.delete(self.connection, table, rows) if rows else 0
 
 
 def to_microseconds(seconds: float) -> int:
-    """Turn seconds into whole microseconds, bounded to what a BIGINT holds."""
+    """Convert seconds to whole microseconds, limited to the range of a BIGINT."""
     return int(max(-_MOST, min(seconds * MICROSECONDS, _MOST)))
 
 
 def to_seconds(microseconds: int) -> float:
-    """Turn microseconds into seconds."""
+    """Convert microseconds to seconds."""
     return microseconds / MICROSECONDS

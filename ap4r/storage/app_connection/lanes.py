@@ -43,7 +43,7 @@ class BorrowedLanes(Lanes):
         found = self._found(tx, names)
         if found:
             # The other nodes of a cluster see no locks; what they change meets our changes alone, at the COMMIT.
-            found = self.mark(tx, found) if _is_cluster(tx) else self._those_that_stay(tx, found)
+            found = self.mark(tx, found) if _is_cluster(tx) else self._still_there(tx, found)
         missing = [name for name in names if name not in found]
         if missing:
             self._make(tx, missing)

@@ -1,7 +1,7 @@
 """claim: due messages are leased to one dispatcher, the lanes in turn.
 
-The cost does not grow with what waits: every query reads as many rows as it returns, lanes that are held back
-included (they are stepped over a lane at a time, never a message at a time).
+The cost does not grow with the backlog: every query reads as many rows as it returns, also when lanes are held back
+(they are skipped a lane at a time, never a message at a time).
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ from ap4r.storage.operations.scan_start import FRONT, ScanStart
 from ap4r.storage.schema.tables import Schema
 from ap4r.storage.store import Claim
 
-#: Scheduled messages that one claim moves to ready, at the least; more when more are wanted.
+#: The least number of scheduled messages that one claim may promote; more when more are wanted.
 _LEAST_PROMOTED = 200
 _LANES_A_PAGE = 256
-#: So few lanes are each asked for their oldest messages; of more it is asked first which have any.
+#: Up to this many lanes are queried one by one; with more, a first query finds those that have messages.
 _FEW_LANES = 2
-#: A claim takes from no more lanes than this, for each costs a round trip; the others' turn comes with the next.
+#: The most lanes of one claim, because each costs a round trip; the others' turn comes with the next claim.
 _LANES_A_CLAIM = 256
 
 
-Row = tuple[Any, ...]  #: of `ready`, with what it is about: `ClaimRows` has the order
+Row = tuple[Any, ...]  #: of `ready`, with its message: `ClaimRows` has the order
 
 
 class Turns(NamedTuple):
-    """Whose turn it is. `held` lanes give nothing; `yielding` ones what the others leave, at most `most_yielding`."""
+    """Which lanes may be used. `held` ones are skipped; `yielding` ones get what the others leave, up to a limit."""
 
     held: frozenset[int] = frozenset()
     yielding: frozenset[int] = frozenset()
@@ -47,20 +47,20 @@ class Turns(NamedTuple):
 
 
 class Claims:
-    """Leases messages. Remembers where among the lanes the last claim ended, so that each has its turn."""
+    """Leases messages. Remembers the lane at which the last claim ended, so that each lane has its turn."""
 
     def __init__(self, schema: Schema, dispatchers: Dispatchers) -> None:
         self._dispatchers = dispatchers
         self._cursor = 0
         self._yielding_cursor = 0
         self._orders = LaneOrders()
-        self._fronts = ScanStart()
+        self._scan_start = ScanStart()
         self._clock_steps = ClockSteps(schema)
-        self._seen: frozenset[int] = frozenset()  # the lanes that were known at the last look from the fronts
+        self._seen: frozenset[int] = frozenset()  # the lanes known at the last full scan
         ready = schema.ready
         self._surveys = Surveys(schema)
         self._promotion = Promotion(schema)
-        self._taking = ClaimRows(schema)
+        self._claim_rows = ClaimRows(schema)
         self._first = (
             select(ready.c.id)
             .where(ready.c.lane == bindparam("wanted_lane"), ready.c.position >= bindparam("begin"))
@@ -81,9 +81,9 @@ class Claims:
     def write(self, tx: Transaction, owner: str, limit: int, turns: Turns, beat: bool) -> Claim:
         """Lease up to `limit` due messages of lanes that are not held.
 
-        :raises OwnerLost: there is no such dispatcher any more.
+        :raises OwnerLost: the dispatcher does not exist any more.
         """
-        # In a cluster nobody sees that the row is locked: only a change of it meets another's at COMMIT.
+        # In a cluster other nodes do not see a row lock: only a change of the row conflicts at COMMIT.
         beat = beat or tx.database.conflicts_at_commit
         if beat:
             self._dispatchers.beat(tx, owner)
@@ -92,8 +92,8 @@ class Claims:
             began, begin = time.monotonic(), self._promotion.begin()
             survey = self._surveys.read(tx, begin, None if beat else owner)
             if self._clock_steps.went_back(tx.now_at):
-                # What is stored from now on stands before where the last looks have ended.
-                self._fronts = ScanStart()
+                # Messages stored from now on are placed before the ends of the last scans.
+                self._scan_start = ScanStart()
                 self._promotion.forget_ends()
             most = max(limit, _LEAST_PROMOTED)
             wait_seconds = self._promotion.write(tx, most, share, begin, survey.next_due_at, began)
@@ -102,42 +102,42 @@ class Claims:
         except BaseException:
             self._promotion.failed(time.monotonic())
             raise
-        taker = Claimant(owner, share)
+        claimant = Claimant(owner, share)
         try:
             rows: list[Row] = []
             all_lanes = waits = False
             if limit > 0:
-                rows, all_lanes, waits = self._choose_in_turns(tx, taker, limit, survey.lanes, turns)
+                rows, all_lanes, waits = self._choose_in_turns(tx, claimant, limit, survey.lanes, turns)
         except BaseException:
-            self._fronts.failed(time.monotonic())
+            self._scan_start.failed(time.monotonic())
             raise
-        leases = self._taking.lease(tx, taker, rows) if rows else ()
+        leases = self._claim_rows.lease(tx, claimant, rows) if rows else ()
         more = 0 < limit <= len(rows) or (bool(rows) and not all_lanes) or waits
         return Claim(leases, more=more, next_due_in_seconds=wait_seconds)
 
     def _choose_in_turns(
-        self, tx: Transaction, taker: Claimant, limit: int, known: Sequence[int], turns: Turns
+        self, tx: Transaction, claimant: Claimant, limit: int, known: Sequence[int], turns: Turns
     ) -> tuple[list[Row], bool, bool]:
-        """Choose from the lanes, and from those that give way what the others leave.
+        """Choose rows from the lanes, and from yielding lanes what the others leave.
 
-        Give the rows, whether every lane with something ready was asked, and whether some that give way were not asked
-        for all that there was room for.
+        Return the rows, whether every lane with ready messages was queried, and whether yielding lanes may have more
+        than they were queried for.
         """
         first, last = self._orders.of(known, turns.held, turns.yielding)
         if not last.known:
-            return *self._choose(tx, taker, limit, first), False
+            return *self._choose(tx, claimant, limit, first), False
         seen, rows, all_lanes = self._seen, list[Row](), True
         if first.known:
-            # The same for both kinds: what is leased already is not leased again with the others.
-            taker.may_at_once = len(known) <= _FEW_LANES
-            rows, all_lanes = self._choose(tx, taker, limit, first)
+            # Both kinds use the same mode: what is leased already must not be leased again with the others.
+            claimant.may_at_once = len(known) <= _FEW_LANES
+            rows, all_lanes = self._choose(tx, claimant, limit, first)
             seen |= first.known
         most = min(limit - len(rows), turns.most_yielding)
         found: list[Row] = []
         if most > 0:
             self._cursor, self._yielding_cursor = self._yielding_cursor, self._cursor
             try:
-                found, are_all = self._choose(tx, taker, most, last)
+                found, are_all = self._choose(tx, claimant, most, last)
             finally:
                 self._cursor, self._yielding_cursor = self._yielding_cursor, self._cursor
             all_lanes = all_lanes and are_all
@@ -145,13 +145,13 @@ class Claims:
         self._seen = seen & (first.known | last.known)
         return rows + found, all_lanes, len(found) >= most and most < limit - len(rows)
 
-    def _choose(self, tx: Transaction, taker: Claimant, limit: int, order: LaneOrder) -> tuple[list[Row], bool]:
-        """Give rows that are now locked, and whether every lane with something ready was asked."""
+    def _choose(self, tx: Transaction, claimant: Claimant, limit: int, order: LaneOrder) -> tuple[list[Row], bool]:
+        """Return rows that are now locked, and whether every lane with ready messages was queried."""
         most = min(limit, _LANES_A_CLAIM)
         began = time.monotonic()
-        if self._fronts.are_near(began):
+        if self._scan_start.is_slow(began):
             near = self._turned(self._lanes_near(order))
-            return self._from_lanes(tx, taker, limit, near[:most], near=True, all_lanes=len(near) <= most), (
+            return self._from_lanes(tx, claimant, limit, near[:most], near=True, all_lanes=len(near) <= most), (
                 len(near) <= most
             )
         all_lanes = len(order.free) <= min(most, _FEW_LANES)
@@ -160,67 +160,74 @@ class Claims:
         else:
             lanes = list(islice(self._filled(tx, order.free), most))
             all_lanes = len(lanes) < most
-        rows = self._from_lanes(tx, taker, limit, lanes, near=False, all_lanes=all_lanes)
+        rows = self._from_lanes(tx, claimant, limit, lanes, near=False, all_lanes=all_lanes)
         self._seen = order.known
         if all_lanes and len(order.known) <= _LANES_A_PAGE:
             for lane in set(order.free).difference(row[0] for row in rows):
-                self._fronts.ended(lane, tx.now_at)
+                self._scan_start.ended(lane, tx.now_at)
         ended = time.monotonic()
-        self._fronts.looked(ended, ended - began, partial(self._look_for_one, tx))
+        self._scan_start.scanned(ended, ended - began, partial(self._look_for_one, tx))
         return rows, all_lanes
 
     def _look_for_one(self, tx: Transaction, lane: int, begin: int) -> None:
         tx.connection.execute(self._first, {"wanted_lane": lane, "begin": begin}).all()
 
     def _from_lanes(
-        self, tx: Transaction, taker: Claimant, limit: int, lanes: Sequence[int], *, near: bool, all_lanes: bool
+        self, tx: Transaction, claimant: Claimant, limit: int, lanes: Sequence[int], *, near: bool, all_lanes: bool
     ) -> list[Row]:
         """Take an equal part from each lane, then fill up from those that have more."""
         if lanes:
             self._cursor = lanes[0] if all_lanes else lanes[-1]
-        begins = {lane: (self._fronts.begin(lane) if near else FRONT) for lane in lanes}
-        # Of many lanes the rows are better moved together, when all are chosen.
-        taker.at_once = (
-            taker.may_at_once and tx.database.moves_at_once and taker.share is None and len(lanes) <= _FEW_LANES
+        begins = {lane: (self._scan_start.begin(lane) if near else FRONT) for lane in lanes}
+        # With many lanes it is faster to move all rows together, after all were chosen.
+        claimant.at_once = (
+            claimant.may_at_once and tx.database.moves_at_once and claimant.share is None and len(lanes) <= _FEW_LANES
         )
         chosen: list[Row] = []
-        # In a cluster each prefers what the others do not, for they do not see what it has locked.
-        for mine in (None,) if taker.share is None else (True, False):
+        # In a cluster each dispatcher prefers its own share, because it does not see what the others have locked.
+        for in_share in (None,) if claimant.share is None else (True, False):
             fuller: list[Row] = []
             for index, lane in enumerate(lanes):
                 part = -(-(limit - len(chosen)) // (len(lanes) - index))
-                rows = self._take(tx, taker, lane, begins[lane], b"", part, mine) if part else []
+                rows = self._take(tx, claimant, lane, begins[lane], b"", part, in_share) if part else []
                 chosen += rows
                 if rows and len(rows) == part:
                     fuller.append(rows[-1])
             for lane, position, behind, *_ in fuller:
                 if len(chosen) < limit:
-                    chosen += self._take(tx, taker, lane, position, behind, limit - len(chosen), mine)
+                    chosen += self._take(tx, claimant, lane, position, behind, limit - len(chosen), in_share)
         return chosen
 
     def _take(
-        self, tx: Transaction, taker: Claimant, lane: int, begin: int, behind: bytes, most: int, mine: bool | None
+        self,
+        tx: Transaction,
+        claimant: Claimant,
+        lane: int,
+        begin: int,
+        behind: bytes,
+        most: int,
+        in_share: bool | None,
     ) -> Sequence[Row]:
-        rows = self._taking.oldest(tx, taker, lane, begin, behind, most, mine)
+        rows = self._claim_rows.oldest(tx, claimant, lane, begin, behind, most, in_share)
         if rows:
             _, position, *_ = rows[-1]
-            self._fronts.took(lane, position, len(rows))
+            self._scan_start.took(lane, position, len(rows))
         return rows
 
     def _lanes_near(self, order: LaneOrder) -> list[int]:
-        """Give the lanes that may have something behind their fronts, the new ones among them."""
-        near = {*self._fronts.lanes(), *(order.known - self._seen)}
+        """Return the lanes that may have messages after their ends, the new lanes included."""
+        near = {*self._scan_start.lanes(), *(order.known - self._seen)}
         free = order.free
         return [lane for lane in sorted(near) if (at := bisect_left(free, lane)) < len(free) and free[at] == lane]
 
     def _filled(self, tx: Transaction, lanes: Sequence[int]) -> Iterator[int]:
-        """Give the lanes in which something is ready, each once, from the cursor round."""
+        """Yield the lanes that have ready messages, once each, starting after the cursor."""
         split = bisect_right(lanes, self._cursor)
         for start, end in ((split, len(lanes)), (0, split)):
             at = start
             while at < end:
                 if end - at > _LANES_A_PAGE:
-                    # One look into the index steps over lanes in which nothing is ready, however many they are.
+                    # One index look-up skips lanes without ready messages, however many there are.
                     filled = tx.connection.execute(self._next_filled, {"first": lanes[at]}).scalar()
                     at = end if filled is None else bisect_left(lanes, filled, at, end)
                 page = lanes[at : min(at + _LANES_A_PAGE, end)]

@@ -1,6 +1,6 @@
-"""Taking ready messages: the oldest of a lane are locked, then all that were chosen are moved to `leased`.
+"""Claims rows: the oldest ready messages of a lane are locked, then all that were chosen are moved to `leased`.
 
-Where the database can, and few lanes are asked, one statement does all of it.
+If the database can, and few lanes are used, one statement does all of it.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ _PLACE = itemgetter(1, 2)  # position and id
 
 @dataclass(slots=True)
 class Claimant:
-    """Who takes in one claim, under which token, and of which share first."""
+    """The owner of one claim, its token, and the share of a cluster that it prefers."""
 
     owner: str
     share: ClusterPartition | None
     token: bytes = field(default_factory=lambda: os.urandom(16))
-    at_once: bool = False  #: what is found is leased by the same statement
+    at_once: bool = False  #: rows are leased by the statement that finds them
     may_at_once: bool = True
 
 
@@ -47,7 +47,7 @@ class ClaimRows:
             .where(
                 ready.c.lane == bindparam("wanted_lane"),
                 ready.c.position >= bindparam("begin"),
-                # Written so that every database still finds the first condition in the index.
+                # Written so that every database still uses the index for the first condition.
                 or_(ready.c.position > bindparam("begin"), ready.c.id > bindparam("behind")),
             )
             .order_by(ready.c.position, ready.c.id)
@@ -64,39 +64,46 @@ class ClaimRows:
         self._orphans = MissingMessages(messages, _content(messages))
 
     def oldest(
-        self, tx: Transaction, taker: Claimant, lane: int, begin: int, behind: bytes, most: int, mine: bool | None
+        self,
+        tx: Transaction,
+        claimant: Claimant,
+        lane: int,
+        begin: int,
+        behind: bytes,
+        most: int,
+        in_share: bool | None,
     ) -> Sequence[Any]:
-        """Lock up to `most` of a lane's rows that nobody else has locked, the oldest first.
+        """Lock up to `most` of a lane's rows that no other transaction has locked, the oldest first.
 
-        :param begin: the position to read from, there those behind the id `behind`.
-        :param mine: true for those in the taker's share only, false for the others, None for all.
+        :param begin: the position to read from; at that position only ids after `behind`.
+        :param in_share: true for rows in the claimant's share only, false for the others, None for all.
         """
         wanted: dict[str, Any] = {"wanted_lane": lane, "begin": begin, "behind": behind, "most": most}
-        if taker.at_once:
-            found = tx.rows(self._at_once, {**wanted, "owner": taker.owner, "token": taker.token})
+        if claimant.at_once:
+            found = tx.rows(self._at_once, {**wanted, "owner": claimant.owner, "token": claimant.token})
         else:
-            if taker.share is not None:
-                wanted |= {"shares": taker.share.shares, "own_share": taker.share.own}
-            found = tx.rows(self._oldest[mine], wanted)
+            if claimant.share is not None:
+                wanted |= {"shares": claimant.share.shares, "own_share": claimant.share.own}
+            found = tx.rows(self._oldest[in_share], wanted)
         return sorted(found, key=_PLACE)
 
-    def lease(self, tx: Transaction, taker: Claimant, rows: Sequence[Any]) -> tuple[Lease, ...]:
-        """Move locked rows of `oldest` to `leased`, where they are not yet, and give them with what they are about."""
+    def lease(self, tx: Transaction, claimant: Claimant, rows: Sequence[Any]) -> tuple[Lease, ...]:
+        """Move rows locked by `oldest` to `leased`, unless they are there already; return them with their messages."""
         states = [row[:6] for row in rows]
-        if not taker.at_once:
-            self._move(tx, taker, states)
-        # Without its content a row ends in NULLs; a target is never NULL.
+        if not claimant.at_once:
+            self._move(tx, claimant, states)
+        # A row without its message ends in NULLs; a target is never NULL.
         contents: dict[bytes, Sequence[Any]] = {row[2]: row[6:] for row in rows if row[6] is not None}
         if len(contents) < len(states):
             unseen = [state[2] for state in states if state[2] not in contents]
-            contents |= {row[0]: row[1:] for row in self._orphans.told_apart(tx, unseen)}
+            contents |= {row[0]: row[1:] for row in self._orphans.find_or_remove(tx, unseen)}
             states = [state for state in states if state[2] in contents]
         lanes = {state[0] for state in states}
         tx.lanes.take(tx, lanes)
         names = tx.lanes.names_of(tx, lanes)
-        return tuple(_leases(states, contents, names, taker.token, tx.now_at))
+        return tuple(_leases(states, contents, names, claimant.token, tx.now_at))
 
-    def _move(self, tx: Transaction, taker: Claimant, states: Iterable[Sequence[Any]]) -> None:
+    def _move(self, tx: Transaction, claimant: Claimant, states: Iterable[Sequence[Any]]) -> None:
         tx.move(
             self._ready,
             ("lane", "position", "id"),
@@ -104,8 +111,8 @@ class ClaimRows:
             [
                 {
                     "id": stored_id,
-                    "token": taker.token,
-                    "owner": taker.owner,
+                    "token": claimant.token,
+                    "owner": claimant.owner,
                     "lane": lane,
                     "position": position,
                     "attempt": attempt + 1,
@@ -118,12 +125,12 @@ class ClaimRows:
 
 
 def _with_content(oldest: Select[Any], messages: Table) -> Compiled:
-    """Join what the messages are to a query that locks their places: within it, so that they are not locked too."""
+    """Join the messages to a query that locks their rows in `ready`: outside of it, so that they are not locked too."""
     return Compiled(by_primary_key(_joined(oldest.subquery("places"), messages), messages))
 
 
 def _leased_at_once(oldest: Select[Any], schema: Schema) -> Compiled:
-    """Move what a query has locked to `leased`, and give it with its content."""
+    """Move the rows that a query has locked to `leased`, and return them with their messages."""
     ready, leased, places = schema.ready, schema.leased, oldest.cte("places")
     gone = ready.delete().where(*(ready.c[name] == places.c[name] for name in ("lane", "position", "id"))).cte("gone")
     taken = {

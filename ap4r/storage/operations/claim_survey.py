@@ -1,5 +1,5 @@
-"""What a claim has to know before it chooses, in one round trip: the store's clock, what is due next, the lanes, and
-whether its dispatcher is still known."""
+"""What a claim reads before it chooses, in one round trip: the store's clock, the next due time, the lanes, and whether
+its dispatcher is still registered."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _LANE, _DUE, _CLOCK, _OWNER = range(4)
 
 
 class Survey(NamedTuple):
-    """What was found. `next_due_at` is when the first of what is scheduled falls due; `lanes` are all there are."""
+    """The result. `next_due_at` is the due time of the first scheduled message; `lanes` are all lanes."""
 
     next_due_at: int | None
     lanes: list[int]
 
 
 class Surveys:
-    """Makes surveys."""
+    """Reads surveys."""
 
     def __init__(self, schema: Schema) -> None:
         lanes, scheduled, dispatchers = schema.lanes, schema.scheduled, schema.dispatchers
@@ -41,11 +41,11 @@ class Surveys:
         self._compiled: dict[tuple[str | None, bool], Compiled] = {}
 
     def read(self, tx: Transaction, begin: int, owner: str | None) -> Survey:
-        """Look, and remember the clock and the lanes.
+        """Read a survey, and remember the clock and the lanes.
 
-        :param begin: where to begin to look for what is scheduled.
-        :param owner: a dispatcher that nobody is to take for dead until the transaction has ended; None for none.
-        :raises OwnerLost: it was taken for dead already.
+        :param begin: the due time from which scheduled messages are searched.
+        :param owner: a dispatcher that must not be considered dead until the transaction has ended; None for none.
+        :raises OwnerLost: it was already considered dead and removed.
         """
         behind = tx.lanes.next_to_read()
         next_due_at: int | None = None
@@ -78,5 +78,5 @@ class Surveys:
 
 
 def _text(stored: str | bytes) -> str:
-    # MySQL keeps names as bytes.
+    # MySQL stores names as bytes.
     return stored.decode() if isinstance(stored, bytes) else stored

@@ -1,6 +1,6 @@
-"""When the store's clock was set back: what was to be repeated soon must not wait for as long as the clock went back.
+"""Handles a store's clock that was set back: a retry that was due soon must not wait as long as the clock went back.
 
-An instant that a caller gave, or that follows from its delay, stays what it is.
+An instant that a caller chose, or that follows from its delay, stays unchanged.
 """
 
 from __future__ import annotations
@@ -10,20 +10,20 @@ from sqlalchemy import and_, bindparam, select
 from ap4r.storage.access.transaction import MICROSECONDS, Transaction
 from ap4r.storage.schema.tables import Schema
 
-#: The nodes of a cluster may differ by a little.
+#: The clocks of a cluster's nodes may differ slightly.
 _LEAST_STEP = MICROSECONDS
 _AT_A_TIME = 500
 
 
 class ClockSteps:
-    """Notices that the store's clock went back, and brings repeats forward."""
+    """Detects that the store's clock went back, and brings retries forward."""
 
     def __init__(self, schema: Schema) -> None:
         self._latest_at: int | None = None
         self._late = False
         scheduled, attempts = schema.scheduled, schema.attempts
         self._scheduled = scheduled
-        # A repeat that waits for an attempt that has not ended yet, by the clock as it is now.
+        # A retry whose last attempt has not ended yet, by the present clock.
         self._from_the_future = (
             select(scheduled, attempts.c.ended_at)
             .join(attempts, and_(attempts.c.id == scheduled.c.id, attempts.c.attempt == scheduled.c.attempt))
@@ -32,7 +32,7 @@ class ClockSteps:
             .limit(_AT_A_TIME)
             .with_for_update(skip_locked=True)
         )
-        # So that the next claim, here or in another process, brings none of them forward again.
+        # So that the next claim, in this or another process, does not bring them forward again.
         self._end_now = (
             attempts.update()
             .where(attempts.c.id == bindparam("b_id"), attempts.c.attempt == bindparam("b_attempt"))
@@ -48,12 +48,12 @@ class ClockSteps:
         return True
 
     def bring_forward(self, tx: Transaction) -> bool:
-        """Have repeats wait for as long as was said when they failed; return whether any waited for longer."""
+        """Restore the wait of retries to what it was when they failed; return whether any was changed."""
         if not self._late:
             return False
         found = tx.connection.execute(self._from_the_future, {"now_at": tx.now_at}).mappings().all()
         if not found:
-            # Not before this is committed: what fails after it has been seen in vain is looked for again.
+            # Only after this commit: if it fails, the search is repeated.
             tx.after_commit.append(self._done)
             return False
         moved = []

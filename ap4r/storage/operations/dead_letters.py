@@ -1,4 +1,4 @@
-"""Dead letters: list them, and put them back."""
+"""Dead letters: lists and replays them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ALL_BEFORE = b""  #: before every id
 
 
 class DeadLetters:
-    """What was given up and is kept for a person."""
+    """The messages that were given up and are kept for review."""
 
     def __init__(self, schema: Schema) -> None:
         dead, messages, lanes = schema.dead, schema.messages, schema.lanes
@@ -42,12 +42,12 @@ class DeadLetters:
         self._deliveries = by_primary_key(deliveries, messages)
 
     def page(self, tx: Transaction, limit: int, after: str | None, queue: str | None) -> list[DeadLetter]:
-        """Give up to `limit` dead letters behind the id `after`, of one queue or of all."""
+        """Return up to `limit` dead letters after the id `after`, of one queue or of all."""
         begin = _ALL_BEFORE if after is None else id_bytes(after)
         while True:
             rows = self._rows(tx, limit, begin, queue)
             letters = self._letters_of(tx, rows)
-            # A page of nothing but rows without messages is not the end.
+            # A page that has only rows without messages is not the end.
             if letters or len(rows) < limit:
                 return letters
             begin = rows[-1].id
@@ -70,7 +70,7 @@ class DeadLetters:
         return letters
 
     def _ids_of_queue(self, tx: Transaction, limit: int, begin: bytes, queue: str) -> list[bytes]:
-        """Give the first ids of a queue: of those of each of its lanes, which an index holds in order."""
+        """Return the first ids of a queue, merged from each of its lanes, which an index holds in order."""
         lanes = list(tx.connection.execute(self._lanes_of_queue, {"queue": queue}).scalars())
         ids: list[bytes] = []
         dead = self._dead
@@ -88,7 +88,7 @@ class DeadLetters:
         return ids
 
     def _letters(self, tx: Transaction, rows: list[Row[Any]], names: dict[int, tuple[str, str]]) -> list[DeadLetter]:
-        # Not a join: with figures that are out of date MySQL would begin at the messages.
+        # Not a join: with outdated statistics MySQL would begin at the messages.
         found = tx.connection.execute(self._wanted, {"ids": [row.id for row in rows]}).all()
         messages = {message.id: message for message in found}
         return [
@@ -104,14 +104,14 @@ class DeadLetters:
                 stored_at=to_seconds(messages[row.id].stored_at),
             )
             for row in rows
-            # Replayed and delivered since they were listed; a look is no transaction.
+            # A letter may have been replayed and delivered since it was listed; reads are not one transaction.
             if row.id in messages and row.lane in names
         ]
 
     def replay(self, tx: Transaction, ids: Collection[str], again: bool) -> Replayed:
-        """Put dead letters back to the front of their lanes, with no failures and a new age.
+        """Put dead letters back at the front of their lanes, with no failures and a new age.
 
-        What expired is called all the same: a person wants it now.
+        Expired messages are called too, because a person requested it.
         """
         wanted = {id_bytes(text): text for text in ids}
         keys = list(wanted)
@@ -146,7 +146,7 @@ class DeadLetters:
         return Replayed(tuple(replayed), tuple(refused), missing)
 
     def _once(self, tx: Transaction, ids: list[bytes]) -> set[bytes]:
-        """Give those of some messages that may be called only once."""
+        """Return those of some messages that may be called only once."""
         found = tx.connection.execute(self._deliveries, {"ids": ids}) if ids else ()
         return {row.id for row in found if row.delivery == Delivery.ONCE.value}
 

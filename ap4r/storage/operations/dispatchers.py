@@ -1,4 +1,4 @@
-"""The dispatchers that a store knows: register, beat, leave; and the glance that an idle one takes."""
+"""The dispatchers of a store: register, beat, leave; and the look of an idle one."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from ap4r.storage.databases.mysql.galera import ClusterPartition
 from ap4r.storage.schema.tables import Schema
 from ap4r.storage.store import Beat, Held, Look
 
-#: Bells of dispatchers that were not seen for so long are not rung. An idle one beats each 30 s.
+#: Doorbells of dispatchers that were not seen for this time are not rung. An idle one beats each 30 s.
 _BELL_AGE = 60 * MICROSECONDS
 #: The counter of an owner whose row is gone while leases still name it.
 NO_BEAT = -1
 
 
 class Dispatchers:
-    """Who delivers from this store."""
+    """The dispatchers that deliver from this store."""
 
     def __init__(self, schema: Schema) -> None:
         table, ready, scheduled, leased = schema.dispatchers, schema.ready, schema.scheduled, schema.leased
@@ -47,7 +47,7 @@ class Dispatchers:
         holds = select(1).where(leased.c.owner == table.c.owner).exists()
         registered = select(1).where(table.c.owner == leased.c.owner).exists()
         no_text = cast(null(), String(255))
-        self._glances: list[Any] = [
+        self._look_parts: list[Any] = [
             select(literal("ready"), cast(func.min(ready.c.lane), BigInteger), no_text, no_text, literal(0)),
             select(literal("scheduled"), func.min(scheduled.c.due_at), no_text, no_text, literal(0)),
             select(literal("dispatcher"), table.c.beat, table.c.owner, table.c.bell, case((holds, 1), else_=0)),
@@ -62,16 +62,16 @@ class Dispatchers:
         tx.connection.execute(tx.insert_new(self._table), {**row, "started_at": tx.now_at, "seen_at": tx.now_at})
 
     def beat(self, tx: Transaction, owner: str) -> None:
-        """Move the owner's counter.
+        """Advance the owner's counter.
 
-        :raises OwnerLost: there is no such dispatcher any more.
+        :raises OwnerLost: the dispatcher does not exist any more.
         """
         values = {"b_owner": owner} if tx.clock_sql is not None else {"b_owner": owner, "b_now_at": tx.now_at}
         if self._beat(tx.clock_sql).execute(tx.connection, values).rowcount == 0:
             raise OwnerLost(owner)
 
     def report_held(self, tx: Transaction, owner: str, held: Sequence[Held]) -> None:
-        """Note what a dispatcher holds, as instants of the store's clock."""
+        """Record what a dispatcher holds back, as instants of the store's clock."""
         rows = [
             [one.queue, one.origin, tx.now_at - to_microseconds(one.since_seconds),
              tx.now_at + to_microseconds(one.until_seconds), one.why]
@@ -82,7 +82,7 @@ class Dispatchers:
         tx.connection.execute(table.update().where(table.c.owner == owner).values(held=written))
 
     def share(self, tx: Transaction, owner: str) -> ClusterPartition:
-        """Give the owner's share of what all dispatchers claim."""
+        """Return the owner's share of what all dispatchers claim."""
         owners = list(tx.connection.execute(self._owners).scalars())
         return ClusterPartition(owners.index(owner) if owner in owners else 0, max(1, len(owners)))
 
@@ -91,17 +91,17 @@ class Dispatchers:
         tx.connection.execute(self._table.delete().where(self._table.c.owner == owner))
 
     def stands_at(self, tx: Transaction, owner: str, beat: int) -> bool:
-        """Tell whether the owner's counter is still `beat` (or it is gone already), and keep it so until the end."""
+        """Return whether the owner's counter is still `beat` (or it is gone), and keep it until the end."""
         statement = select(self._table.c.beat).where(self._table.c.owner == owner).with_for_update()
         found = tx.connection.execute(statement).scalar()
         return found is None or found == beat
 
     def bells(self, tx: Transaction) -> list[str]:
-        """Give the doorbells of those seen lately."""
+        """Return the doorbells of the dispatchers seen lately."""
         return list(tx.connection.execute(self._bells, {"since": tx.now_at - _BELL_AGE}).scalars())
 
     def look(self, tx: Transaction) -> Look:
-        """Read all that an idle dispatcher must know, in one statement."""
+        """Read everything that an idle dispatcher needs, in one statement."""
         due, next_due_at, beats = False, None, []
         for kind, number, owner, bell, holds in tx.connection.execute(self._look(tx.clock_sql)):
             match kind:
@@ -130,12 +130,12 @@ class Dispatchers:
         if look is None:
             no_text = cast(null(), String(255))
             clock = select(literal("clock"), literal_column(clock_sql or "", BigInteger), no_text, no_text, literal(0))
-            look = self._looks[clock_sql] = union_all(*self._glances, *([clock] if clock_sql else []))
+            look = self._looks[clock_sql] = union_all(*self._look_parts, *([clock] if clock_sql else []))
         return look
 
 
 def held_of(written: bytes | None, now_at: int) -> tuple[Held, ...]:
-    """Return what a dispatcher noted that it holds."""
+    """Return what a dispatcher recorded that it holds back."""
     if not written:
         return ()
     return tuple(

@@ -1,7 +1,7 @@
 """The inbox's statements, the same for an application's connection of any kind and for a store's own.
 
-Nothing here begins or ends a transaction, and no statement fails because a record is there already: that would
-poison a PostgreSQL transaction.
+Nothing here begins or ends a transaction, and no statement fails because a record exists already: that would abort
+a PostgreSQL transaction.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from ap4r.storage.databases.conflict_codes import is_conflict
 from ap4r.storage.inbox_record import Record, RecordResult, Rows, Run, Stored, StoredAnswer, is_mark, is_short
 from ap4r.storage.schema.tables import Schema
 
-#: How long SQLite and MySQL may wait for somebody else's transaction. PostgreSQL and MariaDB tell at once.
+#: How long SQLite and MySQL may wait for another transaction. PostgreSQL and MariaDB return at once.
 WAIT_SECONDS = 1
-_FORGOTTEN_A_TIME = 100
+_DELETE_BATCH = 100
 
 
 class InboxRecords:
@@ -32,18 +32,18 @@ class InboxRecords:
         self._dialect = dialect
         quote = "`" if self._is_mysql else '"'
         names = [name.replace(quote, 2 * quote) for name in (schema.namespace, schema.inbox.name) if name]
-        # A colon would begin a value's name.
+        # A colon would begin the name of a value.
         self._table = table = ".".join(f"{quote}{name}{quote}" for name in names).replace(":", "\\:")
         self._columns = "id, content, recorded_at, expires_at"
         self._values = ":id, :content, :recorded_at, :expires_at"
         self._find = f"SELECT content, expires_at, status, headers, body FROM {table} WHERE id = :id"
 
     def record(self, run: Run, record: Record, now: float) -> Stored | RecordResult:
-        """Write a record down unless it is there; tell which, or that somebody else may be about to commit it.
+        """Write a record unless it exists; return which, or BUSY if another transaction may be about to commit it.
 
-        Returns without waiting for others' transactions, or within about `WAIT_SECONDS`. A new record belongs to the
-        transaction of `run`: it is there for others when that commits, and never was when that is rolled back.
-        After Entry.BUSY that transaction may be fit for nothing but a rollback.
+        Returns without waiting for other transactions, or within about `WAIT_SECONDS`. A new record belongs to the
+        transaction of `run`: others see it when that commits, and it disappears when that is rolled back.
+        After RecordResult.BUSY that transaction may be usable only for a rollback.
 
         :param now: Unix seconds of this host.
         :raises Exception: the driver's own error, for anything but a conflict.
@@ -62,9 +62,9 @@ class InboxRecords:
                 raise
             if not self._is_sqlite:
                 return RecordResult.BUSY
-            # Whoever writes to the file need not be at this record; looking is free.
+            # Another writer of the file need not be writing this record; a read does not conflict.
         try:
-            # Not what this transaction's snapshot may show, but what is committed now.
+            # Read what is committed now, not what this transaction's snapshot shows.
             found = self._found(run, record.key, " LOCK IN SHARE MODE" if self._is_mysql else "")
         except Exception as error:
             if is_conflict(error):
@@ -73,9 +73,9 @@ class InboxRecords:
         return RecordResult.BUSY if found is None else found
 
     def receive(self, run: Run, record: Record, now: float) -> Stored | RecordResult:
-        """Write a delivery's record down, and the one beside it, unless the message is there under either key.
+        """Write a delivery's record, and the one beside it, unless the message is recorded under either key.
 
-        What is found is kept until the record's end.
+        A record that is found is kept until this record's end.
         """
         entry = self.record(run, record, now)
         if record.beside is None or entry is RecordResult.BUSY:
@@ -83,8 +83,8 @@ class InboxRecords:
             return entry
         key, content = record.beside
         if not is_mark(content):
-            # The path is not signed. A mark says that the message came with a signed one; where nothing is found, the
-            # code before this may have recorded it.
+            # The path is not signed. A mark means that the message came with a signed one; if nothing is found, an
+            # earlier version may have recorded it.
             self._keep(run, record.key, entry, record.expires_at)
             if isinstance(entry, Stored) and not is_mark(entry.content):
                 return entry
@@ -95,7 +95,7 @@ class InboxRecords:
         self._keep(run, key, beside, record.expires_at)
         if isinstance(entry, Stored) or beside is RecordResult.FIRST:
             return entry
-        # A mark is of another path, or of a call before this one that is not committed.
+        # A mark belongs to another path, or to an earlier call that is not committed.
         return entry if isinstance(beside, Stored) and is_mark(beside.content) else beside
 
     def _keep(self, run: Run, key: bytes, entry: Stored | RecordResult, until: float) -> None:
@@ -103,34 +103,34 @@ class InboxRecords:
             self.extend(run, key, until)
 
     def find(self, run: Run, key: bytes) -> Stored | None:
-        """Read a record; None when there is none that is committed."""
+        """Return a record; None when none is committed."""
         return self._found(run, key, "")
 
     def answer(self, run: Run, key: bytes, answer: StoredAnswer) -> bool:
-        """Store the answer with a record of the same transaction; tell whether that was there."""
+        """Store the answer in a record of the same transaction; return whether the record existed."""
         headers = json.dumps(answer.headers, ensure_ascii=False, separators=(",", ":")).encode()
         values = {"id": key, "status": answer.status, "headers": headers, "body": answer.body}
         update = f"UPDATE {self._table} SET status = :status, headers = :headers, body = :body WHERE id = :id"
         return run(update, values).changed == 1
 
     def extend(self, run: Run, key: bytes, expires_at: float) -> None:
-        """Let a record live longer, never shorter."""
+        """Extend a record's life; never shorten it."""
         values = {"id": key, "expires_at": to_microseconds(expires_at)}
         run(f"UPDATE {self._table} SET expires_at = :expires_at WHERE id = :id AND expires_at < :expires_at", values)
 
-    def forget(self, run: Run, now: float, most: int = _FORGOTTEN_A_TIME) -> int:
-        """Delete up to `most` records whose time is over; give their number."""
+    def forget(self, run: Run, now: float, most: int = _DELETE_BATCH) -> int:
+        """Delete up to `most` expired records; return their number."""
         select = f"SELECT id FROM {self._table} WHERE expires_at < :now ORDER BY expires_at LIMIT {int(most)}"
         found = run(select, {"now": to_microseconds(now)}).rows
-        # In one order, so that two who do this at once cannot lock each other out.
+        # In one order, so that two concurrent deletes cannot deadlock.
         keys = {f"id{number}": key for number, key in enumerate(sorted(bytes(row[0]) for row in found))}
         if not keys:
             return 0
         delete = f"DELETE FROM {self._table}"
         if self._is_mysql:
-            # A scan, which it may prefer where much is over, would wait for every record that is not committed yet.
+            # A scan, which MySQL may prefer when many have expired, would wait for every uncommitted record.
             delete = f"DELETE one FROM {self._table} AS one FORCE INDEX (PRIMARY)"
-        # A repeat may have let one of them live longer meanwhile.
+        # A repeat may have extended the life of one of them meanwhile.
         these = f"id IN ({', '.join(f':{name}' for name in keys)}) AND expires_at < :now"
         return run(f"{delete} WHERE {these}", {**keys, "now": to_microseconds(now)}).changed
 
@@ -147,15 +147,15 @@ class InboxRecords:
             return self._insert_mysql(run, values)
         insert = f"INSERT INTO {self._table} ({self._columns})"
         if self._dialect == "postgresql":
-            # The lock is the transaction's and the record's: it is held while the record is not committed, and is
-            # let go with it, also where a savepoint takes both back.
+            # The lock belongs to the transaction and the record: it is held while the record is not committed, and is
+            # released with it, also when a rollback to a savepoint removes both.
             locked = f"{insert} SELECT {self._values} WHERE pg_try_advisory_xact_lock(CAST(:lock AS bigint))"
             lock = int.from_bytes(values["id"][:8], "big", signed=True)
             return run(f"{locked} ON CONFLICT DO NOTHING", {**values, "lock": lock}).changed
         return self._insert_sqlite(run, f"{insert} VALUES ({self._values}) ON CONFLICT DO NOTHING", values)
 
     def _insert_sqlite(self, run: Run, insert: str, values: Mapping[str, Any]) -> int:
-        # There is one lock for the whole file, and how long to wait for it is the connection's to say.
+        # There is one lock for the whole file, and the connection determines how long to wait for it.
         [(before,)] = run("PRAGMA busy_timeout", {}).rows
         run(f"PRAGMA busy_timeout = {WAIT_SECONDS * 1000}", {})
         try:
@@ -164,8 +164,8 @@ class InboxRecords:
             run(f"PRAGMA busy_timeout = {int(before)}", {})
 
     def _insert_mysql(self, run: Run, values: Mapping[str, Any]) -> int:
-        # IGNORE takes no notice of a record that is committed; one that is not is somebody's lock. A locking look
-        # first would lock the gap where there is no record, and two such gaps lock each other out.
+        # IGNORE skips a committed record; an uncommitted one is another transaction's lock. A locking read first would
+        # lock the gap if there is no record, and two such gap locks can deadlock.
         insert = f"INSERT IGNORE INTO {self._table} ({self._columns}) VALUES ({self._values})"
         [(version, before)] = run("SELECT VERSION(), @@SESSION.innodb_lock_wait_timeout", {}).rows
         if "mariadb" in str(version).lower():
@@ -189,7 +189,7 @@ class InboxRecords:
 
 
 def recall(tx: Transaction, key: bytes, until: float) -> Stored | None:
-    """Read a record in a store's own transaction, and let it live at least until an instant (Unix seconds)."""
+    """Return a record, read in a store's own transaction, and extend its life to an instant (Unix seconds)."""
     inbox, run = InboxRecords(tx.schema, tx.connection.dialect.name), runner(tx.connection)
     found = inbox.find(run, key)
     if found is not None and is_short(found, until):
@@ -198,7 +198,7 @@ def recall(tx: Transaction, key: bytes, until: float) -> Stored | None:
 
 
 def runner(connection: Connection) -> Run:
-    """Run statements on a connection of SQLAlchemy."""
+    """Return a callable that runs statements on a SQLAlchemy connection."""
 
     def run(statement: str, values: Mapping[str, Any]) -> Rows:
         result = connection.execute(text(statement), dict(values))

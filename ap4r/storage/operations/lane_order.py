@@ -1,6 +1,6 @@
-"""The lanes that a claim may take from, in the order of their numbers: kept for as long as nothing about them changes.
+"""The lanes that a claim may take from, sorted by number: kept as long as nothing about them changes.
 
-There may be 100,000, and a claim takes from a few of them: to sort them for each would take longer than the claim.
+There may be 100,000, and a claim uses a few of them: sorting them for each claim would take longer than the claim.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ class LaneOrder(NamedTuple):
 
 
 class LaneOrders:
-    """Parts lanes into those that come first and those that give way to them. Remembers its last answer."""
+    """Divides lanes into those that come first and those that yield to them. Caches its last answer."""
 
     def __init__(self) -> None:
         self._asked: tuple[Sequence[int], frozenset[int], frozenset[int]] | None = None
         self._answer = (LaneOrder((), frozenset()), LaneOrder((), frozenset()))
 
     def of(self, known: Sequence[int], held: frozenset[int], yielding: frozenset[int]) -> tuple[LaneOrder, LaneOrder]:
-        """Return the lanes that come first, and those that give way.
+        """Return the lanes that come first, and those that yield.
 
-        :param known: all there are, sorted; the same object for as long as it has the same content.
+        :param known: all lanes, sorted; the same object as long as it has the same content.
         """
         asked = self._asked
         if asked is None or asked[0] is not known or asked[1] != held or asked[2] != yielding:

@@ -1,7 +1,7 @@
-"""The directory of lanes: a small number for each pair of queue and origin, so that hot rows stay narrow.
+"""The directory of lanes: a small number for each pair of queue and origin, so that frequent rows stay narrow.
 
-A server never uses a number twice, so what a process remembers can go out of use but not become wrong. Where another
-server takes over, which may not know the last ones, what was learnt from the one before is looked at again.
+A server never uses a number twice, so what a process remembers can become unused but not wrong. When another server
+takes over, which may not know the last numbers, what was learnt from the previous one is checked again.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 
 MAX_LANES = 100_000
 _MINUTE, _HOUR = 60 * 1_000_000, 3_600 * 1_000_000
-#: An unused lane is forgotten after a week; writers mark those they use once an hour, and whoever claims once a day.
-UNUSED_AFTER, _MARKED_EACH = 7 * 24 * _HOUR, 24 * _HOUR
-#: A lane becomes known at once when the transaction that made it ends within this time, later once in this time.
+#: An unused lane is deleted after a week; writers mark those they use once an hour, claims once a day.
+UNUSED_AFTER, _MARK_INTERVAL = 7 * 24 * _HOUR, 24 * _HOUR
+#: A lane becomes known at once if the transaction that created it ends within this time, else within this time.
 _TRANSACTION_SECONDS = 60.0
 LaneName = tuple[str, str]
 
 
 class _Known(NamedTuple):
-    """A lane's number, when it was marked as used, when it was last seen, and over which connection of the process."""
+    """A lane's number, when it was marked as used and last seen, and over which connection of the process."""
 
     lane: int
     used_at: int
@@ -41,10 +41,10 @@ class _Known(NamedTuple):
 
 
 class Lanes:
-    """What one process knows of one database's directory. Shared by threads; only whole entries are ever written.
+    """One process's knowledge of a database's directory. Shared by threads; only whole entries are ever written.
 
-    What a transaction has changed becomes known after its commit: a rollback takes new lanes with it, and their
-    numbers are then given to others.
+    What a transaction changed becomes known after its commit: a rollback removes new lanes, and their numbers are
+    then given to others.
     """
 
     def __init__(self, schema: Schema) -> None:
@@ -65,20 +65,20 @@ class Lanes:
         self._rows = select(table.c.id, table.c.queue, table.c.origin).where(numbered)
         self._ids: dict[LaneName, _Known] = {}
         self._names: dict[int, LaneName] = {}
-        #: The numbers of all, sorted, and of which state: adding or removing one makes another state.
+        #: The numbers of all lanes, sorted, and of which state: adding or removing one begins another state.
         self._numbers: tuple[int, list[int]] = (0, [])
         self._states = count(1)
         self._state = 0
-        #: The highest number that the last reading of all has found, that of the one before, and when (monotonic).
+        #: The highest number found by the last reading of all, that of the previous one, and its time (monotonic).
         self._highest, self._read_up_to, self._read_all_at = 0, 0, float("-inf")
 
     @property
     def full(self) -> bool:
-        """Whether most of what is known must have gone out of use, so that it is time to begin anew."""
+        """Whether most of what is known must be unused by now, so that the cache should be rebuilt."""
         return max(len(self._ids), len(self._names)) > 2 * MAX_LANES
 
     def ids_of(self, tx: Transaction, names: Iterable[LaneName]) -> dict[LaneName, int]:
-        """Give the numbers of lanes, making those that are new."""
+        """Return the numbers of lanes; create those that are new."""
         found: dict[LaneName, int] = {}
         due: list[LaneName] = []
         for name in sorted(set(names)):
@@ -88,7 +88,7 @@ class Lanes:
             else:
                 found[name] = known
         if due:
-            seen = self._seen_again(tx, due)
+            seen = self._seen_now(tx, due)
             found |= {name: known.lane for name, known in seen.items()}
             due = [name for name in due if name not in seen]
         if due:
@@ -100,12 +100,12 @@ class Lanes:
         return found
 
     def id_of(self, tx: Transaction, name: LaneName) -> int:
-        """Give the number of one lane, as `ids_of` does."""
+        """Return the number of one lane, as `ids_of` does."""
         known = self._known(tx, name)
         return self.ids_of(tx, [name])[name] if known is None else known
 
     def names_of(self, tx: Transaction, ids: Collection[int]) -> dict[int, LaneName]:
-        """Give queue and origin by number; what does not exist is left out."""
+        """Return queue and origin by number; unknown numbers are omitted."""
         missing = [lane for lane in ids if lane not in self._names]
         found = self._read(tx, missing)
         self._remember(found)
@@ -116,17 +116,17 @@ class Lanes:
         return found
 
     def next_to_read(self) -> int:
-        """Give the number behind which lanes are to be read to know all: mostly those added lately, all now and then.
+        """Return the number after which lanes have to be read: usually those added lately, sometimes 0 for all.
 
-        Not only those with a higher number than all before: of two transactions the one with the lower may end later,
-        and an application may keep one open for as long as it likes.
+        Not only those with a higher number than all before: of two transactions the one with the lower number may end
+        later, and an application may keep one open for as long as it likes.
         """
         return 0 if time.monotonic() - self._read_all_at > _TRANSACTION_SECONDS else self._read_up_to
 
     def with_added(self, found: Mapping[int, LaneName], behind: int) -> list[int]:
-        """Learn the lanes that were read, all those behind a number, and give the numbers of all, sorted.
+        """Remember the lanes that were read, all those after a number, and return the numbers of all, sorted.
 
-        The same list is given for as long as they are the same.
+        The same list is returned as long as they are the same.
         """
         self._remember(found)
         if not behind:
@@ -140,25 +140,25 @@ class Lanes:
         return numbers
 
     def remove(self, tx: Transaction, ids: Collection[int]) -> None:
-        """Delete lanes that nothing uses."""
+        """Delete unused lanes."""
         tx.delete(self._table, [{"id": lane} for lane in ids])
         tx.after_commit.append(partial(self._forget, ids))
 
     def take(self, tx: Transaction, ids: Iterable[int]) -> None:
-        """Note that messages of these lanes were claimed."""
+        """Record that messages of these lanes were claimed."""
         tx.after_commit.append(partial(self._taken.update, dict.fromkeys(ids, tx.now_at)))
 
     def mark_taken(self, tx: Transaction) -> None:
-        """Mark as used what was claimed from since the last time: it may be in use by those who mark nothing."""
+        """Mark the lanes of all claims since the last time as used: applications that use them may not mark them."""
         taken = dict(self._taken)
         lanes = sorted(taken)
         for start in range(0, len(lanes), 500):
-            values = {"b_ids": lanes[start : start + 500], "b_before": tx.now_at - _MARKED_EACH}
-            # One that is locked is being used, or marked, and its turn comes when it is claimed from again.
+            values = {"b_ids": lanes[start : start + 500], "b_before": tx.now_at - _MARK_INTERVAL}
+            # A locked one is being used, or marked; its turn comes when it is claimed from again.
             marks = [
                 {"b_id": lane, "b_used_at": taken[lane]}
                 for lane, used_at in tx.connection.execute(self._unmarked, values)
-                if taken[lane] - used_at > _MARKED_EACH
+                if taken[lane] - used_at > _MARK_INTERVAL
             ]
             if marks:
                 tx.connection.execute(self._mark, marks)
@@ -166,14 +166,14 @@ class Lanes:
             tx.after_commit.append(self._taken.clear)
 
     def mark(self, tx: Transaction, found: Mapping[LaneName, int]) -> dict[LaneName, int]:
-        """Mark lanes that were found as used, so that they stay; give those that were not forgotten meanwhile."""
+        """Mark found lanes as used, so that they stay; return those that were not deleted meanwhile."""
         marks = [{"b_id": lane, "b_used_at": tx.now_at} for lane in sorted(found.values())]
         if marks and tx.connection.execute(self._mark, marks).rowcount != len(marks):
-            return self._those_that_stay(tx, found)
+            return self._still_there(tx, found)
         return dict(found)
 
-    def _those_that_stay(self, tx: Transaction, found: Mapping[LaneName, int]) -> dict[LaneName, int]:
-        # By number: to look for a name that is not there, with a lock, would lock the gap for all who make one.
+    def _still_there(self, tx: Transaction, found: Mapping[LaneName, int]) -> dict[LaneName, int]:
+        # By number: a locking read of a name that does not exist would lock the gap for all who create one.
         numbers = {"b_ids": sorted(found.values())}
         held = set(tx.connection.execute(self._held, numbers).scalars()) if found else set()
         return {name: lane for name, lane in found.items() if lane in held}
@@ -186,19 +186,19 @@ class Lanes:
         return found
 
     def _known(self, tx: Transaction, name: LaneName) -> int | None:
-        """Give the number of a lane that was marked as used within the hour and seen just now; None where not."""
+        """Return the number of a lane that was marked as used within the hour and seen just now; else None."""
         known = self._ids.get(name)
         if known is None or tx.now_at - known.used_at > _HOUR:
             return None
         return known.lane if self._was_seen_here(tx, known) else None
 
     def _was_seen_here(self, tx: Transaction, known: _Known) -> bool:
-        # A new connection may lead to a server that took the place of another, and knows nothing of its last moments;
-        # behind a proxy not even the connection is new.
+        # A new connection may lead to a server that replaced another one and lacks its last changes; behind a proxy
+        # not even the connection is new.
         return known.connections == tx.database.connections and tx.now_at - known.seen_at <= _MINUTE
 
-    def _seen_again(self, tx: Transaction, names: Sequence[LaneName]) -> dict[LaneName, _Known]:
-        """Give those lanes that were marked within the hour and are still what they were."""
+    def _seen_now(self, tx: Transaction, names: Sequence[LaneName]) -> dict[LaneName, _Known]:
+        """Return those lanes that were marked within the hour and still have the same number."""
         marked = {
             name: known for name in names if (known := self._ids.get(name)) and tx.now_at - known.used_at <= _HOUR
         }
@@ -223,7 +223,7 @@ class Lanes:
         is_new = not found.keys() <= self._names.keys()
         self._names.update(found)
         if is_new:
-            # Behind the change, or a reader would take what it had before for the new state.
+            # After the change, or a reader would consider the previous content to be the new state.
             self._state = next(self._states)
 
     def _forget(self, ids: Collection[int]) -> None:
@@ -234,14 +234,14 @@ class Lanes:
         self._state = next(self._states)
 
     def _mark_used(self, tx: Transaction, names: Sequence[LaneName]) -> dict[LaneName, int]:
-        """Give the numbers of lanes, marking those that there are and making those that are new."""
+        """Return the numbers of lanes; mark existing ones and create new ones."""
         found = self.mark(tx, self._found(tx, names))
         missing = [name for name in names if name not in found]
         if missing:
             self._make(tx, missing)
             found |= self._found(tx, missing)
             if len(found) < len(names):
-                # Whoever made one at the same time has undone it, or a lane was forgotten just now.
+                # Another transaction that created one at the same time was rolled back, or a lane was just deleted.
                 raise RolledBack(tx.store, "its lanes changed meanwhile")
         return found
 
@@ -267,5 +267,5 @@ class Lanes:
             return
         count = tx.connection.execute(self._count).scalar_one()
         if count + wanted > MAX_LANES:
-            problem = f"{count:,} queue names are in use, of {MAX_LANES:,} there can be; use fewer different names"
+            problem = f"{count:,} queue names are in use, of at most {MAX_LANES:,}; use fewer different names"
             raise StoreUnavailable(tx.store, problem)

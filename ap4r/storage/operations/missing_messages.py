@@ -1,4 +1,4 @@
-"""Leases whose message was not seen: mostly it is there all the same; a backup put back in part leaves others."""
+"""Leases whose message was not read: usually it exists all the same; after a partly restored backup it may not."""
 
 from __future__ import annotations
 
@@ -17,32 +17,32 @@ _log = logging.getLogger("ap4r.storage")
 
 
 class MissingMessages:
-    """Tells leases without a message from those whose message was not seen.
+    """Separates leases without a message from those whose message was only not read.
 
-    :param content: what is wanted of a message beside its id.
+    :param content: the columns to read beside a message's id.
     """
 
     def __init__(self, messages: Table, content: Sequence[Column[Any]]) -> None:
         wanted = select(messages.c.id, *content)
         self._wanted = Among(lambda ids: as_committed(by_primary_key(wanted.where(messages.c.id.in_(ids)), messages)))
 
-    def told_apart(self, tx: Transaction, unseen: Sequence[bytes]) -> Sequence[Row[Any]]:
-        """Give the messages of some leases that are there, and remove the leases of those that are not.
+    def find_or_remove(self, tx: Transaction, unseen: Sequence[bytes]) -> Sequence[Row[Any]]:
+        """Return the messages of some leases that exist, and delete the leases of those that do not.
 
-        There is nothing left of such a message that could be delivered, and one of them must not hold up all others.
+        Such a message has nothing left to deliver, and must not block all others.
         """
         rows = self._wanted.rows(tx.connection, unseen)
         there = {row[0] for row in rows}
         orphans = [stored_id for stored_id in unseen if stored_id not in there]
         if orphans:
             tx.delete(tx.schema.leased, [{"id": orphan} for orphan in orphans])
-            tx.after_commit.append(partial(_tell, tx.store, orphans))
+            tx.after_commit.append(partial(_log_missing, tx.store, orphans))
         return rows
 
 
-def _tell(store: str, orphans: list[bytes]) -> None:
+def _log_missing(store: str, orphans: list[bytes]) -> None:
     _log.error(
-        "store %s: %d messages are listed whose content is not there, as after a backup that was put back in part; "
-        "they were taken off the list, the first is %s",
+        "store %s: the content of %d listed messages is missing, as after a backup that was restored in part; "
+        "they were removed from the list, the first is %s",
         *(store, len(orphans), id_text(orphans[0])),
     )

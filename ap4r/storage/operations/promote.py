@@ -1,4 +1,4 @@
-"""What was scheduled and has fallen due enters its lane."""
+"""Promotion: scheduled messages that are due enter their lanes."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from ap4r.storage.databases.mysql.galera import ClusterPartition, is_in_share
 from ap4r.storage.operations.scan_start import FRONT, ScanStart
 from ap4r.storage.schema.tables import Schema
 
-#: In a cluster, what is due for longer is moved by whoever comes, in case the one whose share it is does not.
-_OVERDUE = MICROSECONDS
-_LANE = 0  #: scheduled messages stand in one line
+#: In a cluster, messages overdue for longer are promoted by any dispatcher, in case their own one does not.
+_OVERDUE_MICROSECONDS = MICROSECONDS
+_LANE = 0  #: scheduled messages form one queue
 
 
 class Promotion:
@@ -40,8 +40,8 @@ class Promotion:
         self._next_due = Compiled(select(func.min(scheduled.c.due_at)).where(scheduled.c.due_at >= bindparam("begin")))
 
     def begin(self) -> int:
-        """Give the instant from which to look for what falls due next."""
-        return self._front.begin(_LANE) if self._front.are_near(time.monotonic()) else FRONT
+        """Return the instant from which to search for the next due message."""
+        return self._front.begin(_LANE) if self._front.is_slow(time.monotonic()) else FRONT
 
     def write(
         self,
@@ -52,11 +52,11 @@ class Promotion:
         next_due_at: int | None,
         began: float,
     ) -> float | None:
-        """Move up to `most` due messages; give the seconds until the next falls due, None when there is none.
+        """Promote up to `most` due messages; return the seconds until the next is due, None when there is none.
 
-        :param next_due_at: what a look from `begin` has found; it was begun at the monotonic instant `began`.
+        :param next_due_at: the result of a search from `begin`, which started at the monotonic instant `began`.
         """
-        # Mostly nothing is due, and then that one look was enough.
+        # Usually nothing is due, and then that one search is enough.
         due = self._found(tx, begin, most, share) if next_due_at is not None and next_due_at <= tx.now_at else []
         seconds = time.monotonic() - began
         if due:
@@ -68,22 +68,22 @@ class Promotion:
             next_due_at = self._look_for_one(tx, _LANE, begin)
         self._front.took(_LANE, tx.now_at if next_due_at is None else min(tx.now_at, next_due_at), len(due))
         if begin == FRONT:
-            self._front.looked(time.monotonic(), seconds, partial(self._look_for_one, tx))
+            self._front.scanned(time.monotonic(), seconds, partial(self._look_for_one, tx))
         return None if next_due_at is None else max(0.0, to_seconds(next_due_at - tx.now_at))
 
     def forget_ends(self) -> None:
-        """Look from the front again: the clock went back."""
+        """Search from the front again: the clock went back."""
         self._front = ScanStart()
 
     def failed(self, now: float) -> None:
-        """Note that a claim did not come to its end."""
+        """Record that a claim did not complete."""
         self._front.failed(now)
 
     def _found(self, tx: Transaction, begin: int, most: int, share: ClusterPartition | None) -> Sequence[Row[Any]]:
         wanted = {"now_at": tx.now_at, "begin": begin, "most": most}
         if share is None:
             return tx.connection.execute(self._due, wanted).all()
-        own = {"shares": share.shares, "own_share": share.own, "overdue_at": tx.now_at - _OVERDUE}
+        own = {"shares": share.shares, "own_share": share.own, "overdue_at": tx.now_at - _OVERDUE_MICROSECONDS}
         return tx.connection.execute(self._due_in_share, wanted | own).all()
 
     def _look_for_one(self, tx: Transaction, lane: int, begin: int) -> int | None:

@@ -1,4 +1,4 @@
-"""prune: forget what is over, a bounded number of rows at a time."""
+"""prune: deletes expired rows, a bounded number at a time."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from ap4r.storage.access.transaction import MICROSECONDS, Transaction, to_micros
 from ap4r.storage.operations.lanes import UNUSED_AFTER
 from ap4r.storage.schema.tables import Schema
 
-#: A dispatcher that was killed leaves its row behind when it held nothing that anybody had to rescue.
+#: A dispatcher that was killed leaves its row behind if it held no lease that had to be rescued.
 _DISPATCHER_AGE = 3_600 * MICROSECONDS
 _LANES_A_TIME = 50
 
 
 class Pruning:
-    """Deletes what nobody will ask for again."""
+    """Deletes rows that are not needed any more."""
 
     def __init__(self, schema: Schema, put_memory_seconds: float) -> None:
         self._put_memory = to_microseconds(put_memory_seconds)
@@ -30,7 +30,8 @@ class Pruning:
             .where(inbox.c.expires_at < bindparam("now"))
             .order_by(inbox.c.expires_at)
             .limit(bindparam("most"))
-            # So that they are still over when they are deleted, and no application's open transaction is waited for.
+            # Locked, so that they are still expired when they are deleted; rows that an application has locked are
+            # skipped.
             .with_for_update(skip_locked=True)
         )
         self._puts, self._dispatchers, self._inbox = puts, dispatchers, inbox
@@ -43,7 +44,7 @@ class Pruning:
         )
 
     def write(self, tx: Transaction, limit: int) -> int:
-        """Delete up to `limit` rows (put ids, records of the inbox, unused lanes, old dispatchers); give how many."""
+        """Delete up to `limit` rows (put ids, inbox records, unused lanes, old dispatchers); return how many."""
         old = tx.connection.execute(self._old_puts, {"before": tx.now_at - self._put_memory, "most": limit}).scalars()
         puts = [{"id": put} for put in old]
         tx.delete(self._puts, puts)
@@ -65,19 +66,19 @@ class Pruning:
 
 
 def _unused_lanes(tx: Transaction, limit: int) -> list[int]:
-    """Find and lock up to `limit` lanes that nobody has used for a week and that hold no message."""
+    """Find and lock up to `limit` lanes that were not used for a week and hold no message."""
     schema, lanes = tx.schema, tx.schema.lanes
     empty = select(lanes.c.id).where(lanes.c.used_at < bindparam("before"))
     for table in (schema.ready, schema.scheduled, schema.leased, schema.dead):
-        # Not NOT EXISTS: MySQL would read the whole table at once instead of looking for one row.
+        # Not NOT EXISTS: MySQL would read the whole table at once instead of searching for one row.
         something = select(literal(1)).where(table.c.lane == lanes.c.id).limit(1).scalar_subquery()
         empty = empty.where(something.is_(None))
-    # Whoever begins to use one of them waits, and then finds it gone; one that is in use is left alone.
+    # A transaction that begins to use one of them waits and then finds it deleted; one in use is skipped.
     locking = empty.limit(limit).with_for_update(skip_locked=True, of=lanes)
     values = {"before": tx.now_at - UNUSED_AFTER}
     locked = list(tx.connection.execute(locking, values).scalars())
     if not locked:
         return []
-    # That statement may have seen a lane as empty before it had the lock, with a message committed in between. Nobody
-    # begins to use them any more, so what is empty now stays so.
+    # That statement may have seen a lane as empty before it had the lock, while a message was committed. No
+    # transaction can begin to use them any more, so a lane that is empty now stays so.
     return list(tx.connection.execute(empty.where(lanes.c.id.in_(locked)), values).scalars())

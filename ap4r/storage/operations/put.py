@@ -1,4 +1,4 @@
-"""put: messages enter, all of them or none, once."""
+"""put: stores messages, all of them or none, once."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _IDS_A_QUERY = 500
 
 
 class Puts:
-    """Writes puts, several in one transaction where several came together."""
+    """Writes puts, several in one transaction if several came together."""
 
     def __init__(self, schema: Schema, rules: StoreRules) -> None:
-        # What is dated so much ahead is pruned so much later.
+        # A row dated so far ahead is pruned later by the same time.
         self._ahead = to_microseconds(rules.intake_memory_seconds - rules.put_memory_seconds)
         self._insert_messages = Compiled(schema.messages.insert())
         self._insert_put, self._insert_ready = Compiled(schema.puts.insert()), Compiled(schema.ready.insert())
@@ -30,16 +30,16 @@ class Puts:
         self._puts, self._ready, self._scheduled = schema.puts, schema.ready, schema.scheduled
 
     def write(self, tx: Transaction, puts: Sequence[Put], *, careful: bool = False) -> None:
-        """Store the messages of every put, as if none of them had come before: one that had is refused by its key.
+        """Store the messages of every put, as if none had come before: the key of a repeated one is refused.
 
-        :param careful: look first what is remembered or stored already, and leave it out. After a refusal.
-        :raises DBAPIError: the database's, of a key that is there already too.
-        :raises MessageConflict: a message of a put with `each` came before with other content, as far as was looked.
+        :param careful: read first what is remembered or stored already, and skip it. Used after a refusal.
+        :raises DBAPIError: the database's, also for a key that exists already.
+        :raises MessageConflict: with `careful`: a message of a put with `each` was repeated with other content.
         """
         now_at = tx.now_at
         if not careful and len(puts) == 1 and self._write_one(tx, now_at, puts[0]):
             return
-        remembered, messages = self._told_apart(now_at, puts, self._known_of(tx, puts) if careful else set())
+        remembered, messages = self._new_rows(now_at, puts, self._known_of(tx, puts) if careful else set())
         tx.insert(self._puts, remembered)
         if careful:
             messages = self._not_stored(tx, messages)
@@ -62,7 +62,7 @@ class Puts:
         tx.insert(self._scheduled, scheduled)
 
     def _write_one(self, tx: Transaction, now_at: int, put: Put) -> bool:
-        """Store a put of one message that is due, as most are, with less ado; tell whether it is one."""
+        """Store a put of one due message, the usual case, in fewer steps; return whether it is one."""
         if put.each or len(put.messages) != 1:
             return False
         [message] = put.messages
@@ -75,10 +75,10 @@ class Puts:
         tx.run_each((self._insert_put, remembered), (self._insert_messages, row), (self._insert_ready, state))
         return True
 
-    def _told_apart(
+    def _new_rows(
         self, now_at: int, puts: Sequence[Put], known: set[bytes]
     ) -> tuple[list[dict[str, Any]], list[Message]]:
-        """Give what is to be remembered of the puts, and the messages of those that are not among the known."""
+        """Return the rows to remember the puts by, and the messages of those that are not among the known."""
         remembered: list[dict[str, Any]] = []
         messages: list[Message] = []
         later = now_at + self._ahead
@@ -91,7 +91,7 @@ class Puts:
                     messages += put.messages
                 continue
             for message in put.messages:
-                # Beside the id its fingerprint is remembered, so that a repeat is told from another message.
+                # The fingerprint is remembered with the id, so that a repeat is distinguished from another message.
                 message_id, fingerprint = id_bytes(message.id), message.fingerprint
                 if message_id not in known:
                     known |= {message_id, fingerprint}
@@ -102,7 +102,7 @@ class Puts:
         return remembered, messages
 
     def _known_of(self, tx: Transaction, puts: Sequence[Put]) -> set[bytes]:
-        """Look what is remembered of the puts: of each id, and of the fingerprints of messages that come again."""
+        """Return what is remembered of the puts: their ids, and the fingerprints of repeated messages."""
         ids = [id_bytes(put.id) for put in puts if not put.each]
         each = [(id_bytes(message.id), message) for put in puts if put.each for message in put.messages]
         known = self._known.among(tx, [*ids, *(message_id for message_id, _ in each)])
@@ -110,7 +110,7 @@ class Puts:
         return known | self._known.among(tx, again)
 
     def _not_stored(self, tx: Transaction, messages: Sequence[Message]) -> list[Message]:
-        """Leave out messages whose id is stored already, under a put that is forgotten, or comes twice."""
+        """Return the messages without those that are stored already, under a forgotten put, or occur twice."""
         by_id: dict[bytes, Message] = {}
         for message in messages:
             by_id.setdefault(id_bytes(message.id), message)
@@ -119,7 +119,7 @@ class Puts:
 
 
 def _new(stored_id: bytes, lane: int) -> dict[str, Any]:
-    """Give what the state of every new message has."""
+    """Return the state of a new message."""
     return {"id": stored_id, "lane": lane, "attempt": 0, "failures": 0, "crashes": 0}
 
 
@@ -132,7 +132,7 @@ class _Ids:
         self._some = ids.where(table.c.id.in_(bindparam("some", expanding=True)))
 
     def among(self, tx: Transaction, ids: Sequence[bytes]) -> set[bytes]:
-        """Give those of `ids` that are there."""
+        """Return those of `ids` that exist."""
         if len(ids) == 1:
             return set(self._one.execute(tx.connection, {"one": ids[0]}).scalars())
         found: set[bytes] = set()

@@ -1,4 +1,4 @@
-"""rescue: the leases of a dispatcher that fell silent become anyone's; so do those of one that leaves."""
+"""rescue: the leases of a dispatcher that died, or that leaves, become claimable again."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Rescues:
         self._orphans = MissingMessages(messages, content)
 
     def write(self, tx: Transaction, owner: str, beat: int, limit: int) -> Rescued | None:
-        """Take up to `limit` leases from an owner whose counter still stands at `beat`; None when it lives.
+        """Take up to `limit` leases of an owner whose counter is still at `beat`; None when it lives.
 
         The owner is removed first, so that it can neither beat nor claim any more.
         """
@@ -52,7 +52,7 @@ class Rescues:
         return Rescued(freed=len(outcomes) - dead - dropped, dead=dead, dropped=dropped)
 
     def hand_back(self, tx: Transaction, owner: str, limit: int) -> int:
-        """Remove an owner that leaves, and give up to `limit` of its leases back uncalled."""
+        """Remove an owner that leaves, and put up to `limit` of its leases back uncalled."""
         self._dispatchers.leave(tx, owner)
         rows: list[tuple[Row[Any], Outcome]] = [(row, PutBack()) for row in self._rows(tx, owner, limit)]
         if rows:
@@ -65,7 +65,7 @@ class Rescues:
     def _messages_of(self, tx: Transaction, ids: list[bytes]) -> dict[bytes, Row[Any]]:
         found = {message.id: message for message in self._wanted.rows(tx.connection, ids)}
         unseen = [stored_id for stored_id in ids if stored_id not in found]
-        return found | {message.id: message for message in self._orphans.told_apart(tx, unseen)}
+        return found | {message.id: message for message in self._orphans.find_or_remove(tx, unseen)}
 
     def _after_crash(self, tx: Transaction, row: Row[Any], message: Row[Any]) -> Outcome:
         history = History(

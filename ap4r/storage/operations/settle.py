@@ -1,4 +1,4 @@
-"""settle: what became of leased messages is written down, for those leases that are still the caller's."""
+"""settle: stores the outcomes of leased messages whose leases the caller still holds."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ap4r.storage.store import Lease, Settlement, SettleResult
 
 
 class SomeLost(Exception):
-    """Of several leases some are not held any more."""
+    """Some of several leases are not held any more."""
 
 
 class Settlements:
@@ -25,7 +25,7 @@ class Settlements:
     def __init__(self, schema: Schema, outcomes: Transitions) -> None:
         leased = self._leased = schema.leased
         self._messages = schema.messages
-        # In order, so that two that lock the same rows do not wait for each other.
+        # In order, so that two transactions that lock the same rows do not deadlock.
         self._held = Among(
             lambda ids: by_primary_key(
                 select(leased).where(leased.c.id.in_(ids)).order_by(leased.c.id).with_for_update(), leased
@@ -36,7 +36,7 @@ class Settlements:
     def write(self, tx: Transaction, settlements: Sequence[Settlement], *, careful: bool = False) -> list[SettleResult]:
         """Write the outcomes of those leases that are still held under their tokens.
 
-        :param careful: look first which are held. After `SomeLost`, or where some may be settled already.
+        :param careful: read first which are held. Used after `SomeLost`, or when some may be settled already.
         :raises SomeLost: not all are held any more, and nothing may be committed.
         """
         if not careful and _are_plain(settlements):
@@ -44,7 +44,7 @@ class Settlements:
         return self._looked_up(tx, settlements)
 
     def _delivered(self, tx: Transaction, settlements: Sequence[Settlement]) -> list[SettleResult]:
-        """Write down that all were delivered, without reading anything."""
+        """Settle all as delivered, without reading anything."""
         leases = sorted([(id_bytes(settlement.lease.message.id), settlement.lease.token) for settlement in settlements])
         if tx.delete(self._leased, [{"id": stored_id, "token": token} for stored_id, token in leases]) != len(leases):
             raise SomeLost
@@ -69,9 +69,9 @@ class Settlements:
         return answers
 
     def still_held(self, tx: Transaction, leases: Sequence[Lease]) -> set[str]:
-        """Give the messages whose leases are held as the whole cluster sees it, not this node alone.
+        """Return the messages whose leases are held as the whole cluster sees it, not only this node.
 
-        Outside a transaction: the statement waits until all is applied here that was committed before, at any node
+        Outside a transaction: the statement waits until this node has applied everything committed before at any node
         (https://mariadb.com/docs/galera-cluster, wsrep_sync_wait).
         """
         by_id = {id_bytes(lease.message.id): lease for lease in leases}
@@ -85,7 +85,7 @@ class Settlements:
 
 
 def _are_plain(settlements: Sequence[Settlement]) -> bool:
-    """Tell whether all were delivered at their first attempt, so that no attempts are on record."""
+    """Return whether all were delivered at their first attempt, so that no attempts are recorded."""
     return all(
         isinstance(settlement.outcome, Delivered) and settlement.lease.attempt == 1 and not settlement.lease.crashes
         for settlement in settlements

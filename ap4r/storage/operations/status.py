@@ -1,4 +1,4 @@
-"""status: the figures a person asks for, at a cost that does not grow with the backlog."""
+"""status: reads a store's status, at a cost that does not grow with the backlog."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from ap4r.storage.schema.rows import replayed_at
 from ap4r.storage.schema.tables import Schema
 from ap4r.storage.store import COUNT_LIMIT, DispatcherStatus, QueueStatus, StoreStatus, TurnedAwayQueue
 
-#: So many of the messages that wait for their time are looked at for answers that speak of settings.
-_LOOKED_AT = 1_000
+#: How many scheduled messages are read to find answers that are caused by settings.
+_EXAMINED = 1_000
 
 
 _STATES = ("ready", "scheduled", "leased", "dead")
 
 
 class _Lane:
-    """The figures of one lane. `since_at` is when that fell due which waits longest."""
+    """The counts of one lane. `since_at` is the due time of the oldest waiting message."""
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
-        self.at_least: set[str] = set()  # the counts that were not counted to their end
+        self.at_least: set[str] = set()  # the counts that are incomplete
         self.since_at: int | None = None
 
     def waits_since(self, instant: int | None) -> None:
@@ -39,14 +39,14 @@ class _Lane:
 class StatusQueries:
     """Reads counts, ages and dispatchers.
 
-    :param limit: counting stops there.
+    :param limit: where counting stops.
     """
 
     def __init__(self, schema: Schema, limit: int = COUNT_LIMIT) -> None:
         self._schema, self._limit = schema, limit
         ready, lanes, scheduled, dead = schema.ready, schema.lanes, schema.scheduled, schema.dead
-        # The first of those that were put back, if there are any, and the first by itself. Not min(), for which MySQL
-        # would read the whole lane.
+        # The first of the rows that were put back, if there are any, and the first of the others. Not min(), for which
+        # MySQL would read the whole lane.
         in_lane = select(ready.c.position).where(ready.c.lane == lanes.c.id).order_by(ready.c.position).limit(1)
         first_of_all = in_lane.scalar_subquery().label("first")
         usual = in_lane.where(ready.c.position >= 0).scalar_subquery().label("usual")
@@ -62,11 +62,11 @@ class StatusQueries:
         self._leased = select(schema.leased.c.lane, func.count()).group_by(schema.leased.c.lane)
         self._due = self._counts_of_scheduled(scheduled.c.due_at <= bindparam("now_at"))
         self._later = self._counts_of_scheduled(scheduled.c.due_at > bindparam("now_at"))
-        # Of those that are made again next, the last attempts whose answer speaks of a server's settings.
+        # Of the messages whose retry comes next: last attempts whose answer is caused by a server's settings.
         next_ones = (
             select(scheduled.c.id, scheduled.c.lane, scheduled.c.attempt)
             .order_by(scheduled.c.due_at)
-            .limit(_LOOKED_AT)
+            .limit(_EXAMINED)
             .subquery()
         )
         attempts = schema.attempts
@@ -97,7 +97,7 @@ class StatusQueries:
         return select(some.c.lane, func.count(), func.min(some.c.due_at)).group_by(some.c.lane)
 
     def read(self, tx: Transaction) -> StoreStatus:
-        """Give the figures of every queue that holds a message, and every dispatcher."""
+        """Return the status of every queue that holds a message, and every dispatcher."""
         lanes = self._lanes(tx)
         queues: dict[str, _Lane] = defaultdict(_Lane)
         for lane, (queue, _) in tx.lanes.names_of(tx, lanes.keys()).items():
@@ -136,14 +136,14 @@ class StatusQueries:
         for state, table in (("ready", self._schema.ready), ("dead", self._schema.dead)):
             for lane, count in self._counts(tx, table).items():
                 lanes[lane].counts[state] = count
-        # As many as dispatchers have in hand.
+        # These are only as many as dispatchers hold.
         for lane, count in tx.connection.execute(self._leased):
             lanes[lane].counts["leased"] = count
         self._add_scheduled(tx, lanes)
         return lanes
 
     def _add_scheduled(self, tx: Transaction, lanes: dict[int, _Lane]) -> None:
-        """Add what is scheduled. What fell due while no dispatcher lived to notice is ready all the same."""
+        """Add scheduled messages. Those that fell due while no dispatcher was running count as ready."""
         now, limit = {"now_at": tx.now_at}, self._limit
         rows = tx.connection.execute(self._due, now).all()
         due = {lane: count for lane, count, _ in rows}
@@ -151,7 +151,7 @@ class StatusQueries:
         for lane, _, first_due_at in rows:
             lanes[lane].waits_since(first_due_at)
         all_due, all_later = sum(due.values()) <= limit, sum(later.values()) <= limit
-        # Where the earliest of all lanes are not all of each, what is known of the others tells the rest.
+        # If the earliest of all lanes do not include all of a lane, the counts of the others give the rest.
         totals = {} if all_due and all_later else self._counts(tx, self._schema.scheduled)
         for lane in {*due, *later, *totals}:
             is_due, is_later, total = due.get(lane, 0), later.get(lane, 0), totals.get(lane, 0)
@@ -167,7 +167,7 @@ class StatusQueries:
                 lanes[lane].at_least.add("scheduled")
 
     def _counts(self, tx: Transaction, table: Table) -> dict[int, int]:
-        """Count lane by lane to beyond the limit, as many lanes in one query as there is room for."""
+        """Count lane by lane to beyond the limit, in each query as many lanes as fit."""
         counts: dict[int, int] = {}
         from_lane = 0
         while True:
@@ -176,7 +176,7 @@ class StatusQueries:
             counts |= counted
             if sum(counted.values()) <= self._limit:
                 return counts
-            # The last lane may go on: it is counted anew from its beginning, unless it has filled the query alone.
+            # The last lane may continue: it is counted again from its start, unless it filled the query alone.
             from_lane = max(counted) + (1 if len(counted) == 1 else 0)
 
     def _dispatchers(self, tx: Transaction) -> tuple[DispatcherStatus, ...]:

@@ -1,6 +1,6 @@
-"""Write outcomes of leased messages: each leaves `leased` and enters the state that its outcome names.
+"""Writes outcomes of leased messages: each leaves `leased` and enters the state that its outcome names.
 
-The caller has locked the leased rows; nothing else is changed than what follows from them.
+The caller has locked the leased rows; only what follows from them is changed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from ap4r.outcome.outcome import Dead, Delivered, Dropped, Failure, Outcome, Put
 from ap4r.storage.access.transaction import Transaction, to_microseconds
 from ap4r.storage.schema.tables import DETAIL_BYTES, Schema
 
-ATTEMPTS_KEPT = 20  #: per message; older ones make room
+ATTEMPTS_KEPT = 20  #: per message; older ones are deleted
 
 
 class Transitions:
@@ -31,7 +31,7 @@ class Transitions:
         self._ready, self._scheduled, self._dead = schema.ready, schema.scheduled, schema.dead
 
     def write(self, tx: Transaction, rows: Sequence[tuple[Row[Any], Outcome]], *, crashed: bool = False) -> None:
-        """Move each leased row to where its outcome puts it.
+        """Move each leased row to the state that its outcome names.
 
         :param crashed: the outcomes follow from a dispatcher's death, which each message counts.
         """

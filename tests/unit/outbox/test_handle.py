@@ -246,7 +246,7 @@ def test_what_is_no_connection_is_refused(handle):
         raise AssertionError("the block must not run")
     with pytest.raises(ConnectionUnfit, match="give a SQLAlchemy Session"):
         handle.join(object())
-    with pytest.raises(OptionRefused, match="give the connection"):
+    with pytest.raises(OptionRefused, match="pass the connection"):
         handle.join()
 
 
