@@ -27,7 +27,6 @@ KNOWN: dict[str, dict[tuple[str, str], str]] = {
         name: {("replaced_start", SAYS): LAST}
         for name in ("gunicorn-sync", "gunicorn-gthread", "gunicorn-gevent", "uvicorn-wsgi", "uvicorn-a2wsgi")
     },
-    "gevent.pywsgi": {("not_modified", STORED): OWN},
     "cheroot": {("replaced_start", SAYS): LAST, ("too_long", STORED): OWN},
     "granian": {("written", SAYS): NO_WRITE, ("old_sequence", SAYS): MEASURED},
     "hypercorn": {

@@ -12,7 +12,7 @@ from tests.support.stand import Stand
 from tests.support.target import ScriptedTarget
 
 PACKAGE = """
-from ap4r.outcome.response import Reading, Reason
+from ap4r.outcome.response import Reason, ResponseReading
 from ap4r.protocols.base import Encoded
 
 
@@ -21,7 +21,7 @@ class Shout:
         return Encoded(target=call.target, body=str(call.params).upper().encode())
 
     def judge(self, answer, message):
-        return Reading() if b"HEY" in message.body else Reading(Reason.CLIENT_FAULT, "nobody heard it")
+        return ResponseReading() if b"HEY" in message.body else ResponseReading(Reason.CLIENT_FAULT, "not heard")
 """
 
 
@@ -52,5 +52,5 @@ def test_a_package_adds_a_protocol(tmp_path, installed):
         assert {request.body for request in target.wait_for(2)} == {b"HEY", b"PSST"}
         assert storefile.count(stand.store, "dead") == 1
         letter = stand.dead()[unheard]
-        assert (letter["reason"], letter["detail"]) == ("client_fault", "nobody heard it")
+        assert (letter["reason"], letter["detail"]) == ("client_fault", "not heard")
         assert heard not in stand.dead()

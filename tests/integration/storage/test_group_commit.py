@@ -59,7 +59,7 @@ def together():
         first = pool.submit(commit.submit, Put("first", ()))
         assert writer.entered.wait(DEADLINE)
         futures: list[Future[None]] = []
-        waiting = commit._lines[os.getpid()]._waiting
+        waiting = commit._queues[os.getpid()]._waiting
         for count, put in enumerate(given, start=1):
             futures.append(pool.submit(commit.submit, put))
             # One after the other, so that the order in which they wait is known.
@@ -155,7 +155,7 @@ def test_who_waits_too_long_gives_up(together, stalls):
         first = pool.submit(commit.submit, Put("first", ()))
         assert writer.entered.wait(DEADLINE)
         began_at = time.monotonic()
-        with pytest.raises(StoreUnavailable, match="others wrote") as caught:
+        with pytest.raises(StoreUnavailable, match="other puts took longer") as caught:
             commit.submit(Put("late", ()))
         ended_at = time.monotonic()
         assert ended_at - began_at < 5.0 + stalls.within(began_at, ended_at)
@@ -180,7 +180,7 @@ def test_who_gives_up_while_being_written_is_in_doubt():
         first = pool.submit(commit.submit, Put("first", ()))
         assert writer.entered.wait(DEADLINE)
         futures = [pool.submit(commit.submit, put) for put in puts(2)]
-        waiting = commit._lines[os.getpid()]._waiting
+        waiting = commit._queues[os.getpid()]._waiting
         wait_until(lambda: len(waiting) == 2, "both wait")
         writer.gate.set()
         assert second.wait(DEADLINE)
@@ -202,7 +202,7 @@ def test_what_is_left_of_the_deadline_is_what_a_write_may_take(together):
         first = pool.submit(commit.submit, Put("first", ()))
         assert writer.entered.wait(DEADLINE)
         late = pool.submit(commit.submit, Put("late", ()))
-        waiting = commit._lines[os.getpid()]._waiting
+        waiting = commit._queues[os.getpid()]._waiting
         wait_until(lambda: len(waiting) == 1, "the second waits")
         began_at = time.monotonic()
         wait_until(lambda: time.monotonic() - began_at > 0.2, "a while has passed")
@@ -220,8 +220,8 @@ def test_fewer_commits_than_puts(store, path):
     with ThreadPoolExecutor(16) as pool:
         with locked(path):
             futures = [pool.submit(store.put, Put(new_id(), (message(),))) for _ in range(16)]
-            wait_until(lambda: os.getpid() in store._group._lines, "the first has come")
-            line = store._group._lines[os.getpid()]
+            wait_until(lambda: os.getpid() in store._group._queues, "the first has come")
+            line = store._group._queues[os.getpid()]
             wait_until(lambda: len(line._waiting) == 15, "all but the first wait")
         for future in futures:
             future.result(DEADLINE)

@@ -171,7 +171,7 @@ class TestForks:
         began, go_on = threading.Event(), threading.Event()
 
         def write():
-            with store._group._lines[os.getpid()].turn, store._database._opening_lock():
+            with store._group._queues[os.getpid()].turn, store._database._opening_lock():
                 began.set()
                 assert go_on.wait(10)
 

@@ -96,8 +96,6 @@ def test_what_a_status_is_as_a_number(status, code):
         ([("X", 5)], "the header 'X' is of type int, not str"),
         ([(b"X", "5")], "the name of the header b'X' is no str"),
         ([("X y", "5")], "'X y' is no name of a header"),
-        ([("X", "a\r\nb")], "the header 'X' has a control character"),
-        ([("X", "a\x7f")], "the header 'X' has a control character"),
         ([("Content-Length", "-5")], "the header 'Content-Length' is no one number of bytes"),
         ([("Content-Length", "5"), ("content-length", "6")], "the header 'content-length' is no one number of bytes"),
         ((("X", 5),), ""),
