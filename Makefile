@@ -69,7 +69,7 @@ stores: setup-servers ## Run the long form of the tests with databases: contenti
 galera: setup-servers ## Run the long form of the tests with a Galera cluster of three nodes
 	@$(PYTEST) tests/stores/test_galera.py -m "slow or not slow" $(ARGS)
 
-suites: setup-suites ## Run public test suites of other projects through the middleware, whole (make test: those files that call it)
+suites: setup-suites ## Run public test suites of other projects through the middleware, whole (make test-all: those files that call it)
 	@$(PYTEST) tests/suites -m slow $(ARGS)
 
 servers: setup ## Drive every WSGI server that pip or apt brings with raw sockets, bare and wrapped, and print a table

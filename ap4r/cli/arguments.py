@@ -39,7 +39,7 @@ def queue_name(text: str) -> str:
     return text
 
 
-def common_options(function: _Function) -> _Function:
+def config_and_json_options(function: _Function) -> _Function:
     """Add --config and --json, which every command has."""
     json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON value.")
     config_option = click.option("--config", metavar="FILE", help="The settings (AP4R_CONFIG, else ap4r.toml).")

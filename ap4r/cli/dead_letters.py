@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 import click
 
-from ap4r.cli.arguments import common_options, count, message_id, queue_name, store_option
+from ap4r.cli.arguments import config_and_json_options, count, message_id, queue_name, store_option
 from ap4r.cli.output import say, say_error, say_json
 from ap4r.cli.stores import opened_store
 from ap4r.cli.terminal import is_visible
@@ -21,7 +21,7 @@ _DETAIL_CHARACTERS = 160
 @click.option("--limit", type=count, metavar="LIMIT", default=100, help="How many at most (100).")
 @click.option("--after", type=message_id, metavar="ID", help="Go on behind this message.")
 @store_option
-@common_options
+@config_and_json_options
 def dead(queue: str | None, limit: int, after: str | None, store: str | None, config: str | None, as_json: bool) -> int:
     """List the messages that were given up, and why."""
     with opened_store(store, config) as opened:

@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 import click
 
-from ap4r.cli.arguments import common_options, stores_option
+from ap4r.cli.arguments import config_and_json_options, stores_option
 from ap4r.cli.output import say
 from ap4r.cli.stores import report_on_each
 from ap4r.control.doctor import Diagnosis, diagnose
@@ -14,7 +14,7 @@ from ap4r.control.doctor import Diagnosis, diagnose
 
 @click.command(epilog="Exits 1 when it finds something.")
 @stores_option
-@common_options
+@config_and_json_options
 def doctor(stores: tuple[str, ...], config: str | None, as_json: bool) -> int:
     """Find what keeps messages from being delivered soon."""
     return report_on_each(

@@ -8,14 +8,14 @@ from dataclasses import asdict
 
 import click
 
-from ap4r.cli.arguments import common_options
+from ap4r.cli.arguments import config_and_json_options
 from ap4r.cli.output import say, say_json
 from ap4r.control.initialise import Initial, initialise, make_secret
 from ap4r.settings.environment import config_path
 
 
 @click.command()
-@common_options
+@config_and_json_options
 def init(config: str | None, as_json: bool) -> int:
     """Write a new secret into ap4r.toml, which is created if there is none; nothing is overwritten."""
     done = initialise(config_path(config, os.environ), make_secret())

@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 import click
 
-from ap4r.cli.arguments import common_options, store_option
+from ap4r.cli.arguments import config_and_json_options, store_option
 from ap4r.cli.output import say, say_error, say_json
 from ap4r.cli.stores import opened_store
 from ap4r.control.migrate import Migration, check_tables, migration_sql
@@ -18,7 +18,7 @@ from ap4r.errors import Ap4rError
 @click.option("--check", is_flag=True, help="Change nothing; exit 1 when there is something to do.")
 @click.option("--sql", is_flag=True, help="Change nothing; print the SQL that would be run.")
 @store_option
-@common_options
+@config_and_json_options
 def migrate(check: bool, sql: bool, store: str | None, config: str | None, as_json: bool) -> int:
     """Create the tables of a store, or move them to this version of ap4r."""
     if check and sql:

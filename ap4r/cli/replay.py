@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 import click
 
-from ap4r.cli.arguments import common_options, message_id, queue_name, store_option
+from ap4r.cli.arguments import config_and_json_options, message_id, queue_name, store_option
 from ap4r.cli.output import say, say_error, say_json
 from ap4r.cli.stores import opened_store
 from ap4r.control import dead_letters
@@ -18,7 +18,7 @@ from ap4r.control import dead_letters
 @click.option("--queue", type=queue_name, metavar="QUEUE", help="With --all: only those of this queue.")
 @click.option("--again", is_flag=True, help="Also `once` messages that were called, which may then take effect twice.")
 @store_option
-@common_options
+@config_and_json_options
 def replay(
     ids: tuple[str, ...],
     every: bool,
@@ -33,8 +33,9 @@ def replay(
         raise click.UsageError("replay takes either ids or --all; --queue goes with --all")
     with opened_store(store, config) as opened:
         if every:
-            progress = _ignore if as_json else _show_progress
-            result = dead_letters.replay_all(opened.store, queue=queue, again=again, progress=progress)
+            result = dead_letters.replay_all(
+                opened.store, queue=queue, again=again, progress=None if as_json else _show_progress
+            )
         else:
             result = dead_letters.replay(opened.store, ids, again=again)
     if as_json:
@@ -51,7 +52,3 @@ def replay(
 def _show_progress(replayed: int) -> None:
     if replayed >= dead_letters.PAGE:
         say_error(f"… {replayed:,} so far")
-
-
-def _ignore(replayed: int) -> None:
-    pass

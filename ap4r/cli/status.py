@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 import click
 
-from ap4r.cli.arguments import common_options, stores_option
+from ap4r.cli.arguments import config_and_json_options, stores_option
 from ap4r.cli.output import say, say_error, write
 from ap4r.cli.stores import report_on_each
 from ap4r.control.diagnosis import what_is_held
@@ -18,7 +18,7 @@ from ap4r.storage.reports import COUNT_LIMIT, STUCK_SECONDS, DispatcherStatus, Q
 
 @click.command(epilog=f"Exits 1 when messages have been due for {STUCK_SECONDS:.0f} s and no dispatcher is alive.")
 @stores_option
-@common_options
+@config_and_json_options
 def status(stores: tuple[str, ...], config: str | None, as_json: bool) -> int:
     """Show what waits, what is dead, and which dispatchers deliver."""
     return report_on_each(

@@ -72,7 +72,7 @@ def replay_all(
     *,
     queue: str | None = None,
     again: bool = False,
-    progress: Callable[[int], None] = lambda replayed: None,
+    progress: Callable[[int], None] | None = None,
 ) -> Replayed:
     """Put all dead letters back, or all of one queue, a page at a time.
 
@@ -92,7 +92,7 @@ def replay_all(
         replayed += page.replayed
         refused += page.refused
         missing += page.missing
-        if page.replayed:
+        if page.replayed and progress is not None:
             progress(len(replayed))
     return Replayed(tuple(replayed), tuple(refused), tuple(missing))
 

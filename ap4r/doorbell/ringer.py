@@ -1,6 +1,7 @@
-"""The writer's side of the doorbell: tell a dispatcher "something new", and never wait for it.
+"""The writer's side of the doorbell: it tells a dispatcher that there is a new message, and never waits for it.
 
-A lost bell costs latency, never a message, so nothing here raises and nothing here is tried again.
+A lost bell costs latency and never a message, so nothing here raises and nothing is tried again. The addresses come
+from the store, or over the connection of the application's own database.
 """
 
 from __future__ import annotations

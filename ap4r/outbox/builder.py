@@ -1,6 +1,6 @@
-"""A message said piece by piece, in the words of AP4R: body, header, http_header, format.
+"""A message built step by step, as in AP4R: body, header, http_header, format; and blocks that are entered once.
 
-It checks what it is told at once where it can, and stores nothing: the handle does, when its block has ended cleanly.
+The builder checks what it can at once and stores nothing: the handle sends the message when its block ends cleanly.
 """
 
 from __future__ import annotations

@@ -26,148 +26,18 @@ from ap4r.settings.upstreams import OWN_SENDER
 from ap4r.signing.verified_delivery import VerifiedDelivery
 from ap4r.storage.app_connection.argument import NotGiven, given_connection
 
-
-class Ending(Blocks):
-    """An outbox with its blocks, and the writer that stores it."""
-
-    __slots__ = ("_find_writer",)
-
-    _find_writer: Callable[[], Writer]
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether no message waits for the verdict."""
-        return self._outbox is None or self._outbox.is_empty
-
-    @property
-    def closed(self) -> bool:
-        """Whether the verdict was given."""
-        return self._closed
-
-    def commit(self) -> None:
-        """Store the messages that wait for success now, before the response ends; a stream is not held back then.
-
-        Messages with on="failure", and blocks that are still open, stay. Later messages need another call.
-
-        :raises StoreError: the messages are not stored. They stay pending and follow the next commit() or the verdict;
-            with `outcome_unknown` they may be stored all the same.
-        :raises HandleClosed: the request already has its verdict.
-        """
-        with self._lock:
-            outbox = self._open_outbox()
-        with outbox.writing:
-            with self._lock:
-                sealed = self._open_outbox().seal(Verdict.COMMIT)
-            self._write(outbox, sealed)
-
-    def rollback(self) -> None:
-        """Drop the messages that wait for success. Those with another `on`, and blocks that are still open, stay.
-
-        :raises HandleClosed: the request already has its verdict.
-        """
-        with self._lock:
-            outbox = self._open_outbox()
-        with outbox.writing, self._lock:
-            self._open_outbox().drop(On.SUCCESS)
-
-    def restart(self) -> None:
-        """Drop every message that is not stored, whichever verdict it waits for: the request's work starts over.
-
-        For code that repeats a request's work within the request, as pyramid_retry does: messages of a failed attempt
-        must not be stored with those of the next one. What `commit()` or a transaction has stored stays stored.
-
-        :raises HandleClosed: the request already has its verdict.
-        """
-        with self._lock:
-            outbox = self._open_outbox()
-        with outbox.writing, self._lock:
-            self._open_outbox().clear()
-
-    @property
-    def success_count(self) -> int:
-        """The number of messages that wait for success."""
-        outbox = self._outbox
-        if outbox is None:
-            return 0
-        with self._lock:
-            return outbox.success_count
-
-    def would_write(self, verdict: Verdict) -> bool:
-        """Return whether this verdict, given now, would store anything."""
-        outbox = self._outbox
-        if outbox is None or outbox.is_empty:
-            return False
-        with self._lock:
-            return outbox.would_write(verdict)
-
-    @property
-    def has_open_messages(self) -> bool:
-        """Whether a `transaction()` block that is still open holds a message."""
-        outbox = self._outbox
-        if outbox is None:
-            return False
-        with self._lock:
-            return outbox.has_open_messages
-
-    def conclude(self, verdict: Verdict) -> None:
-        """Apply the verdict: store what follows it, drop the rest, accept nothing more. Later calls do nothing.
-
-        :raises StoreError: what follows the verdict is not stored, or with `outcome_unknown` may be.
-        :raises TransactionOpen: COMMIT came before the end of a block with messages; ABORT was applied instead.
-        """
-        with self._lock:
-            given_before, self._closed = self._closed, True
-        if given_before or self._outbox is None:
-            return
-        try:
-            self._follow(self._outbox, verdict)
-        finally:
-            # For transactions whose end cannot be observed: they should have ended by now.
-            for ring in self._late_bells:
-                ring()
-
-    def close_unused(self) -> bool:
-        """Close the handle if it was never used, whatever the verdict would be; return whether that was so."""
-        with self._lock:
-            if self._outbox is not None or self._closed:
-                return False
-            self._closed = True
-        return True
-
-    def _follow(self, outbox: PendingMessages, verdict: Verdict) -> None:
-        with outbox.writing:
-            with self._lock:
-                too_early = verdict is Verdict.COMMIT and outbox.has_open_messages
-                sealed = outbox.seal(Verdict.ABORT if too_early else verdict)
-            self._write(outbox, sealed)
-        if too_early:
-            raise TransactionOpen
-
-    def _write(self, outbox: PendingMessages, sealed_ones: list[Sealed]) -> None:
-        for sealed in sealed_ones:
-            try:
-                self._find_writer().write(sealed.put)
-            except StoreError as error:
-                if not getattr(error, "outcome_unknown", False):
-                    with self._lock:
-                        outbox.unseal(sealed)
-                raise
-            with self._lock:
-                outbox.settle(sealed)
-
-
 if TYPE_CHECKING:
     from ap4r.inbox.receive import Receipt
 
 
-class Handle(Ending):
+class Handle(Blocks):
     """Accepts messages during one request and stores them when its verdict is COMMIT.
 
     Threads of the request may share it. A `transaction()` contains only the messages of its own thread.
     """
 
     __slots__ = (
-        *("_routes", "_trace_id", "_traceparent"),
+        *("_find_writer", "_routes", "_trace_id", "_traceparent"),
         *("delivery", "depth", "path", "place", "refusal", "why_no_delivery"),
     )
 
@@ -336,6 +206,106 @@ class Handle(Ending):
         given = given_connection(conn, using, self._find_connection)
         return SingleUse("once", receive(self, given, self._limits.table_prefix, key, body))
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no message waits for the verdict."""
+        return self._outbox is None or self._outbox.is_empty
+
+    @property
+    def closed(self) -> bool:
+        """Whether the verdict was given."""
+        return self._closed
+
+    def commit(self) -> None:
+        """Store the messages that wait for success now, before the response ends; a stream is not held back then.
+
+        Messages with on="failure", and blocks that are still open, stay. Later messages need another call.
+
+        :raises StoreError: the messages are not stored. They stay pending and follow the next commit() or the verdict;
+            with `outcome_unknown` they may be stored all the same.
+        :raises HandleClosed: the request already has its verdict.
+        """
+        with self._lock:
+            outbox = self._open_outbox()
+        with outbox.writing:
+            with self._lock:
+                sealed = self._open_outbox().seal(Verdict.COMMIT)
+            self._write(outbox, sealed)
+
+    def rollback(self) -> None:
+        """Drop the messages that wait for success. Those with another `on`, and blocks that are still open, stay.
+
+        :raises HandleClosed: the request already has its verdict.
+        """
+        with self._lock:
+            outbox = self._open_outbox()
+        with outbox.writing, self._lock:
+            self._open_outbox().drop(On.SUCCESS)
+
+    def restart(self) -> None:
+        """Drop every message that is not stored, whichever verdict it waits for: the request's work starts over.
+
+        For code that repeats a request's work within the request, as pyramid_retry does: messages of a failed attempt
+        must not be stored with those of the next one. What `commit()` or a transaction has stored stays stored.
+
+        :raises HandleClosed: the request already has its verdict.
+        """
+        with self._lock:
+            outbox = self._open_outbox()
+        with outbox.writing, self._lock:
+            self._open_outbox().clear()
+
+    @property
+    def success_count(self) -> int:
+        """The number of messages that wait for success."""
+        outbox = self._outbox
+        if outbox is None:
+            return 0
+        with self._lock:
+            return outbox.success_count
+
+    def would_write(self, verdict: Verdict) -> bool:
+        """Return whether this verdict, given now, would store anything."""
+        outbox = self._outbox
+        if outbox is None or outbox.is_empty:
+            return False
+        with self._lock:
+            return outbox.would_write(verdict)
+
+    @property
+    def has_open_messages(self) -> bool:
+        """Whether a `transaction()` block that is still open holds a message."""
+        outbox = self._outbox
+        if outbox is None:
+            return False
+        with self._lock:
+            return outbox.has_open_messages
+
+    def conclude(self, verdict: Verdict) -> None:
+        """Apply the verdict: store what follows it, drop the rest, accept nothing more. Later calls do nothing.
+
+        :raises StoreError: what follows the verdict is not stored, or with `outcome_unknown` may be.
+        :raises TransactionOpen: COMMIT came before the end of a block with messages; ABORT was applied instead.
+        """
+        with self._lock:
+            given_before, self._closed = self._closed, True
+        if given_before or self._outbox is None:
+            return
+        try:
+            self._follow(self._outbox, verdict)
+        finally:
+            # For transactions whose end cannot be observed: they should have ended by now.
+            for ring in self._late_bells:
+                ring()
+
+    def close_unused(self) -> bool:
+        """Close the handle if it was never used, whatever the verdict would be; return whether that was so."""
+        with self._lock:
+            if self._outbox is not None or self._closed:
+                return False
+            self._closed = True
+        return True
+
     def _trace(self, headers: object) -> str:
         # One trace for each request, unless the caller passes another one for a message.
         if headers is not None and isinstance(headers, Mapping):
@@ -350,3 +320,24 @@ class Handle(Ending):
                 if self._trace_id is None:
                     self._trace_id = read_trace_id(self._traceparent) or new_trace_id()
         return self._trace_id
+
+    def _follow(self, outbox: PendingMessages, verdict: Verdict) -> None:
+        with outbox.writing:
+            with self._lock:
+                too_early = verdict is Verdict.COMMIT and outbox.has_open_messages
+                sealed = outbox.seal(Verdict.ABORT if too_early else verdict)
+            self._write(outbox, sealed)
+        if too_early:
+            raise TransactionOpen
+
+    def _write(self, outbox: PendingMessages, sealed_ones: list[Sealed]) -> None:
+        for sealed in sealed_ones:
+            try:
+                self._find_writer().write(sealed.put)
+            except StoreError as error:
+                if not getattr(error, "outcome_unknown", False):
+                    with self._lock:
+                        outbox.unseal(sealed)
+                raise
+            with self._lock:
+                outbox.settle(sealed)

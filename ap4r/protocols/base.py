@@ -1,4 +1,4 @@
-"""What a protocol is: the interface that `http`, `xmlrpc`, `soap`, `jsonrpc` and those of others fulfil."""
+"""The interface of protocols (`http`, `xmlrpc`, `soap`, `jsonrpc`, and those of packages), and a safe call of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One setting: its default, meaning and range, and whether a value that somebody gave is one. Pure."""
+"""Fields of the settings: one value with its default, meaning and range, and the keys of tables in ap4r.toml. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stands for a text that the settings do not hold: `env:NAME` for a variable, `file:PATH` for a file."""
+"""References to secrets (`env:NAME`, `file:PATH`), credentials of servers, and the tokens of the intake."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Who is called and who calls: the tables [upstreams.NAME], [hosts."HOST"] and [senders.NAME] of ap4r.toml. Pure.
+"""The tables [upstreams.NAME], [hosts."HOST"] and [senders.NAME] of ap4r.toml, and the servers that they name. Pure.
 
-A secret belongs to one of them, and signs or verifies for nobody else.
+Each secret belongs to one of them, and signs or verifies for no other.
 """
 
 from __future__ import annotations

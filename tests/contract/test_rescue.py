@@ -218,15 +218,15 @@ class TestStale:
     @pytest.mark.parametrize("outcome", [Delivered(), retry(), dead(), Dead(Reason.GONE)])
     @pytest.mark.parametrize("delivery", list(Delivery))
     def test_a_dispatcher_that_wakes_up_settles_nothing(self, store, delivery, outcome):
-        """An outcome that comes after the rescue changes nothing, whether the message is claimed anew or not."""
+        """An outcome that comes after the rescue changes nothing, whether the message is claimed again or not."""
         lease = claimed(store, message(delivery=delivery))
         rescue(store)
         before = counts(store)
         assert settle(store, (lease, outcome)) == [SettleResult.LEASE_LOST]
         assert counts(store) == before
-        anew = claim(store, dispatcher(store, "two"))
+        again = claim(store, dispatcher(store, "two"))
         assert settle(store, (lease, outcome)) == [SettleResult.LEASE_LOST]
-        assert settle(store, *((one, Delivered()) for one in anew)) == [SettleResult.SETTLED] * len(anew)
+        assert settle(store, *((one, Delivered()) for one in again)) == [SettleResult.SETTLED] * len(again)
 
     def test_settled_before_the_rescue_stays_settled(self, store):
         """What a dispatcher settled before it died is not called again."""

@@ -1,6 +1,6 @@
-"""One HTTP/1.1 connection to a server: one request at a time, the response read as it comes.
+"""One HTTP/1.1 connection to a server, with one request at a time, and the response that is read from it as it comes.
 
-It does not connect, time, or decide whether it is used again; it says when it could be.
+It does not connect or time, and does not decide whether it is used again; it reports when it could be.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The listening address put together: /healthz, and beside it the intake with all that it is made of."""
+"""The routes of the listen address, put together: /healthz, /messages, /queues/NAME and /openapi.json."""
 
 from __future__ import annotations
 

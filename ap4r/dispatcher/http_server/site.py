@@ -1,6 +1,7 @@
-"""How a request comes in at the listening address: held to the rules of its route, bounded in size and time.
+"""Requests at the listen address: held to the rules of their route, and bounded in size and time.
 
-It knows nothing of messages. (Twisted alone takes any number of bytes, for as long as some come.)
+A plain `POST /messages` that comes in one piece takes a short way to the intake. Twisted alone accepts any number of
+bytes, for as long as some come.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ class ArrivingRequest(Request):
         self._refused = False
         self._here = False
         self.admitted = False  #: whether its headers were looked at and are good
-        self.is_gone = False  #: whether its connection was lost, so that nobody waits for an answer
+        self.is_gone = False  #: whether its connection was lost, so that no client waits for an answer
         self._refusal: Refusal | None = None  # of a request that has no body
         self._timer: IDelayedCall | None = None  # after which a client that was refused is cut off
 

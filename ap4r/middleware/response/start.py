@@ -1,4 +1,7 @@
-"""The start of a response as the application passed it, and what it implies for the body. Pure."""
+"""The start of a response as the application passed it: what it implies for the body, and whether a server can send it.
+
+Most servers find out only when they write a response whether they can send it, and by then its messages are stored.
+"""
 
 from __future__ import annotations
 
