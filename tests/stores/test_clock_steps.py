@@ -73,7 +73,7 @@ def test_a_step_keeps_no_ready_message_back(store, step, monkeypatch):
     def look_near_the_ends_from_now_on(fronts, now, *_):
         fronts._near_until = now + 3_600.0
 
-    monkeypatch.setattr(ScanStart, "looked", look_near_the_ends_from_now_on)
+    monkeypatch.setattr(ScanStart, "scanned", look_near_the_ends_from_now_on)
     owner = dispatcher(store)
     put(store, *messages(5))
     assert len(claim(store, owner)) == 5
