@@ -226,6 +226,19 @@ def test_processes_are_hurt_and_ended(tmp_path: Path):
     wait_until(lambda: not {first.pid, second.pid} & _living_groups(), "all that was forked has ended too")
 
 
+def test_a_process_that_ended_keeps_its_id(tmp_path: Path):
+    """The id of a process that ended by itself is taken until `kill`, so that no signal reaches another process."""
+    with Processes(tmp_path) as processes:
+        ended = processes.start("ended", sys.executable, "-c", "raise SystemExit(3)")
+        assert ended.wait() == 3
+        assert not ended.running
+        assert ") Z " in Path(f"/proc/{ended.pid}/stat").read_text()
+        ended.send(signal.SIGTERM)
+        ended.kill()
+        assert not Path(f"/proc/{ended.pid}").exists()
+        assert (ended.running, ended.wait()) == (False, 3)
+
+
 def _living_groups() -> set[int]:
     groups = set()
     for stat in Path("/proc").glob("[0-9]*/stat"):

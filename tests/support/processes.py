@@ -105,7 +105,7 @@ class Process:
     @property
     def running(self) -> bool:
         """Whether the process itself lives."""
-        return self._popen.poll() is None
+        return self._exit_code() is None
 
     @property
     def output(self) -> str:
@@ -120,8 +120,8 @@ class Process:
     def kill(self) -> None:
         """End it and all it forked with SIGKILL, and wait for it."""
         self._signal_group(signal.SIGKILL)
-        self._group_ended = True
         self._popen.wait(timeout=10)
+        self._group_ended = True
 
     def kill_child(self) -> int | None:
         """End one of the processes it forked with SIGKILL; returns its id, or None when there is none."""
@@ -142,8 +142,9 @@ class Process:
         self._signal_group(signal.SIGCONT)
 
     def send(self, number: signal.Signals) -> None:
-        """Send a signal to the process alone."""
-        self._popen.send_signal(number)
+        """Send a signal to the process alone, if it has not ended."""
+        if self.running:
+            os.kill(self.pid, number)
 
     def wait(self, timeout_seconds: float = 10.0) -> int:
         """Wait for its end and return its exit code.
@@ -156,7 +157,9 @@ class Process:
             timeout_seconds=timeout_seconds,
             otherwise=lambda: self.tail,
         )
-        return int(self._popen.returncode)
+        code = self._exit_code()
+        assert code is not None
+        return code
 
     def wait_for_output(self, text: str, timeout_seconds: float = 20.0) -> None:
         """Wait until it has written `text`.
@@ -172,10 +175,22 @@ class Process:
         assert text in self.output, f"{self.name} ended without saying {text!r}{self.tail}"
 
     def _signal_group(self, number: signal.Signals) -> None:
-        # Once the group was ended its number may belong to somebody else.
         if not self._group_ended:
             with suppress(ProcessLookupError):
                 os.killpg(self.pid, number)
+
+    def _exit_code(self) -> int | None:
+        """Return the exit code as `subprocess` gives it, or None while the process lives.
+
+        The process stays a zombie until `kill`, so that no other process gets its id: each session of a PostgreSQL
+        server leads a group, and a signal to the group of a process that had been reaped has killed one.
+        """
+        if self._popen.returncode is None:
+            ended = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            if ended is None:
+                return None
+            return ended.si_status if ended.si_code == os.CLD_EXITED else -ended.si_status
+        return self._popen.returncode
 
 
 class Processes:
