@@ -31,7 +31,7 @@ def test_the_curl_lines_work(taker, stand, processes):
 
 def test_every_answer_is_documented():
     """The document's table has each word that `error` may be."""
-    told = set(re.findall(r"`([a-z_]+)`", DOCUMENT.read_text(encoding="utf-8").split("## Answers")[1]))
+    told = set(re.findall(r"`([a-z_]+)`", DOCUMENT.read_text(encoding="utf-8").split("## Responses")[1]))
     said = set()
     for path in (ROOT / "ap4r" / "dispatcher" / "http_server").rglob("*.py"):
         text = path.read_text(encoding="utf-8")
