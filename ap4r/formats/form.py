@@ -13,22 +13,24 @@ from ap4r.formats.size_limit import UNLIMITED, SizeLimit
 from ap4r.formats.value_path import ValuePath
 
 _UNRESERVED = re.compile(r"[A-Za-z0-9_.*-]*")  #: written as it is
+#: Names and values that are all unreserved, if each = and & in it was put between them.
+_UNQUOTED = re.compile(r"[A-Za-z0-9_.*=&-]*")
 _LARGE = 2**63  #: far from where Python refuses to write a number
+_MOST_GROWTH = 3  #: times the bytes of a text, where each is written as %XX
+#: How `quote_plus` writes each character of ASCII. AP4R wrote brackets as they are, and every server reads them so.
+_QUOTED = str.maketrans({chr(code): quote_plus(chr(code), safe="[]*-._") for code in range(128)})
 CONTENT_TYPE = "application/x-www-form-urlencoded"
 _Pair = tuple[str, Any, ValuePath]
 #: The keys that lead to a value, the nearest outermost; "" for an item of a list.
 _Steps = tuple[Any, ...]
 
 
-def form_of(params: object, limit: SizeLimit) -> tuple[bytes, str]:
+def nested_form(params: object, limit: SizeLimit) -> tuple[bytes, str]:
     """Write a mapping, a dataclass or an attrs object as a form; return it with its content type.
 
     :raises PayloadNotEncodable: as `encode_form` does, or `params` has no names.
     :raises PayloadTooLarge: it has more than the limit.
     """
-    pairs = _flat(params, limit)
-    if pairs:
-        return "&".join([f"{_quote(name)}={_quote(value)}" for name, value in pairs]).encode(), CONTENT_TYPE
     written = limit.again()
     fields: list[str] = []
     for name, value, _ in pairs_of(params, "form", limit):
@@ -38,6 +40,37 @@ def form_of(params: object, limit: SizeLimit) -> tuple[bytes, str]:
         written.take(len(field) + bool(fields))
         fields.append(field)
     return "&".join(fields).encode(), CONTENT_TYPE
+
+
+def flat_form(params: object, most_bytes: int) -> bytes | None:
+    """Write the plainest forms, as most are: texts and whole numbers by name. None for all others.
+
+    :raises PayloadTooLarge: it surely has more than `most_bytes`.
+    """
+    if type(params) is not dict or not params:
+        return None
+    pairs, size = [], 0
+    for name, value in params.items():
+        if type(name) is not str or not name:
+            return None
+        if type(value) is not str:
+            if type(value) is not int or not -_LARGE < value < _LARGE:
+                return None
+            value = repr(value)
+        size += len(name) + len(value)
+        pairs.append((name, value))
+    size += 2 * len(pairs) - 1  # with each = and &
+    if size > most_bytes:
+        SizeLimit(most_bytes).check(size)
+    text = "&".join([f"{name}={value}" for name, value in pairs])
+    if _UNQUOTED.fullmatch(text) and text.count("=") == len(pairs) and text.count("&") == len(pairs) - 1:
+        return text.encode()
+    try:
+        if len(text.encode()) * _MOST_GROWTH > most_bytes:
+            return None  # counted while it is quoted
+    except UnicodeEncodeError:
+        return None
+    return "&".join([f"{_quote(name)}={_quote(value)}" for name, value in pairs]).encode()
 
 
 def encode_form(params: Mapping[Any, object], most_bytes: int = UNLIMITED) -> str:
@@ -51,7 +84,8 @@ def encode_form(params: Mapping[Any, object], most_bytes: int = UNLIMITED) -> st
     :raises PayloadNotEncodable: naming the place of the value that cannot be written.
     :raises PayloadTooLarge: as soon as it would have more than `most_bytes`.
     """
-    return form_of(params, SizeLimit(most_bytes))[0].decode("ascii")
+    flat = flat_form(params, most_bytes)
+    return (nested_form(params, SizeLimit(most_bytes))[0] if flat is None else flat).decode("ascii")
 
 
 def pairs_of(params: object, format: str, limit: SizeLimit, keep: tuple[type, ...] = ()) -> Iterator[_Pair]:
@@ -75,24 +109,6 @@ def pairs_of(params: object, format: str, limit: SizeLimit, keep: tuple[type, ..
         advice = "give a mapping" + (", or another format" if format == "form" else "")
         raise PayloadNotEncodable("params", params, format, advice)
     yield from _pairs(tree, (), place, format, keep)
-
-
-def _flat(params: object, limit: SizeLimit) -> list[tuple[str, str]] | None:
-    """Return the pairs of the plainest forms, as most are: only their size can be refused. None for all others."""
-    if type(params) is not dict:
-        return None
-    pairs, size = [], 0
-    for name, value in params.items():
-        if type(name) is not str or not name or not name.isascii():
-            return None
-        if type(value) is int and -_LARGE < value < _LARGE:
-            value = repr(value)
-        elif type(value) is not str or not value.isascii():
-            return None
-        size += len(name) + len(value)
-        pairs.append((name, value))
-    limit.check(size)
-    return pairs
 
 
 def _pairs(value: object, steps: _Steps, place: ValuePath, format: str, keep: tuple[type, ...]) -> Iterator[_Pair]:
@@ -161,5 +177,4 @@ def _leaf(value: object, keep: tuple[type, ...]) -> Any:
 def _quote(text: str) -> str:
     if _UNRESERVED.fullmatch(text):
         return text
-    # AP4R wrote brackets as they are, and every server reads them so.
-    return quote_plus(text, safe="[]*-._")
+    return text.translate(_QUOTED) if text.isascii() else quote_plus(text, safe="[]*-._")

@@ -9,7 +9,7 @@ import json
 import re
 import types
 import uuid
-from urllib.parse import parse_qs, parse_qsl
+from urllib.parse import parse_qs, parse_qsl, quote_plus
 
 import pytest
 from hypothesis import given
@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from werkzeug.datastructures import MultiDict
 from werkzeug.test import EnvironBuilder
 
-from ap4r.errors import OptionRefused, PayloadNotEncodable
-from ap4r.formats import FORMATS, MAX_DEPTH, encode_form, encode_params
+from ap4r.errors import OptionRefused, PayloadNotEncodable, PayloadTooLarge
+from ap4r.formats import FORMATS, MAX_DEPTH, SizeLimit, encode_form, encode_params
+from ap4r.formats.form import nested_form
 
 FORM = "application/x-www-form-urlencoded"
 
@@ -374,3 +375,35 @@ def test_a_list_of_mappings_is_read_back_by_the_rule_of_rack():
     """Each mapping of a list begins with the key that the one before it already has, which is where Rack begins one."""
     written = encode_form({"items": [{"id": 1, "name": "a"}, {"id": 2, "tags": ["x", "y"]}]})
     assert written == "items[][id]=1&items[][name]=a&items[][id]=2&items[][tags][]=x&items[][tags][]=y"
+
+
+@pytest.mark.parametrize("code", range(128))
+def test_a_character_is_quoted_as_the_standard_library_quotes_it(code):
+    """Whatever way a form takes: flat, or nested, where every name and value goes the longer one."""
+    written = quote_plus(chr(code), safe="[]*")
+    assert encode_form({"a": f"x{chr(code)}y"}) == f"a=x{written}y"
+    assert encode_form({"a": f"x{chr(code)}é"}) == f"a=x{written}%C3%A9"
+    assert encode_form({"a": {"b": chr(code)}}) == f"a[b]={written}"
+
+
+@given(st.dictionaries(st.text(min_size=1), st.text() | st.integers(-(2**70), 2**70), min_size=1))
+def test_a_flat_form_is_written_as_a_nested_one_would_be(params):
+    """The short way of plain forms changes neither a byte nor what is refused."""
+    assert outcome(lambda: encode_params(params, "form")) == outcome(lambda: nested_form(params, SizeLimit()))
+
+
+def outcome(act):
+    """Give what comes of it, or what is said of why not."""
+    try:
+        return act()
+    except PayloadNotEncodable as error:
+        return str(error)
+
+
+def test_a_flat_form_stops_at_the_limit_in_any_alphabet():
+    """A text of three bytes a character becomes nine times as long: it is counted so."""
+    for text in ("x" * 100, "=" * 100, "語" * 100):
+        size = len(quote_plus(text)) + 2
+        assert len(encode_params({"a": text}, "form", size)[0]) == size
+        with pytest.raises(PayloadTooLarge):
+            encode_params({"a": text}, "form", size - 1)
