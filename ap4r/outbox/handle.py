@@ -267,7 +267,7 @@ class Handle(Blocks):
     def would_write(self, verdict: Verdict) -> bool:
         """Return whether this verdict, given now, would store anything."""
         outbox = self._outbox
-        if outbox is None or outbox.is_empty:
+        if outbox is None:
             return False
         with self._lock:
             return outbox.would_write(verdict)

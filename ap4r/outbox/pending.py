@@ -32,11 +32,16 @@ class On(StrEnum):
 
     def follows(self, verdict: Verdict) -> bool:
         """Return whether a message that waits for this is stored after `verdict`: any but one for the other."""
-        return self is not (_FAILURE if verdict is _COMMIT else _SUCCESS)
+        return self is not _other(verdict)
 
 
 # Each request uses them, and a look-up in an Enum goes through its metaclass.
 _COMMIT, _SUCCESS, _FAILURE = Verdict.COMMIT, On.SUCCESS, On.FAILURE
+
+
+def _other(verdict: Verdict) -> On:
+    """Return what is not stored after a verdict."""
+    return _FAILURE if verdict is _COMMIT else _SUCCESS
 
 
 def check_on(on: object) -> On:
@@ -107,7 +112,11 @@ class PendingMessages:
         :raises OptionRefused: it waits for another verdict than that of the transaction around it.
         """
         entry = PendingMessage(message, on, message.size)
-        if self._blocks and self.outlet_of(thread) is not None and on is not On.SUCCESS:
+        if not self._blocks:
+            self._count_in(entry.size)
+            self._entries.append(entry)
+            return None
+        if self.outlet_of(thread) is not None and on is not On.SUCCESS:
             advice = "within transaction(conn) or join(conn) a message follows only that transaction"
             raise OptionRefused("on", on, advice)
         blocks = self._blocks.get(thread)
@@ -183,7 +192,7 @@ class PendingMessages:
     @property
     def is_empty(self) -> bool:
         """Whether no message waits for a verdict, not even in a block that is still open."""
-        return not self._entries and not self._sealed and not self.has_open_messages
+        return not (self._entries or self._sealed or (self._blocks and self.has_open_messages))
 
     @property
     def has_open_messages(self) -> bool:
@@ -201,10 +210,11 @@ class PendingMessages:
 
     def would_write(self, verdict: Verdict) -> bool:
         """Return whether this verdict, given now, would store anything."""
-        if verdict is _COMMIT and (self._sealed or self.has_open_messages):
+        if verdict is _COMMIT and (self._sealed or (self._blocks and self.has_open_messages)):
             return True
+        other = _other(verdict)
         for entry in self._entries:  # noqa: SIM110 - half the time of any(), and each request with messages needs it
-            if entry.on.follows(verdict):
+            if entry.on is not other:
                 return True
         return False
 
@@ -214,13 +224,14 @@ class PendingMessages:
         What was sealed before and is not settled is returned again, unchanged: the store may have it already, and only
         the same put under the same id changes nothing. ABORT drops what is in doubt, and it is not stored again.
         """
-        taken = [entry for entry in self._entries if entry.on.follows(verdict)]
-        if verdict is Verdict.ABORT:
+        other = _other(verdict)
+        taken = [entry for entry in self._entries if entry.on is not other]
+        if verdict is not _COMMIT:
             for sealed in self._sealed:
                 self._forget(sealed.entries)
             self._sealed.clear()
         if taken:
-            self._entries = [entry for entry in self._entries if not entry.on.follows(verdict)]
+            self._entries = [entry for entry in self._entries if entry.on is other]
             # A single message lends its own id to the put: that too is created once.
             put_id = taken[0].message.id if len(taken) == 1 else new_id()
             put = Put(put_id, tuple([entry.message for entry in taken]))

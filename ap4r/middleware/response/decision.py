@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 
-from ap4r.middleware.response.commit_rule import CommitRule, DeliveryAnswer
+from ap4r.middleware.response.commit_rule import CommitRule, DeliveryAnswer, judge_response
 from ap4r.middleware.response.start import Start
 from ap4r.outbox.handle import Handle
 from ap4r.outbox.pending import Verdict
@@ -18,7 +18,7 @@ _log = logging.getLogger("ap4r.middleware")
 class Decision:
     """The verdict about one request, and the verdict expected if nothing is raised any more."""
 
-    __slots__ = ("_answer", "_handle", "_method", "_path", "_prospect", "_rules")
+    __slots__ = ("_answer", "_handle", "_judged", "_method", "_path", "_prospect", "_rules")
 
     def __init__(
         self, handle: Handle, rules: CommitRule, method: str, path: str, answer: DeliveryAnswer | None
@@ -28,6 +28,7 @@ class Decision:
         self._method = method
         self._path = path
         self._prospect: Verdict | None = None
+        self._judged: Start | None = None  # the start whose prospect this is
         self._answer = answer  # where the request is a delivery
 
     def forget(self) -> None:
@@ -38,9 +39,20 @@ class Decision:
 
     def waits(self, start: Start) -> bool:
         """Return whether messages will be stored if the response ends well."""
-        if self._prospect is None:
-            self._prospect = self.judge(start, None, so_far=True)
+        if self._prospect is None or self._judged is not start:
+            self._prospect, self._judged = self.judge(start, None, so_far=True), start
         return self._handle.would_write(self._prospect)
+
+    def final(self, start: Start | None, exception: BaseException | None) -> Verdict:
+        """Return the verdict of a response that has ended.
+
+        :raises ValueError: as `judge` does.
+        """
+        is_expected = start is not None and start is self._judged and start.code is not None and exception is None
+        if is_expected and self._prospect is not None and self._answer is None and self._rules.verdict is judge_response:
+            # Nothing that this rule looks at has changed since.
+            return self._prospect
+        return self.judge(start, exception)
 
     def judge(self, start: Start | None, exception: BaseException | None, *, so_far: bool = False) -> Verdict:
         """Return the verdict that follows from these facts.
@@ -54,12 +66,13 @@ class Decision:
                 f"the status of the response is {start.status!r}, not a number from 100 and a reason (PEP 3333), so "
                 "nothing tells whether its messages are to be stored"
             )
-        if start is None or start.code is None:
+        code = None if start is None else start.code
+        if start is None or code is None:
             return Verdict.ABORT
-        if self._answer is not None and not self._answer.is_success(start.code, start.bodiless, so_far=so_far):
+        if self._answer is not None and not self._answer.is_success(code, start.bodiless, so_far=so_far):
             return Verdict.ABORT
         try:
-            verdict = self._rules.verdict(start.code, start.headers, exception)
+            verdict = self._rules.verdict(code, start.headers, exception)
             return verdict if type(verdict) is Verdict else Verdict(verdict)
         except Exception:
             if exception is None:

@@ -85,12 +85,13 @@ class HeldResponse(ResponseSender):
         body of at most `buffer_bytes` is read and decided about too.
         """
         kind = type(result)
-        if (kind is list or kind is tuple) and self._made_body is None and self._handle.close_unused():
+        is_list = kind is list or kind is tuple
+        if is_list and self._made_body is None and self._handle.close_unused():
             self._decided = True
             self._restore_environ()
             return result
         self._iterable = result
-        if self._refused is not None:
+        if self._refused is not None or (is_list and self._answer is None):
             return self._hand_over(result)
         is_generator = kind is GeneratorType
         at_hand = not is_generator and (self._has_wrapped(result) or is_at_hand(result, self.file_wrapper))
@@ -275,7 +276,7 @@ class HeldResponse(ResponseSender):
             self._decided = True
             return
         decision = self._decision
-        verdict = decision.judge(self._start, exception)
+        verdict = decision.final(self._start, exception)
         is_success = verdict is Verdict.COMMIT and exception is None
         if is_success and self._start is not None and self._handle.would_write(verdict):
             is_sendable = is_surely_sendable(self._start, self._iterable, self._made_body, has_left=self._gone)

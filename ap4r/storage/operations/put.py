@@ -71,7 +71,9 @@ class Puts:
             return False
         state = _new(row["id"], tx.lanes.id_of(tx, message.lane))
         state["position"] = now_at
-        remembered = {"id": id_bytes(put.id), "stored_at": now_at}
+        # A message by itself has lent the put its own id.
+        put_id = row["id"] if put.id == message.id else id_bytes(put.id)
+        remembered = {"id": put_id, "stored_at": now_at}
         tx.run_each((self._insert_put, remembered), (self._insert_messages, row), (self._insert_ready, state))
         return True
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import sys
 from functools import partial, wraps
-from types import ModuleType
+from types import FunctionType, ModuleType
 from wsgiref.handlers import SimpleHandler
 from wsgiref.validate import validator
 
@@ -58,6 +58,50 @@ def in_module(name, source="", **given):
     vars(module).update(given)
     exec(source, vars(module))
     return module
+
+
+def test_a_start_after_one_that_was_refused_is_judged_by_itself(sink):
+    """What an error's start would come to is not remembered of the success that takes its place."""
+    statuses = []
+
+    def application(environ, start_response):
+        environ["ap4r"].async_to("/work")
+        try:
+            start_response("500 Internal Server Error", [TEXT])
+        except OSError:
+            start_response("200 OK", [TEXT])
+        return [b"done"]
+
+    def outer(environ, start_response):
+        def refusing(status, headers, exc_info=None):
+            statuses.append(status[:3])
+            if status.startswith("500"):
+                raise OSError("errors are shown elsewhere")
+            return start_response(status, headers, exc_info)
+
+        refusing = FunctionType(
+            refusing.__code__, {"__name__": "werkzeug.serving"}, None, (None,), refusing.__closure__
+        )
+        return AP4RMiddleware(application, store=sink)(environ, refusing)
+
+    sink.error = unavailable()
+    assert exchange(outer).code == 503
+    assert statuses == ["500", "503"]
+
+
+def test_a_rule_of_the_users_is_asked_again_at_the_end(sink):
+    """It may know more by then than when the response began; only our own rule cannot."""
+    done = []
+    rule = lambda status, headers, exception: "commit" if done else "abort"  # noqa: E731
+
+    def application(environ, start_response):
+        environ["ap4r"].async_to("/work")
+        start_response("200 OK", [TEXT])
+        done.append(True)
+        return [b"done"]
+
+    exchange(AP4RMiddleware(application, store=sink, verdict=rule))
+    assert sink.calls == 1
 
 
 @pytest.mark.parametrize("application", [says_first, says_in_its_body])
