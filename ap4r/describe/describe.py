@@ -169,14 +169,20 @@ def _delivery(delivery: object) -> Delivery:
 
 
 def _seconds(option: str, value: object, *, or_zero: bool = False) -> float:
-    if isinstance(value, datetime.timedelta):
-        value = value.total_seconds()
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise OptionRefused(option, value, "give a number of seconds or a datetime.timedelta")
+    if type(value) is not int and type(value) is not float:
+        value = _plain_seconds(option, value)
     # Written so that NaN, which is neither above nor below anything, is refused too.
     if not (0 <= value <= _MAX_SECONDS) or (value == 0 and not or_zero):
         raise OptionRefused(option, value, f"give a number {'from' if or_zero else 'above'} 0 up to {_MAX_SECONDS:,}")
     return float(value)
+
+
+def _plain_seconds(option: str, value: object) -> float:
+    if isinstance(value, datetime.timedelta):
+        return value.total_seconds()
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise OptionRefused(option, value, "give a number of seconds or a datetime.timedelta")
+    return value
 
 
 def _instant(value: object) -> float:

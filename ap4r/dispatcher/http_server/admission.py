@@ -118,10 +118,11 @@ class RequestAdmission:
         """Return whom a request's messages count for: a token however it was written, else the address (of IPv6, the
         network of 64 bits, which is one customer's).
         """
-        shown = _token_of(authorization or "")
-        for number, token in enumerate(self._tokens):
-            if hmac.compare_digest(shown, token):
-                return f"token {number}"
+        if self._tokens:
+            shown = _token_of(authorization or "")
+            for number, token in enumerate(self._tokens):
+                if hmac.compare_digest(shown, token):
+                    return f"token {number}"
         return _network_of(peer) if ":" in peer else peer
 
     def _is_our_name(self, host: str) -> bool:

@@ -7,6 +7,7 @@ bytes, for as long as some come.
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, lru_cache, partial
 from http import HTTPStatus
@@ -200,12 +201,18 @@ def answer_bytes(
     protocol: bytes, status: int, kind: str, headers: Mapping[str, str], body: bytes, *, is_head: bool = False
 ) -> bytes:
     """Write an answer, in one piece."""
-    more = "".join([f"{name}: {value}\r\n" for name, value in headers.items()]).encode()
+    more = "".join([f"{name}: {value}\r\n" for name, value in headers.items()]).encode() if headers else b""
     head = _head(protocol, status, kind)
     return b"%sDate: %s\r\n%sContent-Length: %d\r\n\r\n%s" % (
-        *(head, datetimeToString(), more, len(body)),
+        *(head, _date(int(time.time())), more, len(body)),
         b"" if is_head else body,
     )
+
+
+@lru_cache(maxsize=1)
+def _date(now: int) -> bytes:
+    date: bytes = datetimeToString(now)
+    return date
 
 
 @lru_cache(maxsize=256)

@@ -49,7 +49,12 @@ class Decision:
         :raises ValueError: as `judge` does.
         """
         is_expected = start is not None and start is self._judged and start.code is not None and exception is None
-        if is_expected and self._prospect is not None and self._answer is None and self._rules.verdict is judge_response:
+        if (
+            is_expected
+            and self._prospect is not None
+            and self._answer is None
+            and self._rules.verdict is judge_response
+        ):
             # Nothing that this rule looks at has changed since.
             return self._prospect
         return self.judge(start, exception)

@@ -25,9 +25,9 @@ from ap4r.redaction import shortened
 JSON = "application/json"
 #: Of two that differ, any choice would be wrong for one of those who read them.
 _ONCE = ("Host", "Authorization", "Content-Type", "Content-Encoding", "X-AP4R", "Idempotency-Key")
-_ONCE_KEYS = [(name.lower().encode(), name) for name in _ONCE]
+_ONCE_NAMES = {name.lower().encode(): name for name in _ONCE}
 #: All that are read here.
-_READ_KEYS = [*_ONCE_KEYS, (b"origin", "Origin"), (b"traceparent", "traceparent")]
+_READ_NAMES = {**_ONCE_NAMES, b"origin": "Origin", b"traceparent": "traceparent"}
 _log = Logger(namespace="ap4r.intake")
 
 
@@ -197,8 +197,11 @@ class IntakeEndpoint:
 
 def undecodable(request: Headed) -> Refusal | None:
     """Give why a request's headers are no text."""
-    for key, name in _READ_KEYS:
-        for value in request.fields.get(key, ()):
+    for key, values in request.fields.items():
+        name = _READ_NAMES.get(key)
+        if name is None:
+            continue
+        for value in values:
             try:
                 value.decode()
             except UnicodeDecodeError:
@@ -208,11 +211,12 @@ def undecodable(request: Headed) -> Refusal | None:
 
 def _unreadable(request: Headed) -> Refusal | None:
     """Give why a request cannot be read as one thing only, by its headers."""
-    for key, name in _ONCE_KEYS:
-        if len(request.fields.get(key, ())) > 1:
+    for key, values in request.fields.items():
+        if len(values) > 1 and key in _ONCE_NAMES:
+            name = _ONCE_NAMES[key]
             return Refusal(400, "repeated_header", f"the header {name} stands there twice", name, "send it once")
-    coding = request.field(b"content-encoding") or ""
-    if coding.strip().lower() not in ("", "identity"):
+    coding = request.field(b"content-encoding")
+    if coding and coding.strip().lower() not in ("", "identity"):
         problem = f"bodies with Content-Encoding are not taken ({shortened(coding, 80)})"
         return Refusal(415, "wrong_type", problem, "Content-Encoding", "send the body as it is")
     return None

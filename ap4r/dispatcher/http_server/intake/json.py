@@ -33,10 +33,11 @@ MAX_KEY_CHARACTERS = 255
 _BODIES = ("params", "json", "text", "base64")
 _CALL = ("protocol", "action", "options", "priority", "depth")
 _RULES = ("delivery", "delay_seconds", "expires_seconds", "max_deliveries", "timeout_seconds")
+_OPTIONS = frozenset({*_CALL, *_RULES})
 _COUNTS = ("priority", "depth", "max_deliveries")
 #: What a message of the intake may have.
 FIELDS = frozenset(
-    {"id", "target", "format", "queue", "method", "headers", "deliver_at", "trace_id", *_BODIES, *_CALL, *_RULES}
+    {"id", "target", "format", "queue", "method", "headers", "deliver_at", "trace_id", *_BODIES, *_OPTIONS}
 )
 _TRACE_ID = re.compile(r"(?!0{32})[0-9a-f]{32}")
 
@@ -120,19 +121,23 @@ class Intake:
     def _message(self, fields: object, keyed: str | None, trace_id: str) -> Message:
         if not isinstance(fields, Mapping):
             raise OptionRefused("message", fields, "a message is a JSON object")
-        unknown = sorted(set(fields) - FIELDS)
-        if unknown:
+        if not fields.keys() <= FIELDS:
+            unknown = sorted(fields.keys() - FIELDS)
             raise OptionRefused(str(unknown[0]), fields[unknown[0]], f"unknown; known are {', '.join(sorted(FIELDS))}")
         if "target" not in fields:
             raise TargetRefused(None, "it is missing; give a path such as /search/reindex, or a URL")
         message_id = keyed if fields.get("id") is None else _uuid(fields["id"])
-        options = {name: _whole(name, fields[name]) for name in (*_CALL, *_RULES) if fields.get(name) is not None}
+        options = {
+            name: _whole(name, given) for name, given in fields.items() if given is not None and name in _OPTIONS
+        }
         if not isinstance(options.get("options", {}), Mapping):
             raise OptionRefused("options", options["options"], "give an object with what belongs to the protocol")
         params, format = _body(fields, self._limits.max_body_bytes)
         # Bytes for another protocol are a call that was written where it was said.
-        written_for = options.pop("protocol", HTTP) if format == "raw" else HTTP
-        find_protocol(written_for)
+        written_for = HTTP
+        if format == "raw":
+            written_for = options.pop("protocol", HTTP)
+            find_protocol(written_for)
         own_trace = fields.get("trace_id")
         if own_trace is not None and not (isinstance(own_trace, str) and _TRACE_ID.fullmatch(own_trace)):
             raise OptionRefused("trace_id", own_trace, "give 32 hexadecimal digits in lower case, not all 0")
@@ -200,7 +205,7 @@ _DECODER = json.JSONDecoder(parse_constant=_no_number, object_pairs_hook=_object
 def _body(fields: Mapping[str, Any], most_bytes: int) -> tuple[object, str]:
     """Give params and format as `describe_message` takes them."""
     # null is a value of JSON, and for the others as good as absent.
-    given = [name for name in _BODIES if fields.get(name) is not None or (name == "json" and name in fields)]
+    given = [name for name in _BODIES if name in fields and (fields[name] is not None or name == "json")]
     if len(given) > 1:
         raise OptionRefused(given[1], fields[given[1]], f"give one of {', '.join(_BODIES)}")
     name = given[0] if given else "params"
