@@ -22,7 +22,7 @@ from zope.interface import implementer
 
 from ap4r.dispatcher.http_client.address_guard import AddressGuard, AddressRefused, Own
 from ap4r.dispatcher.http_client.proxy_tunnel import TunnelEndpoint
-from ap4r.dispatcher.http_client.resolver import GuardedEndpoint, is_local
+from ap4r.dispatcher.http_client.resolver import NO_TIMEOUT, GuardedEndpoint, is_local
 from ap4r.dispatcher.http_client.tls import Identity, Policy
 
 MOST_ENDPOINTS = 1_024
@@ -36,7 +36,6 @@ class Endpoints:
     def __init__(
         self,
         reactor: Any,
-        connect_timeout_seconds: float,
         https_policy: Policy | None = None,
         guard: AddressGuard | None = None,
     ) -> None:
@@ -44,7 +43,6 @@ class Endpoints:
         self._guard = guard or AddressGuard(Own(is_local), None)
         self._https_policy = https_policy or Policy(Identity())
         self._kept: OrderedDict[tuple[bytes, bytes, int], IStreamClientEndpoint] = OrderedDict()
-        self.connect_timeout_seconds = connect_timeout_seconds
 
     def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
         """Give the endpoint of a URL's server."""
@@ -63,9 +61,7 @@ class Endpoints:
         return _secured(self._https_policy, host, port, endpoint)
 
     def _plain(self, host: str, port: int) -> IStreamClientEndpoint:
-        # The transport has a deadline of its own over looking up, connecting and shaking hands.
-        timeout_seconds = max(1, round(self.connect_timeout_seconds + 1))
-        return GuardedEndpoint(self._reactor, self._guard, host, port, timeout_seconds)
+        return GuardedEndpoint(self._reactor, self._guard, host, port)
 
 
 class ProxyEndpoints(Endpoints):
@@ -79,14 +75,13 @@ class ProxyEndpoints(Endpoints):
     def __init__(
         self,
         reactor: Any,
-        connect_timeout_seconds: float,
         guard: AddressGuard,
         https_policy: Policy | None,
         proxy: str,
         authorization: bytes,
         targets: AddressGuard | None = None,
     ) -> None:
-        super().__init__(reactor, connect_timeout_seconds, https_policy, guard)
+        super().__init__(reactor, https_policy, guard)
         self._proxy = URI.fromBytes(proxy.encode("ascii"))
         self._authorization = authorization
         self._targets = targets
@@ -119,9 +114,8 @@ class RefusedEndpoint:
 class UnixEndpoints:
     """The endpoint of a UNIX socket, whatever the URL says."""
 
-    def __init__(self, reactor: Any, path: str, connect_timeout_seconds: float) -> None:
-        timeout_seconds = max(1, round(connect_timeout_seconds + 1))
-        self._endpoint = UNIXClientEndpoint(reactor, path, timeout_seconds)
+    def __init__(self, reactor: Any, path: str) -> None:
+        self._endpoint = UNIXClientEndpoint(reactor, path, NO_TIMEOUT)
 
     def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
         """Give the endpoint (IAgentEndpointFactory)."""

@@ -25,6 +25,9 @@ from ap4r.dispatcher.http_client.address_guard import AddressGuard, AddressRefus
 
 #: What Twisted is told for a name: it takes only those that could be registered today, not my_service or a--b.example.
 _STAND_IN = "name.invalid"
+#: Twisted's own timer counts the time in which the process stood still. Each call has a deadline that does not, over
+#: resolving, connecting and the TLS handshake, and cancels what is not done then.
+NO_TIMEOUT: Any = None
 
 
 def is_local(address: str) -> bool:
@@ -40,14 +43,16 @@ def is_local(address: str) -> bool:
 
 @implementer(IStreamClientEndpoint)
 class GuardedEndpoint:
-    """A host and port; nothing is looked up or connected to before `connect`, and nothing that the guard refuses."""
+    """A host and port; nothing is looked up or connected to before `connect`, and nothing that the guard refuses.
 
-    def __init__(self, reactor: Any, guard: AddressGuard, host: str, port: int, timeout_seconds: int) -> None:
+    A connection attempt goes on until it succeeds, fails or is cancelled.
+    """
+
+    def __init__(self, reactor: Any, guard: AddressGuard, host: str, port: int) -> None:
         self._reactor = reactor
         self._guard = guard
         self._host = host
         self._port = port
-        self._timeout_seconds = timeout_seconds
         self._literal = literal_address(host)
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
@@ -55,7 +60,7 @@ class GuardedEndpoint:
         if self._literal is not None:
             return self._connect_to(self._literal, protocolFactory)
         resolver = _Checked(self._reactor, self._guard, self._host, self._port)
-        endpoint = HostnameEndpoint(_Resolving(self._reactor, resolver), _STAND_IN, self._port, self._timeout_seconds)
+        endpoint = HostnameEndpoint(_Resolving(self._reactor, resolver), _STAND_IN, self._port, NO_TIMEOUT)
 
         def explained(failure: Failure) -> Failure:
             if resolver.problem is not None:
@@ -72,9 +77,7 @@ class GuardedEndpoint:
         if problem is not None:
             return fail(AddressRefused(problem))
         kind = TCP6ClientEndpoint if ":" in address else TCP4ClientEndpoint
-        return cast(
-            "Deferred[IProtocol]", kind(self._reactor, address, self._port, self._timeout_seconds).connect(factory)
-        )
+        return cast("Deferred[IProtocol]", kind(self._reactor, address, self._port, NO_TIMEOUT).connect(factory))
 
 
 @implementer(IHostnameResolver)

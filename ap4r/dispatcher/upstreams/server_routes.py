@@ -50,7 +50,6 @@ class _Made:
     proxy: str
     proxy_authorization: bytes
     rules: AddressRules | None
-    connect_timeout_seconds: float
 
 
 #: The ways of absolute URLs by their name: directly, or by scheme through a proxy.
@@ -110,17 +109,16 @@ class ServerRoutes:
         :raises ConfigError: a file or a secret is not there.
         """
         rules = AddressRules(settings.allow_hosts, settings.deny_hosts, settings.allow_networks, settings.deny_networks)
-        seconds = settings.connect_timeout_seconds
-        planned = {_DIRECT: _Made("", Identity(), "", b"", rules, seconds)}
+        planned = {_DIRECT: _Made("", Identity(), "", b"", rules)}
         proxies = find_forward_proxies(settings, os.environ)
         for scheme, proxy in proxies.by_scheme.items() if proxies is not None else ():
-            made = _Made("", Identity(), proxy.url, proxy.authorization, rules, seconds)
+            made = _Made("", Identity(), proxy.url, proxy.authorization, rules)
             planned["", scheme] = made
         for one in settings.upstreams:
             identity = Identity.of(one) if one.ca or one.certificate or one.server_name else Identity()
             authorization = one.proxy_auth.header() if one.proxy_auth else b""
             for server in one.servers:
-                of_server = _Made(server, identity, one.proxy, authorization, rules if one.guarded else None, seconds)
+                of_server = _Made(server, identity, one.proxy, authorization, rules if one.guarded else None)
                 planned[one.name, server] = of_server
         return PlannedRoutes(planned, proxies)
 
@@ -138,8 +136,7 @@ class ServerRoutes:
     def _make(self, made: _Made, server: str) -> ServerRoute:
         if made.server.startswith(UNIX):
             return ServerRoute(
-                self._instead
-                or UnixEndpoints(self._reactor, made.server.removeprefix(UNIX), made.connect_timeout_seconds),
+                self._instead or UnixEndpoints(self._reactor, made.server.removeprefix(UNIX)),
                 "http://localhost",
             )
         if self._instead is not None:
@@ -150,12 +147,9 @@ class ServerRoutes:
         if made.proxy:
             # The lists of the settings are about where messages go, not about the proxy on their way.
             to_proxy, targets = AddressGuard(self.own, None), guard if made.rules is not None else None
-            proxied = ProxyEndpoints(
-                self._reactor, made.connect_timeout_seconds, to_proxy, policy, made.proxy, made.proxy_authorization,
-                targets,
-            )  # fmt: skip
+            proxied = ProxyEndpoints(self._reactor, to_proxy, policy, made.proxy, made.proxy_authorization, targets)
             authorization = made.proxy_authorization
             lines = b"Proxy-Authorization: %s\r\n" % authorization if authorization else b""
             is_plain = server.startswith("http://") or server == "http"
             return ServerRoute(proxied, made.server, absolute=is_plain, lines=lines if is_plain else b"")
-        return ServerRoute(Endpoints(self._reactor, made.connect_timeout_seconds, policy, guard), made.server)
+        return ServerRoute(Endpoints(self._reactor, policy, guard), made.server)

@@ -51,7 +51,7 @@ class Net(MemoryReactorClock):
 
 def connect(net, url, rules=DEFAULT):
     """Begin to connect; give the failure if there is one already."""
-    endpoints = Endpoints(net, 5.0, None, AddressGuard(Own(lambda _: False), rules))
+    endpoints = Endpoints(net, None, AddressGuard(Own(lambda _: False), rules))
     failures = []
     endpoint = endpoints.endpointForURI(URI.fromBytes(url.encode()))
     connecting = endpoint.connect(ConnectionFactory(lambda _: None))
@@ -66,6 +66,16 @@ def test_the_checked_address_is_connected_to():
     assert connect(net, "http://rebinding.example:8080/") == []
     assert [(host, port) for host, port, *_ in net.tcpClients] == [("1.1.1.1", 8080)]
     assert net.nameResolver.asked == 1
+
+
+@pytest.mark.parametrize("host", ["name.example", "1.1.1.1", "[2606:4700::1]"])
+def test_no_timer_of_twisted_ends_an_attempt(host):
+    """An attempt outlasts a standstill of the process; only the deadline of the call ends it."""
+    net = Net(["1.1.1.1"])
+    failures = connect(net, f"http://{host}/")
+    [(_, _, _, timeout, _)] = net.tcpClients
+    net.advance(1_000_000.0)
+    assert (timeout, failures) == (None, [])
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
