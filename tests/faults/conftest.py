@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.support.processes import Processes
-from tests.support.stand import Stand
+from tests.support.system import System
 from tests.support.target import ScriptedTarget
 
 _MEASURED = pytest.StashKey[list[str]]()
@@ -32,9 +32,9 @@ def target() -> Iterator[ScriptedTarget]:
 
 
 @pytest.fixture
-def stand(processes: Processes, target: ScriptedTarget) -> Stand:
+def system(processes: Processes, target: ScriptedTarget) -> System:
     """One store, one target and whatever is started around them."""
-    return Stand(processes, target)
+    return System(processes, target)
 
 
 @pytest.fixture

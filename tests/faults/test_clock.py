@@ -10,7 +10,7 @@ import pytest
 from tests.support import storefile
 from tests.support.probe import let_pass, wait_until
 from tests.support.set_clock import set_clock
-from tests.support.stand import QUICK, Stand
+from tests.support.system import QUICK, System
 from tests.support.target import ScriptedTarget
 
 DAY_SECONDS = 86_400.0
@@ -30,56 +30,56 @@ def clock(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("seconds", [-1.0, -20.0, -3_600.0, -DAY_SECONDS, 1.0, 40.0, DAY_SECONDS])
 def test_a_step_of_the_wall_clock_ends_and_stops_nothing(
-    clock: Path, stand: Stand, target: ScriptedTarget, seconds: float
+    clock: Path, system: System, target: ScriptedTarget, seconds: float
 ):
     """From a second to a day, in either direction: calls in flight end as they would have, new messages are called."""
     door = target.door()
-    dispatcher = stand.dispatcher(clock=clock, **PATIENT)
-    in_flight = stand.send(*(f"{door}/work?answer=hold:late,200" for _ in range(5)), delivery="once")
+    dispatcher = system.dispatcher(clock=clock, **PATIENT)
+    in_flight = system.send(*(f"{door}/work?answer=hold:late,200" for _ in range(5)), delivery="once")
     for message in in_flight:
         target.wait_for(1, message=message)
     set_clock(clock, seconds)
     dispatcher.wait_for_output("the wall clock was set " + ("forwards" if seconds > 0 else "backwards"))
-    [fresh, failing] = stand.send(f"{door}/work", f"{door}/work?answer=500,200")
+    [fresh, failing] = system.send(f"{door}/work", f"{door}/work?answer=500,200")
     target.wait_for(1, message=fresh)
     # What fails after the step is repeated by the clock as it is now.
     target.wait_for(2, message=failing)
     target.open("late")
-    stand.wait_until_empty()
+    system.wait_until_empty()
     assert [len(target.requests_for(message)) for message in in_flight] == [1] * 5
-    assert stand.dead() == {}
+    assert system.dead() == {}
     dispatcher.send(signal.SIGTERM)
     assert dispatcher.wait(30) == 0
 
 
 @pytest.mark.timeout(120)
-def test_a_dispatcher_that_stood_still_loses_no_answer(stand: Stand, target: ScriptedTarget):
+def test_a_dispatcher_that_stood_still_loses_no_answer(system: System, target: ScriptedTarget):
     """Past every deadline, and past the age at which it drops its calls: what has come is read first.
 
     No other has taken it for dead, so what is answered later counts as well.
     """
     door = target.door()
-    dispatcher = stand.dispatcher(**{**QUICK, "AP4R_TIMEOUT_SECONDS": "4"})
-    [owner] = storefile.owners(stand.store)
-    answered = stand.send(*(f"{door}/work?answer=hold:soon,200" for _ in range(10)), delivery="once")
-    [long_answer] = stand.send(f"{door}/work?answer=hold-long:soon,200", delivery="once")
-    [later] = stand.send(f"{door}/work?answer=hold:late,200", delivery="once", timeout_seconds=120)
+    dispatcher = system.dispatcher(**{**QUICK, "AP4R_TIMEOUT_SECONDS": "4"})
+    [owner] = storefile.owners(system.store)
+    answered = system.send(*(f"{door}/work?answer=hold:soon,200" for _ in range(10)), delivery="once")
+    [long_answer] = system.send(f"{door}/work?answer=hold-long:soon,200", delivery="once")
+    [later] = system.send(f"{door}/work?answer=hold:late,200", delivery="once", timeout_seconds=120)
     for message in (*answered, long_answer, later):
         target.wait_for(1, message=message)
-    with storefile.locked(stand.store):
+    with storefile.locked(system.store):
         dispatcher.pause()
         let_pass(0.1)
     target.open("soon")
     let_pass(LONG_PAUSE_SECONDS)
     dispatcher.go_on()
     wait_until(
-        lambda: set(storefile.leases_of(stand.store)) <= {later},
+        lambda: set(storefile.leases_of(system.store)) <= {later},
         "what was answered meanwhile is written down",
         otherwise=lambda: dispatcher.tail,
     )
     target.open("late")
-    stand.wait_until_empty()
-    assert stand.dead() == {}
+    system.wait_until_empty()
+    assert system.dead() == {}
     assert len(target.ids()) == 12
-    assert storefile.owners(stand.store) == [owner]
+    assert storefile.owners(system.store) == [owner]
     assert "stood still for" in dispatcher.output

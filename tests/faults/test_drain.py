@@ -16,8 +16,8 @@ from tests.support.ports import StuckPort
 from tests.support.probe import hold_for, let_pass, wait_until
 from tests.support.processes import free_port
 from tests.support.stalls import Stalls
-from tests.support.stand import Stand
 from tests.support.storefile import Found
+from tests.support.system import System
 from tests.support.target import ScriptedTarget
 
 STATEMENTS_A_SECOND = 0.3
@@ -26,39 +26,39 @@ IDLE_SECONDS = 40.0
 ENDLESS_GRACE = {"AP4R_GRACE_SECONDS": "300"}
 
 
-def test_calls_in_flight_end_within_the_grace(stand: Stand, target: ScriptedTarget):
+def test_calls_in_flight_end_within_the_grace(system: System, target: ScriptedTarget):
     """At SIGTERM nothing more is claimed, calls in flight end and are settled, and the exit code is 0."""
-    dispatcher = stand.dispatcher("--concurrency", "4")
-    sent = stand.send(*["/work?answer=hold:gate"] * 10)
+    dispatcher = system.dispatcher("--concurrency", "4")
+    sent = system.send(*["/work?answer=hold:gate"] * 10)
     target.wait_for(4)
     dispatcher.send(signal.SIGTERM)
     hold_for(1.0, lambda: dispatcher.running, "the patience for calls in flight")
     target.open("gate")
     assert dispatcher.wait(10) == 0, dispatcher.tail
     assert len(target.requests) == 4
-    states = Counter(storefile.look_for(stand.store, message) for message in sent)
+    states = Counter(storefile.look_for(system.store, message) for message in sent)
     assert states == {None: 4, Found("ready", attempt=0, failures=0, crashes=0): 6}
-    assert storefile.owners(stand.store) == []
-    stand.dispatcher(name="next")
-    stand.wait_until_empty()
+    assert storefile.owners(system.store) == []
+    system.dispatcher(name="next")
+    system.wait_until_empty()
     assert Counter(target.ids()) == Counter(sent)
 
 
 @pytest.mark.timeout(60)
-def test_the_rest_goes_back_at_no_cost(stand: Stand, target: ScriptedTarget, stalls: Stalls):
+def test_the_rest_goes_back_at_no_cost(system: System, target: ScriptedTarget, stalls: Stalls):
     """Calls that outlast the grace are given up: repeated ones are ready again at once and cost no failure.
 
     One that may go `once` was called and is a dead letter (`unknown`); one that was not called yet goes back.
     """
     stuck = StuckPort()
-    dispatcher = stand.dispatcher(AP4R_GRACE_SECONDS="1", AP4R_CONNECT_TIMEOUT_SECONDS="30")
-    [repeated] = stand.send("/work?answer=hold:never,200")
-    [once] = stand.send("/work?answer=hold:never", delivery="once")
+    dispatcher = system.dispatcher(AP4R_GRACE_SECONDS="1", AP4R_CONNECT_TIMEOUT_SECONDS="30")
+    [repeated] = system.send("/work?answer=hold:never,200")
+    [once] = system.send("/work?answer=hold:never", delivery="once")
     uncalled, uncalled_once = (
-        stand.send(f"{stuck.url}/work", delivery=delivery)[0] for delivery in ("repeated", "once")
+        system.send(f"{stuck.url}/work", delivery=delivery)[0] for delivery in ("repeated", "once")
     )
     target.wait_for(2)
-    wait_until(lambda: storefile.count(stand.store, "leased") == 4, "all are claimed")
+    wait_until(lambda: storefile.count(system.store, "leased") == 4, "all are claimed")
     told_at = time.monotonic()
     dispatcher.send(signal.SIGTERM)
     # Without its own grace it would wait for 25 s, and with the calls for 30 s.
@@ -66,21 +66,21 @@ def test_the_rest_goes_back_at_no_cost(stand: Stand, target: ScriptedTarget, sta
     ended_at = time.monotonic()
     assert 0.9 <= ended_at - told_at < 8 + stalls.within(told_at, ended_at)
     stuck.close()
-    found = storefile.look_for(stand.store, repeated)
+    found = storefile.look_for(system.store, repeated)
     assert found is not None and (found.state, found.failures, found.crashes) == ("ready", 0, 0)
     for message in (uncalled, uncalled_once):
-        assert storefile.look_for(stand.store, message) == Found("ready", attempt=0, failures=0, crashes=0)
-    letter = stand.dead()[once]
+        assert storefile.look_for(system.store, message) == Found("ready", attempt=0, failures=0, crashes=0)
+    letter = system.dead()[once]
     assert (letter["reason"], letter["called"]) == ("unknown", True)
-    assert storefile.owners(stand.store) == []
-    stand.dispatcher(name="next")
+    assert storefile.owners(system.store) == []
+    system.dispatcher(name="next")
     assert target.wait_for(2, message=repeated)
 
 
-def test_a_second_signal_ends_the_grace(stand: Stand, target: ScriptedTarget):
+def test_a_second_signal_ends_the_grace(system: System, target: ScriptedTarget):
     """An impatient second SIGTERM (or a Ctrl-C) ends the waiting, and is as orderly: nothing is lost or counted."""
-    dispatcher = stand.dispatcher(**ENDLESS_GRACE)
-    [message] = stand.send("/work?answer=hold:never,200")
+    dispatcher = system.dispatcher(**ENDLESS_GRACE)
+    [message] = system.send("/work?answer=hold:never,200")
     target.wait_for(1)
     dispatcher.send(signal.SIGTERM)
     # Two signals that nobody has taken yet are one.
@@ -88,18 +88,18 @@ def test_a_second_signal_ends_the_grace(stand: Stand, target: ScriptedTarget):
     hold_for(0.5, lambda: dispatcher.running, "the patience for calls in flight")
     dispatcher.send(signal.SIGTERM)
     assert dispatcher.wait(20) == 0, dispatcher.tail
-    found = storefile.look_for(stand.store, message)
+    found = storefile.look_for(system.store, message)
     assert found is not None and (found.failures, found.crashes) == (0, 0)
-    assert storefile.owners(stand.store) == []
-    stand.dispatcher(name="next")
+    assert storefile.owners(system.store) == []
+    system.dispatcher(name="next")
     assert target.wait_for(2, message=message)[1].attempt == 2
 
 
-def test_idle_dispatchers_stop_at_once(stand: Stand, stalls: Stalls):
+def test_idle_dispatchers_stop_at_once(system: System, stalls: Stalls):
     """With nothing in flight nothing is waited for."""
     took = []
     for number in range(3):
-        dispatcher = stand.dispatcher(name=f"idle-{number}", **ENDLESS_GRACE)
+        dispatcher = system.dispatcher(name=f"idle-{number}", **ENDLESS_GRACE)
         told_at = time.monotonic()
         dispatcher.send(signal.SIGTERM)
         assert dispatcher.wait(30) == 0, dispatcher.tail
@@ -109,62 +109,62 @@ def test_idle_dispatchers_stop_at_once(stand: Stand, stalls: Stalls):
     assert statistics.median(took) < 3, took
 
 
-def test_reload(stand: Stand, target: ScriptedTarget):
+def test_reload(system: System, target: ScriptedTarget):
     """At SIGHUP new settings are taken from the file; wrong ones are refused with a line, and the old ones stay."""
     one, two = target.door("one"), target.door("two")
-    config = stand.processes.folder / "ap4r.toml"
+    config = system.processes.folder / "ap4r.toml"
 
     def write(url: str, rest: str = "") -> None:
-        config.write_text(f'store = "{stand.url}"\napp_urls = ["{url}"]\nlisten = "none"\n{rest}')
+        config.write_text(f'store = "{system.url}"\napp_urls = ["{url}"]\nlisten = "none"\n{rest}')
 
     write(one)
-    dispatcher = stand.processes.twistd_ap4r("--config", str(config))
-    wait_until(lambda: storefile.owners(stand.store), "it has registered", timeout_seconds=20)
-    assert _door_of(stand, target) == "one"
+    dispatcher = system.processes.twistd_ap4r("--config", str(config))
+    wait_until(lambda: storefile.owners(system.store), "it has registered", timeout_seconds=20)
+    assert _door_of(system, target) == "one"
     write(two)
     dispatcher.send(signal.SIGHUP)
-    wait_until(lambda: _door_of(stand, target) == "two", "the new server is called")
+    wait_until(lambda: _door_of(system, target) == "two", "the new server is called")
     before = len(dispatcher.output)
     write(one, "concurrency = 0\n")
     dispatcher.send(signal.SIGHUP)
     wait_until(
         lambda: "concurrency" in dispatcher.output[before:], "the refusal is told", otherwise=lambda: dispatcher.tail
     )
-    assert _door_of(stand, target) == "two"
+    assert _door_of(system, target) == "two"
     assert dispatcher.running
 
 
-def _door_of(stand: Stand, target: ScriptedTarget) -> str:
-    [message] = stand.send("/work")
+def _door_of(system: System, target: ScriptedTarget) -> str:
+    [message] = system.send("/work")
     return target.wait_for(1, message=message)[0].door
 
 
-def test_an_occupied_listen_port_is_an_error(stand: Stand):
+def test_an_occupied_listen_port_is_an_error(system: System):
     """A second dispatcher on the same listen port ends with a message that names the port; `none` lets it run."""
     port = free_port()
-    arguments = ("--store", stand.url, "--app-url", stand.door, "--listen")
-    first = stand.processes.twistd_ap4r(*arguments, f"tcp:{port}:interface=127.0.0.1", name="first")
-    stand.processes.wait_until_listening(first, port)
-    second = stand.processes.twistd_ap4r(*arguments, f"tcp:{port}:interface=127.0.0.1", name="second")
+    arguments = ("--store", system.url, "--app-url", system.door, "--listen")
+    first = system.processes.twistd_ap4r(*arguments, f"tcp:{port}:interface=127.0.0.1", name="first")
+    system.processes.wait_until_listening(first, port)
+    second = system.processes.twistd_ap4r(*arguments, f"tcp:{port}:interface=127.0.0.1", name="second")
     assert second.wait(15) not in (0, None)
     assert str(port) in second.output, second.tail
     assert first.running
-    stand.dispatcher(name="third")
+    system.dispatcher(name="third")
 
 
 @pytest.mark.timeout(90)
-def test_an_idle_dispatcher_asks_for_little(stand: Stand, target: ScriptedTarget, measured: Callable[[str], None]):
+def test_an_idle_dispatcher_asks_for_little(system: System, target: ScriptedTarget, measured: Callable[[str], None]):
     """While nothing is due a dispatcher makes at most 0.3 statements a second, BEGIN and COMMIT counted."""
-    counted = stand.ledger / "statements.jsonl"
-    stand.dispatcher(counted=counted)
+    counted = system.ledger / "statements.jsonl"
+    system.dispatcher(counted=counted)
     # What a delivery brings with it must come to an end too.
-    stand.send("/work")
+    system.send("/work")
     target.wait_for(1)
-    stand.wait_until_empty()
+    system.wait_until_empty()
     let_pass(6.0)
     began_at = time.monotonic()
     let_pass(IDLE_SECONDS)
-    statements = [line for line in read_ledger(stand.ledger) if line["at"] >= began_at and not _is_local(line)]
+    statements = [line for line in read_ledger(system.ledger) if line["at"] >= began_at and not _is_local(line)]
     texts = Counter(" ".join(line["text"].split()[:4]) for line in statements)
     measured(f"{len(statements)} statements in {IDLE_SECONDS:g} s idle: {dict(texts)}")
     # A beat more or less may fall into so short a time.
@@ -176,11 +176,11 @@ def _is_local(line: Line) -> bool:
     return str(line["text"]).startswith("PRAGMA busy_timeout")
 
 
-def test_nothing_is_left_in_the_folder(stand: Stand):
+def test_nothing_is_left_in_the_folder(system: System):
     """A dispatcher leaves no pid file behind, and its working folder holds the store only."""
-    folder = stand.processes.folder / "empty"
+    folder = system.processes.folder / "empty"
     folder.mkdir()
-    dispatcher = stand.processes.twistd_ap4r("--listen", "none", "--app-url", stand.door, folder=folder, name="plain")
+    dispatcher = system.processes.twistd_ap4r("--listen", "none", "--app-url", system.door, folder=folder, name="plain")
     store = folder / "ap4r.db"
     wait_until(lambda: storefile.owners(store), "it has registered", timeout_seconds=20)
     assert {file.name.removesuffix("-wal").removesuffix("-shm") for file in folder.iterdir()} == {"ap4r.db"}

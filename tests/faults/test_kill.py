@@ -22,7 +22,7 @@ from tests.support.load import Load, Wish, without_end
 from tests.support.probe import let_pass, wait_until
 from tests.support.processes import Processes
 from tests.support.stalls import Stalls
-from tests.support.stand import Stand
+from tests.support.system import System
 from tests.support.target import ScriptedTarget
 
 CONCURRENCY = 16
@@ -50,12 +50,12 @@ def _pace(_: Wish) -> None:
     let_pass(PACE_SECONDS)
 
 
-def _run(stand: Stand, rounds: int) -> list[float]:
+def _run(system: System, rounds: int) -> list[float]:
     """Kill and restart under load; returns the instants at which a dispatcher was killed."""
-    kills = stand.ledger_file("kills")
+    kills = system.ledger_file("kills")
     arguments = ("--concurrency", str(CONCURRENCY))
-    web, dispatcher = stand.web(), stand.dispatcher(*arguments, **SOON)
-    load = Load(stand.web_port, stand.ledger_file("clients"), threads=6)
+    web, dispatcher = system.web(), system.dispatcher(*arguments, **SOON)
+    load = Load(system.web_port, system.ledger_file("clients"), threads=6)
     load.start(without_end(*_wishes()), before=_pace)
     killed_at = []
     for number in range(rounds):
@@ -70,9 +70,9 @@ def _run(stand: Stand, rounds: int) -> list[float]:
         if victim in ("dispatcher", "both"):
             dispatcher.kill()
             killed_at.append(time.monotonic())
-            dispatcher = stand.dispatcher(*arguments, wait=False, **SOON)
+            dispatcher = system.dispatcher(*arguments, wait=False, **SOON)
         if victim in ("web", "both"):
-            web = stand.web()
+            web = system.web()
     # Enough must have been asked for on both sides of the kills, on a slow machine too.
     wait_until(
         lambda: sum(asked.status == 200 for _, asked in list(load.asked)) > 40 * rounds,
@@ -82,14 +82,14 @@ def _run(stand: Stand, rounds: int) -> list[float]:
     )
     load.stop()
     assert web.running and dispatcher.running
-    stand.wait_until_empty(60)
+    system.wait_until_empty(60)
     return killed_at
 
 
 def _check(found: Comparison, killed_at: list[float], lines: list[Line], stalls: Stalls) -> None:
     assert not found.lost, str(found)
-    assert not found.ghosts, str(found)
-    assert not found.lies, str(found)
+    assert not found.unexpected, str(found)
+    assert not found.false_successes, str(found)
     assert not found.attempts_fell, f"{found.attempts_fell}: {[found.arrivals[id] for id in found.attempts_fell]}"
     by_kill: Counter[int] = Counter()
     for message in found.repeated:
@@ -113,12 +113,12 @@ def _check(found: Comparison, killed_at: list[float], lines: list[Line], stalls:
 
 
 def _kill_for(rounds: int, processes: Processes, measured: Callable[[str], None], stalls: Stalls) -> None:
-    stand = Stand(processes, ScriptedTarget())
-    stand.target = ScriptedTarget(stand.ledger_file("target"))
-    with stand.target:
-        killed_at = _run(stand, rounds)
-        dead = stand.dead()
-    lines = read_ledger(stand.ledger)
+    system = System(processes, ScriptedTarget())
+    system.target = ScriptedTarget(system.ledger_file("target"))
+    with system.target:
+        killed_at = _run(system, rounds)
+        dead = system.dead()
+    lines = read_ledger(system.ledger)
     found = compare(lines, dead)
     measured(f"{rounds} rounds, {len(killed_at)} kills of the dispatcher: {found}, {len(dead)} dead `once` messages")
     _check(found, killed_at, lines, stalls)
@@ -131,7 +131,7 @@ def _kill_for(rounds: int, processes: Processes, measured: Callable[[str], None]
 
 @pytest.mark.timeout(180)
 def test_nothing_is_lost_in_a_few_kills(processes: Processes, measured: Callable[[str], None], stalls: Stalls):
-    """Web process, worker and dispatcher are killed in 8 rounds under load: not one message is lost or a ghost.
+    """Web process, worker and dispatcher are killed in 8 rounds under load: no message is lost or unexpected.
 
     What may go `once` is never called twice; under way at a kill, it is a dead letter.
     """
@@ -154,14 +154,14 @@ def test_what_a_killed_dispatcher_held_is_soon_called_again(
     Measured from the kill to the arrival at the target of the second call, on the machine's monotonic clock. A lone
     dispatcher is restarted at once, and the time until it is known in the store is allowed on top of the 20 s.
     """
-    alone = Stand(processes, target, processes.folder / "alone.db")
-    company = Stand(processes, target, processes.folder / "company.db")
+    alone = System(processes, target, processes.folder / "alone.db")
+    company = System(processes, target, processes.folder / "company.db")
     held = "/work?answer=hold:never,200"
-    stands = {"alone": alone, "company": company}
+    systems = {"alone": alone, "company": company}
     ids, first = {}, {}
-    for name, stand in stands.items():
-        first[name] = stand.dispatcher(name=f"first-{name}")
-        ids[name] = stand.send(*[held] * 3)[0]
+    for name, system in systems.items():
+        first[name] = system.dispatcher(name=f"first-{name}")
+        ids[name] = system.send(*[held] * 3)[0]
         target.wait_for(1, message=ids[name])
     company.dispatcher(name="second-company")
     killed_at = {}
@@ -171,7 +171,7 @@ def test_what_a_killed_dispatcher_held_is_soon_called_again(
     alone.dispatcher(name="second-alone")
     start_seconds = time.monotonic() - killed_at["alone"]
     took = {}
-    for name in stands:
+    for name in systems:
         again = target.wait_for(2, message=ids[name], timeout_seconds=NOTICED_SECONDS + start_seconds + 10)[1]
         took[name] = again.at - killed_at[name] - stalls.within(killed_at[name], again.at)
         assert again.attempt == 2
@@ -181,5 +181,5 @@ def test_what_a_killed_dispatcher_held_is_soon_called_again(
     )
     assert took["company"] <= NOTICED_SECONDS
     assert took["alone"] <= NOTICED_SECONDS + start_seconds
-    for stand in stands.values():
-        wait_until(lambda stand=stand: storefile.count(stand.store) == 0, "all are settled", timeout_seconds=10)
+    for system in systems.values():
+        wait_until(lambda system=system: storefile.count(system.store) == 0, "all are settled", timeout_seconds=10)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from tests.support.probe import let_pass
 from tests.support.stalls import Stalls
-from tests.support.stand import Stand
+from tests.support.system import System
 from tests.support.target import ScriptedTarget
 
 SAMPLES = 40
@@ -21,17 +21,17 @@ DELAYS_SECONDS = (0.3, 0.6, 0.9, 1.2)
 
 
 def test_the_doorbell_carries_a_message(
-    stand: Stand, target: ScriptedTarget, measured: Callable[[str], None], stalls: Stalls
+    system: System, target: ScriptedTarget, measured: Callable[[str], None], stalls: Stalls
 ):
     """A message put while nothing else happens reaches the target long before a dispatcher would have looked."""
-    stand.dispatcher()
-    stand.send("/work")
+    system.dispatcher()
+    system.send("/work")
     target.wait_for(1)
     took, excess = [], []
     for number in range(SAMPLES):
         let_pass(0.02 + 0.003 * number)
         began_at = time.monotonic()
-        [message] = stand.send("/work")
+        [message] = system.send("/work")
         at = target.wait_for(1, message=message)[0].at
         took.append(at - began_at)
         excess.append(at - began_at - stalls.within(began_at, at))
@@ -44,11 +44,11 @@ def test_the_doorbell_carries_a_message(
 
 
 def test_a_due_message_is_called_at_its_time(
-    stand: Stand, target: ScriptedTarget, measured: Callable[[str], None], stalls: Stalls
+    system: System, target: ScriptedTarget, measured: Callable[[str], None], stalls: Stalls
 ):
     """A delayed message is called when it is due, not before, and long before the next poll."""
-    stand.dispatcher()
-    stand.send("/work")
+    system.dispatcher()
+    system.send("/work")
     target.wait_for(1)
     latest, excess = [], []
     # A machine that stands still for a moment spoils one round. A poll that carried the messages would spoil all but
@@ -57,7 +57,7 @@ def test_a_due_message_is_called_at_its_time(
         due, began_at = {}, time.monotonic()
         for delay_seconds in DELAYS_SECONDS:
             put_at = time.monotonic()
-            [message] = stand.send("/work", delay_seconds=delay_seconds)
+            [message] = system.send("/work", delay_seconds=delay_seconds)
             due[message] = put_at + delay_seconds
         late = [target.wait_for(1, message=message)[0].at - due_at for message, due_at in due.items()]
         assert min(late) >= -0.001

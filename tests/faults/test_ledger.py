@@ -17,7 +17,7 @@ from tests.support.application import ABORTS, COMMITS
 from tests.support.ledger import Comparison, LedgerFile, Line, Verdict, compare, read_ledger
 from tests.support.load import Load, Wish
 from tests.support.probe import let_pass, wait_until
-from tests.support.stand import Stand
+from tests.support.system import System
 from tests.support.target import ScriptedTarget
 
 REQUESTS = 2_000
@@ -47,11 +47,11 @@ def test_exactly_what_was_committed_arrives(processes, tmp_path, measured: Calla
     seed = random.randrange(1_000_000)
     target_ledger = LedgerFile(tmp_path / "ledger" / "target.jsonl")
     with ScriptedTarget(target_ledger) as target:
-        stand = Stand(processes, target)
-        dispatcher = stand.dispatcher(AP4R_STORE_DEADLINE_SECONDS=str(DEADLINE_SECONDS))
-        stand.web(AP4R_STORE_DEADLINE_SECONDS=str(DEADLINE_SECONDS))
-        locks = stand.ledger_file("locks")
-        load = Load(stand.web_port, stand.ledger_file("clients"))
+        system = System(processes, target)
+        dispatcher = system.dispatcher(AP4R_STORE_DEADLINE_SECONDS=str(DEADLINE_SECONDS))
+        system.web(AP4R_STORE_DEADLINE_SECONDS=str(DEADLINE_SECONDS))
+        locks = system.ledger_file("locks")
+        load = Load(system.web_port, system.ledger_file("clients"))
         began_at = time.monotonic()
         load.start(_wishes(REQUESTS, random.Random(seed)))
         for done in range(1, LOCKS + 1):
@@ -61,7 +61,7 @@ def test_exactly_what_was_committed_arrives(processes, tmp_path, measured: Calla
                 timeout_seconds=60,
             )
             since = time.monotonic()
-            with storefile.locked(stand.store):
+            with storefile.locked(system.store):
                 let_pass(LOCKED_SECONDS)
                 wait_until(
                     lambda done=done: sum(asked.status == 503 for _, asked in list(load.asked)) >= done,
@@ -71,24 +71,24 @@ def test_exactly_what_was_committed_arrives(processes, tmp_path, measured: Calla
         load.join()
         seconds = time.monotonic() - began_at
         # A client that leaves is noticed later, and what follows its failure is stored then.
-        wait_until(lambda: _concluded(stand) >= {wish.name for wish, _ in load.asked}, "all requests have their end")
-        stand.wait_until_empty(60)
+        wait_until(lambda: _concluded(system) >= {wish.name for wish, _ in load.asked}, "all requests have their end")
+        system.wait_until_empty(60)
         assert dispatcher.running
     # Closed, the target has written down everything that it has said.
-    found = compare(read_ledger(stand.ledger))
+    found = compare(read_ledger(system.ledger))
     measured(f"{found}; {REQUESTS / seconds:.0f} requests/s, seed {seed}")
-    _check(found, read_ledger(stand.ledger), load)
-    assert storefile.bodies(stand.store) == 0, "bodies of settled messages are left behind"
+    _check(found, read_ledger(system.ledger), load)
+    assert storefile.bodies(system.store) == 0, "bodies of settled messages are left behind"
 
 
-def _concluded(stand: Stand) -> set[str]:
-    return {line["request"] for line in read_ledger(stand.ledger) if line["kind"] == "outer"}
+def _concluded(system: System) -> set[str]:
+    return {line["request"] for line in read_ledger(system.ledger) if line["kind"] == "outer"}
 
 
 def _check(found: Comparison, lines: list[Line], load: Load) -> None:
     assert not found.lost, str(found)
-    assert not found.ghosts, str(found)
-    assert not found.lies, str(found)
+    assert not found.unexpected, str(found)
+    assert not found.false_successes, str(found)
     assert not found.repeated, f"nothing was killed, so nothing may be repeated: {found}"
     # The test itself must have done what it says: every way occurred, and ended as it is meant to.
     by_request = {line["request"]: line for line in lines if line["kind"] == "inner"}

@@ -16,15 +16,15 @@ from tests.support.client import ask
 from tests.support.probe import wait_until
 from tests.support.processes import HOST
 from tests.support.signed import secret_text
-from tests.support.stand import QUICK, Stand
+from tests.support.system import QUICK, System
 
 TRANSFERS = 60
 
 
 @pytest.mark.timeout(180)
-def test_no_transfer_is_missing_and_none_is_booked_twice(stand: Stand, measured: Callable[[str], None]):
+def test_no_transfer_is_missing_and_none_is_booked_twice(system: System, measured: Callable[[str], None]):
     """Killed before its commit, killed behind it, or not killed: each transfer is booked once, to the cent."""
-    folder = stand.processes.folder
+    folder = system.processes.folder
     path, deaths = folder / "bank.db", folder / "deaths"
     deaths.mkdir()
     store = open_store(f"sqlite:///{path}", Settings(store=f"sqlite:///{path}"))
@@ -32,9 +32,9 @@ def test_no_transfer_is_missing_and_none_is_booked_twice(stand: Stand, measured:
     store.close()
     bank.make_tables(path)
     environ = {"AP4R_SECRETS": secret_text(1)}
-    web = stand.processes.gunicorn(
+    web = system.processes.gunicorn(
         "tests.support.bank:make_application()",
-        stand.web_port,
+        system.web_port,
         # Preloaded, so that in the place of each that dies another one works at once.
         *("--workers=2", "--worker-class=gthread", "--threads=2", "--preload"),
         BANK_FILE=str(path),
@@ -42,20 +42,20 @@ def test_no_transfer_is_missing_and_none_is_booked_twice(stand: Stand, measured:
         **environ,
     )
     wait_until(
-        lambda: not web.running or ask(stand.web_port, "/alive", timeout_seconds=5).status == 204,
+        lambda: not web.running or ask(system.web_port, "/alive", timeout_seconds=5).status == 204,
         "the bank answers",
         timeout_seconds=20,
         otherwise=lambda: web.tail,
     )
-    dispatcher = stand.dispatcher(
-        app_url=f"http://{HOST}:{stand.web_port}", AP4R_CONCURRENCY="4", AP4R_MAX_DELIVERIES="100", **environ, **QUICK
+    dispatcher = system.dispatcher(
+        app_url=f"http://{HOST}:{system.web_port}", AP4R_CONCURRENCY="4", AP4R_MAX_DELIVERIES="100", **environ, **QUICK
     )
-    with ap4r.session(stand.url, max_request_bytes=10**7) as handle:
+    with ap4r.session(system.url, max_request_bytes=10**7) as handle:
         for number in range(TRANSFERS):
             handle.async_to("/async/book", {"number": number, "cents": 100 + number})
-    stand.wait_until_empty(timeout_seconds=120)
+    system.wait_until_empty(timeout_seconds=120)
     assert dispatcher.running, dispatcher.tail
-    assert stand.dead() == {}
+    assert system.dead() == {}
     assert bank.bookings(path) == [(number, 100 + number) for number in range(TRANSFERS)]
     killed = len(list(deaths.iterdir()))
     # Two thirds, but for those whose process another one's death has taken first.

@@ -20,7 +20,7 @@ from tests.support.ledger import compare, read_ledger
 from tests.support.load import Wish
 from tests.support.probe import hold_for, wait_until
 from tests.support.processes import Process, Processes
-from tests.support.stand import Stand
+from tests.support.system import System
 from tests.support.target import ScriptedTarget
 
 pytestmark = pytest.mark.timeout(90)
@@ -34,10 +34,10 @@ OUTAGE_SECONDS = 20.0  #: longer than the 15 s of silence after which a dispatch
 class Shop:
     """A web process whose answers are written down."""
 
-    def __init__(self, stand: Stand) -> None:
-        self._stand = stand
-        self._clients = stand.ledger_file("clients")
-        self.process = stand.web()
+    def __init__(self, system: System) -> None:
+        self._system = system
+        self._clients = system.ledger_file("clients")
+        self.process = system.web()
         self._name = f"shop-{self.process.pid}"
         self._number = 0
 
@@ -45,7 +45,7 @@ class Shop:
         """Make one request with a message."""
         self._number += 1
         made = Wish(f"{self._name}-{self._number}", **wish)  # type: ignore[arg-type]
-        asked = ask(self._stand.web_port, made.path)
+        asked = ask(self._system.web_port, made.path)
         self._clients.write("client", request=made.name, status=asked.status, whole=asked.whole)
         return asked
 
@@ -61,12 +61,12 @@ class Shop:
 
 
 @pytest.fixture
-def told(processes: Processes) -> Iterator[Stand]:
-    """A stand whose target writes to the ledger too."""
-    stand = Stand(processes, ScriptedTarget())
-    stand.target = ScriptedTarget(stand.ledger_file("target"))
-    with stand.target:
-        yield stand
+def told(processes: Processes) -> Iterator[System]:
+    """A system whose target also writes to the ledger."""
+    system = System(processes, ScriptedTarget())
+    system.target = ScriptedTarget(system.ledger_file("target"))
+    with system.target:
+        yield system
 
 
 @pytest.fixture
@@ -76,31 +76,31 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
         yield small
 
 
-def _assert_ledger(stand: Stand) -> None:
+def _assert_ledger(system: System) -> None:
     """Hold the ledger: all that was acknowledged has arrived once, and nothing else."""
     wait_until(
-        lambda: not compare(read_ledger(stand.ledger)).lost,
+        lambda: not compare(read_ledger(system.ledger)).lost,
         "everything acknowledged has arrived",
         timeout_seconds=RECOVERS_SECONDS,
-        otherwise=lambda: str(compare(read_ledger(stand.ledger))),
+        otherwise=lambda: str(compare(read_ledger(system.ledger))),
     )
-    found = compare(read_ledger(stand.ledger))
-    assert not found.ghosts and not found.lies and not found.repeated, str(found)
+    found = compare(read_ledger(system.ledger))
+    assert not found.unexpected and not found.false_successes and not found.repeated, str(found)
 
 
-def _assert_refused(stand: Stand, shop: Shop, said: str) -> None:
+def _assert_refused(system: System, shop: Shop, said: str) -> None:
     """Hold that a put is answered 503, and that the log says what is wrong with which store."""
     asked = shop.buy()
     assert (asked.status, asked.whole) == (503, True), asked
-    assert str(stand.store) not in asked.body.decode(), "the answer tells where the store is"
+    assert str(system.store) not in asked.body.decode(), "the answer tells where the store is"
     shop.process.wait_for_output(said, 5)
-    assert stand.url in shop.process.output
+    assert system.url in shop.process.output
 
 
-def _assert_ends_or_waits(stand: Stand, dispatcher: Process, said: str) -> bool:
+def _assert_ends_or_waits(system: System, dispatcher: Process, said: str) -> bool:
     """Hold that a dispatcher says what is wrong with which store; returns whether it waits for better times."""
     dispatcher.wait_for_output(said)
-    assert stand.url in dispatcher.output
+    assert system.url in dispatcher.output
     # One that waits says so; one that gives up ends.
     wait_until(
         lambda: not dispatcher.running or "tried again in" in dispatcher.output, "it has decided", timeout_seconds=20
@@ -112,7 +112,7 @@ def _assert_ends_or_waits(stand: Stand, dispatcher: Process, said: str) -> bool:
     return False
 
 
-def test_damaged_from_the_start(told: Stand):
+def test_damaged_from_the_start(told: System):
     """A file that is no database is said to be none, is changed by nobody, and a good one is taken up at once."""
     told.store.write_bytes(DAMAGE)
     shop = Shop(told)
@@ -128,7 +128,7 @@ def test_damaged_from_the_start(told: Stand):
     _assert_ledger(told)
 
 
-def test_damaged_under_running_processes(told: Stand):
+def test_damaged_under_running_processes(told: System):
     """Both sides say that the file is damaged and go on by themselves when a good one has been put back."""
     shop, dispatcher = Shop(told), told.dispatcher()
     shop.buy_until_stored()
@@ -153,7 +153,7 @@ def _take_away(source: Path, destination: Path) -> None:
             file.rename(destination.with_name(destination.name + end))
 
 
-def test_read_only(told: Stand, disk: Disk):
+def test_read_only(told: System, disk: Disk):
     """Puts are answered 503 while the disk is read-only; made writable, it is used again, with all that it held."""
     told.store = disk.folder / "ap4r.db"
     first = Shop(told)
@@ -171,7 +171,7 @@ def test_read_only(told: Stand, disk: Disk):
     _assert_ledger(told)
 
 
-def test_full_disk(told: Stand, disk: Disk):
+def test_full_disk(told: System, disk: Disk):
     """While the disk is full puts are answered 503 and outcomes are kept; freed, all is settled, nothing repeated."""
     told.store = disk.folder / "ap4r.db"
     shop, dispatcher = Shop(told), told.dispatcher()
@@ -200,7 +200,7 @@ def test_full_disk(told: Stand, disk: Disk):
         ("oracle://host/base", "oracle://host/base"),
     ],
 )
-def test_wrong_url(told: Stand, url: str, said: str):
+def test_wrong_url(told: System, url: str, said: str):
     """A URL that can be no store ends every command with an exit code and a line that names it, with no traceback."""
     dispatcher = told.processes.twistd_ap4r("--store", url, "--listen", "none")
     assert dispatcher.wait(15) not in (0, None)
@@ -209,7 +209,7 @@ def test_wrong_url(told: Stand, url: str, said: str):
     assert ended.returncode == 2 and said in ended.stderr and "Traceback" not in ended.stderr, ended.stderr
 
 
-def test_wrong_url_in_a_web_process(told: Stand):
+def test_wrong_url_in_a_web_process(told: System):
     """A web process with no folder for its store answers 503 and says so, and stores as soon as the folder is there."""
     folder = told.processes.folder / "later"
     told.store = folder / "ap4r.db"
@@ -221,7 +221,7 @@ def test_wrong_url_in_a_web_process(told: Stand):
     _assert_ledger(told)
 
 
-def test_an_outage_kills_nobody(told: Stand):
+def test_an_outage_kills_nobody(told: System):
     """When nobody can write for longer than a lease lasts, no dispatcher takes another for dead and repeats its calls.
 
     The answers that come meanwhile are kept and settled afterwards, although reading went on all the time.
@@ -237,7 +237,7 @@ def test_an_outage_kills_nobody(told: Stand):
     assert all(dispatcher.running for dispatcher in dispatchers)
 
 
-def test_deleted_under_running_processes(told: Stand):
+def test_deleted_under_running_processes(told: System):
     """What is acknowledged after the file was deleted is in a new file, not in one that nobody can find again."""
     shop, dispatcher = Shop(told), told.dispatcher()
     shop.buy_until_stored()
@@ -256,7 +256,7 @@ def test_deleted_under_running_processes(told: Stand):
     _assert_ledger(told)
 
 
-def test_moved_away_and_back(told: Stand):
+def test_moved_away_and_back(told: System):
     """A file that was moved away for a while (a restore, a slip) is taken up again with all that it held."""
     shop = Shop(told)
     assert shop.buy().status == 200

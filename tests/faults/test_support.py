@@ -40,27 +40,27 @@ def _arrival(name: str, attempt: int = 1, *, answered: bool = True) -> list[tupl
 
 
 def test_ledger_finds_what_is_wrong():
-    """A lost message, one never answered, a ghost, a stranger, a repeat, a lie and a falling attempt are each told."""
+    """The comparison finds lost, unanswered, unexpected and repeated messages, false successes and falling attempts."""
     found = compare(
         _lines(
             *_request("fine", "commit"),
             *_request("lost", "commit"),
             *_request("unanswered", "commit"),
-            *_request("ghost", "abort"),
-            *_request("lie", "abort"),
+            *_request("aborted", "abort"),
+            *_request("false", "abort"),
             *_request("repeat", "commit"),
-            ("client", {"request": "lie", "status": 200, "whole": True}),
+            ("client", {"request": "false", "status": 200, "whole": True}),
             *_arrival("fine"),
             *_arrival("unanswered", answered=False),
-            *_arrival("ghost"),
-            *_arrival("stranger"),
+            *_arrival("aborted"),
+            *_arrival("unknown"),
             *_arrival("repeat", 2),
             *_arrival("repeat", 2),
         )
     )
     assert found.lost == ["m-lost", "m-unanswered"]
-    assert found.ghosts == ["m-ghost", "m-stranger"]
-    assert found.lies == ["m-lie"]
+    assert found.unexpected == ["m-aborted", "m-unknown"]
+    assert found.false_successes == ["m-false"]
     assert found.repeated == ["m-repeat"]
     assert found.attempts_fell == ["m-repeat"]
     assert found.repeats == 1

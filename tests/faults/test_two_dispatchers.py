@@ -19,7 +19,7 @@ from tests.support.ports import StuckPort
 from tests.support.probe import hold_for, let_pass, wait_until
 from tests.support.processes import Process, Processes
 from tests.support.stalls import Stalls
-from tests.support.stand import Stand
+from tests.support.system import System
 from tests.support.target import ScriptedTarget
 
 COMMITS, MESSAGES = 120, 8
@@ -40,17 +40,17 @@ def stuck() -> Iterator[StuckPort]:
     port.close()
 
 
-def test_two_share_the_work(stand: Stand, target: ScriptedTarget, measured: Callable[[str], None]):
+def test_two_share_the_work(system: System, target: ScriptedTarget, measured: Callable[[str], None]):
     """Of many commits each of two dispatchers delivers a fair part, and no message is called twice."""
     arguments = ("--concurrency", str(CONCURRENCY))
-    stand.dispatcher(*arguments, name="one", app_url=target.door("one"))
-    stand.dispatcher(*arguments, name="two", app_url=target.door("two"))
+    system.dispatcher(*arguments, name="one", app_url=target.door("one"))
+    system.dispatcher(*arguments, name="two", app_url=target.door("two"))
     sent = []
     for _ in range(COMMITS):
-        sent += stand.send(*["/work?answer=slow:0.02"] * MESSAGES)
+        sent += system.send(*["/work?answer=slow:0.02"] * MESSAGES)
         # Spread over some ten seconds: one that stands still for two of them comes to a fair part all the same.
         let_pass(0.06)
-    stand.wait_until_empty()
+    system.wait_until_empty()
     assert Counter(target.ids()) == Counter(sent)
     parts = Counter(request.door for request in target.requests)
     measured(f"{parts['one']} and {parts['two']} of {len(sent)}")
@@ -67,15 +67,15 @@ def test_the_other_joins_in_a_backlog(
     everything, soon, late = [], [], []
     for number in range(ROUNDS):
         # Each round begins anew: for a while after a backlog dispatchers look at each other's leases more often.
-        stand = Stand(processes, target, processes.folder / f"{number}.db")
-        dispatchers = [stand.dispatcher(*arguments, name=f"{name}-{number}", app_url=doors[name]) for name in doors]
+        system = System(processes, target, processes.folder / f"{number}.db")
+        dispatchers = [system.dispatcher(*arguments, name=f"{name}-{number}", app_url=doors[name]) for name in doors]
         # One that is full stays full until the gate opens: it cannot come to the end of the backlog by itself.
         gate = f"gate-{number}"
-        sent = stand.send(*[f"/work?answer=hold:{gate}"] * (3 * CONCURRENCY))
+        sent = system.send(*[f"/work?answer=hold:{gate}"] * (3 * CONCURRENCY))
         sent_at = time.monotonic()
         first = wait_until(lambda sent=sent: _both_called(target, sent), "both have called", timeout_seconds=20)
         target.open(gate)
-        stand.wait_until_empty()
+        system.wait_until_empty()
         for dispatcher in dispatchers:
             dispatcher.kill()
         everything += sent
@@ -102,7 +102,7 @@ def _listed(seconds: list[float]) -> str:
 
 @pytest.mark.timeout(120)
 def test_a_paused_dispatcher_settles_and_calls_nothing_stale(
-    stand: Stand, target: ScriptedTarget, stuck: StuckPort, measured: Callable[[str], None]
+    system: System, target: ScriptedTarget, stuck: StuckPort, measured: Callable[[str], None]
 ):
     """After SIGSTOP past its lease and SIGCONT, a dispatcher's answers and unsent calls count for nothing any more.
 
@@ -110,21 +110,21 @@ def test_a_paused_dispatcher_settles_and_calls_nothing_stale(
     it is stopped, so that sending is the first thing it could do.
     """
     door = target.door()
-    first = stand.dispatcher(name="first", app_url=stuck.url, **PATIENT)
-    settled_by_other, failed_by_other, held_by_other = stand.send(
+    first = system.dispatcher(name="first", app_url=stuck.url, **PATIENT)
+    settled_by_other, failed_by_other, held_by_other = system.send(
         f"{door}/work?answer=hold:late,200",
         f"{door}/work?answer=hold:late,500,200",
         f"{door}/work?answer=hold:late,hold:other",
     )
-    [unsent] = stand.send("/work")
+    [unsent] = system.send("/work")
     for message in (settled_by_other, failed_by_other, held_by_other):
         target.wait_for(1, message=message)
-    wait_until(lambda: unsent in storefile.leases_of(stand.store), "the unsent call is claimed")
-    [first_owner] = storefile.owners(stand.store)
-    stand.dispatcher(name="second", app_url=target.door("second"), **PATIENT)
-    [second_owner] = set(storefile.owners(stand.store)) - {first_owner}
+    wait_until(lambda: unsent in storefile.leases_of(system.store), "the unsent call is claimed")
+    [first_owner] = storefile.owners(system.store)
+    system.dispatcher(name="second", app_url=target.door("second"), **PATIENT)
+    [second_owner] = set(storefile.owners(system.store)) - {first_owner}
 
-    _pause(first, stand)
+    _pause(first, system)
     stuck.open()
     for message in (settled_by_other, failed_by_other, held_by_other):
         target.wait_for(2, message=message, timeout_seconds=TAKEN_FOR_DEAD_SECONDS)
@@ -135,50 +135,50 @@ def test_a_paused_dispatcher_settles_and_calls_nothing_stale(
 
     wait_until(
         lambda: (
-            {second_owner} < set(storefile.owners(stand.store)) and first_owner not in storefile.owners(stand.store)
+            {second_owner} < set(storefile.owners(system.store)) and first_owner not in storefile.owners(system.store)
         ),
         "the first has registered under a new owner id",
         timeout_seconds=20,
-        otherwise=lambda: str(storefile.owners(stand.store)),
+        otherwise=lambda: str(storefile.owners(system.store)),
     )
     hold_for(
         2.0,
-        lambda: stuck.bytes_received == 0 and storefile.leases_of(stand.store).get(held_by_other) == second_owner,
+        lambda: stuck.bytes_received == 0 and storefile.leases_of(system.store).get(held_by_other) == second_owner,
         "no stale call, and the lease of the other",
     )
     target.open("other")
     # Its stale “delivered” must not have swallowed the repeat of what failed with the other.
     target.wait_for(3, message=failed_by_other, timeout_seconds=30)
-    stand.wait_until_empty()
+    system.wait_until_empty()
     calls = Counter(target.ids())
     assert calls == {settled_by_other: 2, failed_by_other: 3, held_by_other: 2, unsent: 1}
     assert stuck.bytes_received == 0
-    assert storefile.count(stand.store, "dead") == 0
+    assert storefile.count(system.store, "dead") == 0
     assert "Traceback" not in first.output, first.tail
 
 
 @pytest.mark.timeout(120)
-def test_a_paused_dispatcher_goes_on_under_a_new_name(stand: Stand, target: ScriptedTarget):
+def test_a_paused_dispatcher_goes_on_under_a_new_name(system: System, target: ScriptedTarget):
     """One that was taken for dead while it held calls works again after SIGCONT, all by itself."""
     door = target.door()
-    first = stand.dispatcher(name="first", app_url=target.door("first"), **PATIENT)
-    [held] = stand.send(f"{door}/work?answer=hold:never,200")
+    first = system.dispatcher(name="first", app_url=target.door("first"), **PATIENT)
+    [held] = system.send(f"{door}/work?answer=hold:never,200")
     target.wait_for(1, message=held)
-    [owner] = storefile.owners(stand.store)
-    second = stand.dispatcher(name="second", app_url=target.door("second"))
-    _pause(first, stand)
+    [owner] = storefile.owners(system.store)
+    second = system.dispatcher(name="second", app_url=target.door("second"))
+    _pause(first, system)
     target.wait_for(2, message=held, timeout_seconds=TAKEN_FOR_DEAD_SECONDS)
     second.kill()
     first.go_on()
-    wait_until(lambda: owner not in storefile.owners(stand.store), "it has a new owner id", timeout_seconds=20)
-    [fresh] = stand.send("/work")
+    wait_until(lambda: owner not in storefile.owners(system.store), "it has a new owner id", timeout_seconds=20)
+    [fresh] = system.send("/work")
     assert [request.door for request in target.wait_for(1, message=fresh)] == ["first"]
     assert target.wait_for(1, message=fresh)[0].attempt == 1
 
 
-def _pause(dispatcher: Process, stand: Stand) -> None:
+def _pause(dispatcher: Process, system: System) -> None:
     """Stop one that does not hold the file's write lock, which would keep everybody out until it goes on."""
-    with storefile.locked(stand.store):
+    with storefile.locked(system.store):
         dispatcher.pause()
         let_pass(0.1)
 
@@ -186,13 +186,13 @@ def _pause(dispatcher: Process, stand: Stand) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_pauses_at_random_moments(processes: Processes, measured: Callable[[str], None]):
-    """Under load, now one and now the other is stopped for longer than its lease: nothing is lost, a ghost or stale."""
-    stand = Stand(processes, ScriptedTarget())
-    stand.target = ScriptedTarget(stand.ledger_file("target"))
-    with stand.target:
-        stand.web()
-        dispatchers = [stand.dispatcher("--concurrency", "16", name=name) for name in ("one", "two")]
-        load = Load(stand.web_port, stand.ledger_file("clients"), threads=4)
+    """Under load, each is stopped in turn for longer than its lease: nothing is lost, unexpected or stale."""
+    system = System(processes, ScriptedTarget())
+    system.target = ScriptedTarget(system.ledger_file("target"))
+    with system.target:
+        system.web()
+        dispatchers = [system.dispatcher("--concurrency", "16", name=name) for name in ("one", "two")]
+        load = Load(system.web_port, system.ledger_file("clients"), threads=4)
         wishes = [Wish("", "one_chunk", answer=answer) for answer in ("200", "slow:0.3", "slow:0.05")]
         load.start(without_end(*wishes), before=lambda _: let_pass(0.03))
         pauses = []
@@ -200,15 +200,15 @@ def test_pauses_at_random_moments(processes: Processes, measured: Callable[[str]
             let_pass(random.uniform(0.5, 2.0))
             dispatcher = dispatchers[number % 2]
             began_at = time.monotonic()
-            _pause(dispatcher, stand)
+            _pause(dispatcher, system)
             let_pass(18.0)
             dispatcher.go_on()
             pauses.append((began_at, time.monotonic()))
         load.stop()
-        stand.wait_until_empty(60)
-    found = compare(read_ledger(stand.ledger))
+        system.wait_until_empty(60)
+    found = compare(read_ledger(system.ledger))
     measured(f"{len(pauses)} pauses: {found}")
-    assert not found.lost and not found.ghosts and not found.lies, str(found)
+    assert not found.lost and not found.unexpected and not found.false_successes, str(found)
     assert not found.attempts_fell, str(found)
     for message in found.repeated:
         for earlier, later in pairwise(found.arrivals[message]):

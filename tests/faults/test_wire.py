@@ -9,8 +9,8 @@ import pytest
 from tests.support import storefile
 from tests.support.ports import StuckPort, refusing_port
 from tests.support.probe import wait_until
-from tests.support.stand import Stand
 from tests.support.storefile import Found
+from tests.support.system import System
 from tests.support.target import ScriptedTarget
 
 #: So long that nothing is repeated by itself while the test looks; what the target asked for is longer still. And so
@@ -69,10 +69,10 @@ FAILED = (
 )
 
 
-def _send_each(stand: Stand, target: ScriptedTarget, **options: object) -> dict[str, str]:
+def _send_each(system: System, target: ScriptedTarget, **options: object) -> dict[str, str]:
     """Send one message for each failing answer, each to a server of its own; returns their ids."""
     return {
-        ending.answer: stand.send(
+        ending.answer: system.send(
             f"{target.door(ending.answer)}/work?answer={ending.answer}",
             queue=f"wire.{ending.answer}",
             **ending.options,
@@ -83,38 +83,38 @@ def _send_each(stand: Stand, target: ScriptedTarget, **options: object) -> dict[
 
 
 @pytest.mark.timeout(60)
-def test_a_failed_call_waits_for_another(stand: Stand, target: ScriptedTarget):
+def test_a_failed_call_waits_for_another(system: System, target: ScriptedTarget):
     """Each failure is counted or not as it should be, is written down with its reason, and waits as it was asked."""
-    stand.dispatcher(**WAITS)
-    sent = _send_each(stand, target)
+    system.dispatcher(**WAITS)
+    sent = _send_each(system, target)
     wrong: dict[str, object] = {}
     for ending in FAILED:
         message = sent[ending.answer]
         expected = Found("dead" if ending.final else "scheduled", attempt=1, failures=int(ending.counts), crashes=0)
-        found = wait_until(lambda message=message: _settled(stand, message), f"{ending.answer} is settled")
-        [(attempt, reason, status)] = storefile.failed_attempts(stand.store, message)
+        found = wait_until(lambda message=message: _settled(system, message), f"{ending.answer} is settled")
+        [(attempt, reason, status)] = storefile.failed_attempts(system.store, message)
         if found != expected or reason not in ending.reasons or (attempt, status) != (1, ending.status):
             wrong[ending.answer] = (found, attempt, reason, status)
-        elif not ending.final and storefile.due_in(stand.store, message) < ending.least_wait_seconds:
-            wrong[ending.answer] = storefile.due_in(stand.store, message)
+        elif not ending.final and storefile.due_in(system.store, message) < ending.least_wait_seconds:
+            wrong[ending.answer] = storefile.due_in(system.store, message)
     assert not wrong
     assert len(target.requests) == len(FAILED), "a redirect was followed or a call was repeated"
 
 
-def _settled(stand: Stand, message: str) -> Found | None:
-    found = storefile.look_for(stand.store, message)
+def _settled(system: System, message: str) -> Found | None:
+    found = storefile.look_for(system.store, message)
     return found if found is not None and found.state in ("scheduled", "dead") else None
 
 
 @pytest.mark.timeout(60)
-def test_the_last_failure_makes_a_dead_letter(stand: Stand, target: ScriptedTarget):
+def test_the_last_failure_makes_a_dead_letter(system: System, target: ScriptedTarget):
     """With max_deliveries=1 every counted failure is a dead letter, told by `ap4r dead` with reason and status."""
-    stand.dispatcher(**WAITS)
-    sent = _send_each(stand, target, max_deliveries=1)
+    system.dispatcher(**WAITS)
+    sent = _send_each(system, target, max_deliveries=1)
     for ending in FAILED:
         message = sent[ending.answer]
-        wait_until(lambda message=message: _settled(stand, message), f"{ending.answer} is settled")
-    dead = stand.dead()
+        wait_until(lambda message=message: _settled(system, message), f"{ending.answer} is settled")
+    dead = system.dead()
     wrong: dict[str, object] = {}
     for ending in FAILED:
         letter = dead.get(sent[ending.answer])
@@ -122,7 +122,7 @@ def test_the_last_failure_makes_a_dead_letter(stand: Stand, target: ScriptedTarg
             if letter is not None:
                 wrong[ending.answer] = letter
         elif letter is None:
-            wrong[ending.answer] = storefile.look_for(stand.store, sent[ending.answer])
+            wrong[ending.answer] = storefile.look_for(system.store, sent[ending.answer])
         elif letter["reason"] not in ending.reasons or (
             letter["status"],
             letter["attempt"],
@@ -131,66 +131,66 @@ def test_the_last_failure_makes_a_dead_letter(stand: Stand, target: ScriptedTarg
         ) != (ending.status, 1, 1, True):
             wrong[ending.answer] = letter
     assert not wrong
-    queues = {queue["queue"]: queue for queue in stand.status()["queues"]}
+    queues = {queue["queue"]: queue for queue in system.status()["queues"]}
     assert {name: queue["dead"] for name, queue in queues.items()} == {
         f"wire.{ending.answer}": int(ending.counts) for ending in FAILED
     }
 
 
 @pytest.mark.timeout(60)
-def test_once_and_best_effort_are_never_called_again(stand: Stand, target: ScriptedTarget):
+def test_once_and_best_effort_are_never_called_again(system: System, target: ScriptedTarget):
     """Whatever the ending: a message that goes `once` is dead after it, one with the best effort is forgotten."""
-    stand.dispatcher(**WAITS)
-    once = _send_each(stand, target, delivery="once")
-    best = _send_each(stand, target, delivery="best_effort")
-    stand.wait_until_empty()
-    assert set(stand.dead()) == set(once.values())
-    assert {storefile.look_for(stand.store, message) for message in best.values()} == {None}
+    system.dispatcher(**WAITS)
+    once = _send_each(system, target, delivery="once")
+    best = _send_each(system, target, delivery="best_effort")
+    system.wait_until_empty()
+    assert set(system.dead()) == set(once.values())
+    assert {storefile.look_for(system.store, message) for message in best.values()} == {None}
     assert sorted(target.ids()) == sorted([*once.values(), *best.values()])
 
 
-def test_the_setting_ends_a_call_whose_message_gives_no_time(stand: Stand, target: ScriptedTarget):
+def test_the_setting_ends_a_call_whose_message_gives_no_time(system: System, target: ScriptedTarget):
     """A message that gives no time of its own has that of the settings: its call fails by timeout after it."""
-    stand.dispatcher(**WAITS | {"AP4R_TIMEOUT_SECONDS": "1"})
-    [message] = stand.send("/work?answer=never")
-    found = wait_until(lambda: _settled(stand, message), "it is settled")
+    system.dispatcher(**WAITS | {"AP4R_TIMEOUT_SECONDS": "1"})
+    [message] = system.send("/work?answer=never")
+    found = wait_until(lambda: _settled(system, message), "it is settled")
     assert found == Found("scheduled", attempt=1, failures=1, crashes=0)
-    assert storefile.failed_attempts(stand.store, message) == [(1, "timeout", None)]
+    assert storefile.failed_attempts(system.store, message) == [(1, "timeout", None)]
 
 
-def test_success_is_any_2xx(stand: Stand, target: ScriptedTarget):
+def test_success_is_any_2xx(system: System, target: ScriptedTarget):
     """200, 201 and 204 deliver; nothing is left of the message but that it was put."""
-    stand.dispatcher(**WAITS)
-    sent = stand.send(*[f"/work?answer={answer}" for answer in DELIVERED])
-    stand.wait_until_empty()
+    system.dispatcher(**WAITS)
+    sent = system.send(*[f"/work?answer={answer}" for answer in DELIVERED])
+    system.wait_until_empty()
     assert sorted(target.ids()) == sorted(sent)
-    assert storefile.count(stand.store) == storefile.bodies(stand.store) == 0
+    assert storefile.count(system.store) == storefile.bodies(system.store) == 0
 
 
-def test_refused_and_unreachable_cost_nothing(stand: Stand):
+def test_refused_and_unreachable_cost_nothing(system: System):
     """Where no connection comes about no call was made: the message stays ready with its counters at zero."""
     stuck = StuckPort()
     with refusing_port() as port:
-        dispatcher = stand.dispatcher(**WAITS | {"AP4R_CONNECT_TIMEOUT_SECONDS": "1"})
+        dispatcher = system.dispatcher(**WAITS | {"AP4R_CONNECT_TIMEOUT_SECONDS": "1"})
         urls = (f"http://127.0.0.1:{port}/work", f"{stuck.url}/work", "http://no-such-host.invalid/work")
-        sent = [*stand.send(*urls), *stand.send(*urls, delivery="once")]
+        sent = [*system.send(*urls), *system.send(*urls, delivery="once")]
         for reason in ("connect failed", "connect timeout", "name not found"):
             dispatcher.wait_for_output(reason)
         # Each is tried again and again meanwhile, and a claim counts the attempt until it is given back.
         for message in sent:
             wait_until(
-                lambda message=message: storefile.look_for(stand.store, message) == Found("ready", 0, 0, 0),
+                lambda message=message: storefile.look_for(system.store, message) == Found("ready", 0, 0, 0),
                 f"{message} is given back",
-                otherwise=lambda message=message: str(storefile.look_for(stand.store, message)),
+                otherwise=lambda message=message: str(storefile.look_for(system.store, message)),
             )
     stuck.close()
 
 
-def test_keep_alive_and_what_the_target_is_told(stand: Stand, target: ScriptedTarget):
+def test_keep_alive_and_what_the_target_is_told(system: System, target: ScriptedTarget):
     """Calls go over persistent connections and carry the message's id, queue, attempt and own headers."""
-    stand.dispatcher("--concurrency", "1")
-    sent = stand.send(*["/work?answer=200"] * 20, headers={"X-Colour": "blue"}, queue="queue.told")
-    stand.wait_until_empty()
+    system.dispatcher("--concurrency", "1")
+    sent = system.send(*["/work?answer=200"] * 20, headers={"X-Colour": "blue"}, queue="queue.told")
+    system.wait_until_empty()
     assert len({request.connection for request in target.requests}) <= 2
     first = target.requests_for(sent[0])[0]
     told = {name: first.headers.get(name) for name in ("ap4r-queue", "ap4r-attempt", "x-colour", "idempotency-key")}

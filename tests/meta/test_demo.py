@@ -8,7 +8,7 @@ import sys
 
 import pytest
 from demo.customers import Order, Placed, invent_orders
-from demo.reckoning import Effects, outstanding, reckon
+from demo.invariants import Effects, check_invariants, outstanding
 
 from tests.meta.tree import ROOT
 
@@ -47,10 +47,10 @@ def _story(orders: int = 20) -> tuple[list[Placed], Effects, dict[str, object], 
     return placed, Effects(frozenset(order.number for order in kept), mailed, indexed, packed), status, dead
 
 
-def test_the_reckoning_accepts_a_good_story():
+def test_a_correct_run_satisfies_the_invariants():
     """When all is as it should be, every expectation of the demo holds."""
     placed, effects, status, dead = _story()
-    assert [text for holds, text in reckon(placed, effects, status, dead, retried=1) if not holds] == []
+    assert [text for holds, text in check_invariants(placed, effects, status, dead, retried=1) if not holds] == []
     assert outstanding(placed, effects, len(dead)) == 0
 
 
@@ -69,14 +69,14 @@ def _changed(effects: Effects, **parts: object) -> Effects:
         pytest.param(lambda e: _changed(e, orders=e.orders | {"0003"}), id="a failed order was stored"),
     ],
 )
-def test_the_reckoning_sees_what_went_wrong(spoil):
+def test_the_invariants_find_what_went_wrong(spoil):
     """Each way in which a message could be lost, sent wrongly or sent twice breaks an expectation of the demo."""
     placed, effects, status, dead = _story()
-    assert not all(holds for holds, _ in reckon(placed, spoil(effects), status, dead, retried=1))
+    assert not all(holds for holds, _ in check_invariants(placed, spoil(effects), status, dead, retried=1))
 
 
-def test_the_reckoning_sees_a_failed_order_that_succeeded():
+def test_the_invariants_find_a_failed_order_that_succeeded():
     """An order with a bad card that was answered with success breaks an expectation."""
     placed, effects, status, dead = _story()
     placed.append(Placed(Order("9999", "tea", "customer@9999.example", "broken"), 303))
-    assert not all(holds for holds, _ in reckon(placed, effects, status, dead, retried=1))
+    assert not all(holds for holds, _ in check_invariants(placed, effects, status, dead, retried=1))

@@ -13,15 +13,15 @@ from tests.support.ledger import Comparison, Line, compare, read_ledger
 from tests.support.load import Load, Wish, without_end
 from tests.support.probe import wait_until
 from tests.support.processes import Process, Processes
-from tests.support.stand import Stand
+from tests.support.system import System
 from tests.support.target import ScriptedTarget
 
 RECOVERS_SECONDS = 60.0
 STATES = ("ready", "scheduled", "leased")
 
 
-class ServerStand(Stand):
-    """A stand whose store is a database of a server."""
+class ServerSystem(System):
+    """A system whose store is a database of a server."""
 
     def __init__(
         self, processes: Processes, target: ScriptedTarget, server: Server | Cluster, url: str, database: str
@@ -84,8 +84,8 @@ class Clients:
     :param answer: how the target is to answer.
     """
 
-    def __init__(self, stand: Stand, threads: int = 6, *, name: str = "", answer: str = "200") -> None:
-        self._load = Load(stand.web_port, stand.ledger_file(f"clients{name}"), threads)
+    def __init__(self, system: System, threads: int = 6, *, name: str = "", answer: str = "200") -> None:
+        self._load = Load(system.web_port, system.ledger_file(f"clients{name}"), threads)
         one, three = Wish(name, "one_chunk", answer=answer), Wish(name, "several_chunks", answer=answer, messages=3)
         self._load.start(without_end(one, three))
 
@@ -131,18 +131,18 @@ class Clients:
         return list(self._load.asked)
 
 
-def held_ledger(stand: Stand) -> Comparison:
+def held_ledger(system: System) -> Comparison:
     """Wait until all that was acknowledged has arrived; hold that it did so once, and that no success was a lie."""
     wait_until(
-        lambda: not compare(read_ledger(stand.ledger)).lost,
+        lambda: not compare(read_ledger(system.ledger)).lost,
         "everything acknowledged has arrived",
         timeout_seconds=RECOVERS_SECONDS,
         every_seconds=0.5,
-        otherwise=lambda: str(compare(read_ledger(stand.ledger))),
+        otherwise=lambda: str(compare(read_ledger(system.ledger))),
     )
-    lines = read_ledger(stand.ledger)
+    lines = read_ledger(system.ledger)
     found = compare(lines)
-    assert not found.ghosts and not found.lies, str(found)
+    assert not found.unexpected and not found.false_successes, str(found)
     # No dispatcher was killed, and the target has answered every call well: there is no reason for a second one.
     assert not found.repeated, str(found)
     assert not (both := called_together(lines)), f"called by two at once: {both}"

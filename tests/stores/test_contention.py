@@ -6,11 +6,11 @@ from collections import Counter
 
 import pytest
 
-from tests.stores.reckoning import Crowd
+from tests.stores.invariants import Crowd
 from tests.stores.shop import RECOVERS_SECONDS
 from tests.support import storefile
 from tests.support.probe import wait_until
-from tests.support.stand import Stand
+from tests.support.system import System
 from tests.support.target import ScriptedTarget
 
 CLAIMERS, WRITERS, PROCESSES = 8, 16, 4
@@ -34,7 +34,7 @@ def test_eight_dispatchers_and_sixteen_writers(url, tmp_path, measured, opened, 
     found = worked(tmp_path, url, seconds, claim=CLAIMERS, write=WRITERS)
     measured(f"{found}; {len(found.put) / seconds:.0f} puts/s, {found.claims / seconds:.0f} claims/s")
     assert not found.errors, found.errors[:5]
-    found.assert_all_is_well()
+    found.assert_invariants()
     assert found.lost_leases == 0
     assert len(found.put) > WRITERS, f"hardly anything happened: {found}"
     left = opened(url).status()
@@ -49,7 +49,7 @@ def test_what_is_claimed_the_moment_it_is_put(url, tmp_path, measured, opened, s
     found = worked(tmp_path, url, seconds, drain=PROCESSES, write=PROCESSES)
     measured(f"{found}; {len(found.put) / seconds:.0f} puts/s")
     assert not found.errors, found.errors[:5]
-    found.assert_all_is_well()
+    found.assert_invariants()
     assert not opened(url).status().queues
 
 
@@ -59,15 +59,15 @@ def test_eight_processes_write_one_file_that_is_drained(processes, tmp_path, mea
     """Eight processes put into one SQLite file while a dispatcher drains it: no error, and each is delivered once."""
     writers = 8
     with ScriptedTarget() as target:
-        stand = Stand(processes, target)
-        dispatcher = stand.dispatcher(AP4R_LOG_LEVEL="info")
+        system = System(processes, target)
+        dispatcher = system.dispatcher(AP4R_LOG_LEVEL="info")
         with Crowd(tmp_path / "crowd", puts) as crowd:
             for _ in range(writers):
-                crowd.add("count", 1, [stand.url])
+                crowd.add("count", 1, [system.url])
             crowd.go()
             found = crowd.wait(240)
         wait_until(
-            lambda: storefile.count(stand.store, "ready", "scheduled", "leased") == 0,
+            lambda: storefile.count(system.store, "ready", "scheduled", "leased") == 0,
             "everything is settled",
             timeout_seconds=RECOVERS_SECONDS,
         )

@@ -17,9 +17,9 @@ from ap4r.errors import Ap4rError, StoreUnavailable
 from ap4r.message.message import Delivery
 from ap4r.outcome.outcome import Delivered
 from ap4r.storage.store import SettleResult
+from tests.stores.invariants import Crowd
 from tests.stores.old_lanes import Forgetting, make_full, make_old
-from tests.stores.reckoning import Crowd
-from tests.stores.shop import RECOVERS_SECONDS, Clients, ServerStand, held_ledger
+from tests.stores.shop import RECOVERS_SECONDS, Clients, ServerSystem, held_ledger
 from tests.support.cluster import Cluster
 from tests.support.factories import message, messages, put, retry, settle
 from tests.support.ledger import LedgerFile
@@ -50,21 +50,21 @@ def urls(cluster: Cluster) -> list[str]:
 class Branch:
     """What works at one node: a dispatcher, a web server, and clients that never stop asking."""
 
-    def __init__(self, number: int, stand: ServerStand) -> None:
-        self.stand = stand
+    def __init__(self, number: int, system: ServerSystem) -> None:
+        self.system = system
         self.name = f"dispatcher-{number}"
         self.number = number
-        self.dispatcher: Process = stand.launch_dispatcher(self.name)
+        self.dispatcher: Process = system.launch_dispatcher(self.name)
 
     def open(self) -> None:
         """Begin to serve and to ask."""
         options = ("--workers=1", "--worker-class=gthread", "--threads=4")
-        self.web: Process = self.stand.web(*options, name=f"web-{self.number}")
-        self.clients = Clients(self.stand, 2, name=f"{self.number}-", answer="slow:0.02")
+        self.web: Process = self.system.web(*options, name=f"web-{self.number}")
+        self.clients = Clients(self.system, 2, name=f"{self.number}-", answer="slow:0.02")
 
     def arrivals(self) -> int:
         """Count what its dispatcher has delivered."""
-        return self.stand.arrivals(self.name)
+        return self.system.arrivals(self.name)
 
 
 class Chain:
@@ -119,8 +119,8 @@ class Chain:
     def close(self) -> None:
         """Stop asking, wait until all is settled, and hold that the ledger is right."""
         statuses = [branch.clients.stop() for branch in self.branches]
-        self.branches[0].stand.wait_until_empty()
-        found = held_ledger(self.branches[0].stand)
+        self.branches[0].system.wait_until_empty()
+        found = held_ledger(self.branches[0].system)
         self._measured(f"{sum(statuses, start=type(statuses[0])())}; {found}")
         assert all(set(told) <= {200, 503} for told in statuses), statuses
         for branch in self.branches:
@@ -135,10 +135,10 @@ def chain(cluster: Cluster, processes: Processes, tmp_path: Path, measured: Call
     cluster.make(DATABASE)
     with ScriptedTarget(LedgerFile(tmp_path / "ledger" / "target.jsonl")) as target:
         branches = [
-            Branch(number, ServerStand(processes, target, cluster, cluster.url(DATABASE, number), DATABASE))
+            Branch(number, ServerSystem(processes, target, cluster, cluster.url(DATABASE, number), DATABASE))
             for number in NODES
         ]
-        branches[0].stand.wait_until_known(*(branch.dispatcher for branch in branches))
+        branches[0].system.wait_until_known(*(branch.dispatcher for branch in branches))
         for branch in branches:
             branch.open()
         yield Chain(cluster, branches, measured)
@@ -182,7 +182,7 @@ def test_writers_and_a_claimer_on_each_node(cluster, urls, opened, tmp_path, mea
         found = crowd.wait(seconds + 90)
     measured(f"{found}; {cluster.conflicts() - before} conflicts between nodes")
     assert not found.errors, found.errors[:5]
-    found.assert_all_is_well()
+    found.assert_invariants()
 
 
 def test_every_lease_while_nodes_are_lost(cluster, urls, opened, tmp_path, measured):
@@ -202,7 +202,7 @@ def test_every_lease_while_nodes_are_lost(cluster, urls, opened, tmp_path, measu
         cluster.nodes[2].wait_until_ready()
         found = crowd.wait(seconds + 90)
     measured(f"{found}; errors: {sorted({error['text'][-60:] for error in found.errors})[:6]}")
-    found.assert_all_is_well()
+    found.assert_invariants()
     assert len(found.put) > 100
     left = opened(urls[1]).status()
     assert not left.queues, left

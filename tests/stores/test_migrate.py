@@ -9,7 +9,7 @@ from sqlalchemy.pool import NullPool
 from ap4r.errors import SchemaMismatch
 from ap4r.outcome.outcome import Delivered
 from ap4r.storage.schema.tables import VERSION, Schema
-from tests.stores.reckoning import Crowd
+from tests.stores.invariants import Crowd
 from tests.support.factories import claim, dead, dispatcher, ids, message, put, settle
 
 TABLES = {"ap4r_version", *Schema("ap4r_").metadata.tables}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.stores.shop import RECOVERS_SECONDS, Clients, ServerStand, held_ledger
+from tests.stores.shop import RECOVERS_SECONDS, Clients, ServerSystem, held_ledger
 from tests.support.databases import KINDS, Server
 from tests.support.ledger import LedgerFile
 from tests.support.probe import hold_for, wait_until
@@ -37,13 +37,13 @@ def own_server(request: pytest.FixtureRequest) -> Iterator[Server]:
 class Scene:
     """A stand in full swing, reached through a tunnel: two dispatchers, a web server, six clients."""
 
-    def __init__(self, stand: ServerStand, server: Server, tunnel: Tunnel) -> None:
-        self.stand, self.server, self.tunnel = stand, server, tunnel
-        self.dispatchers: list[Process] = [stand.launch_dispatcher(name) for name in DISPATCHERS]
+    def __init__(self, system: ServerSystem, server: Server, tunnel: Tunnel) -> None:
+        self.system, self.server, self.tunnel = system, server, tunnel
+        self.dispatchers: list[Process] = [system.launch_dispatcher(name) for name in DISPATCHERS]
         # As many threads in each process as there are clients, so that no request waits for another.
-        self.web: Process = stand.web("--workers=2", "--worker-class=gthread", "--threads=8")
-        stand.wait_until_known(*self.dispatchers)
-        self.clients = Clients(stand)
+        self.web: Process = system.web("--workers=2", "--worker-class=gthread", "--threads=8")
+        system.wait_until_known(*self.dispatchers)
+        self.clients = Clients(system)
         self.clients.wait_for_successes()
 
     @property
@@ -53,18 +53,18 @@ class Scene:
 
     def go_on(self, measured: Callable[[str], None]) -> None:
         """Hold that all goes on by itself, and that the ledger is right."""
-        seen = {name: self.stand.arrivals(name) for name in DISPATCHERS}
+        seen = {name: self.system.arrivals(name) for name in DISPATCHERS}
         began = time.monotonic()
         seconds = self.clients.wait_for_successes()
         wait_until(
-            lambda: all(self.stand.arrivals(name) > seen[name] for name in DISPATCHERS),
+            lambda: all(self.system.arrivals(name) > seen[name] for name in DISPATCHERS),
             "both dispatchers deliver again",
             timeout_seconds=RECOVERS_SECONDS,
         )
         delivered = time.monotonic() - began
         statuses = self.clients.stop()
-        self.stand.wait_until_empty()
-        found = held_ledger(self.stand)
+        self.system.wait_until_empty()
+        found = held_ledger(self.system)
         assert set(statuses) <= {200, 503}, statuses
         assert self.runs
         for process in (self.web, *self.dispatchers):
@@ -82,7 +82,7 @@ def scene(processes: Processes, own_server: Server, tmp_path: Path) -> Iterator[
     ledger = LedgerFile(tmp_path / "ledger" / "target.jsonl")
     with Tunnel(own_server.port) as tunnel, ScriptedTarget(ledger) as target:
         url = own_server.url(DATABASE, port=tunnel.port)
-        yield Scene(ServerStand(processes, target, own_server, url, DATABASE), own_server, tunnel)
+        yield Scene(ServerSystem(processes, target, own_server, url, DATABASE), own_server, tunnel)
         processes.end_all()
 
 

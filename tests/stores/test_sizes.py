@@ -17,7 +17,7 @@ from ap4r.message.target import Target
 from ap4r.outcome.outcome import Delivered
 from ap4r.settings.settings import Settings
 from ap4r.storage.open import open_store
-from tests.stores.parcels import parcel
+from tests.stores.echo_app import body_of_size
 from tests.support.client import ask
 from tests.support.databases import KINDS
 from tests.support.factories import claim, dead, dispatcher, message, put, settle
@@ -58,7 +58,7 @@ def large(roomy):
 @pytest.mark.parametrize("size", [0, 1, MEBIBYTE, 16 * MEBIBYTE])
 def test_bodies_of_every_size(large, size):
     """A body of the limit's size comes back unharmed, through every state."""
-    body = parcel(size)
+    body = body_of_size(size)
     one = message(body=body, queue=f"size.{size}")
     put(large, one, now=None)
     owner = dispatcher(large, f"owner-{size}", now=None)
@@ -97,21 +97,21 @@ def test_all_characters(store):
 
 
 class Post:
-    """A web server that sends parcels, a dispatcher, and the target they arrive at."""
+    """A web server that sends bodies, a dispatcher, and the target they arrive at."""
 
     def __init__(self, processes, target, url, **environ):
         self._port, self._target = free_port(), target
         environ["AP4R_STORE"] = url
-        application = "tests.stores.parcels:application"
+        application = "tests.stores.echo_app:application"
         processes.gunicorn(application, self._port, "--worker-class=gthread", "--threads=4", **environ)
         processes.twistd_ap4r("--app-url", target.door(), "--listen", "none", **environ)
 
     def send(self, **query):
-        """Ask for a parcel."""
+        """Request that a body be sent."""
         return ask(self._port, f"/send?{urlencode(query)}", method="POST", body=b"")
 
     def arrived(self, asked):
-        """Wait until a parcel that was taken has arrived."""
+        """Wait until an accepted body has arrived."""
         assert asked.status == 200, asked
         [request] = self._target.wait_for(1, message=asked.body.decode(), timeout_seconds=60.0)
         return request
@@ -124,7 +124,7 @@ def test_the_whole_way_of_large_bodies(roomy, processes):
         post = Post(processes, target, roomy("whole"), AP4R_MAX_BODY_BYTES=str(16 * MEBIBYTE))
         for size in (0, 256, MEBIBYTE, 16 * MEBIBYTE):
             request = post.arrived(post.send(size=size))
-            assert hashlib.sha256(request.body).digest() == hashlib.sha256(parcel(size)).digest()
+            assert hashlib.sha256(request.body).digest() == hashlib.sha256(body_of_size(size)).digest()
         refused = post.send(size=16 * MEBIBYTE + 1)
         assert refused.status == 413 and b"max_body_bytes" in refused.body
 
@@ -139,7 +139,7 @@ def test_the_whole_way_by_default(roomy, processes):
         refused = post.send(size=16 * MEBIBYTE)
         assert refused.status == 413 and b"max_body_bytes" in refused.body and b"1,048,576" in refused.body
         assert post.send(size=MEBIBYTE + 1).status == 413
-        assert post.arrived(post.send(size=MEBIBYTE)).body == parcel(MEBIBYTE)
+        assert post.arrived(post.send(size=MEBIBYTE)).body == body_of_size(MEBIBYTE)
         queue, header = "queue.\U0001f426.漢字", "\U0001f427 ünï \\ ' \" % %s :name"
         request = post.arrived(post.send(queue=queue, header=header))
         assert unquote(request.headers["ap4r-queue"]) == queue

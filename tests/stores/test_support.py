@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from tests.stores.reckoning import Reckoning
+from tests.stores.invariants import CrowdResult
 from tests.stores.shop import called_together
 from tests.support.databases import require
 
@@ -26,17 +26,17 @@ def test_calls_at_the_same_time_are_found():
 @pytest.mark.parametrize(
     "found",
     [
-        Reckoning(put={"a"}, tried={"a"}),
-        Reckoning(delivered=Counter({"a": 1})),
-        Reckoning(put={"a"}, tried={"a"}, delivered=Counter({"a": 2})),
-        Reckoning(overlaps=["a"]),
+        CrowdResult(put={"a"}, tried={"a"}),
+        CrowdResult(delivered=Counter({"a": 1})),
+        CrowdResult(put={"a"}, tried={"a"}, delivered=Counter({"a": 2})),
+        CrowdResult(overlaps=["a"]),
     ],
     ids=["lost", "never put", "settled twice", "held by two"],
 )
 def test_a_crowd_that_went_wrong_is_found(found):
     """What was lost, came from nowhere, was settled twice or held by two at once is told."""
     with pytest.raises(AssertionError):
-        found.assert_all_is_well()
+        found.assert_invariants()
 
 
 def test_a_missing_server_skips_here_and_fails_in_ci(monkeypatch):

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, quote
 
-from tests.support.witness import KEY, Application, Witness, witnessed
+from tests.support.wsgi_recorder import KEY, Application, WsgiRecorder, recorded
 
 LEDGER_VARIABLE = "LEDGER_FOLDER"
 CHUNK = b"0123456789abcdef" * 4_096  # 64 KiB
@@ -231,7 +231,7 @@ def do(environ: Environ, start_response: Any) -> Iterable[bytes]:
         start_response("204 No Content", [])
         return []
     query = {name: values[0] for name, values in parse_qs(environ["QUERY_STRING"]).items()}
-    witness: Witness = environ[KEY]
+    recorder: WsgiRecorder = environ[KEY]
     how = query.get("how", "one_chunk")
     on, delivery = query.get("on", "success"), query.get("delivery", "repeated")
 
@@ -240,7 +240,7 @@ def do(environ: Environ, start_response: Any) -> Iterable[bytes]:
             message = environ["ap4r"].async_to(
                 f"/work?answer={quote(query.get('answer', '200'))}",
                 {
-                    "request": witness.request,
+                    "request": recorder.request,
                     "number": number,
                     "how": how,
                     "padding": "x" * int(query.get("size", "0")),
@@ -248,13 +248,13 @@ def do(environ: Environ, start_response: Any) -> Iterable[bytes]:
                 on=on,
                 delivery=delivery,
             )
-            witness.put(message, on, delivery, kept=how != "failed_transaction")
+            recorder.put(message, on, delivery, kept=how != "failed_transaction")
 
     return WAYS[how](environ, start_response, put)
 
 
 def make_application() -> Application:
-    """Build it as a user would, between the two witnesses; the ledger's folder comes from the environment."""
+    """Build it as a user would, between the two recorders; the ledger's folder comes from the environment."""
     from ap4r.middleware import AP4RMiddleware
 
-    return witnessed(do, AP4RMiddleware, Path(os.environ[LEDGER_VARIABLE]))
+    return recorded(do, AP4RMiddleware, Path(os.environ[LEDGER_VARIABLE]))

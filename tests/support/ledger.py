@@ -74,9 +74,9 @@ class Comparison:
     verdicts: Mapping[str, Verdict]
     arrivals: Mapping[str, list[Arrival]]
     lost: list[str] = field(default_factory=list)  #: committed, never answered with a success, and no dead letter
-    ghosts: list[str] = field(default_factory=list)  #: arrived although aborted, or never put at all
+    unexpected: list[str] = field(default_factory=list)  #: arrived although aborted, or never put at all
     repeated: list[str] = field(default_factory=list)  #: arrived again after a call that was to be answered well
-    lies: list[str] = field(default_factory=list)  #: aborted, although the client read a whole success
+    false_successes: list[str] = field(default_factory=list)  #: aborted, although the client read a whole success
     attempts_fell: list[str] = field(default_factory=list)  #: a later call did not have a higher number
 
     @property
@@ -93,14 +93,14 @@ class Comparison:
         counts = ", ".join(f"{self.counts[verdict]} {verdict}" for verdict in Verdict)
         return (
             f"{len(self.verdicts)} messages ({counts}), {len(self.arrivals)} arrived, {len(self.lost)} lost, "
-            f"{len(self.ghosts)} ghosts, {self.repeats} repeats, {len(self.lies)} lies"
+            f"{len(self.unexpected)} unexpected, {self.repeats} repeats, {len(self.false_successes)} false successes"
         )
 
 
 def compare(lines: Iterable[Line], dead: Collection[str] = ()) -> Comparison:
     """Hold what the servers promised against what the target received.
 
-    Lines of the kinds `put`, `inner` and `outer` come from `tests.support.witness`, `client` from whoever made
+    Lines of the kinds `put`, `inner` and `outer` come from `tests.support.wsgi_recorder`, `client` from whoever made
     the request, `arrival` and `answer` from the target, `locked` (with `since`) from whoever kept the store from
     being written; others are passed over.
 
@@ -148,9 +148,9 @@ def compare(lines: Iterable[Line], dead: Collection[str] = ()) -> Comparison:
             for message, verdict in verdicts.items()
             if verdict is Verdict.COMMIT and message not in delivered and message not in dead
         ],
-        ghosts=[message for message in arrivals if verdicts.get(message, Verdict.ABORT) is Verdict.ABORT],
+        unexpected=[message for message in arrivals if verdicts.get(message, Verdict.ABORT) is Verdict.ABORT],
         repeated=[message for message, calls in arrivals.items() if any(call.well for call in calls[:-1])],
-        lies=[
+        false_successes=[
             message
             for message, put in puts.items()
             if put["on"] == "success" and verdicts[message] is Verdict.ABORT and put["request"] in told and put["kept"]

@@ -1,4 +1,4 @@
-"""Transfers between accounts, the customers who order them, and the reckoning of what became of them.
+"""Transfers between accounts, the customers who order them, and the invariants of their results.
 
 A customer who got no answer, or a failure, asks again with the same number, until the order is acknowledged.
 """
@@ -110,7 +110,7 @@ def balances(transfers: Iterable[Transfer], at_first: Mapping[int, int]) -> dict
     return after
 
 
-def reckon(
+def check_invariants(
     acknowledged: Iterable[Transfer],
     orders: Iterable[Transfer],
     bookings: Iterable[Transfer],

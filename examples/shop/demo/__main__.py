@@ -12,9 +12,9 @@ from pathlib import Path
 from types import FrameType
 
 from demo.customers import MESSAGES_PER_ORDER, Order, Placed, invent_orders, place
+from demo.invariants import check_invariants, outstanding, read_effects
 from demo.journal import Journal
 from demo.programs import DidNotStart
-from demo.reckoning import outstanding, read_effects, reckon
 from demo.screen import Screen
 from demo.stage import Stage
 
@@ -125,7 +125,7 @@ class Demo:
         effects = read_effects(self._stage.shop_db, self._stage.warehouse_ledger)
         status, dead = self._stage.ask("status"), self._stage.ask("dead")
         retried = sum(tally.retried for tally in self._journal.tallies.values())
-        results = reckon(self._placed, effects, status, dead, retried)
+        results = check_invariants(self._placed, effects, status, dead, retried)
         self.finish()
         lines = ["", "What should have happened, by the shop's and the neighbour's own books:"]
         for holds, text in results:

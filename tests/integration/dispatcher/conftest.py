@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.processes import Processes
-from tests.support.stand import Stand
+from tests.support.system import System
 from tests.support.target import ScriptedTarget
 
 
@@ -27,6 +27,6 @@ def target() -> Iterator[ScriptedTarget]:
 
 
 @pytest.fixture
-def stand(processes: Processes, target: ScriptedTarget) -> Stand:
+def system(processes: Processes, target: ScriptedTarget) -> System:
     """One store, one target and whatever is started around them."""
-    return Stand(processes, target)
+    return System(processes, target)

@@ -15,17 +15,17 @@ from tests.support import storefile
 from tests.support.probe import wait_until
 
 
-def test_a_path_is_rung(stand, target, stalls):
+def test_a_path_is_rung(system, target, stalls):
     """A dispatcher with a UNIX socket is rung there; its group may, and the socket goes with it."""
-    path = stand.processes.folder / "bell"
-    process = stand.dispatcher("--bell", f"unix:{path}")
+    path = system.processes.folder / "bell"
+    process = system.dispatcher("--bell", f"unix:{path}")
     assert stat.S_IMODE(os.stat(path).st_mode) == 0o660
-    stand.send("/warm-up")
+    system.send("/warm-up")
     wait_until(lambda: len(target.requests) == 1, "the first is delivered")
     took = []
     for number in range(5):
         began = time.monotonic()
-        stand.send("/x")
+        system.send("/x")
         wait_until(lambda number=number: len(target.requests) == number + 2, "it is delivered")
         ended = time.monotonic()
         took.append(ended - began - stalls.within(began, ended))
@@ -36,39 +36,39 @@ def test_a_path_is_rung(stand, target, stalls):
     assert not path.exists()
 
 
-def test_a_path_that_was_left_over_is_taken(stand):
+def test_a_path_that_was_left_over_is_taken(system):
     """What a killed dispatcher left behind keeps no other from starting; one that lives does."""
-    path = stand.processes.folder / "bell"
-    first = stand.dispatcher("--bell", f"unix:{path}")
-    second = stand.dispatcher("--bell", f"unix:{path}", name="second", wait=False)
+    path = system.processes.folder / "bell"
+    first = system.dispatcher("--bell", f"unix:{path}")
+    second = system.dispatcher("--bell", f"unix:{path}", name="second", wait=False)
     assert second.wait(20) == 1
     assert "bell" in second.output
     first.kill()
     assert path.exists()
-    stand.dispatcher("--bell", f"unix:{path}", name="third")
+    system.dispatcher("--bell", f"unix:{path}", name="third")
 
 
 @pytest.mark.parametrize("bell", ["none", "udp"])
-def test_a_lost_bell_costs_at_most_the_poll(stand, target, bell, stalls):
+def test_a_lost_bell_costs_at_most_the_poll(system, target, bell, stalls):
     """A message whose bell nobody heard is found by the next look, within 5 s."""
-    stand.dispatcher("--bell", "none" if bell == "none" else "udp:0:interface=127.0.0.1")
+    system.dispatcher("--bell", "none" if bell == "none" else "udp:0:interface=127.0.0.1")
     if bell == "udp":
-        storefile.move_bells(stand.store, "udp://127.0.0.1:9")
-    stand.send("/x")
+        storefile.move_bells(system.store, "udp://127.0.0.1:9")
+    system.send("/x")
     stored_at = time.monotonic()
     wait_until(lambda: target.requests, "it is delivered", timeout_seconds=20)
     at = target.requests[0].at
     assert at - stored_at < 7.0 + stalls.within(stored_at, at)
 
 
-def test_doctor_says_that_nobody_hears(stand):
+def test_doctor_says_that_nobody_hears(system):
     """Where no doorbell can be reached the doctor says that latency is the poll."""
-    stand.dispatcher("--bell", "udp:0:interface=127.0.0.1")
-    heard = stand.processes.ap4r("doctor", AP4R_STORE=stand.url).stdout
+    system.dispatcher("--bell", "udp:0:interface=127.0.0.1")
+    heard = system.processes.ap4r("doctor", AP4R_STORE=system.url).stdout
     assert re.search(r"the doorbell udp://127\.0\.0\.1:\d+ can be reached from this host", heard)
     assert "no doorbell can be reached" not in heard
-    storefile.move_bells(stand.store, "unix:/nowhere/bell")
-    done = stand.processes.ap4r("doctor", AP4R_STORE=stand.url)
+    storefile.move_bells(system.store, "unix:/nowhere/bell")
+    done = system.processes.ap4r("doctor", AP4R_STORE=system.url)
     assert done.returncode == 1
     assert "no doorbell can be reached" in done.stdout
     assert "the doorbell unix:/nowhere/bell cannot be reached from this host" in done.stdout

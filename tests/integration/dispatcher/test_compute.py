@@ -71,12 +71,12 @@ def bomb(depth=24):
     return text.format(more="".join(groups) + group.format(depth, number)).encode()
 
 
-def test_a_wsdl_without_end_holds_up_neither_others_nor_a_stop(stand, recorder):  # noqa: F811
+def test_a_wsdl_without_end_holds_up_neither_others_nor_a_stop(system, recorder):  # noqa: F811
     """Others' messages go on while it is read; its own waits, the log says why, and SIGTERM ends within the grace."""
     good = WSDL.format(more="").encode()
     server = recorder(bodies={"/bomb": bomb(), "/good": good, "/call": DONE, "/after": DONE})
     base = f"http://{HOST}:{server.port}"
-    dispatcher, config = configured(stand, "wsdl_seconds = 2\ngrace_seconds = 3\n")
+    dispatcher, config = configured(system, "wsdl_seconds = 2\ngrace_seconds = 3\n")
     options = {"protocol": "soap", "action": "Go"}
     with ap4r.session(config=config) as handle:
         handle.async_to(f"{base}/never", {"id": 1}, wsdl=f"{base}/bomb", queue="bad", **options)
@@ -87,19 +87,19 @@ def test_a_wsdl_without_end_holds_up_neither_others_nor_a_stop(stand, recorder):
     dispatcher.wait_for_output("took longer than 2 s")
     assert "no description" in dispatcher.output
     assert not any("/never" in head for head in server.heads)
-    assert stand.dead() == {}
+    assert system.dead() == {}
     dispatcher.send(signal.SIGTERM)
     assert dispatcher.wait(30) == 0
 
 
-def test_a_document_type_and_a_copy_are_read_where_the_settings_say_so(stand, recorder, tmp_path):  # noqa: F811
+def test_a_document_type_and_a_copy_are_read_where_the_settings_say_so(system, recorder, tmp_path):  # noqa: F811
     """Its own entities are written out, nothing external is fetched; a copy stands for what it is named for."""
     more = '<x:import namespace="urn:k" schemaLocation="k.xsd"/><x:import namespace="urn:c" schemaLocation="c.xsd"/>'
     server = recorder(bodies={"/wsdl": WSDL.format(more=more).encode(), "/k.xsd": DTD, "/call": DONE})
     base = f"http://{HOST}:{server.port}"
-    (stand.processes.folder / "copy.xsd").write_bytes(DTD.replace(b"urn:k", b"urn:c"))
-    _, config = configured(stand, f'wsdl_dtd = true\n[wsdl_copies]\n"{base}/c.xsd" = "copy.xsd"\n')
+    (system.processes.folder / "copy.xsd").write_bytes(DTD.replace(b"urn:k", b"urn:c"))
+    _, config = configured(system, f'wsdl_dtd = true\n[wsdl_copies]\n"{base}/c.xsd" = "copy.xsd"\n')
     with ap4r.session(config=config) as handle:
         handle.async_to(f"{base}/call", {"id": 1}, protocol="soap", action="Go", wsdl=f"{base}/wsdl")
-    stand.wait_until_empty()
+    system.wait_until_empty()
     assert sorted({head.split()[1] for head in server.heads}) == ["/call", "/k.xsd", "/wsdl"]

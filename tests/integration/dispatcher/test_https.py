@@ -98,44 +98,44 @@ def tls(tmp_path: Path) -> Iterator[TlsTarget]:
     target.close()
 
 
-def test_a_trusted_target_is_called(stand, tls, tmp_path):
+def test_a_trusted_target_is_called(system, tls, tmp_path):
     """With its certificate among those that the system trusts; also `once`, over a connection of its own."""
-    stand.dispatcher(SSL_CERT_FILE=str(tmp_path / "localhost.crt"))
+    system.dispatcher(SSL_CERT_FILE=str(tmp_path / "localhost.crt"))
     url = f"https://localhost:{tls.port}/work"
-    stand.send(url, url)
-    stand.send(url, delivery="once")
-    stand.wait_until_empty()
+    system.send(url, url)
+    system.send(url, delivery="once")
+    system.wait_until_empty()
     assert len(tls.received) == 3
     assert all(request.startswith(b"POST /work HTTP/1.1\r\n") for request in tls.received)
 
 
 @pytest.mark.parametrize("delivery", ["repeated", "once"])
 @pytest.mark.parametrize("why", ["nobody vouches for it", "its name is another"])
-def test_a_target_that_is_not_trusted_is_sent_nothing(stand, tls, tmp_path, why, delivery):
+def test_a_target_that_is_not_trusted_is_sent_nothing(system, tls, tmp_path, why, delivery):
     """The message waits, at no cost: no call took place."""
     trusted = {"SSL_CERT_FILE": str(tmp_path / "localhost.crt")} if why == "its name is another" else {}
     host = "localhost" if why == "nobody vouches for it" else HOST
-    dispatcher = stand.dispatcher(**trusted)
-    [sent] = stand.send(f"https://{host}:{tls.port}/work", delivery=delivery)
+    dispatcher = system.dispatcher(**trusted)
+    [sent] = system.send(f"https://{host}:{tls.port}/work", delivery=delivery)
     dispatcher.wait_for_output("tls failed")
     wait_until(lambda: tls.handshakes >= 2, "it is tried again")
-    wait_until(lambda: storefile.look_for(stand.store, sent) == Found("ready", 0, 0, 0), "the message was given back")
+    wait_until(lambda: storefile.look_for(system.store, sent) == Found("ready", 0, 0, 0), "the message was given back")
     assert tls.received == []
 
 
-def test_a_handshake_that_never_ends_is_a_connection_that_never_came_about(stand, tls):
+def test_a_handshake_that_never_ends_is_a_connection_that_never_came_about(system, tls):
     """The deadline of connecting covers it, and the message waits at no cost."""
     tls.mute = True
-    dispatcher = stand.dispatcher(AP4R_CONNECT_TIMEOUT_SECONDS="1")
-    [sent] = stand.send(f"https://localhost:{tls.port}/work", delivery="once")
+    dispatcher = system.dispatcher(AP4R_CONNECT_TIMEOUT_SECONDS="1")
+    [sent] = system.send(f"https://localhost:{tls.port}/work", delivery="once")
     dispatcher.wait_for_output("connect timeout")
-    wait_until(lambda: storefile.look_for(stand.store, sent) == Found("ready", 0, 0, 0), "the message was given back")
+    wait_until(lambda: storefile.look_for(system.store, sent) == Found("ready", 0, 0, 0), "the message was given back")
 
 
-def test_a_target_that_speaks_no_tls(stand, target):
+def test_a_target_that_speaks_no_tls(system, target):
     """A plain server behind an https URL is sent no request."""
-    dispatcher = stand.dispatcher()
+    dispatcher = system.dispatcher()
     port = target.door().rpartition(":")[2]
-    stand.send(f"https://localhost:{port}/work")
+    system.send(f"https://localhost:{port}/work")
     dispatcher.wait_for_output("held")
     hold_for(0.5, lambda: target.ids() == [], "no request came")

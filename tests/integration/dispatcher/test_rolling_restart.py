@@ -26,7 +26,7 @@ def application(environ, start_response):
 """
 
 
-def test_a_rolling_restart_costs_no_message_an_attempt(stand, tmp_path):
+def test_a_rolling_restart_costs_no_message_an_attempt(system, tmp_path):
     """Each server is drained by its check, ended and started again; every message is delivered by its first call."""
     (tmp_path / "served.py").write_text(APPLICATION)
     ports = [free_port() for _ in range(3)]
@@ -34,19 +34,19 @@ def test_a_rolling_restart_costs_no_message_an_attempt(stand, tmp_path):
     config = tmp_path / "ap4r.toml"
     servers = ", ".join(f'"http://{HOST}:{port}"' for port in ports)
     config.write_text(
-        f'store = "{stand.url}"\nlisten = "none"\nconcurrency = 8\n'
+        f'store = "{system.url}"\nlisten = "none"\nconcurrency = 8\n'
         f'[upstreams.web]\nservers = [{servers}]\ncheck = "/healthz"\ncheck_seconds = 0.2\n'
     )
 
     def serve(number):
-        return stand.processes.gunicorn(
+        return system.processes.gunicorn(
             "served:application", ports[number], "--worker-class=gthread", "--threads=8", "--keep-alive=2",
             name=f"web-{number}", DRAINING=str(drains[number]),
         )  # fmt: skip
 
     serving = [serve(number) for number in range(3)]
-    dispatcher = stand.processes.twistd_ap4r("--config", str(config), "--log-level", "debug")
-    wait_until(lambda: storefile.owners(stand.store), "it has registered", timeout_seconds=20)
+    dispatcher = system.processes.twistd_ap4r("--config", str(config), "--log-level", "debug")
+    wait_until(lambda: storefile.owners(system.store), "it has registered", timeout_seconds=20)
     ended, sent = threading.Event(), 0
 
     def load():
@@ -74,7 +74,7 @@ def test_a_rolling_restart_costs_no_message_an_attempt(stand, tmp_path):
     finally:
         ended.set()
         loading.join()
-    stand.wait_until_empty()
+    system.wait_until_empty()
     delivered, failed = dispatcher.output.count("delivered 200"), dispatcher.output.count("failed, ")
     assert (delivered, failed) == (sent, 0), dispatcher.tail
-    assert stand.dead() == {}
+    assert system.dead() == {}

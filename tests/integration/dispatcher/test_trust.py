@@ -47,9 +47,9 @@ class Guarded:
         return self.calls
 
 
-def put(stand, *described):
+def put(system, *described):
     """Put messages from this process."""
-    with ap4r.session(stand.url) as handle:
+    with ap4r.session(system.url) as handle:
         return [handle.async_to(target, params, **options) for target, params, options in described]
 
 
@@ -64,17 +64,17 @@ SHAPES = [
 
 
 @pytest.mark.parametrize("server", ["wsgiref", "waitress", "app", "gunicorn-sync", "gunicorn-gthread"])
-def test_every_server_lets_deliveries_in_and_nobody_else(server, processes, stand):
+def test_every_server_lets_deliveries_in_and_nobody_else(server, processes, system):
     """Whatever a message looks like, its signature verifies behind each server; tricks of strangers do not pass."""
     if not is_installed(server):
         pytest.skip(f"{server} is not installed")
     guarded = Guarded(processes, server, "plain")
-    ids = put(stand, *SHAPES)
-    dispatcher = stand.dispatcher(app_url=guarded.url, **SECRETS)
+    ids = put(system, *SHAPES)
+    dispatcher = system.dispatcher(app_url=guarded.url, **SECRETS)
     calls = guarded.wait_for(len(SHAPES))
     assert {call["id"] for call in calls} == set(ids), dispatcher.tail
     assert {call["sender"] for call in calls} == {"ap4r"}
-    wait_until(lambda: storefile.count(stand.store, "leased", "ready", "scheduled") == 0, "all is settled")
+    wait_until(lambda: storefile.count(system.store, "leased", "ready", "scheduled") == 0, "all is settled")
     for line in TRICKS:
         _send(guarded.port, line)
     assert len(guarded.calls) == len(SHAPES) + len(_open_calls(guarded.calls))
@@ -144,7 +144,7 @@ def test_a_chunked_delivery_verifies(processes):
     assert (call["body"], call["attempt"]) == ("0123456789", 2)
 
 
-def test_rotation_loses_nothing(processes, stand):
+def test_rotation_loses_nothing(processes, system):
     """New secret to the dispatcher beside the old one, then to the application, then the old one goes: all verify."""
     old, new = secret_text(1), secret_text(2)
     config = processes.folder / "ap4r.toml"
@@ -152,28 +152,28 @@ def test_rotation_loses_nothing(processes, stand):
     config.write_text('[upstreams.app]\nsecrets = ["file:held"]\n')
     held.write_text(old)
     guarded = Guarded(processes, "waitress", "plain")
-    dispatcher = stand.dispatcher("--config", str(config), app_url=guarded.url)
-    put(stand, ("/async/work", None, {}))
+    dispatcher = system.dispatcher("--config", str(config), app_url=guarded.url)
+    put(system, ("/async/work", None, {}))
     guarded.wait_for(1)
     held.write_text(f"{new}\n{old}\n")
     dispatcher.send(signal.SIGHUP)
     dispatcher.wait_for_output("read again")
-    put(stand, ("/async/work", None, {}))
+    put(system, ("/async/work", None, {}))
     guarded.wait_for(2)
     held.write_text("whsec_nonsense")
     dispatcher.send(signal.SIGHUP)
     dispatcher.wait_for_output("could not be read again")
-    put(stand, ("/async/work", None, {}))
+    put(system, ("/async/work", None, {}))
     guarded.wait_for(3)
     for text in (old, new, "whsec_nonsense"):
         assert text.removeprefix("whsec_") not in dispatcher.output
 
 
-def test_another_secret_is_told_on_both_sides(processes, stand):
+def test_another_secret_is_told_on_both_sides(processes, system):
     """A dispatcher whose secret is not the application's gets 403s; both logs say why, and none says a secret."""
     guarded = Guarded(processes, "waitress", "plain")
-    put(stand, ("/async/work", None, {}), ("/async/work", None, {}))
-    dispatcher = stand.dispatcher(app_url=guarded.url, AP4R_SECRETS=secret_text(9))
+    put(system, ("/async/work", None, {}), ("/async/work", None, {}))
+    dispatcher = system.dispatcher(app_url=guarded.url, AP4R_SECRETS=secret_text(9))
     dispatcher.wait_for_output("the application does not share the dispatcher's secret: see secrets of [upstreams.app]")
     assert guarded.calls == []
     assert secret_text(9).removeprefix("whsec_") not in dispatcher.output
@@ -189,17 +189,17 @@ def test_internal_without_a_secret_does_not_start(processes):
 HOST_AND_SCHEME = '[upstreams.app]\nhost = "shop.example.com"\nscheme = "https"\n'
 
 
-def _dispatch_with(stand, processes, guarded, text, **environ):
+def _dispatch_with(system, processes, guarded, text, **environ):
     config = processes.folder / "ap4r.toml"
     config.write_text(text)
-    return stand.dispatcher("--config", str(config), app_url=guarded.url, **environ)
+    return system.dispatcher("--config", str(config), app_url=guarded.url, **environ)
 
 
-def test_django_as_in_production_takes_deliveries(processes, stand):
+def test_django_as_in_production_takes_deliveries(processes, system):
     """DEBUG off, ALLOWED_HOSTS, redirect to https, CSRF on: with host, scheme and secret the call is let in."""
     guarded = Guarded(processes, "gunicorn-sync", "django")
-    put(stand, ("/async/work", {"number": "1"}, {}), ("/async/decorated", {"number": "2"}, {}))
-    _dispatch_with(stand, processes, guarded, HOST_AND_SCHEME, **SECRETS)
+    put(system, ("/async/work", {"number": "1"}, {}), ("/async/decorated", {"number": "2"}, {}))
+    _dispatch_with(system, processes, guarded, HOST_AND_SCHEME, **SECRETS)
     assert [call["sender"] for call in guarded.wait_for(2)] == ["ap4r"] * 2
 
 
@@ -213,20 +213,20 @@ def test_django_as_in_production_takes_deliveries(processes, stand):
         (HOST_AND_SCHEME, {"AP4R_SECRETS": secret_text(9)}, "", "the same secrets"),
     ],
 )
-def test_what_keeps_a_call_out_of_django_is_said(text, secrets, without_bridge, hint, processes, stand):
+def test_what_keeps_a_call_out_of_django_is_said(text, secrets, without_bridge, hint, processes, system):
     """Each missing piece is named in the dispatcher's log, with the setting to change; the view is not reached."""
     guarded = Guarded(processes, "gunicorn-sync", "django", TESTS_WITHOUT_BRIDGE=without_bridge)
-    put(stand, ("/async/work", {"number": "1"}, {}))
-    dispatcher = _dispatch_with(stand, processes, guarded, text, **secrets)
+    put(system, ("/async/work", {"number": "1"}, {}))
+    dispatcher = _dispatch_with(system, processes, guarded, text, **secrets)
     dispatcher.wait_for_output(hint)
     assert guarded.calls == []
 
 
-def test_flask_wtf_takes_deliveries(processes, stand):
+def test_flask_wtf_takes_deliveries(processes, system):
     """CSRFProtect and a form's own token: a verified delivery needs neither."""
     guarded = Guarded(processes, "gunicorn-sync", "flask")
-    put(stand, ("/async/work", {"number": "1"}, {}))
-    stand.dispatcher(app_url=guarded.url, **SECRETS)
+    put(system, ("/async/work", {"number": "1"}, {}))
+    system.dispatcher(app_url=guarded.url, **SECRETS)
     assert guarded.wait_for(1)[0]["body"] == "1"
 
 
@@ -250,15 +250,15 @@ def test_a_stranger_needs_a_token(factory, status, number, processes):
     hold_for(0.2, lambda: guarded.calls == [], "nobody got in")
 
 
-def test_doctor_tells_whether_the_secret_is_shared(processes, stand):
+def test_doctor_tells_whether_the_secret_is_shared(processes, system):
     """Both asked and content; then an application with another secret, then nobody there."""
     guarded = Guarded(processes, "waitress", "plain")
     other = Guarded(processes, "waitress", "plain", AP4R_SECRETS=secret_text(9))
     health = f"tcp:{free_port()}:interface={HOST}"
-    stand.dispatcher("--listen", health, app_url=guarded.url, **SECRETS)
+    system.dispatcher("--listen", health, app_url=guarded.url, **SECRETS)
 
     def doctor(**environ):
-        asked = {"AP4R_STORE": stand.url, "AP4R_LISTEN": health, "AP4R_APP_URLS": guarded.url, **environ}
+        asked = {"AP4R_STORE": system.url, "AP4R_LISTEN": health, "AP4R_APP_URLS": guarded.url, **environ}
         return processes.ap4r("doctor", **asked)
 
     well = doctor(**SECRETS)

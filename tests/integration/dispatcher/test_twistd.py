@@ -64,11 +64,11 @@ def test_one_command_runs_everything(processes):
     assert not (processes.folder / "twistd.pid").exists()
 
 
-def test_the_log_can_be_read_by_machines(stand):
+def test_the_log_can_be_read_by_machines(system):
     """One JSON object a line, from the first to the last."""
-    process = stand.dispatcher("--log-format", "json", "--log-level", "debug")
-    stand.send("/work?answer=200", "/work?answer=410")
-    stand.wait_until_empty()
+    process = system.dispatcher("--log-format", "json", "--log-level", "debug")
+    system.send("/work?answer=200", "/work?answer=410")
+    system.wait_until_empty()
     process.send(signal.SIGTERM)
     assert process.wait() == 0
     records = [json.loads(line) for line in process.output.splitlines()]
@@ -77,25 +77,25 @@ def test_the_log_can_be_read_by_machines(stand):
     assert all(record["at"].endswith("Z") and record["level"] and record["text"] for record in records)
 
 
-def test_at_the_usual_level_a_delivery_is_no_line(stand):
+def test_at_the_usual_level_a_delivery_is_no_line(system):
     """A thousand deliveries are one summary."""
-    process = stand.dispatcher()
-    stand.send(*["/work?answer=200"] * 50)
-    stand.wait_until_empty()
+    process = system.dispatcher()
+    system.send(*["/work?answer=200"] * 50)
+    system.wait_until_empty()
     process.send(signal.SIGTERM)
     assert process.wait() == 0
     assert len(process.output.splitlines()) <= 5
     assert "50 delivered" in process.output
 
 
-def test_a_message_that_gives_no_time_to_connect_holds_up_nobody(stand):
+def test_a_message_that_gives_no_time_to_connect_holds_up_nobody(system):
     """It waits by itself: its target is not held, and the others are called at once."""
-    process = stand.dispatcher()
-    with ap4r.session(stand.url) as handle:
+    process = system.dispatcher()
+    with ap4r.session(system.url) as handle:
         handle.async_to("/hasty?answer=200", timeout_seconds=1e-6, max_deliveries=1)
     process.wait_for_output("retry")
-    stand.send(*["/work?answer=200"] * 20)
-    wait_until(lambda: len(stand.target.requests) >= 20, "the others are called", timeout_seconds=5)
+    system.send(*["/work?answer=200"] * 20)
+    wait_until(lambda: len(system.target.requests) >= 20, "the others are called", timeout_seconds=5)
     assert "is held" not in process.output
     assert "timeout" in process.output
 
@@ -112,60 +112,60 @@ def test_an_application_that_cannot_be_imported(processes):
     assert "Traceback" not in ended.stdout + ended.stderr
 
 
-def test_a_daemon_works_and_ends(stand):
+def test_a_daemon_works_and_ends(system):
     """Without -n it goes into the background, logs to a file, and drains at SIGTERM."""
-    stand.processes.twistd_ap4r(name="unused").kill()
-    started = stand.processes.run(
-        program("twistd"), "--pidfile=daemon.pid", "--logfile=daemon.log", "ap4r", "--store", stand.url,
-        "--app-url", stand.door, "--listen", "none",
+    system.processes.twistd_ap4r(name="unused").kill()
+    started = system.processes.run(
+        program("twistd"), "--pidfile=daemon.pid", "--logfile=daemon.log", "ap4r", "--store", system.url,
+        "--app-url", system.door, "--listen", "none",
     )  # fmt: skip
     assert started.returncode == 0, started.stderr
-    pidfile, log = stand.processes.folder / "daemon.pid", stand.processes.folder / "daemon.log"
+    pidfile, log = system.processes.folder / "daemon.pid", system.processes.folder / "daemon.log"
     pid = int(wait_until(lambda: pidfile.exists() and pidfile.read_text(), "the daemon has its pid file"))
     try:
         wait_until(lambda: "works on" in log.read_text(), "the daemon works", otherwise=log.read_text)
-        [sent] = stand.send("/work?answer=200")
-        stand.target.wait_for(1)
-        assert stand.target.ids() == [sent]
+        [sent] = system.send("/work?answer=200")
+        system.target.wait_for(1)
+        assert system.target.ids() == [sent]
     finally:
         os.kill(pid, signal.SIGTERM)
     wait_until(lambda: not pidfile.exists(), "the daemon has ended")
     assert "stopped" in log.read_text()
-    assert storefile.owners(stand.store) == []
+    assert storefile.owners(system.store) == []
 
 
-def test_a_daemon_that_cannot_start_says_so(stand):
+def test_a_daemon_that_cannot_start_says_so(system):
     """The shell is told, with exit code 1."""
-    stand.processes.twistd_ap4r(name="unused").kill()
-    (stand.processes.folder / "broken.py").write_text("raise RuntimeError('no')\n")
-    started = stand.processes.run(
-        program("twistd"), "ap4r", "--store", stand.url, "--listen", "none", "--app", "broken:app",
+    system.processes.twistd_ap4r(name="unused").kill()
+    (system.processes.folder / "broken.py").write_text("raise RuntimeError('no')\n")
+    started = system.processes.run(
+        program("twistd"), "ap4r", "--store", system.url, "--listen", "none", "--app", "broken:app",
         "--app-listen", f"tcp:{free_port()}:interface={HOST}",
     )  # fmt: skip
     assert started.returncode == 1
     assert "broken cannot be imported" in started.stderr
 
 
-def test_a_store_that_is_locked_is_waited_for(stand):
+def test_a_store_that_is_locked_is_waited_for(system):
     """The dispatcher starts, says what it waits for, and works when the lock is gone."""
-    with ap4r.session(stand.url) as handle:
-        handle.async_to(f"{stand.door}/work?answer=200", {})
-    with storefile.locked(stand.store):
-        process = stand.dispatcher(wait=False)
+    with ap4r.session(system.url) as handle:
+        handle.async_to(f"{system.door}/work?answer=200", {})
+    with storefile.locked(system.store):
+        process = system.dispatcher(wait=False)
         process.wait_for_output("failed", timeout_seconds=30)
-    stand.target.wait_for(1)
+    system.target.wait_for(1)
     assert process.running
 
 
-def test_settings_that_are_gone_change_nothing(stand):
+def test_settings_that_are_gone_change_nothing(system):
     """A SIGHUP while ap4r.toml is away keeps the old settings, rather than calling the server of the defaults."""
-    config = stand.processes.folder / "ap4r.toml"
-    config.write_text(f'store = "{stand.url}"\napp_urls = ["{stand.door}"]\nlisten = "none"\n')
-    dispatcher = stand.processes.twistd_ap4r(name="configured")
+    config = system.processes.folder / "ap4r.toml"
+    config.write_text(f'store = "{system.url}"\napp_urls = ["{system.door}"]\nlisten = "none"\n')
+    dispatcher = system.processes.twistd_ap4r(name="configured")
     dispatcher.wait_for_output("works on")
     config.unlink()
     dispatcher.send(signal.SIGHUP)
     dispatcher.wait_for_output("is gone")
-    [sent] = stand.send("/work?answer=200")
-    stand.target.wait_for(1)
-    assert stand.target.ids() == [sent]
+    [sent] = system.send("/work?answer=200")
+    system.target.wait_for(1)
+    assert system.target.ids() == [sent]

@@ -1,4 +1,4 @@
-"""A till on every database and through every kind of connection."""
+"""An effects table in every database, reached through every kind of connection."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.contract.backends import SHARED, sqlite_template
-from tests.integration.inbox.till import KINDS, Till
+from tests.integration.inbox.effects_table import KINDS, EffectsTable
 
 _EACH = [(database, kind) for database, kinds in KINDS.items() for kind in kinds]
 
@@ -20,17 +20,17 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(params=_EACH, ids=lambda one: f"{one[0]} {one[1]}")
-def till(request: pytest.FixtureRequest, tmp_path: Path, template: Path) -> Iterator[Till]:
-    """Give a till on each database through each kind of connection."""
+def effects_table(request: pytest.FixtureRequest, tmp_path: Path, template: Path) -> Iterator[EffectsTable]:
+    """Yield an effects table in each database, through each kind of connection."""
     database, kind = request.param
-    made = Till(SHARED[database](tmp_path, template).url, kind)
+    made = EffectsTable(SHARED[database](tmp_path, template).url, kind)
     yield made
     made.close()
 
 
 @pytest.fixture(params=sorted(KINDS))
-def plain(request: pytest.FixtureRequest, tmp_path: Path, template: Path) -> Iterator[Till]:
-    """Give a till on each database, through the driver's own connection."""
-    made = Till(SHARED[request.param](tmp_path, template).url, KINDS[request.param][0])
+def plain(request: pytest.FixtureRequest, tmp_path: Path, template: Path) -> Iterator[EffectsTable]:
+    """Yield an effects table in each database, through the driver's own connection."""
+    made = EffectsTable(SHARED[request.param](tmp_path, template).url, KINDS[request.param][0])
     yield made
     made.close()

@@ -9,7 +9,7 @@ import json
 import sys
 from typing import Any
 
-from tests.integration.inbox.till import call, delivery
+from tests.integration.inbox.effects_table import call, delivery
 from tests.support.signed import environ_of, secret_text
 
 

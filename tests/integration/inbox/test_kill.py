@@ -11,13 +11,13 @@ from sqlalchemy import event
 
 from ap4r.inbox import receive
 from tests.contract.backends import SHARED
-from tests.integration.inbox.till import KINDS, Receiver, Till, delivery
+from tests.integration.inbox.effects_table import KINDS, EffectsTable, Receiver, delivery
 from tests.support.probe import wait_until
 
 _MOST_POINTS = 60
 
 
-def _kill_at(till: Till, point: int) -> None:
+def _kill_at(effects_table: EffectsTable, point: int) -> None:
     """Have this process killed when it comes to its so-manieth point: before and behind each statement, at COMMIT."""
     passed = 0
 
@@ -28,17 +28,17 @@ def _kill_at(till: Till, point: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     for name in ("before_cursor_execute", "after_cursor_execute", "commit"):
-        event.listen(till.engine, name, pass_by)
+        event.listen(effects_table.engine, name, pass_by)
 
 
-def _receive_in_child(till: Till, number: int, point: int) -> bool:
+def _receive_in_child(effects_table: EffectsTable, number: int, point: int) -> bool:
     """Receive in a process of its own, to be killed at a point, 0 for behind the commit; tell whether it was."""
     child = os.fork()
     if child == 0:
         try:
-            receiver = _receiver(till)
+            receiver = _receiver(effects_table)
             if point:
-                _kill_at(till, point)
+                _kill_at(effects_table, point)
             else:
                 receiver.after = lambda: os.kill(os.getpid(), signal.SIGKILL)
             receiver.receive(delivery(number))
@@ -48,15 +48,15 @@ def _receive_in_child(till: Till, number: int, point: int) -> bool:
     return os.WIFSIGNALED(status)
 
 
-def _receiver(till: Till) -> Receiver:
-    receiver = Receiver(till)
+def _receiver(effects_table: EffectsTable) -> Receiver:
+    receiver = Receiver(effects_table)
     receiver.within = lambda handle, conn, one: (handle.async_to("/next"), one.answer(201, b"made"))
     return receiver
 
 
-def _repeat(till: Till, number: int) -> bytes:
+def _repeat(effects_table: EffectsTable, number: int) -> bytes:
     """Receive the message again, as often as it takes a server to notice that its client has died."""
-    receiver, answers = _receiver(till), []
+    receiver, answers = _receiver(effects_table), []
 
     def is_let_in() -> bool:
         answers.append(receiver.receive(delivery(number)))
@@ -73,17 +73,17 @@ def test_killed_at_every_statement(database, tmp_path, template, monkeypatch):
     """Wherever kill -9 strikes, call and repeat together have one effect, one record and one message sent on."""
     # What is done now and then, behind the commit, is not what is to be killed.
     monkeypatch.setattr(receive._Cleanup, "run_if_due", lambda *_: None)
-    till = Till(SHARED[database](tmp_path, template).url, "Connection")
+    effects_table = EffectsTable(SHARED[database](tmp_path, template).url, "Connection")
     try:
         for point in range(1, _MOST_POINTS):
-            if not _receive_in_child(till, point, point):
+            if not _receive_in_child(effects_table, point, point):
                 break
             # Up to the COMMIT nothing is there: the repeat is the first.
-            assert _repeat(till, point) == b"first"
-            assert (len(till.effects), till.records, till.messages) == (point, point, point)
+            assert _repeat(effects_table, point) == b"first"
+            assert (len(effects_table.effects), effects_table.records, effects_table.messages) == (point, point, point)
         assert 10 < point < _MOST_POINTS - 1
-        assert _receive_in_child(till, point + 1, 0)
-        assert _repeat(till, point + 1) == b"again"
-        assert (len(till.effects), till.records, till.messages) == (point + 1,) * 3
+        assert _receive_in_child(effects_table, point + 1, 0)
+        assert _repeat(effects_table, point + 1) == b"again"
+        assert (len(effects_table.effects), effects_table.records, effects_table.messages) == (point + 1,) * 3
     finally:
-        till.close()
+        effects_table.close()

@@ -8,39 +8,39 @@ import ap4r
 from ap4r.errors import StoreUnavailable
 from ap4r.settings.settings import Settings
 from ap4r.storage.open import open_store
-from tests.integration.inbox.till import KINDS, Till
+from tests.integration.inbox.effects_table import KINDS, EffectsTable
 from tests.support.databases import shared_server
 
 
 @pytest.fixture(params=[f"{kind} {conn}" for kind in ("mariadb", "postgresql") for conn in KINDS[kind]])
-def till(request):
-    """A till on a server whose sessions can be ended."""
+def effects_table(request):
+    """An effects table on a server whose sessions can be ended."""
     kind, _, conn = request.param.partition(" ")
     url = shared_server(kind).make("lost")
     store = open_store(url, Settings(store=url))
     store.migrate()
     store.close()
-    till = Till(url, conn)
-    till.server = shared_server(kind)
-    yield till
-    till.close()
+    effects_table = EffectsTable(url, conn)
+    effects_table.server = shared_server(kind)
+    yield effects_table
+    effects_table.close()
 
 
 @pytest.mark.parametrize("receiving", [True, False], ids=["once", "transaction"])
 @pytest.mark.parametrize("effect", [True, False], ids=["behind a statement", "before any"])
-def test_a_lost_connection_is_told_as_an_outage(till, receiving, effect):
+def test_a_lost_connection_is_told_as_an_outage(effects_table, receiving, effect):
     """Whoever catches StoreUnavailable catches it; nothing is stored, its outcome is known, and a new one succeeds."""
 
     def attempt(*, lose: bool) -> None:
-        conn = till.open()
+        conn = effects_table.open()
         try:
-            with ap4r.session(till.url, bell="none") as handle:
+            with ap4r.session(effects_table.url, bell="none") as handle:
                 block = handle.once(conn, key="a") if receiving else handle.transaction(conn)
                 with block:
                     if effect:
-                        till.effect(conn)
+                        effects_table.effect(conn)
                     if lose:
-                        till.server.end_sessions()
+                        effects_table.server.end_sessions()
                     handle.async_to("/next")
         finally:
             if lose and hasattr(conn, "invalidate"):
@@ -50,20 +50,20 @@ def test_a_lost_connection_is_told_as_an_outage(till, receiving, effect):
     with pytest.raises(StoreUnavailable) as raised:
         attempt(lose=True)
     assert not raised.value.outcome_unknown
-    assert (till.effects, till.records, till.messages) == ([], 0, 0)
+    assert (effects_table.effects, effects_table.records, effects_table.messages) == ([], 0, 0)
     attempt(lose=False)
-    assert (len(till.effects), till.records, till.messages) == (effect, receiving, 1)
+    assert (len(effects_table.effects), effects_table.records, effects_table.messages) == (effect, receiving, 1)
 
 
 @pytest.mark.parametrize("receiving", [True, False], ids=["once", "transaction"])
-def test_a_connection_lost_before_the_block_is_told_as_an_outage(till, receiving):
+def test_a_connection_lost_before_the_block_is_told_as_an_outage(effects_table, receiving):
     """What nobody has noticed shows in the block's first words to the server, and in no driver's own words."""
-    if till.kind.startswith("Session"):
+    if effects_table.kind.startswith("Session"):
         pytest.skip("a session connects within the block")
-    conn = till.open()
+    conn = effects_table.open()
     try:
-        with ap4r.session(till.url, bell="none") as handle:
-            till.server.end_sessions()
+        with ap4r.session(effects_table.url, bell="none") as handle:
+            effects_table.server.end_sessions()
             block = handle.once(conn, key="a") if receiving else handle.transaction(conn)
             with pytest.raises(StoreUnavailable), block:
                 pytest.fail("the block was entered")

@@ -17,7 +17,7 @@ from ap4r.storage.inbox_record import Record, RecordResult, StoredAnswer, key_of
 from ap4r.storage.open import open_store
 from ap4r.storage.operations.inbox import InboxRecords, runner
 from ap4r.storage.schema.tables import Schema
-from tests.integration.inbox.till import Receiver, call, delivery
+from tests.integration.inbox.effects_table import Receiver, call, delivery
 from tests.support.signed import environ_of, secret_text
 
 DAY = 86_400.0
@@ -39,55 +39,55 @@ ONCE = ["/async/*"]
 
 
 class TestRepeats:
-    def test_a_repeat_has_no_second_effect(self, till):
+    def test_a_repeat_has_no_second_effect(self, effects_table):
         """The first call has the effect; each repeat runs the block and is told that it is none."""
-        receiver = Receiver(till)
+        receiver = Receiver(effects_table)
         assert [receiver.receive(delivery())[2] for _ in range(3)] == [b"first", b"again", b"again"]
-        assert (till.effects, till.records) == ([1], 1)
+        assert (effects_table.effects, effects_table.records) == ([1], 1)
 
-    def test_listed_paths_are_answered_before_the_application(self, till):
+    def test_listed_paths_are_answered_before_the_application(self, effects_table):
         """A repeat to a path in `once` is answered 204 and the application is not run."""
-        receiver = Receiver(till, once=ONCE)
+        receiver = Receiver(effects_table, once=ONCE)
         assert receiver.receive(delivery())[::2] == (200, b"first")
         assert receiver.receive(delivery()) == (204, {}, b"")
-        assert (receiver.calls, till.effects) == (1, [1])
+        assert (receiver.calls, effects_table.effects) == (1, [1])
 
-    def test_the_stored_answer(self, till):
+    def test_the_stored_answer(self, effects_table):
         """A repeat gets the answer that the first call stored: status, headers and body."""
-        receiver = Receiver(till, once=ONCE)
+        receiver = Receiver(effects_table, once=ONCE)
         receiver.within = lambda handle, conn, one: one.answer(201, b"\x00made\xff", {"X-Made": "yes"})
         assert receiver.receive(delivery())[::2] == (200, b"first")
         for _ in range(2):
             status, headers, body = receiver.receive(delivery())
             assert (status, headers["x-made"], body) == (201, "yes", b"\x00made\xff")
             assert headers["content-length"] == "6"
-        assert (receiver.calls, till.effects) == (1, [1])
+        assert (receiver.calls, effects_table.effects) == (1, [1])
 
-    def test_other_messages(self, till):
+    def test_other_messages(self, effects_table):
         """Another id, path or sender is another message; with one of a Standard Webhooks sender too."""
-        receiver = Receiver(till, once=ONCE, senders={"stripe": [secret_text(2)]})
+        receiver = Receiver(effects_table, once=ONCE, senders={"stripe": [secret_text(2)]})
         other_path = "http://10.0.0.5:8000/async/refund"
         for request in [delivery(1), delivery(2), delivery(1, url=other_path), delivery(1, party=2)]:
             assert receiver.receive(request)[0] == 200
             assert receiver.receive(request)[0] == 204
-        assert (till.effects, till.records) == ([1] * 4, 4)
+        assert (effects_table.effects, effects_table.records) == ([1] * 4, 4)
 
     @pytest.mark.parametrize("once", [[], ["/*"]], ids=["in the block", "before the application"])
-    def test_an_unsigned_path_is_no_part_of_the_key(self, till, once):
+    def test_an_unsigned_path_is_no_part_of_the_key(self, effects_table, once):
         """A captured webhook, of which no signature covers the path, is a repeat under every spelling of it."""
-        receiver = Receiver(till, once=once, senders={"stripe": [secret_text(2)]})
+        receiver = Receiver(effects_table, once=once, senders={"stripe": [secret_text(2)]})
         environ = _without_path(delivery(party=2))
         assert call(receiver.application, _again(environ))[2] == b"first"
         for path, mount in [("/async/work", ""), ("/async/work/", ""), ("//async/work", ""), ("/async/wo\xffrk", "/x")]:
             status, _, body = call(receiver.application, _again(environ, PATH_INFO=path, SCRIPT_NAME=mount))
             assert (status, body) in [(204, b""), (200, b"again")]
-        assert till.effects == [1]
+        assert effects_table.effects == [1]
 
     @pytest.mark.parametrize("once", [[], ["/*"]], ids=["in the block", "before the application"])
     @pytest.mark.parametrize("first_signed", [True, False])
-    def test_a_signature_that_was_left_out_makes_no_other_message(self, till, once, first_signed):
+    def test_a_signature_that_was_left_out_makes_no_other_message(self, effects_table, once, first_signed):
         """Without its Ap4r-Signature a captured delivery may be sent anywhere; it stays the same message."""
-        receiver = Receiver(till, once=once)
+        receiver = Receiver(effects_table, once=once)
         whole = environ_of(delivery())
         stripped = _without_path(delivery())
         environs = [whole, stripped] if first_signed else [stripped, whole]
@@ -96,39 +96,39 @@ class TestRepeats:
             for path in ("/async/pay", "/async/work/") if environ is stripped else ("/async/pay",):
                 status, _, body = call(receiver.application, _again(environ, PATH_INFO=path))
                 assert (status, body) in [(204, b""), (200, b"again")]
-        assert till.effects == [1]
+        assert effects_table.effects == [1]
 
     @pytest.mark.parametrize("once", [[], ONCE], ids=["in the block", "before the application"])
     @pytest.mark.parametrize("signed", [True, False])
-    def test_what_an_earlier_version_has_recorded_is_recognised(self, till, once, signed):
+    def test_what_an_earlier_version_has_recorded_is_recognised(self, effects_table, once, signed):
         """Its records have the path in their keys, and the stored answer with them."""
-        receiver = Receiver(till, once=once)
+        receiver = Receiver(effects_table, once=once)
         environ = environ_of(delivery()) if signed else _without_path(delivery())
         key = key_of("ap4r", environ["HTTP_WEBHOOK_ID"], environ["PATH_INFO"])
         record = Record(key, hashlib.sha256(b"id=12").digest(), time.time() + DAY)
-        with till.engine.begin() as connection:
-            run, inbox = runner(connection), InboxRecords(Schema("ap4r_"), till.engine.dialect.name)
+        with effects_table.engine.begin() as connection:
+            run, inbox = runner(connection), InboxRecords(Schema("ap4r_"), effects_table.engine.dialect.name)
             assert inbox.record(run, record, time.time()) is RecordResult.FIRST
             inbox.answer(run, key, StoredAnswer(201, (), b"made"))
         answers = [call(receiver.application, _again(environ))[::2] for _ in range(3)]
         assert answers == [(201, b"made") if once else (200, b"again")] * 3
-        assert till.effects == []
+        assert effects_table.effects == []
 
     @pytest.mark.parametrize("once", [[], ONCE], ids=["in the block", "before the application"])
-    def test_the_same_id_with_another_body(self, till, once):
+    def test_the_same_id_with_another_body(self, effects_table, once):
         """An id that was used for another content is refused, and nothing of it is done."""
-        receiver = Receiver(till, once=once)
+        receiver = Receiver(effects_table, once=once)
         receiver.receive(delivery())
         status, headers, _ = receiver.receive(delivery(body=b"id=13"))
         assert (status, headers["ap4r-retry"]) == (422, "no")
         assert receiver.receive(delivery())[0] in (200, 204)
-        assert till.effects == [1]
+        assert effects_table.effects == [1]
 
 
 class TestFailures:
-    def test_rolled_back_is_a_first_again(self, till):
+    def test_rolled_back_is_a_first_again(self, effects_table):
         """When the block raises, neither effect nor record is there, and the repeat has the effect."""
-        receiver = Receiver(till, once=ONCE)
+        receiver = Receiver(effects_table, once=ONCE)
 
         def fail(handle, conn, one):
             one.answer(201, b"never")
@@ -136,14 +136,14 @@ class TestFailures:
 
         receiver.within = fail
         assert receiver.receive(delivery())[0] == 500
-        assert (till.effects, till.records) == ([], 0)
+        assert (effects_table.effects, effects_table.records) == ([], 0)
         receiver.within = lambda handle, conn, one: None
         assert receiver.receive(delivery())[::2] == (200, b"first")
-        assert till.effects == [1]
+        assert effects_table.effects == [1]
 
-    def test_a_failure_after_the_commit_is_no_second_effect(self, till):
+    def test_a_failure_after_the_commit_is_no_second_effect(self, effects_table):
         """When the response fails behind the block the record stands: the repeat is answered, not run."""
-        receiver = Receiver(till, once=ONCE)
+        receiver = Receiver(effects_table, once=ONCE)
 
         def fail():
             raise ZeroDivisionError
@@ -151,11 +151,11 @@ class TestFailures:
         receiver.after = fail
         assert receiver.receive(delivery())[0] == 500
         assert receiver.receive(delivery())[0] == 204
-        assert till.effects == [1]
+        assert effects_table.effects == [1]
 
-    def test_messages_in_the_block_are_of_its_transaction(self, till):
+    def test_messages_in_the_block_are_of_its_transaction(self, effects_table):
         """Receive, do and send on: a message said in the block is stored with the record, or not at all."""
-        receiver = Receiver(till, once=ONCE)
+        receiver = Receiver(effects_table, once=ONCE)
 
         def say(handle, conn, one):
             handle.async_to("/next", {"id": 1})
@@ -168,7 +168,7 @@ class TestFailures:
 
         receiver.within = say_and_fail
         assert receiver.receive(delivery())[0] == 500
-        assert till.messages == 0
+        assert effects_table.messages == 0
         receiver.within = say
 
         def fail():
@@ -177,20 +177,20 @@ class TestFailures:
         receiver.after = fail  # the response fails, and the messages stand all the same
         assert receiver.receive(delivery())[0] == 500
         assert receiver.receive(delivery())[0] == 204
-        assert (till.messages, till.effects) == (2, [1])
+        assert (effects_table.messages, effects_table.effects) == (2, [1])
 
-    def test_within_a_transaction_of_the_application(self, till):
+    def test_within_a_transaction_of_the_application(self, effects_table):
         """Inside a transaction that somebody else ends the record follows that one."""
         for ends, effects in (("rollback", []), ("commit", [1])):
-            receiver = Receiver(till)
-            conn = till.open()
-            if till.kind == "psycopg autocommit":
+            receiver = Receiver(effects_table)
+            conn = effects_table.open()
+            if effects_table.kind == "psycopg autocommit":
                 conn.execute("BEGIN")
 
             def application(environ, start_response, conn=conn, ends=ends):
                 handle = environ["ap4r"]
                 with handle.transaction(conn), handle.once(conn) as one:
-                    till.effect(conn)
+                    effects_table.effect(conn)
                     assert one.first
                     if ends == "rollback":
                         raise ZeroDivisionError
@@ -199,16 +199,16 @@ class TestFailures:
 
             receiver.application._app = application
             assert receiver.receive(delivery())[0] == (200 if ends == "commit" else 500)
-            if till.kind == "psycopg autocommit":
+            if effects_table.kind == "psycopg autocommit":
                 conn.execute(ends)
             conn.close()
-            assert (till.effects, till.records) == (effects, len(effects))
+            assert (effects_table.effects, effects_table.records) == (effects, len(effects))
 
 
 class TestInProgress:
-    def test_a_call_that_still_runs_is_told_409(self, till, stalls):
+    def test_a_call_that_still_runs_is_told_409(self, effects_table, stalls):
         """While one call is in its block, another is answered 409, marked and with Retry-After, in bounded time."""
-        receiver, inside, go_on = Receiver(till, once=ONCE), threading.Event(), threading.Event()
+        receiver, inside, go_on = Receiver(effects_table, once=ONCE), threading.Event(), threading.Event()
         receiver.within = lambda handle, conn, one: (inside.set(), go_on.wait(20))
         said = []
         first = threading.Thread(target=lambda: said.append(receiver.receive(delivery())))
@@ -225,11 +225,11 @@ class TestInProgress:
         assert waited_seconds < 4.0
         assert said[0][::2] == (200, b"first")
         assert receiver.receive(delivery())[0] == 204
-        assert till.effects == [1]
+        assert effects_table.effects == [1]
 
-    def test_many_at_once_have_one_effect(self, till):
+    def test_many_at_once_have_one_effect(self, effects_table):
         """Of many calls of one message at the same moment, one has the effect; the others are told 204 or 409."""
-        receiver = Receiver(till, once=ONCE)
+        receiver = Receiver(effects_table, once=ONCE)
         for number in range(3):
             barrier, said = threading.Barrier(8), []
 
@@ -245,7 +245,7 @@ class TestInProgress:
                 one.join()
             assert said.count((200, b"first")) == 1
             assert {status for status, _ in said} <= {200, 204, 409}, said
-        assert till.effects == [1, 1, 1]
+        assert effects_table.effects == [1, 1, 1]
 
 
 class TestForgetting:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.support.processes import HOST, Process, Processes, free_port
-from tests.support.stand import Stand
+from tests.support.system import System
 from tests.support.target import ScriptedTarget
 
 
@@ -31,9 +31,9 @@ def target() -> Iterator[ScriptedTarget]:
 
 
 @pytest.fixture
-def stand(processes: Processes, target: ScriptedTarget) -> Stand:
+def system(processes: Processes, target: ScriptedTarget) -> System:
     """One store, one target and whatever is started around them."""
-    return Stand(processes, target)
+    return System(processes, target)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,16 +67,16 @@ class Taker:
 
 
 @pytest.fixture
-def start_taker(stand: Stand) -> Callable[..., Taker]:
+def start_taker(system: System) -> Callable[..., Taker]:
     """Start dispatchers that take messages, all of the test's one store."""
 
     def start(*arguments: str, name: str = "dispatcher", **environ: str) -> Taker:
         port = free_port()
         listen = f"tcp:{port}:interface={HOST}"
-        process = stand.processes.twistd_ap4r(
-            *("--store", stand.url, "--app-url", stand.door, "--listen", listen), *arguments, name=name, **environ
+        process = system.processes.twistd_ap4r(
+            *("--store", system.url, "--app-url", system.door, "--listen", listen), *arguments, name=name, **environ
         )
-        stand.processes.wait_until_listening(process, port)
+        system.processes.wait_until_listening(process, port)
         # Only then does it take signals, too.
         process.wait_for_output("works on")
         return Taker(process, port)

@@ -101,12 +101,12 @@ def answering():
         each.close()
 
 
-def stored(stand):
+def stored(system):
     """Count what waits."""
-    return storefile.count(stand.store, "scheduled")
+    return storefile.count(system.store, "scheduled")
 
 
-def test_a_session_puts_through_a_dispatcher(taker, stand, target):
+def test_a_session_puts_through_a_dispatcher(taker, system, target):
     """`ap4r.session("http://…")` needs nothing but the intake's URL, and what it puts is delivered."""
     with ap4r.session(taker.url) as handle:
         given = handle.async_to("/work", {"a": "1"})
@@ -114,7 +114,7 @@ def test_a_session_puts_through_a_dispatcher(taker, stand, target):
     assert [(request.id, request.body) for request in target.requests] == [(given, b"a=1")]
 
 
-def test_a_request_puts_through_a_dispatcher(taker, stand, processes, target):
+def test_a_request_puts_through_a_dispatcher(taker, system, processes, target):
     """The middleware in gunicorn, loaded before it forks, puts through the intake from each of its workers."""
     (processes.folder / "web.py").write_text(
         "from ap4r.middleware import AP4RMiddleware\n"
@@ -132,16 +132,16 @@ def test_a_request_puts_through_a_dispatcher(taker, stand, processes, target):
     wait_until(lambda: len(target.requests) == 8, "all are delivered")
 
 
-def test_a_repeat_changes_nothing(taker, stand, client):
+def test_a_repeat_changes_nothing(taker, system, client):
     """The same put again is taken and stored once."""
     made = put_of(3)
     one = client(taker.url)
     for _ in range(3):
         one.put(made)
-    assert stored(stand) == 3
+    assert stored(system) == 3
 
 
-def test_a_token_is_shown(start_taker, stand, client):
+def test_a_token_is_shown(start_taker, system, client):
     """The token comes from the settings; of several one that is known will do, and none is an error."""
     taker = start_taker(AP4R_INTAKE_TOKEN=TOKEN)
     client(taker.url, intake_token=("another-token-of-some-length", TOKEN)).put(put_of())
@@ -149,7 +149,7 @@ def test_a_token_is_shown(start_taker, stand, client):
         client(taker.url).put(put_of())
     assert not refused.value.outcome_unknown
     assert TOKEN not in str(refused.value)
-    assert stored(stand) == 1
+    assert stored(system) == 1
 
 
 def test_a_message_that_is_refused_is_told_so(taker, client):
@@ -158,14 +158,14 @@ def test_a_message_that_is_refused_is_told_so(taker, client):
         client(taker.url).put(put_of(body=b"x" * (2**20 + 1)))
 
 
-def test_the_largest_put(taker, stand, client):
+def test_the_largest_put(taker, system, client):
     """16 MiB of messages go through."""
     client(taker.url, store_deadline_seconds=20.0).put(put_of(15, body=os.urandom(2**20)))
-    assert stored(stand) == 15
+    assert stored(system) == 15
 
 
 class TestSeveralHosts:
-    def test_they_are_used_in_turn(self, start_taker, stand, client):
+    def test_they_are_used_in_turn(self, start_taker, system, client):
         """With two intakes both are used, and puts go on when either is gone."""
         one, two = start_taker(name="one"), start_taker(name="two")
         both = client(f"{one.url},{two.url}")
@@ -177,16 +177,16 @@ class TestSeveralHosts:
         one.process.wait(20)
         for _ in range(4):
             both.put(put_of())
-        assert stored(stand) == 12
+        assert stored(system) == 12
 
-    def test_one_that_is_not_there(self, taker, stand, client):
+    def test_one_that_is_not_there(self, taker, system, client):
         """A host that refuses connections costs nothing but the next."""
         both = client(f"http://{HOST}:{free_port()},{taker.url}")
         for _ in range(4):
             both.put(put_of())
-        assert stored(stand) == 4
+        assert stored(system) == 4
 
-    def test_one_that_does_not_answer_leaves_time_for_the_next(self, taker, stand, client, answering, stalls):
+    def test_one_that_does_not_answer_leaves_time_for_the_next(self, taker, system, client, answering, stalls):
         """The deadline is for all of them together."""
         both = client(f"{answering('stall').url},{taker.url}", store_deadline_seconds=3.0)
         began = time.monotonic()
@@ -194,15 +194,15 @@ class TestSeveralHosts:
             both.put(put_of())
         ended = time.monotonic()
         assert ended - began < 6.0 + stalls.within(began, ended)
-        assert stored(stand) == 2
+        assert stored(system) == 2
 
     @pytest.mark.parametrize("how", ["lose", "forward"])
-    def test_an_answer_that_was_lost_is_asked_for_elsewhere(self, taker, stand, client, answering, how):
+    def test_an_answer_that_was_lost_is_asked_for_elsewhere(self, taker, system, client, answering, how):
         """A put whose answer is lost is repeated, stored before or not, and is stored once."""
         both = client(f"{answering(how, taker.port).url},{taker.url}")
         for _ in range(4):
             both.put(put_of())
-        assert stored(stand) == 4
+        assert stored(system) == 4
 
 
 def test_nobody_is_there(client):
@@ -224,28 +224,28 @@ def test_an_answer_that_is_lost_for_good_is_not_known(client, answering, how, st
     assert ended - began < 3.0 + stalls.within(began, ended)
 
 
-def test_a_restart_is_waited_out(start_taker, stand, client, processes):
+def test_a_restart_is_waited_out(start_taker, system, client, processes):
     """A connection that was kept while the dispatcher came again is no error."""
     taker = start_taker()
     one = client(taker.url)
     one.put(put_of())
     taker.process.send(signal.SIGTERM)
     taker.process.wait(20)
-    again = processes.twistd_ap4r("--store", stand.url, "--listen", f"tcp:{taker.port}:interface={HOST}", name="again")
+    again = processes.twistd_ap4r("--store", system.url, "--listen", f"tcp:{taker.port}:interface={HOST}", name="again")
     processes.wait_until_listening(again, taker.port)
     one.put(put_of())
-    assert stored(stand) == 2
+    assert stored(system) == 2
 
 
-def test_threads_have_connections_of_their_own(taker, stand, client):
+def test_threads_have_connections_of_their_own(taker, system, client):
     """Many threads put through one client."""
     one = client(taker.url)
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(lambda _: (one.put(put_of()), one.close()), range(40)))
-    assert stored(stand) == 40
+    assert stored(system) == 40
 
 
-def test_a_fork_shares_no_connection(taker, stand, client):
+def test_a_fork_shares_no_connection(taker, system, client):
     """A child opens anew, and the parent's connection goes on."""
     one = client(taker.url)
     one.put(put_of())
@@ -260,10 +260,10 @@ def test_a_fork_shares_no_connection(taker, stand, client):
     one.put(put_of())
     assert os.waitpid(child, 0)[1] == 0
     one.put(put_of())
-    assert stored(stand) == 4
+    assert stored(system) == 4
 
 
-def test_greenlets(taker, stand, processes):
+def test_greenlets(taker, system, processes):
     """Under gevent, with everything patched, greenlets put beside one another."""
     script = (
         "from gevent import monkey; monkey.patch_all()\n"
@@ -274,16 +274,16 @@ def test_greenlets(taker, stand, processes):
     )
     done = processes.run(sys.executable, "-c", script)
     assert done.returncode == 0, done.stderr
-    assert stored(stand) == 20
+    assert stored(system) == 20
 
 
-def test_a_unix_socket(stand, client):
+def test_a_unix_socket(system, client):
     """`http+unix:///path` puts over a UNIX socket."""
-    path = stand.processes.folder / "s"
-    process = stand.processes.twistd_ap4r("--store", stand.url, "--listen", f"unix:{path}")
+    path = system.processes.folder / "s"
+    process = system.processes.twistd_ap4r("--store", system.url, "--listen", f"unix:{path}")
     process.wait_for_output(f"intake at http+unix://{path}")
     client(f"http+unix://{path}").put(put_of())
-    assert stored(stand) == 1
+    assert stored(system) == 1
 
 
 class Scripted(ThreadingHTTPServer):
@@ -393,7 +393,7 @@ def test_a_server_that_is_busy_at_once_is_told(client, scripted):
     assert len(server.posts) == 1
 
 
-def test_the_applications_url_is_no_intake(client, scripted, taker, stand):
+def test_the_applications_url_is_no_intake(client, scripted, taker, system):
     """A success of somebody else acknowledges nothing; beside an intake it costs nothing."""
     application = scripted((200, 0))
     with pytest.raises(StoreUnusable, match="application's URL"):
@@ -401,7 +401,7 @@ def test_the_applications_url_is_no_intake(client, scripted, taker, stand):
     both = client(f"{application.url},{taker.url}")
     both.put(put_of())
     both.put(put_of())
-    assert stored(stand) == 2
+    assert stored(system) == 2
 
 
 @pytest.mark.parametrize("command", ["status", "dead", "doctor", "migrate"])

@@ -15,7 +15,7 @@ from tests.support import storefile
 DOCUMENT = ROOT / "docs" / "intake.md"
 
 
-def test_the_curl_lines_work(taker, stand, processes):
+def test_the_curl_lines_work(taker, system, processes):
     """Each curl command of the document puts messages, as it stands there but for the port."""
     if shutil.which("curl") is None:
         pytest.skip("curl is not installed")
@@ -26,7 +26,7 @@ def test_the_curl_lines_work(taker, stand, processes):
         assert "error" not in done.stdout, done.stdout
         assert json.loads(done.stdout) if "/messages" in text else re.fullmatch("[0-9a-f-]{36}", done.stdout)
     assert len(shown) == 3
-    assert storefile.count(stand.store, "scheduled") >= 1
+    assert storefile.count(system.store, "scheduled") >= 1
 
 
 def test_every_answer_is_documented():

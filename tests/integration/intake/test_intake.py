@@ -60,14 +60,14 @@ class TestPuts:
         assert status == 202
         assert [by_id[each] for each in answer["ids"]] == [str(number).encode() for number in range(20)]
 
-    def test_all_or_nothing(self, taker, stand):
+    def test_all_or_nothing(self, taker, system):
         """One message that means nothing keeps the others out too."""
         status, answer = taker.put([{"target": "/x", **LATER}, {"target": "x"}])
         assert (status, answer["where"]) == (422, "[1].target")
-        assert storefile.count(stand.store, "scheduled") == 0
+        assert storefile.count(system.store, "scheduled") == 0
 
     @pytest.mark.parametrize("name", ["X-AP4R", "Idempotency-Key", "Host", "Content-Type"])
-    def test_a_header_that_stands_twice_is_refused(self, taker, stand, name):
+    def test_a_header_that_stands_twice_is_refused(self, taker, system, name):
         """Neither the first nor the second wins: nothing is stored."""
         headers = {
             "Host": HOST,
@@ -84,25 +84,25 @@ class TestPuts:
         told = json.loads(answer.read())
         connection.close()
         assert (answer.status, told["error"], told["where"]) == (400, "repeated_header", name)
-        assert storefile.count(stand.store, "scheduled") == 0
+        assert storefile.count(system.store, "scheduled") == 0
 
     @pytest.mark.parametrize("more", [b"", b"Connection: close\r\n"], ids=["short way", "long way"])
     @pytest.mark.parametrize(
         "name",
         ["Host", "Origin", "Authorization", "Content-Encoding", "Content-Type", "Idempotency-Key", "traceparent"],
     )
-    def test_a_header_that_is_no_text_is_refused(self, taker, stand, name, more):
+    def test_a_header_that_is_no_text_is_refused(self, taker, system, name, more):
         """A byte that is not UTF-8 is told with the header's name, whichever way it came, and nothing is stored."""
         answer = exchange(taker, b"/messages", name, b"\xfc", b'{"target": "/x", "delay_seconds": 3600}', more)
         assert answer == (400, "not_text", name, False)
-        assert storefile.count(stand.store, "scheduled") == 0
+        assert storefile.count(system.store, "scheduled") == 0
         assert "Traceback" not in taker.process.output
 
-    def test_options_that_are_no_text_are_refused(self, taker, stand):
+    def test_options_that_are_no_text_are_refused(self, taker, system):
         """A byte that is not UTF-8 in X-AP4R is told with its name, and nothing is stored."""
         answer = exchange(taker, b"/queues/q", "X-AP4R", b"target_url=/\xfc,activates=3600", b"b")
         assert answer == (400, "not_text", "X-AP4R", False)
-        assert storefile.count(stand.store, "scheduled") == 0
+        assert storefile.count(system.store, "scheduled") == 0
 
     @pytest.mark.parametrize("coding", ["gzip", "br", "gzip, identity"])
     def test_a_coded_body_is_refused(self, taker, coding):
@@ -113,9 +113,9 @@ class TestPuts:
         assert taker.post("/queues/q", b"b", X_AP4R=options, Content_Encoding=coding)[0] == 415
         assert taker.post("/queues/q", b"b", X_AP4R=options, Content_Encoding="identity")[0] == 200
 
-    def test_ap4rs_own_way(self, taker, stand, target):
+    def test_ap4rs_own_way(self, taker, system, target):
         """A raw body with the header X-AP4R is called as it came, and the answer is the id and nothing else."""
-        options = f"dispatch_mode=HTTP, target_method=PUT, target_url={stand.door}/async_shop/execute/?a=1"
+        options = f"dispatch_mode=HTTP, target_method=PUT, target_url={system.door}/async_shop/execute/?a=1"
         status, answer = taker.post("/queues/queue.test", b"hoge\0", X_AP4R=options, Content_Type="text/x-own")
         wait_until(lambda: target.requests, "the message is delivered")
         [request] = target.requests
@@ -132,11 +132,11 @@ class TestPuts:
         wait_until(lambda: len(target.requests) == 2, "both are delivered")
         assert [unquote(request.headers["ap4r-queue"]) for request in target.requests] == [name, name]
 
-    def test_a_queue_whose_name_is_no_text(self, taker, stand):
+    def test_a_queue_whose_name_is_no_text(self, taker, system):
         """Bytes that are not UTF-8 are no name, and nothing is stored."""
         status, answer = taker.post("/queues/%FC", b"b", X_AP4R="target_url=/x,activates=3600")
         assert (status, answer["error"], answer["where"]) == (422, "option_refused", "queue")
-        assert storefile.count(stand.store, "scheduled") == 0
+        assert storefile.count(system.store, "scheduled") == 0
 
     def test_a_repeat_changes_nothing(self, taker, target):
         """The same id again is answered alike and delivered once, at once and after the delivery."""
@@ -150,31 +150,31 @@ class TestPuts:
         wait_until(lambda: len(target.requests) >= 2, "both are delivered")
         assert [body for _, _, body in calls(target)] == [b"a", b"b"]
 
-    def test_the_same_id_with_other_content_is_refused(self, taker, stand):
+    def test_the_same_id_with_other_content_is_refused(self, taker, system):
         """The first one counts, and the second is told so."""
         one = {"id": str(uuid.uuid4()), "target": "/x", "text": "a", **LATER}
         assert taker.put(one)[0] == 202
         status, answer = taker.put({**one, "text": "b"})
         assert (status, answer["error"], answer["where"]) == (422, "id_used_before", "id")
-        assert storefile.count(stand.store, "scheduled") == 1
+        assert storefile.count(system.store, "scheduled") == 1
 
-    def test_many_at_once(self, taker, stand):
+    def test_many_at_once(self, taker, system):
         """Puts of many connections are each stored once."""
         with ThreadPoolExecutor(16) as threads:
             answers = list(
                 threads.map(lambda number: taker.put({"target": "/x", "text": str(number), **LATER}), range(200))
             )
         assert {status for status, _ in answers} == {202}
-        assert len({answer["id"] for _, answer in answers}) == 200 == storefile.count(stand.store, "scheduled")
+        assert len({answer["id"] for _, answer in answers}) == 200 == storefile.count(system.store, "scheduled")
 
-    def test_what_was_answered_survives_a_kill(self, taker, stand):
+    def test_what_was_answered_survives_a_kill(self, taker, system):
         """A dispatcher that is killed right after its answers has kept what it said it has."""
         answered = []
         for _ in range(20):
             answered.append(taker.put({"target": "/x", **LATER})[0])
         taker.process.kill()
         assert answered == [202] * 20
-        assert storefile.count(stand.store, "scheduled") == 20
+        assert storefile.count(system.store, "scheduled") == 20
 
 
 class TestRefusals:
@@ -248,11 +248,11 @@ class TestRefusals:
         assert said.startswith(b"HTTP/1.1 400 Bad Request\r\n")
         assert b"LF" in said
 
-    def test_the_largest_request_is_taken(self, taker, stand):
+    def test_the_largest_request_is_taken(self, taker, system):
         """16 MiB of messages come in, in base64."""
         body = base64.b64encode(os.urandom(2**20 - 100)).decode()
         assert taker.put([{"target": "/x", "base64": body, **LATER} for _ in range(15)])[0] == 202
-        assert storefile.count(stand.store, "scheduled") == 15
+        assert storefile.count(system.store, "scheduled") == 15
 
     def test_the_dispatcher_itself_is_no_target(self, taker):
         """A message to the intake would go round in circles."""
@@ -277,9 +277,9 @@ class TestRefusals:
         assert read.startswith(b"HTTP/1.1 408 ")
         assert taker.put({"target": "/x", **LATER})[0] == 202
 
-    def test_tokens(self, start_taker, stand, monkeypatch):
+    def test_tokens(self, start_taker, system, monkeypatch):
         """With tokens one of them must be shown; they are read again at SIGHUP."""
-        file = stand.processes.folder / "token"
+        file = system.processes.folder / "token"
         file.write_text(f"{TOKEN}\nthe-second-of-the-two-tokens\n")
         taker = start_taker(AP4R_INTAKE_TOKEN=f"file:{file}")
         one = {"target": "/x", **LATER}
@@ -293,9 +293,9 @@ class TestRefusals:
         wait_until(lambda: taker.put(one, Authorization=f"Bearer {TOKEN}")[0] == 401, "the old token is no good")
         assert taker.put(one, Authorization="Bearer the-second-of-the-two-tokens")[0] == 202
 
-    def test_wrong_tokens_change_nothing_else(self, start_taker, stand, target):
+    def test_wrong_tokens_change_nothing_else(self, start_taker, system, target):
         """A SIGHUP whose token cannot be read is refused as a whole: also the servers stay what they were."""
-        file, config = stand.processes.folder / "token", stand.processes.folder / "ap4r.toml"
+        file, config = system.processes.folder / "token", system.processes.folder / "ap4r.toml"
         file.write_text(TOKEN)
         one, two = target.door("one"), target.door("two")
         config.write_text(f'intake_token = "file:{file}"\nupstreams.web.servers = ["{one}"]\n')
@@ -318,20 +318,20 @@ class TestRefusals:
         process = processes.twistd_ap4r("--listen", f"tcp:{port}", AP4R_INTAKE="false", name="closed")
         processes.wait_until_listening(process, port)
 
-    def test_a_store_that_is_away_is_told(self, start_taker, stand):
+    def test_a_store_that_is_away_is_told(self, start_taker, system):
         """Without a store the answer is 503 with a time to come again, and nothing was stored."""
         taker = start_taker(AP4R_STORE_DEADLINE_SECONDS="3")
         assert taker.put({"target": "/x", **LATER})[0] == 202
-        with storefile.locked(stand.store):
+        with storefile.locked(system.store):
             status, answer = taker.put({"target": "/x", **LATER})
         assert (status, answer["outcome_unknown"]) == (503, False)
-        assert storefile.count(stand.store, "scheduled") == 1
+        assert storefile.count(system.store, "scheduled") == 1
 
 
-def test_a_unix_socket(stand):
+def test_a_unix_socket(system):
     """The intake listens on a UNIX socket that only its group may use."""
-    path = stand.processes.folder / "s"
-    process = stand.processes.twistd_ap4r("--store", stand.url, "--listen", f"unix:{path}")
+    path = system.processes.folder / "s"
+    process = system.processes.twistd_ap4r("--store", system.url, "--listen", f"unix:{path}")
     process.wait_for_output(f"intake at http+unix://{path}")
     assert path.stat().st_mode & 0o777 == 0o660
     command = ["curl", "-sS", "--unix-socket", str(path), "http://localhost/messages", "--json", '{"target": "/x"}']
@@ -364,7 +364,7 @@ def test_the_health_page_tells_strangers_no_more_than_ok(taker, headers, status,
         connection.close()
 
 
-def test_a_stop_answers_what_was_taken(taker, stand):
+def test_a_stop_answers_what_was_taken(taker, system):
     """At SIGTERM every put that is answered with success is stored, and later ones are told to go elsewhere."""
     statuses = []
 
@@ -382,17 +382,17 @@ def test_a_stop_answers_what_was_taken(taker, stand):
             future.result()
     assert taker.process.wait(20) == 0
     assert set(statuses) <= {202, 503, 0}
-    assert storefile.count(stand.store, "scheduled") >= statuses.count(202)
+    assert storefile.count(system.store, "scheduled") >= statuses.count(202)
 
 
 @pytest.mark.timeout(120)
-def test_schemathesis_finds_nothing(start_taker, stand):
+def test_schemathesis_finds_nothing(start_taker, system):
     """What the OpenAPI document says is true of the intake, tried with generated requests, good and bad."""
     taker = start_taker(AP4R_INTAKE_RATE="1000000")
     # Its own list of what refuses bad data has no 413, which is what too many messages are answered with.
-    config = stand.processes.folder / "schemathesis.toml"
+    config = system.processes.folder / "schemathesis.toml"
     config.write_text("[checks.negative_data_rejection]\nexpected-statuses = [400, 404, 405, 413, 415, 422]\n")
-    done = stand.processes.run(
+    done = system.processes.run(
         program("schemathesis"), "--config-file", str(config), "run", f"{taker.url}/openapi.json",
         "--max-examples", "15",
         "--phases", "examples,coverage,fuzzing", "--exclude-checks", "positive_data_acceptance", "--no-color",

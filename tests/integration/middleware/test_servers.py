@@ -1,4 +1,4 @@
-"""The middleware under real servers: the same bytes with it as without, and never a success that lies."""
+"""The middleware under real servers: the same bytes with it as without, and never a false success."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from ap4r.outbox.handle import Handle
 from tests.support import callees, storefile
 from tests.support.probe import wait_until
 from tests.support.processes import HOST, Processes, free_port
-from tests.support.stand import Stand
+from tests.support.system import System
 from tests.support.target import ScriptedTarget
 
 ROOM = {"max_body_bytes": 8 * 1024 * 1024, "max_request_bytes": 16 * 1024 * 1024}
@@ -23,8 +23,8 @@ ROOM = {"max_body_bytes": 8 * 1024 * 1024, "max_request_bytes": 16 * 1024 * 1024
 class Callees:
     """The servers, a way to call them through the dispatcher, and what they were called with."""
 
-    def __init__(self, stand: Stand, port: int, xmlrpc_port: int, ledger: Path) -> None:
-        self.stand = stand
+    def __init__(self, system: System, port: int, xmlrpc_port: int, ledger: Path) -> None:
+        self.system = system
         self.port = port
         self.xmlrpc = f"http://{HOST}:{xmlrpc_port}/RPC2"
         self._ledger = ledger
@@ -36,26 +36,26 @@ class Callees:
     def called(self, server: str, call: Callable[[Handle], object], count: int = 1) -> list[Any]:
         """Send what `call` asks for; give the values that the server was called with since."""
         before = len(callees.calls(self._ledger, server))
-        with ap4r.session(self.stand.url, **ROOM) as handle:
+        with ap4r.session(self.system.url, **ROOM) as handle:
             call(handle)
         wait_until(
             lambda: len(callees.calls(self._ledger, server)) >= before + count,
             f"{server} was called",
             timeout_seconds=30,
-            otherwise=lambda: f"{self.stand.status()} dead: {self.stand.dead()}",
+            otherwise=lambda: f"{self.system.status()} dead: {self.system.dead()}",
         )
-        self.stand.wait_until_empty()
+        self.system.wait_until_empty()
         return callees.calls(self._ledger, server)[before:]
 
     def dead(self, call: Callable[[Handle], str]) -> dict[str, Any]:
         """Send a message that is given up; give its dead letter."""
-        before = storefile.count(self.stand.store, "dead")
-        with ap4r.session(self.stand.url, **ROOM) as handle:
+        before = storefile.count(self.system.store, "dead")
+        with ap4r.session(self.system.url, **ROOM) as handle:
             id = call(handle)
         wait_until(
-            lambda: storefile.count(self.stand.store, "dead") > before, "the message is dead", timeout_seconds=40
+            lambda: storefile.count(self.system.store, "dead") > before, "the message is dead", timeout_seconds=40
         )
-        return self.stand.dead()[id]
+        return self.system.dead()[id]
 
 
 @pytest.fixture(scope="module")
@@ -63,13 +63,13 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callees]:
     """Start everything; all is ended with the module."""
     folder = tmp_path_factory.mktemp("protocols")
     with Processes(folder) as processes, ScriptedTarget() as target:
-        stand = Stand(processes, target)
+        system = System(processes, target)
         port, xmlrpc_port = free_port(), free_port()
         ledger = folder / "calls"
         command = (sys.executable, "-W", "ignore", "-m", "tests.support.callees", str(port), str(xmlrpc_port))
         started = processes.start("callees", *command, CALLEES_LEDGER=str(ledger))
         # What a deploy may take is not waited for here.
         waits = {"AP4R_BACKOFF_FIRST_SECONDS": "1", "AP4R_BACKOFF_CAP_SECONDS": "1", "AP4R_CLIENT_ERROR_SECONDS": "0"}
-        stand.dispatcher(app_url=f"http://{HOST}:{port}", **waits)
+        system.dispatcher(app_url=f"http://{HOST}:{port}", **waits)
         processes.wait_until_listening(started, port)
-        yield Callees(stand, port, xmlrpc_port, ledger)
+        yield Callees(system, port, xmlrpc_port, ledger)

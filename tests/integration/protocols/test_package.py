@@ -8,7 +8,7 @@ import ap4r
 from ap4r.protocols import registry
 from tests.support import storefile
 from tests.support.processes import Processes
-from tests.support.stand import Stand
+from tests.support.system import System
 from tests.support.target import ScriptedTarget
 
 PACKAGE = """
@@ -43,14 +43,14 @@ def installed(tmp_path, monkeypatch):
 def test_a_package_adds_a_protocol(tmp_path, installed):
     """It writes the request in the caller's process and judges the answer in the dispatcher's."""
     with Processes(tmp_path) as processes, ScriptedTarget() as target:
-        stand = Stand(processes, target)
-        stand.dispatcher(PYTHONPATH=str(installed))
-        with ap4r.session(stand.url) as handle:
+        system = System(processes, target)
+        system.dispatcher(PYTHONPATH=str(installed))
+        with ap4r.session(system.url) as handle:
             heard = handle.async_to("/x", "hey", protocol="shout")
             unheard = handle.async_to("/x", "psst", protocol="shout", max_deliveries=1)
-        stand.wait_until_empty()
+        system.wait_until_empty()
         assert {request.body for request in target.wait_for(2)} == {b"HEY", b"PSST"}
-        assert storefile.count(stand.store, "dead") == 1
-        letter = stand.dead()[unheard]
+        assert storefile.count(system.store, "dead") == 1
+        letter = system.dead()[unheard]
         assert (letter["reason"], letter["detail"]) == ("client_fault", "not heard")
-        assert heard not in stand.dead()
+        assert heard not in system.dead()

@@ -10,7 +10,7 @@ from ap4r.dispatcher.clock.reactor_time import use_monotonic_time
 
 
 class Reactor(ReactorBase):
-    """Twisted's own reckoning of timers, over clocks that are moved by hand."""
+    """Twisted's own computation of timers, over clocks that are moved by hand."""
 
     def installWaker(self):
         """No waker: nothing runs beside it."""

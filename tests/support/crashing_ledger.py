@@ -1,7 +1,7 @@
-"""The bank's ledger in a process that dies right behind its commit, before anybody has its answer.
+"""The bank's ledger in a process that dies directly after its commit, before anyone has its response.
 
-It dies when it has booked what each of the first `LEDGER_DEATHS` messages asks for. `forgetful` takes what the inbox
-does out of it: then a test of the bank must fail.
+It dies after it has booked each of the first `LEDGER_DEATHS` messages. `forgetful` removes what the inbox
+does: then a test of the bank must fail.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ Application = Callable[..., Iterable[bytes]]
 
 
 def remembering() -> Application:
-    """Give the ledger as it is."""
-    return _frail()
+    """Return the ledger unchanged."""
+    return _crashing()
 
 
 def forgetful() -> Application:
-    """Give a ledger to which every delivery is the first."""
+    """Return a ledger that treats every delivery as the first."""
 
     @contextmanager
     def once(handle: Handle, conn: object = None, *, using: str | None = None) -> Iterator[Receipt]:
@@ -35,10 +35,10 @@ def forgetful() -> Application:
 
     Handle.once = once  # type: ignore[assignment,method-assign]
     repeats.Repeats.answer = lambda *_: None  # type: ignore[method-assign]
-    return _frail()
+    return _crashing()
 
 
-def _frail() -> Application:
+def _crashing() -> Application:
     import ledger
 
     deaths, most = Path("deaths"), int(os.environ["LEDGER_DEATHS"])

@@ -1,6 +1,6 @@
-"""Two layers of WSGI, outside and inside of the middleware under test, that write down what each side saw.
+"""Two layers of WSGI, outside and inside of the middleware under test, that record what each side received.
 
-The inner one tells how the application ended, the outer one what the server was given. Both are true to PEP 3333
+The inner one records how the application ended, the outer one what the server received. Both comply with PEP 3333
 and change nothing that passes through.
 """
 
@@ -14,12 +14,12 @@ from urllib.parse import parse_qs
 
 from tests.support.ledger import LedgerFile, Verdict
 
-KEY = "tests.witness"
+KEY = "tests.wsgi_recorder"
 Application = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
 
-class Witness:
-    """What is seen of one request."""
+class WsgiRecorder:
+    """The record of one request."""
 
     def __init__(self, ledger: LedgerFile, environ: dict[str, Any]) -> None:
         self.request = parse_qs(environ.get("QUERY_STRING", "")).get("request", ["unnamed"])[0]
@@ -74,8 +74,8 @@ class Witness:
             )
 
 
-def witnessed(application: Application, wrap: Callable[[Application], Application], folder: Path) -> Application:
-    """Put `wrap(application)` between two witnesses that write to a ledger in `folder`, one file a process."""
+def recorded(application: Application, wrap: Callable[[Application], Application], folder: Path) -> Application:
+    """Put `wrap(application)` between two recorders that write to a ledger in `folder`, one file a process."""
     files: dict[int, LedgerFile] = {}
 
     def ledger() -> LedgerFile:
@@ -87,14 +87,14 @@ def witnessed(application: Application, wrap: Callable[[Application], Applicatio
     inside = wrap(_inside(application))
 
     def outside(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        witness = environ[KEY] = Witness(ledger(), environ)
+        recorder = environ[KEY] = WsgiRecorder(ledger(), environ)
 
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Callable[[bytes], object]:
-            witness.outer_status = int(status[:3])
+            recorder.outer_status = int(status[:3])
             write = start_response(status, headers, exc_info) if exc_info else start_response(status, headers)
 
             def counted(data: bytes) -> object:
-                witness.hand(data)
+                recorder.hand(data)
                 return write(data)
 
             return counted
@@ -102,26 +102,26 @@ def witnessed(application: Application, wrap: Callable[[Application], Applicatio
         try:
             body = inside(environ, start)
         except BaseException as error:
-            witness.end_outer("raised", error)
+            recorder.end_outer("raised", error)
             raise
         if _is_file(body, environ):
-            witness.end_outer("whole")
+            recorder.end_outer("whole")
             return body
-        return _Outer(body, witness)
+        return _Outer(body, recorder)
 
     return outside
 
 
 def _inside(application: Application) -> Application:
     def inside(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        witness: Witness = environ[KEY]
+        recorder: WsgiRecorder = environ[KEY]
 
         def start(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Callable[[bytes], object]:
-            witness.begin_inner(status, headers)
+            recorder.begin_inner(status, headers)
             write = start_response(status, headers, exc_info) if exc_info else start_response(status, headers)
 
             def counted(data: bytes) -> object:
-                witness.produce(len(data))
+                recorder.produce(len(data))
                 return write(data)
 
             return counted
@@ -129,16 +129,16 @@ def _inside(application: Application) -> Application:
         try:
             body = application(environ, start)
         except BaseException as error:
-            witness.end_inner(failed=repr(error))
+            recorder.end_inner(failed=repr(error))
             raise
         if _is_file(body, environ):
-            witness.end_inner()
+            recorder.end_inner()
         elif isinstance(body, list) and len(body) == 1:
             # Left as it is: that it is the only chunk must stay known.
-            witness.produced += len(body[0])
-            witness.end_inner()
+            recorder.produced += len(body[0])
+            recorder.end_inner()
         else:
-            return _Inner(body, witness)
+            return _Inner(body, recorder)
         return body
 
     return inside
@@ -150,10 +150,10 @@ def _is_file(body: Iterable[bytes], environ: dict[str, Any]) -> bool:
 
 
 class _Inner:
-    def __init__(self, body: Iterable[bytes], witness: Witness) -> None:
+    def __init__(self, body: Iterable[bytes], recorder: WsgiRecorder) -> None:
         self._body = body
         self._chunks = iter(body)
-        self._witness = witness
+        self._recorder = recorder
 
     def __iter__(self) -> Iterator[bytes]:
         return self
@@ -162,27 +162,27 @@ class _Inner:
         try:
             chunk = next(self._chunks)
         except StopIteration:
-            self._witness.end_inner()
+            self._recorder.end_inner()
             raise
         except BaseException as error:
-            self._witness.end_inner(failed=repr(error))
+            self._recorder.end_inner(failed=repr(error))
             raise
-        self._witness.produce(len(chunk))
+        self._recorder.produce(len(chunk))
         return chunk
 
     def close(self) -> None:
-        untouched = self._witness.bodiless and self._witness.produced == 0
-        self._witness.end_inner(failed="" if untouched else "closed before its end")
+        untouched = self._recorder.bodiless and self._recorder.produced == 0
+        self._recorder.end_inner(failed="" if untouched else "closed before its end")
         close = getattr(self._body, "close", None)
         if close is not None:
             close()
 
 
 class _Outer:
-    def __init__(self, body: Iterable[bytes], witness: Witness) -> None:
+    def __init__(self, body: Iterable[bytes], recorder: WsgiRecorder) -> None:
         self._body = body
         self._chunks = iter(body)
-        self._witness = witness
+        self._recorder = recorder
 
     def __iter__(self) -> Iterator[bytes]:
         return self
@@ -191,12 +191,12 @@ class _Outer:
         try:
             chunk = next(self._chunks)
         except StopIteration:
-            self._witness.end_outer("whole")
+            self._recorder.end_outer("whole")
             raise
         except BaseException as error:
-            self._witness.end_outer("raised", error)
+            self._recorder.end_outer("raised", error)
             raise
-        self._witness.hand(chunk)
+        self._recorder.hand(chunk)
         return chunk
 
     def close(self) -> None:
@@ -205,4 +205,4 @@ class _Outer:
             if close is not None:
                 close()
         finally:
-            self._witness.end_outer("whole" if self._witness.bodiless else "closed")
+            self._recorder.end_outer("whole" if self._recorder.bodiless else "closed")

@@ -60,16 +60,16 @@ class Crowd:
             process.stdin.close()
             process.stdin = None
 
-    def wait(self, seconds: float) -> Reckoning:
+    def wait(self, seconds: float) -> CrowdResult:
         """Wait for the end of all, and read what they wrote."""
         for process in self._processes:
             _, said = process.communicate(timeout=seconds)
             assert process.returncode == 0, said
-        return reckon(self.folder)
+        return read_results(self.folder)
 
 
 @dataclass
-class Reckoning:
+class CrowdResult:
     """What a crowd did."""
 
     put: set[str] = field(default_factory=set)  #: acknowledged
@@ -94,7 +94,7 @@ class Reckoning:
             f"transactions tried again, {self.lost_leases} leases lost, {len(self.errors)} errors"
         )
 
-    def assert_all_is_well(self) -> None:
+    def assert_invariants(self) -> None:
         """Hold that nothing acknowledged is lost, nothing unknown arrived, and nothing was held or settled twice."""
         assert not self.put - set(self.delivered), f"lost: {len(self.put - set(self.delivered))}; {self}"
         assert not set(self.delivered) - self.tried
@@ -102,9 +102,9 @@ class Reckoning:
         assert not self.overlaps, f"held by two at once: {self.overlaps[:5]}"
 
 
-def reckon(folder: Path) -> Reckoning:
+def read_results(folder: Path) -> CrowdResult:
     """Read what all members wrote."""
-    found = Reckoning()
+    found = CrowdResult()
     held: dict[str, list[tuple[float, float]]] = defaultdict(list)
     for path in folder.glob("*.jsonl"):
         since: dict[str, float] = {}

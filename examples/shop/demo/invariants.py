@@ -46,7 +46,7 @@ def outstanding(placed: Sequence[Placed], effects: Effects, dead: int) -> int:
     return MESSAGES_PER_ORDER * sum(one.kept for one in placed) - effects.total - dead
 
 
-def reckon(
+def check_invariants(
     placed: Sequence[Placed], effects: Effects, status: dict[str, Any], dead: list[dict[str, Any]], retried: int
 ) -> list[tuple[bool, str]]:
     """Hold each expectation against the facts: whether it holds, and what was expected, in words."""

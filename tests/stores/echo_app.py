@@ -1,7 +1,7 @@
-"""A web application that sends on whatever it is given: bodies of every size and byte, any queue, any header.
+"""A web application that sends any body that it is asked for: every size and byte, any queue, any header.
 
-`POST /send?queue=…&header=…&size=BYTES&at=INSTANT` sends `parcel(size)` to `/work`, at an instant that it takes for one
-of its own time zone's; a message that is refused is told with 413 and the reason.
+`POST /send?queue=…&header=…&size=BYTES&at=INSTANT` sends `body_of_size(size)` to `/work`, at an instant in local
+time. A message that is refused is answered 413 with the reason.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from ap4r.middleware import AP4RMiddleware
 PATTERN = bytes(range(256)) + b"\x00" * 999 + b"'\"\\" * 333 + b"\xff" * 999
 
 
-def parcel(size: int) -> bytes:
-    """Give a body of that size."""
+def body_of_size(size: int) -> bytes:
+    """Return a body of this size."""
     return (PATTERN * (size // len(PATTERN) + 1))[:size]
 
 
 def send(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-    """Send what the query asks for, and answer with the message's id."""
+    """Send the message that the query describes, and answer with the message's id."""
     query = {name: values[0] for name, values in parse_qs(environ["QUERY_STRING"]).items()}
     try:
         told = environ["ap4r"].async_to(
             "/work",
-            parcel(int(query.get("size", "1"))),
+            body_of_size(int(query.get("size", "1"))),
             queue=query.get("queue"),
             headers={"X-Name": query["header"]} if "header" in query else None,
             deliver_at=_local(float(query["at"])) if "at" in query else None,

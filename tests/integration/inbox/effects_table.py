@@ -1,4 +1,4 @@
-"""A till: a table of effects in an application's own database, reached by every kind of connection."""
+"""A table of effects in an application's own database, reached through every kind of connection."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ KINDS = {
 URL = "http://10.0.0.5:8000/async/pay?a=1"
 
 
-class Till:
+class EffectsTable:
     """The application's database. Its engine has nothing of ap4r."""
 
     def __init__(self, url: str, kind: str) -> None:
@@ -100,22 +100,22 @@ def _where(url: str) -> dict[str, Any]:
 class Receiver:
     """A web application that receives once. `within` runs in the block of a first, `after` behind it."""
 
-    def __init__(self, till: Till, **options: Any) -> None:
-        self.till = till
+    def __init__(self, effects_table: EffectsTable, **options: Any) -> None:
+        self.effects_table = effects_table
         self.calls = 0
         self.within: Callable[[Any, Any, Any], None] = lambda handle, conn, delivery: None
         self.after: Callable[[], None] = lambda: None
-        settings = {"store": till.url, "secrets": [secret_text(1)], "bell": "none", **options}
+        settings = {"store": effects_table.url, "secrets": [secret_text(1)], "bell": "none", **options}
         self.application = AP4RMiddleware(self._application, **settings)
-        till.receivers.append(self)
+        effects_table.receivers.append(self)
 
     def _application(self, environ: dict[str, Any], start_response: Any) -> list[bytes]:
         self.calls += 1
-        handle, conn = environ["ap4r"], self.till.open()
+        handle, conn = environ["ap4r"], self.effects_table.open()
         try:
             with handle.once(conn) as delivery:
                 if delivery.first:
-                    self.till.effect(conn)
+                    self.effects_table.effect(conn)
                     self.within(handle, conn, delivery)
         finally:
             conn.close()

@@ -18,8 +18,8 @@ from tests.support.target import ScriptedTarget
 QUICK = {"AP4R_TIMEOUT_SECONDS": "2", "AP4R_BACKOFF_FIRST_SECONDS": "1", "AP4R_BACKOFF_CAP_SECONDS": "1"}
 
 
-class Stand:
-    """What a test stands on. Nothing is started before it is asked for."""
+class System:
+    """The processes and files of one test. Each is started on request."""
 
     def __init__(self, processes: Processes, target: ScriptedTarget, store: Path | None = None) -> None:
         self.processes = processes
