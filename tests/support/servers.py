@@ -1,6 +1,6 @@
 """WSGI servers as real processes, each on a port of its own, with an application that a test names.
 
-`python -m tests.support.servers wsgiref|waitress|app PORT MODULE:FACTORY` is the servers without a command.
+`python -m tests.support.servers wsgiref|waitress|gevent|app PORT MODULE:FACTORY` is the servers without a command.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from tests.support.processes import HOST, Process, Processes
 SERVERS: dict[str, tuple[str, ...] | None] = {
     "wsgiref": None,
     "waitress": None,
+    "gevent": None,
     "app": None,
     "gunicorn-sync": ("--worker-class=sync", "--workers=2"),
     "gunicorn-gthread": ("--worker-class=gthread", "--threads=4"),
@@ -69,6 +70,13 @@ def serve_waitress(application: Any, port: int) -> None:
     waitress.serve(application, host=HOST, port=port)
 
 
+def serve_gevent(application: Any, port: int) -> None:
+    """Serve with gevent.pywsgi, a greenlet for each connection."""
+    from gevent.pywsgi import WSGIServer
+
+    WSGIServer((HOST, port), application).serve_forever()
+
+
 def serve_app(application: Any, port: int) -> None:
     """Serve as `twistd ap4r --app` does."""
     from twisted.internet import reactor
@@ -88,12 +96,15 @@ def serve_app(application: Any, port: int) -> None:
 _SERVE: dict[str, Callable[[Any, int], None]] = {
     "wsgiref": serve_wsgiref,
     "waitress": serve_waitress,
+    "gevent": serve_gevent,
     "app": serve_app,
 }
 
 
 def main(server: str, port: str, factory: str) -> None:
     """Serve until the process is ended."""
+    if server == "gevent":  # before the application's modules are imported
+        importlib.import_module("gevent.monkey").patch_all()
     module, _, function = factory.partition(":")
     _SERVE[server](getattr(importlib.import_module(module), function)(), int(port))
 

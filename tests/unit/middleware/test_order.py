@@ -298,6 +298,38 @@ def test_a_chunk_that_is_no_bytes_stores_nothing(chunk, sink):
     assert not sink.puts
 
 
+@pytest.mark.parametrize("as_list", [True, False], ids=["list", "generator"])
+@pytest.mark.parametrize(
+    ("server", "status", "headers", "is_sent"),
+    [
+        ("gevent.pywsgi", "204 No Content", [], False),
+        ("gevent.pywsgi", "304 Not Modified", [], False),
+        ("gevent.pywsgi", "200 OK", [("Content-Length", "2")], True),
+        ("cheroot.wsgi", "200 OK", [("Content-Length", "2")], False),
+        ("cheroot.wsgi", "200 OK", [("Content-Length", "3")], True),
+        ("cheroot.wsgi", "204 No Content", [], True),
+        ("waitress.task", "204 No Content", [], True),
+        ("waitress.task", "200 OK", [("Content-Length", "2")], True),
+    ],
+)
+def test_a_body_that_its_server_does_not_send_stores_nothing(
+    server, status, headers, is_sent, as_list, sink, monkeypatch
+):
+    """Where the server answers 500 in place of a success with such a body, its messages are not stored."""
+
+    def application(environ, start_response):
+        environ["ap4r"].async_to("/work")
+        start_response(status, [TEXT, *headers])
+        return [b"odd"] if as_list else iter([b"odd"])
+
+    module = in_module(server, "def serve(app): return exchange(app)", exchange=exchange)
+    monkeypatch.setitem(sys.modules, server, module)
+    monkeypatch.setitem(sys.modules, server.partition(".")[0], in_module(server.partition(".")[0]))
+    answer = module.serve(AP4RMiddleware(application, store=sink))
+    assert bool(sink.puts) is is_sent
+    assert (answer.raised is None) is is_sent
+
+
 @pytest.mark.parametrize("app", [None, "shop:application", 5])
 def test_what_cannot_be_called_is_no_application(app, sink):
     """It is told where the middleware is put around it, not at the first request."""
