@@ -20,8 +20,9 @@ from twisted.web.iweb import IResponse
 from zope.interface import implementer
 
 from ap4r.dispatcher.http_client.headers import ReceivedHeaders
-from ap4r.dispatcher.http_client.response_framing import ResponseReader
+from ap4r.dispatcher.http_client.response_framing import FEW_BYTES, ResponseReader
 from ap4r.dispatcher.http_client.response_head import Head, NotHttp
+from ap4r.dispatcher.http_client.unread_bytes import reader_of
 
 
 @implementer(IResponse)
@@ -94,6 +95,7 @@ class HttpConnection(Protocol):
         self._idle = idle
         self._exchange: _Exchange | None = None
         self._may_send = False  # without the reactor: nothing is waiting to be written
+        self._reading: TCPConnection | None = None  # what reads from the socket, beneath TLS too
         self.lost = False
 
     @property
@@ -102,9 +104,12 @@ class HttpConnection(Protocol):
         return self._exchange is not None
 
     def connectionMade(self) -> None:
-        """Find out whether the connection is a plain one."""
+        """Find out whether the connection is a plain one, and read it in small portions."""
         transport = cast(Any, self.transport)
         self._may_send = isinstance(transport, TCPConnection) and not transport.TLS
+        self._reading = reader_of(transport)
+        if self._reading is not None:
+            self._reading.bufferSize = FEW_BYTES
 
     def send(self, method: bytes, head: bytes, body: bytes, most_bytes: int) -> Deferred[IResponse]:
         """Write a request; fires with its response when the head has come.
@@ -150,6 +155,9 @@ class HttpConnection(Protocol):
             self.abort()
             return
         piece = exchange.feed(data)
+        if self._reading is not None:
+            # What waits in the socket is read in the reactor's next turn, when others had theirs.
+            self._reading.bufferSize = exchange.readable_bytes
         if exchange.complete and self._exchange is exchange:
             self._exchange = None
             if exchange.may_stay and not self.lost:
@@ -201,6 +209,11 @@ class _Exchange:
     def may_stay(self) -> bool:
         """Whether the connection could carry another request."""
         return self._reader.may_stay
+
+    @property
+    def readable_bytes(self) -> int:
+        """How many bytes to read next."""
+        return self._reader.readable_bytes
 
     def feed(self, data: bytes) -> bytes:
         """Read what came; return what of it is the body's."""

@@ -12,6 +12,7 @@ from ap4r.dispatcher.http_client.response_head import Head, NotHttp, not_http, r
 
 #: A head, with the interim ones before it, that is longer than this is no answer but an attack or a defect.
 MOST_HEAD_BYTES = 64 * 1024
+MOST_HEAD_LINES = 1_000  #: for each costs more than its bytes
 #: What a chunk counts for beside its bytes: to read one takes as long as to read some hundred bytes of a body.
 CHUNK_COST_BYTES = 32
 _END_OF_HEAD = re.compile(rb"\n\r{0,4}\n")
@@ -20,6 +21,8 @@ _BEGINNING = b"HTTP/"
 _BLANKS = re.compile(rb"[\r\n]*")
 _SIZE = re.compile(rb"([0-9A-Fa-f]*)((?:\r\n?)?)")
 _MOST_SIZE_DIGITS = 16
+#: How much is read in one turn of the reactor of what may be lines, and of a body.
+FEW_BYTES, MANY_BYTES = 4 * 1024, 64 * 1024
 _LAST_CHUNK = b"\r\n0\r\n\r\n"
 
 
@@ -75,6 +78,16 @@ class ResponseReader:
     def is_complete(self) -> bool:
         """Whether the response has come whole."""
         return self._at == _DONE
+
+    @property
+    def readable_bytes(self) -> int:
+        """How many bytes to read next, so that to take them costs no more than a millisecond or two.
+
+        4 KiB may be 680 chunks of a byte, or 150 interim answers; a body is taken as it is, whatever it is.
+        """
+        if self._at in (_BODY, _REST):
+            return MANY_BYTES
+        return min(max(self._left_in_chunk, FEW_BYTES), MANY_BYTES) if self._at == _CHUNK else FEW_BYTES
 
     def feed(self, data: bytes) -> bytes:
         """Take what came; return what of it is the body's.
@@ -145,6 +158,8 @@ class ResponseReader:
                 return buffer
 
     def _take_head(self, text: bytes) -> None:
+        if text.count(b"\n") > MOST_HEAD_LINES:
+            raise NotHttp(f"a head of more than {MOST_HEAD_LINES:,} lines")
         head = read_head(text, is_head=self._is_head)
         if head.status == 101:
             raise NotHttp("the server wants to speak another protocol")

@@ -1,9 +1,14 @@
-"""What waits in a socket: asked before a deadline is judged, for it may be what was waited for. It reads nothing."""
+"""What waits in a socket: whether something does, and how much of it is read at a time. It reads nothing itself.
+
+It is asked before a deadline is judged, for it may be what was waited for.
+"""
 
 from __future__ import annotations
 
 import socket
 from typing import Any, Protocol
+
+from twisted.internet.tcp import Connection as TCPConnection
 
 #: What waits is read in so many turns of the reactor, each of up to 64 KiB, before a deadline that has passed counts.
 MOST_READINGS = 64
@@ -21,12 +26,24 @@ def has_unread(connection: Connected) -> bool:
     A reactor runs its timers before it reads: after a standstill, deadlines fire while the answers are still here.
     """
     transport = connection.transport
-    # Beneath TLS is the transport that has the socket.
-    for one in (transport, getattr(transport, "transport", None)):
+    for one in (transport, _beneath(transport)):
         found = getattr(one, "getHandle", lambda: None)()
         if isinstance(found, socket.socket):
             return _has_unread(found)
     return False
+
+
+def reader_of(transport: Any) -> TCPConnection | None:
+    """Return the transport that reads the socket, TLS or not: it reads up to `bufferSize` in a turn of the reactor."""
+    for one in (transport, _beneath(transport)):
+        if isinstance(one, TCPConnection):
+            return one
+    return None
+
+
+def _beneath(transport: Any) -> Any:
+    """Return what is beneath TLS: the transport that has the socket."""
+    return getattr(transport, "transport", None)
 
 
 def _has_unread(found: socket.socket) -> bool:

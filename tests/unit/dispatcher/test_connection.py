@@ -20,8 +20,9 @@ from zope.interface.verify import verifyObject
 from ap4r.dispatcher.http_client.connection import HttpConnection
 from ap4r.dispatcher.http_client.headers import header_lines
 from ap4r.dispatcher.http_client.pool import KEPT_SECONDS, Pool
-from ap4r.dispatcher.http_client.response_framing import MOST_HEAD_BYTES
+from ap4r.dispatcher.http_client.response_framing import FEW_BYTES, MANY_BYTES, MOST_HEAD_BYTES
 from ap4r.dispatcher.http_client.response_head import NotHttp
+from tests.support.memory_socket import MemoryConnection
 
 PLAIN = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX-One: a\r\n\r\nhello"
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nhel\r\n2\r\nlo\r\n0\r\n\r\n"
@@ -230,6 +231,25 @@ def test_bytes_that_nobody_asked_for_end_an_idle_connection():
     line.connection.dataReceived(PLAIN)
     line.connection.dataReceived(PLAIN)
     assert line.transport.disconnecting or line.transport.disconnected
+
+
+def test_a_server_does_not_choose_how_long_reading_takes():
+    """Heads and small chunks are read 4 KiB a turn of the reactor, a body and large chunks in large portions."""
+    connection = HttpConnection(lambda idle: None)
+    transport = MemoryConnection(connection)
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    for answer, most in (
+        (b"HTTP/1.1 103 Early Hints\r\n\r\n" * 2_000 + PLAIN, FEW_BYTES),
+        (head + b"1\r\na\r\n" * 5_000 + b"0\r\n\r\n", FEW_BYTES),
+        (head + b"186A0\r\n" + b"a" * 100_000 + b"\r\n0\r\n\r\n", MANY_BYTES),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 200000\r\n\r\n" + b"a" * 200_000, MANY_BYTES),
+    ):
+        answered, reader = connection.send(b"POST", b"POST / HTTP/1.1\r\n", b"", 1_000_000), Reader()
+        answered.addCallback(lambda response, reader=reader: response.deliverBody(reader))
+        transport.memory_socket.unread, turns = answer, []
+        while transport.memory_socket.unread:
+            turns.append(transport.turn())
+        assert (turns[0], max(turns), reader.ended) == (FEW_BYTES, most, ResponseDone)
 
 
 def test_the_pool_gives_back_the_last_used():

@@ -6,7 +6,7 @@ import tracemalloc
 
 import pytest
 
-from ap4r.dispatcher.http_client.response_framing import MOST_HEAD_BYTES, ResponseReader, TooMuch
+from ap4r.dispatcher.http_client.response_framing import MOST_HEAD_BYTES, MOST_HEAD_LINES, ResponseReader, TooMuch
 from ap4r.dispatcher.http_client.response_head import NotHttp
 
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -214,3 +214,13 @@ def test_chunks_of_one_byte_cost_more_than_their_bytes():
     small = endless(OK + CHUNKED, b"1\r\na\r\n", 1_000_000, 6_000)
     large = endless(OK + CHUNKED, b"3e8\r\n" + b"a" * 1_000 + b"\r\n", 1_000_000, 1_007)
     assert small < large / 5
+
+
+@pytest.mark.parametrize("line", [b"a:\r\n", b":\r\n", b"a\n", b" a\r\n"])
+def test_the_lines_of_a_head_are_bounded(line):
+    """Each costs time beside its bytes, whatever it is."""
+    reader = ResponseReader(1_000, is_head=False)
+    reader.feed(OK + line * (MOST_HEAD_LINES - 1) + b"\r\n")
+    assert reader.head is not None
+    with pytest.raises(NotHttp, match="more than 1,000 lines"):
+        ResponseReader(1_000, is_head=False).feed(OK + line * MOST_HEAD_LINES + b"\r\n")
