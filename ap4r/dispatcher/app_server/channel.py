@@ -28,7 +28,7 @@ class AppChannel(StrictChannel):
 
     def connectionMade(self) -> None:
         """Begin, where there are not too many."""
-        super().connectionMade()  # type: ignore[no-untyped-call]
+        super().connectionMade()
         self._connections().opened(self)
 
     def connectionLost(self, reason: Any = connectionDone) -> None:
@@ -54,7 +54,7 @@ class AppChannel(StrictChannel):
         except BadRequest as refused:
             self.refuse(refused.status, str(refused))
             return
-        super().allHeadersReceived()  # type: ignore[no-untyped-call]
+        super().allHeadersReceived()
 
     def checkPersistence(self, request: Any, version: bytes) -> bool:
         """Return whether the client wants the connection kept."""

@@ -307,7 +307,7 @@ class ArrivingChannel(StrictChannel):
 
     def connectionMade(self) -> None:
         """Begin, where there are not too many."""
-        super().connectionMade()  # type: ignore[no-untyped-call]
+        super().connectionMade()
         self.site.arrivals.connections.opened(self)
 
     def drop(self) -> None:

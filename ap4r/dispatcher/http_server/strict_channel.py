@@ -10,10 +10,17 @@ from http import HTTPStatus
 from typing import Any
 
 from twisted.internet.protocol import connectionDone
+from twisted.internet.tcp import Connection as TCPConnection
 from twisted.web.http import HTTPChannel
+
+from ap4r.dispatcher.http_client.unread_bytes import reader_of
+from ap4r.dispatcher.http_server.chunked_body import ChunkedBody
 
 _BLANKS = (b" ", b"\t")
 _LENGTH_DIGITS = 18
+#: What is read in one turn of the reactor of what may be headers and chunks: some milliseconds' worth at most.
+FEW_BYTES = 16 * 1024
+_MANY_BYTES = TCPConnection.bufferSize
 _LF_ALONE = "a line ends with LF, without the CR before it"
 #: What no header value may contain (RFC 9110, section 5.5).
 _CONTROLS = bytes([*range(9), *range(10, 32), 127])
@@ -59,6 +66,16 @@ class StrictChannel(HTTPChannel):
         head = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nConnection: close\r\nContent-Type: text/plain\r\n"
         return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
 
+    def connectionMade(self) -> None:
+        """Read in portions: nearly every request is here with the first, and none of them takes long."""
+        super().connectionMade()  # type: ignore[no-untyped-call]
+        self._read_at_a_time(FEW_BYTES)
+
+    def _read_at_a_time(self, count: int) -> None:
+        reader = reader_of(self.transport)
+        if reader is not None:
+            reader.bufferSize = count
+
     @property
     def is_refused(self) -> bool:
         """Whether the connection was refused."""
@@ -79,6 +96,7 @@ class StrictChannel(HTTPChannel):
         A client that sends many requests at once and reads no answer holds one answer in memory, not all of them, and
         does not keep others waiting.
         """
+        self._read_at_a_time(FEW_BYTES)
         has_more = bool(self._buffer) or any(self._dataBuffer)
         self.paused = self.paused or has_more
         super().requestDone(request)  # type: ignore[no-untyped-call]
@@ -140,6 +158,27 @@ class StrictChannel(HTTPChannel):
             return False
         is_good: bool = super().headerReceived(line)  # type: ignore[no-untyped-call]
         return is_good
+
+    def allHeadersReceived(self) -> None:
+        """Go on to the body; one of a known length is taken as it is."""
+        if self.length:
+            self._read_at_a_time(_MANY_BYTES)
+        super().allHeadersReceived()  # type: ignore[no-untyped-call]
+
+    def _maybeChooseTransferDecoder(self, header: bytes, data: bytes) -> bool:
+        """Read chunks with a decoder of our own."""
+        before = self._transferDecoder
+        is_good: bool = super()._maybeChooseTransferDecoder(header, data)  # type: ignore[no-untyped-call]
+        if is_good and self._transferDecoder is not before and self.length is None:
+            request = self.requests[-1]
+            self._transferDecoder: Any = ChunkedBody(
+                request.handleContentChunk, self._finishRequestBody, self._refuse_chunks
+            )
+        return is_good
+
+    def _refuse_chunks(self, problem: str) -> None:
+        if not self._refused:
+            self.refuse(400, problem)
 
     def allContentReceived(self) -> None:
         """Begin to answer, unless the connection was refused."""

@@ -9,7 +9,9 @@ from twisted.internet.testing import StringTransport
 from ap4r.dispatcher.app_server.request import AppSite
 from ap4r.dispatcher.http_server.connections import Connections
 from ap4r.dispatcher.http_server.site import PlainSite
+from ap4r.dispatcher.http_server.strict_channel import FEW_BYTES
 from tests.support.listening import Missing, arrivals_of
+from tests.support.memory_socket import MemoryConnection
 
 CHUNKED = b"5\r\nhello\r\n0\r\n\r\n"
 POST = b"POST /messages HTTP/1.1\r\nHost: localhost\r\n"
@@ -101,3 +103,21 @@ def test_a_head_that_is_too_long_is_refused():
         channel.dataReceived(data)
         assert transport.value().startswith(b"HTTP/1.1 " + status)
         channel.setTimeout(None)
+
+
+def test_what_is_no_body_of_a_known_length_is_read_in_portions():
+    """A client decides what a turn takes: headers and chunks are read 16 KiB in a turn of the reactor, a body is not."""
+    channel = PlainSite(Missing(), arrivals_of(), None).buildProtocol(None)
+    connection = MemoryConnection(channel)
+    chunked = POST + b"Transfer-Encoding: chunked\r\n\r\n" + b"1\r\na\r\n" * 20_000 + b"0\r\n\r\n"
+    plain = POST + b"Content-Length: 600000\r\n\r\n"
+    connection.memory_socket.unread = chunked + plain + b"a" * 600_000 + POST
+    turns = []
+    while connection.memory_socket.unread:
+        turns.append(connection.turn())
+        channel.resumeProducing()
+        channel._go_on()
+    channel.setTimeout(None)
+    assert max(turns[: len(chunked) // FEW_BYTES]) == FEW_BYTES
+    assert max(turns) == 4 * FEW_BYTES
+    assert connection.bufferSize == FEW_BYTES
