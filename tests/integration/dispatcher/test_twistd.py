@@ -14,6 +14,7 @@ from tests.support.probe import wait_until
 from tests.support.processes import HOST, free_port, program
 
 SHOP = """
+import gc
 import os
 import ap4r
 
@@ -29,6 +30,8 @@ def application(environ, start_response):
         handled.append(body)
         print("mailed", body.decode())
     start_response("200 OK", [("Content-Type", "text/plain")])
+    if environ["PATH_INFO"] == "/collected":
+        return [b"%d %d" % (gc.get_freeze_count(), len(gc.get_objects()))]
     return [b"done"]
 """
 
@@ -62,6 +65,18 @@ def test_one_command_runs_everything(processes):
     process.send(signal.SIGINT)
     assert process.wait() == 0
     assert not (processes.folder / "twistd.pid").exists()
+
+
+def test_the_collector_leaves_alone_what_stays(processes):
+    """A full collection, in which nothing else goes on, does not go through all that a process has loaded."""
+    (processes.folder / "shop.py").write_text(SHOP)
+    port = free_port()
+    process = processes.twistd_ap4r(
+        "--app", "shop:application", "--app-listen", f"tcp:{port}:interface={HOST}", "--listen", "none"
+    )
+    processes.wait_until_listening(process, port)
+    spared, collected = map(int, get(f"http://{HOST}:{port}/collected")[1].split())
+    assert spared > 5 * collected
 
 
 def test_the_log_can_be_read_by_machines(system):

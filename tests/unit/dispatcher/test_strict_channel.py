@@ -106,7 +106,7 @@ def test_a_head_that_is_too_long_is_refused():
 
 
 def test_what_is_no_body_of_a_known_length_is_read_in_portions():
-    """A client decides what a turn takes: headers and chunks are read 16 KiB in a turn of the reactor, a body is not."""
+    """A client decides what a turn takes: headers and chunks are read 16 KiB a turn of the reactor, a body is not."""
     channel = PlainSite(Missing(), arrivals_of(), None).buildProtocol(None)
     connection = MemoryConnection(channel)
     chunked = POST + b"Transfer-Encoding: chunked\r\n\r\n" + b"1\r\na\r\n" * 20_000 + b"0\r\n\r\n"
