@@ -234,7 +234,7 @@ def test_looking_at_a_store_that_is_not_there_makes_none(tmp_path, capsys):
     path = tmp_path / "typo.db"
     code, _, err = run(capsys, "status", "--store", f"sqlite:///{path}")
     assert code == 2
-    assert f"there is no such file; make it with: ap4r migrate --store sqlite:///{path}" in err
+    assert f"there is no such file; create it with: ap4r migrate --store sqlite:///{path}" in err
     assert not path.exists()
 
 
@@ -465,7 +465,7 @@ def test_a_missing_folder_is_told_once_and_for_all(command, tmp_path, capsys):
     url = f"sqlite:///{tmp_path}/new/shop.db"
     code, _, err = run(capsys, command, "--store", url)
     assert code == 2
-    assert f"there is no folder {tmp_path}/new; make it with: mkdir -p {tmp_path}/new" in err
+    assert f"there is no folder {tmp_path}/new; create it with: mkdir -p {tmp_path}/new" in err
     (tmp_path / "new").mkdir()
     assert run(capsys, "migrate", "--store", url)[0] == 0
     assert run(capsys, "status", "--store", url)[0] == 0

@@ -17,7 +17,7 @@ from ap4r.storage.app_connection.base import ForeignConnection
 from ap4r.storage.app_connection.dbapi import SqlSavepoint
 from ap4r.storage.app_connection.lanes import BorrowedLanes
 from ap4r.storage.databases import dialects
-from ap4r.storage.databases.postgresql.search_path import find_schemas, say_several
+from ap4r.storage.databases.postgresql.search_path import find_schemas, several_schemas_text
 from ap4r.storage.operations.dispatchers import Dispatchers
 from ap4r.storage.operations.put import Puts
 from ap4r.storage.schema.rows import id_bytes
@@ -196,7 +196,7 @@ def _place(foreign: ForeignConnection, connection: Connection, table: str) -> tu
         return None, float("inf")
     found = find_schemas(connection, table)
     if found.names and found.namespace is None:
-        raise StoreUnusable(foreign.name, say_several(found.names, table))
+        raise StoreUnusable(foreign.name, several_schemas_text(found.names, table))
     # Where there are several, each transaction may have another search_path.
     until = time.monotonic() + _ONLY_ONE_SECONDS if len(found.names) == 1 else float("-inf")
     return found.namespace, until

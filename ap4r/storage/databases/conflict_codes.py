@@ -1,14 +1,14 @@
-"""Whether a driver's error says that two transactions met, whichever driver and whatever wraps it.
+"""Whether a driver's error means a conflict of two transactions, for every driver and every library that wraps it.
 
-A table of codes. It imports no driver: the error's own attributes tell.
+A table of codes. It imports no driver: the error's own attributes are enough.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-#: SQLite: SQLITE_BUSY and SQLITE_LOCKED. MySQL and MariaDB: a row changed meanwhile, a lock was waited for too long, a
-#: deadlock or a conflict between nodes, a lock was not to be had. SQLSTATE: serialization failure, deadlock, no lock.
+#: SQLite: SQLITE_BUSY and SQLITE_LOCKED. MySQL and MariaDB: a row changed meanwhile, the wait for a lock timed out, a
+#: deadlock or a conflict between nodes, a lock was not available. SQLSTATE: serialization failure, deadlock, no lock.
 _SQLITE = frozenset({5, 6})
 _MYSQL = frozenset({1020, 1205, 1213, 3572})
 _SQLSTATE = frozenset({"40001", "40P01", "55P03"})
@@ -16,7 +16,7 @@ _MOST_WRAPPERS = 10
 
 
 def is_conflict(error: BaseException) -> bool:
-    """Tell whether an error means that another transaction was in the way, so that the same may succeed later."""
+    """Return whether an error means a conflict with another transaction, so that a retry may succeed."""
     return any(_is_conflict(one) for one in _wrapped(error))
 
 
@@ -39,5 +39,5 @@ def _is_conflict(error: BaseException) -> bool:
     if isinstance(state, str) and state in _SQLSTATE:
         return True
     number = error.args[0] if error.args else None
-    # The drivers of MySQL give the code first; other libraries' errors of that form are none of a database.
+    # The drivers of MySQL put the code first. Errors of this form from other libraries are not a database's.
     return isinstance(number, int) and number in _MYSQL and "mysql" in type(error).__module__.lower()

@@ -1,4 +1,4 @@
-"""What differs between databases: how a connection is made, a write begins, a clock is read, an error is meant."""
+"""What differs between databases: connecting, beginning a write, reading the clock, interpreting an error."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ Rows = Sequence[Mapping[str, Any]]
 
 
 class RolledBack(StoreUnavailable):
-    """The database undid a transaction on its own account, or lost it with the connection before its COMMIT was sent.
+    """The database rolled a transaction back by itself, or the connection was lost before its COMMIT was sent.
 
-    Nothing was changed, and the same may succeed at once.
+    Nothing was changed, and a retry may succeed at once.
     """
 
 
@@ -27,11 +27,11 @@ class Database(Protocol):
 
     @property
     def clock_sql(self) -> str | None:
-        """What reads the store's clock within a statement, in microseconds; None where it is this host's."""
+        """The SQL expression that reads the store's clock, in microseconds; None if it is this host's clock."""
 
     @property
     def conflicts_at_commit(self) -> bool:
-        """Whether writers meet only at their COMMIT, as on the nodes of a cluster, and not at the rows they lock."""
+        """Whether writers conflict only at COMMIT, as on the nodes of a cluster, and not at the rows that they lock."""
 
     @property
     def moves_at_once(self) -> bool:
@@ -39,63 +39,64 @@ class Database(Protocol):
 
     @property
     def connections(self) -> int:
-        """How many were made so far: with the next the server may be another, which knows less than the last one."""
+        """How many were opened so far; the next one may lead to another server, which may lag behind the last one."""
 
     @property
     def name(self) -> str:
         """The URL without a password."""
 
     def engine(self) -> Engine:
-        """Give what makes the connections: another one after a fork, after `close`, or for another file.
+        """Return the engine, which opens connections: a new one after a fork, after `close`, or for another file.
 
-        Whatever was learnt from a database holds for as long as its engine is given.
+        What was learnt from a database is valid as long as this returns the same engine.
         """
 
     @property
     def engine_in_use(self) -> Engine | None:
-        """The engine that `engine` gave last, in this process, without a look at its file; None where there is none.
+        """The engine that `engine` last returned in this process, without a check of its file; None if there is none.
 
-        Within a transaction it is certain: one on another engine ends as `RolledBack`, and may be tried anew at once.
+        Within a transaction it is certain: a transaction on another engine ends as `RolledBack`, and may be retried at
+        once.
         """
 
     def is_there(self) -> bool:
-        """Tell whether there is a database to read. Looking makes none."""
+        """Return whether there is a database to read. This never creates one."""
 
     def how_to_make(self, command: str) -> str:
-        """Return what is missing of a database that is not there, and all that a person has to type to make it."""
+        """Return what is missing when there is no database, and every command that is needed to create it."""
 
     def local_address(self, within_seconds: float) -> str:
-        """Return this host's IP address on a connection to the database; empty where there is none."""
+        """Return this host's IP address on a connection to the database; "" if there is none."""
 
     def writing(self, within_seconds: float) -> AbstractContextManager[Connection]:
         """Open a write transaction: committed on a clean exit, rolled back on an exception.
 
-        :param within_seconds: how long to wait for others that write.
+        :param within_seconds: how long to wait for other writers.
         :raises DBAPIError: the driver's, for `meaning_of`.
         """
 
     def reading(self, within_seconds: float) -> AbstractContextManager[Connection]:
-        """Give a connection on which each statement stands for itself, to be over within so many seconds."""
+        """Open a connection on which each statement is committed by itself; its use must end in `within_seconds`."""
 
     def locate(self, connection: Connection, schema: Schema) -> None:
-        """Have the statements about `schema` name the place in the database where its tables are, if there are any.
+        """Make the statements about `schema` name the place in the database where its tables are, if there are any.
 
-        :raises StoreUnusable: they are in several, and nothing tells which are meant.
+        :raises StoreUnusable: there are tables in several places, and it is ambiguous which ones are meant.
         """
 
     def make_tables(self, schema: Schema) -> None:
-        """Make or move the tables; safe when several processes do it at once. Tables that are newer stay."""
+        """Create or migrate the tables; safe when several processes do it at once. Newer tables are not changed."""
 
     def now_at(self, connection: Connection) -> int:
         """Read the store's clock, in microseconds."""
 
     def insert_new(self, table: Table) -> Any:
-        """Give an INSERT that leaves an existing row alone and does not fail."""
+        """Return an INSERT that neither changes an existing row nor fails on it."""
 
     def delete(self, connection: Connection, table: Table, rows: Rows) -> int:
-        """Delete rows, in as few round trips as the driver allows, each found through the index of its key; count them.
+        """Delete rows, in as few round trips as the driver allows, each by the index of its key; return their number.
 
-        :param rows: one or more; the first columns of the primary key, the same in each, and what else they must have.
+        :param rows: one or more, with the same columns: the first ones of the primary key, then further conditions.
         """
 
     def insert(self, connection: Connection, table: Table, rows: Rows) -> None:
@@ -112,33 +113,33 @@ class Database(Protocol):
         """
 
     def rows(self, connection: Connection, statement: str, values: Any) -> Sequence[Any]:
-        """Run a query, in the driver's words, and give all its rows as the driver gives them.
+        """Run a query in the driver's syntax, and return all its rows as the driver returns them.
 
-        :raises DBAPIError: the driver's.
+        :raises DBAPIError: the error of the driver.
         """
 
     def run_each(self, connection: Connection, steps: Sequence[tuple[str, Any]]) -> None:
-        """Run several statements, in the driver's words, one after the other.
+        """Run several statements, in the driver's syntax, one after the other.
 
-        :raises DBAPIError: the driver's.
+        :raises DBAPIError: the error of the driver.
         """
 
     def run_many(self, connection: Connection, statement: str, rows: Sequence[Any]) -> None:
-        """Run a statement, in the driver's words, for each of several rows; in as few round trips as it allows.
+        """Run a statement, in the driver's syntax, for each of several rows, in as few round trips as it allows.
 
-        :raises DBAPIError: the driver's.
+        :raises DBAPIError: the error of the driver.
         """
 
     def meaning_of(self, error: DBAPIError) -> StoreError | None:
-        """Say what a driver's error means for the caller; None when it blames the statement, not the store."""
+        """Return the store error for a driver's error, or None if the statement is at fault and not the store."""
 
     def close(self) -> None:
-        """Let go of every connection."""
+        """Close every connection."""
 
 
-def move_in_turn(
+def delete_and_insert(
     database: Database, connection: Connection, source: Table, key: Sequence[str], target: Table, rows: Rows
 ) -> None:
-    """Move rows as `Database.move` does, where one statement cannot: delete them, then insert them."""
+    """Move rows as `Database.move` does, where one statement cannot do it: delete them, then insert them."""
     database.delete(connection, source, [{name: row[name] for name in key} for row in rows])
     database.insert(connection, target, rows)

@@ -1,7 +1,7 @@
 """The servers that one URL names, and which of them to try first.
 
 `…://user:password@one:3306,two:3306/database` names several that hold the same data: the nodes of a cluster, or a
-primary and those that may take its place.
+primary and the servers that may replace it.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from ap4r.redaction import without_credentials
 
 _SEVERAL = re.compile(r"(?P<before>[^:/?#]+://(?:[^/?#]*@)?)(?P<hosts>[^/?#@]*,[^/?#@]*)(?P<after>[/?#].*)?")
 _HOST = re.compile(r"(?P<host>\[[0-9A-Fa-f:.%]+\]|[^:\[\]]+)(?::(?P<port>\d{1,5}))?")
-#: Query fields that hold a secret: what they are called by one of the two drivers.
+#: Query fields that hold a secret, by the names that one of the two drivers uses.
 _SECRET = re.compile(r"pass|secret|auth_token", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """One server. None leaves it to the driver, which knows a default."""
+    """One server. None leaves the value to the driver, which has a default."""
 
     name: str | None
     port: int | None
@@ -37,7 +37,7 @@ class Host:
 
 
 class Hosts:
-    """The servers of one URL. Whoever failed last is asked last; the first that works is kept to."""
+    """The servers of one URL. The server that failed last is tried last; the first that works stays the first."""
 
     def __init__(self, hosts: tuple[Host, ...]) -> None:
         self._order = list(hosts)
@@ -46,22 +46,22 @@ class Hosts:
     def __len__(self) -> int:
         return len(self._order)
 
-    def in_turn(self) -> tuple[Host, ...]:
-        """Give the servers, the one to try first before the others."""
+    def in_order(self) -> tuple[Host, ...]:
+        """Return the servers in the order in which to try them."""
         with self._lock:
             return tuple(self._order)
 
     def failed(self, host: Host) -> None:
-        """Note that a server cannot be used now."""
+        """Record that a server cannot be used now."""
         with self._lock:
             self._order.remove(host)
             self._order.append(host)
 
 
 def parse_url(text: str) -> tuple[URL, tuple[Host, ...]]:
-    """Read a URL that names one server or, with commas, several; what the URL says of servers is then of no account.
+    """Parse a URL that names one server or, with commas, several; ignore the server of the returned URL.
 
-    :raises ConfigError: it is no such URL.
+    :raises ConfigError: it is not such a URL.
     """
     several = _SEVERAL.fullmatch(text)
     try:
@@ -73,22 +73,22 @@ def parse_url(text: str) -> tuple[URL, tuple[Host, ...]]:
             hosts = tuple(_host(part, text) for part in several["hosts"].split(","))
         for host in hosts:
             if "@" in (host.name or ""):
-                raise ConfigError("store", f"{without_credentials(text)}: in user and password write %40 for @")
+                raise ConfigError("store", f"{without_credentials(text)}: write @ in user and password as %40")
             if host.port is not None and not 0 < host.port < 65_536:
-                raise ConfigError("store", f"{without_credentials(text)}: {host.port} is no port; they go to 65535")
+                raise ConfigError("store", f"{without_credentials(text)}: {host.port} is not a port; at most 65535")
     except (ArgumentError, ValueError) as error:
         raise ConfigError(
             "store",
             f"{without_credentials(text)} is not a URL of the form KIND://USER:PASSWORD@HOST:PORT/DATABASE, "
-            "PORT a number; in user and password write %40 for @, %2F for / and %3A for :",
+            "where PORT is a number; in user and password write @ as %40, / as %2F and : as %3A",
         ) from error
     if not url.database:
-        raise ConfigError("store", f"{without_credentials(text)} names no database; it stands behind the last slash")
+        raise ConfigError("store", f"{without_credentials(text)} names no database; add it after the last slash")
     return url.set(host=None, port=None), hosts
 
 
 def name_of(url: URL, hosts: tuple[Host, ...]) -> str:
-    """Give the URL as logs and errors may show it: every server, no password."""
+    """Return the URL as logs and errors may show it: every server, no password."""
     user = "" if url.username is None else quote(url.username, safe="")
     if url.password is not None:
         user += ":***"

@@ -1,6 +1,6 @@
-"""Many rows in one statement of MySQL's or MariaDB's.
+"""Many rows in one statement of MySQL or MariaDB.
 
-The statements are the same each time, so each is written once.
+The statements are the same each time, so each is built once.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ _ROWS_A_DELETE = 300
 
 
 def insert_rows(connection: Connection, table: Table, rows: Rows) -> None:
-    """Insert rows that have the same columns; PyMySQL makes one statement of them."""
+    """Insert rows that have the same columns; PyMySQL builds one statement of them."""
     columns = tuple(rows[0])
     run_many(connection, _insert_text(table, columns), [tuple([row[name] for name in columns]) for row in rows])
 
 
 def delete_rows(connection: Connection, table: Table, rows: Rows) -> int:
-    """Delete rows by some of their columns, the same in each, and count them.
+    """Delete rows by some of their columns, the same in each, and return their number.
 
-    The keys are joined to the table, for then InnoDB locks those rows only. With an IN it reads ranges and locks their
-    neighbours too, and two that delete at once wait for each other.
+    The keys are joined to the table, because then InnoDB locks those rows only. With an IN it reads ranges and locks
+    their neighbours too, and two concurrent deletes wait for each other.
     """
     columns, count = tuple(rows[0]), 0
     for start in range(0, len(rows), _ROWS_A_DELETE):

@@ -1,4 +1,4 @@
-"""PyMySQL's connection, made so that a call over it can be ended from outside, and that little is done for each."""
+"""PyMySQL's connection, changed so that a call over it can be ended from outside, and that connecting is cheap."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from ap4r.storage.access.call_timeout import watched
 
 
 class MysqlConnection(Driver):  # type: ignore[misc]
-    """PyMySQL's connection over a socket of which we keep a `duplicate`, so that a call can be ended from outside."""
+    """PyMySQL's connection with a kept `duplicate` of its socket, so that a call can be ended from outside."""
 
-    _usual_context: Any = None  #: for TLS; the same for all connections of which the URL says nothing else
+    _usual_context: Any = None  #: for TLS; shared by all connections whose URL has no TLS options
 
     def __init__(self, give_up_at: float, **arguments: Any) -> None:
         self._give_up_at = give_up_at
@@ -21,7 +21,7 @@ class MysqlConnection(Driver):  # type: ignore[misc]
         super().__init__(**{name: _as_utf8(name, value) for name, value in arguments.items()})
 
     def connect(self, sock: Any = None) -> None:
-        """Connect and log in, or be cut at the deadline."""
+        """Connect and log in, or fail at the deadline."""
         if sock is None and not self.unix_socket:
             try:
                 sock = socket.create_connection((self.host, self.port), self.connect_timeout)
@@ -36,40 +36,40 @@ class MysqlConnection(Driver):  # type: ignore[misc]
             with watched(self.duplicate, self._give_up_at):
                 super().connect(sock)
         except BaseException:
-            line = self.take_line()
+            line = self.take_socket()
             if line is not None:
                 line.close()
             raise
 
     def _create_ssl_ctx(self, sslp: Any) -> Any:
-        # Where the URL says nothing of TLS, PyMySQL reads all of the system's authorities for each connection, which
-        # takes longer than to connect, and then asks none of them. Should it call this no more, it only takes longer.
+        # If the URL has no TLS options, PyMySQL loads all of the system's authorities for each connection, which takes
+        # longer than connecting, and then uses none of them. If PyMySQL stops calling this, it only takes longer.
         if sslp:
             return super()._create_ssl_ctx(sslp)
         if MysqlConnection._usual_context is None:
             MysqlConnection._usual_context = super()._create_ssl_ctx(sslp)
         return MysqlConnection._usual_context
 
-    def take_line(self) -> socket.socket | None:
-        """Give the duplicate of the socket, once."""
+    def take_socket(self) -> socket.socket | None:
+        """Return the duplicate of the socket, and forget it."""
         line, self.duplicate = self.duplicate, None
         return line
 
     def close(self) -> None:
-        """Say goodbye and close."""
-        line = self.take_line()
+        """Send COM_QUIT and close."""
+        line = self.take_socket()
         if line is not None:
             line.close()
         super().close()
 
     def close_at_once(self) -> None:
         """Close without waiting for the server."""
-        line = self.take_line()
+        line = self.take_socket()
         if line is not None:
             line.close()
         self._force_close()
 
 
 def _as_utf8(name: str, value: Any) -> Any:
-    """Give a password as servers compare it, where PyMySQL would take it for Latin-1."""
+    """Return a password in the bytes that servers compare, where PyMySQL would encode it as Latin-1."""
     return value.encode() if name in ("password", "passwd") and isinstance(value, str) else value

@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from ap4r.errors import StoreError, StoreUnavailable, StoreUnusable
 from ap4r.storage.access.call_timeout import watched
 from ap4r.storage.databases import dialects
-from ap4r.storage.databases.database import RolledBack, Rows, move_in_turn
+from ap4r.storage.databases.database import RolledBack, Rows, delete_and_insert
 from ap4r.storage.databases.hosts import Host
 from ap4r.storage.databases.mysql import server_checks, session
 from ap4r.storage.databases.mysql.bulk import delete_rows, insert_rows
@@ -45,7 +45,7 @@ _CLOCK = dialects.MYSQL_CLOCK
 class MysqlDatabase(ServerDatabase):
     """One database of a MySQL or MariaDB server, or of a cluster.
 
-    :param max_row_bytes: the largest row that must pass: a body with its headers.
+    :param max_row_bytes: the largest row that must be accepted: a body with its headers.
     """
 
     moves_at_once = False
@@ -55,23 +55,23 @@ class MysqlDatabase(ServerDatabase):
         super().__init__(url, hosts, deadline_seconds)
         self._max_row_bytes = max_row_bytes
         self.conflicts_at_commit = False
-        self._variables: frozenset[str] = frozenset()  # those of `mysql_session` that the server has
+        self._variables: frozenset[str] = frozenset()  # those of `session` that the server has
 
     def locate(self, connection: Connection, schema: Schema) -> None:
-        """Do nothing: there is one place only."""
+        """Do nothing: a database has one place for tables."""
 
     def make_tables(self, schema: Schema) -> None:
-        """Make or move the tables.
+        """Create or migrate the tables.
 
         DDL commits by itself here, and no lock holds on all nodes of a cluster. So every step of a migration can be
-        repeated and looks first whether it was done; whoever meets a step that another takes begins again.
+        repeated and first checks whether it was done; a process that meets another one's step begins again.
         """
         give_up_at = time.monotonic() + _MIGRATING_SECONDS
         lock = f"ap4r {self._url.database} {schema.prefix}"[:64]
         with self._connected(_MIGRATING_SECONDS) as connection:
             wait_seconds = max(1, int(self._deadline_seconds) - 1)
             if not connection.exec_driver_sql("SELECT GET_LOCK(%s, %s)", (lock, wait_seconds)).scalar():
-                raise StoreUnavailable(self.name, "another process makes its tables")
+                raise StoreUnavailable(self.name, "another process creates its tables")
             try:
                 while version.may_move(version.found_version(connection, schema)):
                     try:
@@ -85,12 +85,12 @@ class MysqlDatabase(ServerDatabase):
                     connection.exec_driver_sql("SELECT RELEASE_LOCK(%s)", (lock,))
 
     def now_at(self, connection: Connection) -> int:
-        """Read the server's clock. Not through its time zone, which has an hour twice each autumn."""
+        """Return the server's clock, without its time zone, in which an hour occurs twice each autumn."""
         [(now_at,)] = self.rows(connection, f"SELECT {_CLOCK}", None)
         return int(now_at)
 
     def insert_new(self, table: Table) -> Any:
-        """Give an INSERT … ON DUPLICATE KEY UPDATE that updates nothing."""
+        """Return an INSERT … ON DUPLICATE KEY UPDATE that updates nothing."""
         return dialects.mysql_insert_new(table)
 
     def delete(self, connection: Connection, table: Table, rows: Rows) -> int:
@@ -102,17 +102,17 @@ class MysqlDatabase(ServerDatabase):
         insert_rows(connection, table, rows)
 
     def move(self, connection: Connection, source: Table, key: Sequence[str], target: Table, rows: Rows) -> None:
-        """Delete rows, and insert them elsewhere."""
-        move_in_turn(self, connection, source, key, target, rows)
+        """Delete rows, and insert them into another table."""
+        delete_and_insert(self, connection, source, key, target, rows)
 
     def meaning_of(self, error: DBAPIError) -> StoreError | None:
-        """Read the server's or PyMySQL's code."""
+        """Translate the server's or PyMySQL's code."""
         code = code_of(error.orig)
         committing, connecting = error.statement == "COMMIT", error.statement is None
         if code in ROLLED_BACK:
             return RolledBack(self.name, ROLLED_BACK[code])
         if committing:
-            # Also an answer that makes no sense, as from a connection that is being killed.
+            # An answer that makes no sense too, as from a connection that is being killed.
             problem = UNAVAILABLE.get(code, "the connection was lost")
             return StoreUnavailable(self.name, problem, outcome_unknown=True)
         if code in UNUSABLE:
@@ -158,7 +158,7 @@ class MysqlDatabase(ServerDatabase):
             with watched(connection.duplicate, give_up_at), connection.cursor() as cursor:
                 self._set_session(cursor)
                 if self.conflicts_at_commit:
-                    # A node applies what the others have committed a little later. Whoever comes from another node
+                    # A node applies the other nodes' commits a little later. A session that moves from another node
                     # waits for it here, once, or would not find what it has written there itself.
                     cursor.execute("SET SESSION wsrep_sync_wait=1")
                     cursor.execute("SELECT 1")
@@ -181,17 +181,17 @@ class MysqlDatabase(ServerDatabase):
                 return
             except cursor.connection.Error as error:
                 if code_of(error) != UNKNOWN_VARIABLE:
-                    raise  # else the server is another one than before
+                    raise  # otherwise the server was replaced by another one
         cursor.execute(session.FIRST)
         cursor.execute(session.WHICH)
         self._variables = frozenset(str(name) for name, _ in cursor.fetchall())
         cursor.execute(session.set_session(self._variables, lock_seconds, SILENT_SECONDS))
 
-    def _line(self, connection: Any) -> socket.socket | None:
-        line: socket.socket | None = connection.take_line()
+    def _socket_of(self, connection: Any) -> socket.socket | None:
+        line: socket.socket | None = connection.take_socket()
         return line
 
-    def _look_at_server(self, connection: Any) -> None:
+    def _check_server(self, connection: Any) -> None:
         with connection.cursor() as cursor:
             names = ", ".join(f"'{name}'" for name in server_checks.READ)
             cursor.execute(f"SHOW GLOBAL VARIABLES WHERE Variable_name IN ({names})")
@@ -201,9 +201,9 @@ class MysqlDatabase(ServerDatabase):
 
 
 def _was_done_by_another(error: BaseException) -> bool:
-    """Tell whether a step of a migration failed because another process, on another node, took it meanwhile."""
+    """Return whether a step of a migration failed because another process, on another node, did it meanwhile."""
     from alembic.util import CommandError
 
     if isinstance(error, CommandError):
-        return True  # the version that was to be replaced has moved
+        return True  # the version to replace has changed
     return isinstance(error, DBAPIError) and code_of(error.orig) in THERE_ALREADY | ROLLED_BACK.keys()

@@ -1,4 +1,4 @@
-"""Whether a MySQL or MariaDB server is set up so that no message is cut, refused or lost: a look at its settings."""
+"""Checks the settings of a MySQL or MariaDB server, so that no message is cut, refused or lost."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ap4r.errors import StoreUnusable
 
 _log = logging.getLogger("ap4r.storage")
 
-#: The server's variables that are looked at.
+#: The server's variables that are read.
 READ = (
     "version", "max_allowed_packet", "innodb_flush_log_at_trx_commit", "innodb_log_file_size",
     "innodb_log_files_in_group", "innodb_redo_log_capacity", "sync_binlog", "log_bin", "binlog_format", "wsrep_on",
@@ -18,17 +18,17 @@ READ = (
 
 
 def check(store: str, found: Mapping[str, str], max_row_bytes: int) -> None:
-    """Compare a server's settings with what ap4r needs, and warn of those that make a crash cost messages.
+    """Compare a server's settings with what ap4r needs, and warn of those with which a crash can lose messages.
 
     :param store: the store's name.
     :param found: the variables of `READ` that the server has.
-    :param max_row_bytes: the largest row that must pass.
-    :raises StoreUnusable: messages would be cut or refused; says which setting to change.
+    :param max_row_bytes: the largest row that must be accepted.
+    :raises StoreUnusable: messages would be cut or refused; the text names the setting to change.
     """
     _refuse_old(store, found["version"])
     if found.get("log_bin") == "ON" and found.get("binlog_format") == "STATEMENT":
         raise StoreUnusable(
-            store, "its binlog_format is STATEMENT, which takes no READ COMMITTED; set it to ROW or MIXED"
+            store, "its binlog_format is STATEMENT, which does not allow READ COMMITTED; set it to ROW or MIXED"
         )
     _refuse_small(store, found, max_row_bytes)
     for name in ("innodb_flush_log_at_trx_commit", "sync_binlog"):
@@ -49,7 +49,7 @@ def _refuse_old(store: str, version: str) -> None:
 
 
 def _refuse_small(store: str, found: Mapping[str, str], max_row_bytes: int) -> None:
-    # A value travels escaped, at worst twice its size.
+    # A value is sent escaped, at worst at twice its size.
     needed = 2 * max_row_bytes + 65_536
     if int(found["max_allowed_packet"]) < needed:
         raise StoreUnusable(

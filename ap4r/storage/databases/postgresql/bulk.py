@@ -1,6 +1,6 @@
-"""Many rows in one statement of PostgreSQL's: the values travel as arrays, one for each column.
+"""Many rows in one statement of PostgreSQL: the values are sent as arrays, one for each column.
 
-The statements are the same each time, so each is written once.
+The statements are the same each time, so each is built once.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def insert_rows(connection: Connection, table: Table, rows: Rows) -> None:
 
 
 def delete_rows(connection: Connection, table: Table, rows: Rows) -> int:
-    """Delete rows by some of their columns, the same in each, and count them."""
+    """Delete rows by some of their columns, the same in each, and return their number."""
     columns = tuple(rows[0])
     return run(connection, _delete_text(table, columns), _arrays(columns, rows))
 
@@ -63,7 +63,7 @@ def _same(columns: tuple[str, ...]) -> str:
 
 
 def _as_rows(table: Table, columns: tuple[str, ...]) -> str:
-    """Give what makes rows `v` of arrays."""
+    """Return the SQL that turns arrays into rows `v`."""
     arrays = ", ".join(f"%s::{table.c[column].type.compile(dialect=_DIALECT)}[]" for column in columns)
     return f"unnest({arrays}) AS v ({', '.join(map(_quote, columns))})"
 

@@ -1,6 +1,6 @@
-"""Statements in psycopg's words. What opens a transaction goes with its first statement, in one round trip.
+"""Statements through psycopg. The SQL that opens a transaction is sent with its first statement, in one round trip.
 
-Such a pair takes the simple protocol, which binds no values: psycopg writes them into the text.
+Such a pair needs the simple protocol, which binds no values: psycopg writes them into the text.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from ap4r.storage.databases import driver_calls
 
 
 def rows(connection: Connection, statement: str, values: Any) -> Sequence[Any]:
-    """Run a query and give all its rows."""
+    """Run a query and return all its rows."""
     begin = driver_calls.take_begin(connection)
     if begin is None:
         return driver_calls.rows(connection, statement, values)
-    return driver_calls.told(connection, partial(_rows_after, begin), statement, values)
+    return driver_calls.call_driver(connection, partial(_rows_after, begin), statement, values)
 
 
 def run(connection: Connection, statement: str, values: Any) -> int:
-    """Run a statement; give the number of rows that it has changed."""
+    """Run a statement; return the number of rows that it changed."""
     begin = driver_calls.take_begin(connection)
     if begin is None:
         return driver_calls.run(connection, statement, values)
-    return driver_calls.told(connection, partial(_changed_after, begin), statement, values)
+    return driver_calls.call_driver(connection, partial(_changed_after, begin), statement, values)
 
 
 def _rows_after(begin: str, connection: Any, statement: str, values: Any) -> Sequence[Any]:

@@ -1,4 +1,4 @@
-"""In which schema of a PostgreSQL database the tables are, wherever the search_path of a connection leads.
+"""Finds the schema of a PostgreSQL database that holds the tables, independent of a connection's search_path.
 
 A session's search_path is set by the server, a role, a database, a URL, or an application that has a schema for each
 tenant; the tables stay where they are.
@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, text
 
-#: Those that can be seen in the search_path come first.
+#: Schemas that are visible in the search_path come first.
 _FIND = text(
     """
     SELECT n.nspname, pg_catalog.pg_table_is_visible(c.oid)
@@ -24,25 +24,25 @@ _FIND = text(
 
 
 class FoundSchemas(NamedTuple):
-    """The schemas that have a table, and whether the first of them is the one that the search_path leads to."""
+    """The schemas that have a table, and whether the search_path leads to the first of them."""
 
     names: Sequence[str]
     is_visible: bool
 
     @property
     def namespace(self) -> str | None:
-        """The one that is meant: the visible one, else the only one; None where there is none, or no telling."""
+        """The schema that is meant: the visible one, else the only one; None if there is none, or it is ambiguous."""
         return self.names[0] if self.is_visible or len(self.names) == 1 else None
 
 
 def find_schemas(connection: Connection, table: str) -> FoundSchemas:
-    """Look for a table in every schema that the connection's user may use."""
+    """Return every schema that the connection's user may use and that has the table."""
     rows = connection.execute(_FIND, {"name": table}).all()
     return FoundSchemas([_text(name) for name, _ in rows], bool(rows and rows[0][1]))
 
 
-def say_several(names: Sequence[str], table: str) -> str:
-    """Say that no search_path tells which of several schemas is meant."""
+def several_schemas_text(names: Sequence[str], table: str) -> str:
+    """Return the text that several schemas have the table, and the search_path names none of them."""
     listed = ", ".join(names)
     return (
         f"the schemas {listed} each have a table {table}, and the search_path names none of them; name one, as with "

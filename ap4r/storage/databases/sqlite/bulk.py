@@ -1,7 +1,7 @@
-"""Many rows in one statement of SQLite's.
+"""Many rows in one statement of SQLite.
 
-The driver lets go of the interpreter's lock at each step of a statement. Row by row, a dispatcher's two threads would
-hand it to and fro several times for each message, which takes longer than the work.
+The driver releases the interpreter's lock at each step of a statement. Row by row, a dispatcher's two threads would
+pass it back and forth several times for each message, which takes longer than the work.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ap4r.storage.databases.sqlite.connection import delete_text, run_many, run_
 
 _quote = sqlite.dialect().identifier_preparer.quote
 
-#: Statements are made for so many rows, and cut or filled up to these, so that few are kept.
+#: Statements are built for these numbers of rows only, so that few are cached; lists are split or filled up to fit.
 _INSERTED = (128, 32, 8, 1)
 _LISTED = (8, 32, 128, 256)
 
@@ -35,10 +35,10 @@ def insert_rows(connection: Connection, table: Table, rows: Rows) -> None:
 
 
 def delete_rows(connection: Connection, table: Table, rows: Rows) -> int:
-    """Delete rows by some of their columns, and count them.
+    """Delete rows by some of their columns, and return their number.
 
     :param rows: with the same columns: some of the primary key's, the last of them unique by itself in the table as ids
-        are, and others that a row must have besides.
+        are, and further conditions on a row.
     """
     columns = tuple(rows[0])
     if len(rows) == 1:
@@ -47,7 +47,7 @@ def delete_rows(connection: Connection, table: Table, rows: Rows) -> int:
     besides = [name for name in columns if name not in key]
     groups: defaultdict[tuple[Any, ...], list[Mapping[str, Any]]] = defaultdict(list)
     for row in rows:
-        # One range of the key in each: the keys of others that lie between are left alone by their last column.
+        # One range of the key in each statement: the keys of other rows in it are excluded by their last column.
         groups[tuple([row[name] for name in (*besides, *key[:-2])])].append(row)
     if len(groups) * _LISTED[0] > len(rows):
         return _one_by_one(connection, table, columns, rows)
@@ -67,7 +67,7 @@ def _together(connection: Connection, table: Table, same: tuple[str, ...], key: 
         some = keys[start : start + longest]
         length = next(length for length in _LISTED if length >= len(some))
         listed = [one[-1] for one in some]
-        # What is there already stands for what is missing. With one column of the key the list alone says it all.
+        # Existing values fill the missing places. With a key of one column the list alone is enough.
         bounds = (*some[0], *some[-1]) if len(key) > 1 else ()
         statement = _delete_text(table, same, tuple(key), length)
         count += run_with(connection, statement, [*values, *bounds, *listed, *listed[-1:] * (length - len(listed))])
@@ -84,7 +84,7 @@ def _insert_text(table: Table, columns: tuple[str, ...], number: int) -> str:
 def _delete_text(table: Table, same: tuple[str, ...], key: tuple[str, ...], number: int) -> str:
     conditions = [f"{_quote(name)} = ?" for name in same]
     if len(key) > 1:
-        # A stretch of the index, which holds little else; many rows may have the same place in it.
+        # A part of the index that holds few other rows; many rows may have the same place in it.
         place = f"({', '.join(map(_quote, key))})"
         conditions += [f"{place} >= (?, ?)", f"{place} <= (?, ?)"]
     conditions.append(f"{_quote(key[-1])} IN ({', '.join('?' * number)})")

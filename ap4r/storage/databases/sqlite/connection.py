@@ -1,7 +1,7 @@
-"""A SQLite file in its driver's own words: opening it, and statements that are worth being written once.
+"""A SQLite file through its driver: opening it, and statements that are worth writing as text.
 
-What SQLAlchemy does at each execution takes longer than SQLite's own work on a row. So hot statements go to the driver
-as text; their errors come as SQLAlchemy's, like those of all others.
+SQLAlchemy's work at each execution takes longer than SQLite's own work on a row. So frequent statements are sent to the
+driver as text; their errors are raised as SQLAlchemy's, like all others.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ _DIALECT = sqlite.dialect()
 
 
 def open_file(path: str, deadline_seconds: float, mode: str = "rw") -> sqlite3.Connection:
-    """Open a file: WAL, fsync at every commit, no transaction begun by itself, free pages left as they are.
+    """Open a file: WAL, fsync at every commit, no implicit transactions, free pages left as they are.
 
-    :param mode: "rw", or "rwc" to make it where there is none.
-    :raises sqlite3.Error: it cannot be opened, or somebody keeps it for himself for longer than the deadline.
+    :param mode: "rw", or "rwc" to create the file if there is none.
+    :raises sqlite3.Error: it cannot be opened, or another connection has locked it for longer than the deadline.
     """
     connection = sqlite3.connect(
         f"{Path(path).as_uri()}?mode={mode}",
@@ -36,7 +36,7 @@ def open_file(path: str, deadline_seconds: float, mode: str = "rw") -> sqlite3.C
         check_same_thread=False,
     )
     try:
-        # Turning WAL on needs the file for itself for a moment and does not wait for it: try within the deadline.
+        # Turning WAL on needs an exclusive lock for a moment and does not wait for it: try within the deadline.
         give_up_at = time.monotonic() + deadline_seconds
         while True:
             try:
@@ -47,7 +47,7 @@ def open_file(path: str, deadline_seconds: float, mode: str = "rw") -> sqlite3.C
                     raise
                 time.sleep(0.005)
         connection.execute("PRAGMA synchronous=FULL")
-        # Where SQLite was built to write zeros over what is deleted, as Debian's is, each delivered body would be
+        # If SQLite was built to overwrite deleted content with zeros, as Debian's is, each delivered body would be
         # written a second time. FAST does so only on pages that are written anyway.
         connection.execute("PRAGMA secure_delete=FAST")
     except BaseException:
@@ -57,7 +57,7 @@ def open_file(path: str, deadline_seconds: float, mode: str = "rw") -> sqlite3.C
 
 
 def driver_of(connection: Connection) -> sqlite3.Connection:
-    """Give the driver's connection."""
+    """Return the driver's connection."""
     return cast(sqlite3.Connection, connection.connection.dbapi_connection)
 
 
@@ -70,7 +70,7 @@ def run(connection: Connection, statement: str) -> None:
 
 
 def run_with(connection: Connection, statement: str, values: Sequence[Any]) -> int:
-    """Run a statement with its values; give the number of rows that it has changed."""
+    """Run a statement with its values; return the number of rows that it changed."""
     try:
         return driver_of(connection).execute(statement, values).rowcount
     except sqlite3.Error as error:
@@ -78,7 +78,7 @@ def run_with(connection: Connection, statement: str, values: Sequence[Any]) -> i
 
 
 def rows_of(connection: Connection, statement: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
-    """Run a query with its values; give its rows."""
+    """Run a query with its values; return its rows."""
     try:
         return driver_of(connection).execute(statement, values).fetchall()
     except sqlite3.Error as error:
@@ -96,7 +96,7 @@ def run_each(connection: Connection, steps: Sequence[tuple[str, Any]]) -> None:
 
 
 def run_many(connection: Connection, statement: str, rows: Sequence[Any]) -> int:
-    """Run a statement for each of several rows of values; give the number of rows that were changed."""
+    """Run a statement for each of several rows of values; return the number of rows that were changed."""
     try:
         return driver_of(connection).executemany(statement, rows).rowcount
     except sqlite3.Error as error:
@@ -104,7 +104,7 @@ def run_many(connection: Connection, statement: str, rows: Sequence[Any]) -> int
 
 
 def roll_back(connection: Connection) -> None:
-    """Undo an open transaction. SQLite has rolled back by itself after some errors; there is then nothing to do."""
+    """Undo an open transaction. After some errors SQLite has rolled back by itself."""
     driver = driver_of(connection)
     if driver.in_transaction:
         try:
@@ -115,7 +115,7 @@ def roll_back(connection: Connection) -> None:
 
 @lru_cache(maxsize=256)
 def delete_text(table: Table, columns: tuple[str, ...]) -> tuple[str, list[str]]:
-    """Give a DELETE by these columns, and the order in which it takes their values."""
+    """Return a DELETE by these columns, and the order of their values in it."""
     return _text_of(table.delete().where(*(table.c[column] == bindparam(column) for column in columns)))
 
 

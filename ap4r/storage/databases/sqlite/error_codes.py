@@ -1,4 +1,4 @@
-"""What SQLite's errors mean to a caller. A table of result codes; it touches no connection."""
+"""What SQLite's errors mean for a store. A table of result codes; it uses no connection."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _UNAVAILABLE = {
     sqlite3.SQLITE_BUSY: "another process has kept it locked for too long",
     sqlite3.SQLITE_LOCKED: "another connection has kept it locked for too long",
     sqlite3.SQLITE_FULL: "the disk is full",
-    sqlite3.SQLITE_IOERR: "the disk failed to read or write (-wal and -shm must go wherever their file goes)",
+    sqlite3.SQLITE_IOERR: "the disk failed to read or write (keep the -wal and -shm files beside their file)",
     sqlite3.SQLITE_READONLY: "the file or its folder is read-only",
     sqlite3.SQLITE_NOMEM: "no memory is left",
     sqlite3.SQLITE_PROTOCOL: "its lock could not be taken",
@@ -30,14 +30,14 @@ _LOCKED = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_
 
 
 def is_locked(error: BaseException | None) -> bool:
-    """Tell whether the file is well and only somebody else's for now."""
+    """Return whether the file is in order and only locked by another connection for now."""
     return _code(error) in _LOCKED
 
 
 def meaning_of(error: BaseException | None, name: str, path: str, *, committing: bool = False) -> StoreError | None:
-    """Read SQLite's result code; None when it blames a statement, not the file at `path`.
+    """Return the store error for SQLite's result code, or None if a statement is at fault and not the file at `path`.
 
-    :param name: what the store is called in the error.
+    :param name: the store's name in the error.
     :param committing: the error came from a COMMIT.
     """
     code = _code(error)
@@ -55,8 +55,8 @@ def meaning_of(error: BaseException | None, name: str, path: str, *, committing:
 
 
 def no_folder(folder: str) -> str:
-    """Return that a folder is not there, and what to type."""
-    return f"there is no folder {folder}; make it with: mkdir -p {shlex.quote(folder)}"
+    """Return the text that a folder is missing, with the command that creates it."""
+    return f"there is no folder {folder}; create it with: mkdir -p {shlex.quote(folder)}"
 
 
 def _code(error: BaseException | None) -> int:
@@ -64,7 +64,7 @@ def _code(error: BaseException | None) -> int:
 
 
 def _why_not_open(name: str, path: str) -> StoreError:
-    # SQLite does not tell. Opening the file to see would drop this process's locks on it (POSIX).
+    # SQLite does not report the reason. Opening the file to find it would drop this process's locks on it (POSIX).
     folder = os.path.dirname(path)
     if not os.path.isdir(folder):
         return StoreUnusable(name, no_folder(folder))
@@ -75,4 +75,4 @@ def _why_not_open(name: str, path: str) -> StoreError:
         return StoreUnavailable(name, _UNAVAILABLE[sqlite3.SQLITE_READONLY])
     if not there:
         return StoreUnavailable(name, "the file is gone")
-    return StoreUnavailable(name, "the file cannot be opened now; too many may be open")
+    return StoreUnavailable(name, "the file cannot be opened now; too many files may be open")

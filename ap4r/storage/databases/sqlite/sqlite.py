@@ -19,7 +19,7 @@ from ap4r.errors import StoreError, StoreUnavailable
 from ap4r.settings.store_url import SQLITE
 from ap4r.storage.access.transaction import MICROSECONDS
 from ap4r.storage.databases import dialects
-from ap4r.storage.databases.database import Rows, move_in_turn
+from ap4r.storage.databases.database import Rows, delete_and_insert
 from ap4r.storage.databases.sqlite import error_codes
 from ap4r.storage.databases.sqlite.bulk import delete_rows, insert_rows
 from ap4r.storage.databases.sqlite.connection import open_file, rows_of, run, run_each, run_many
@@ -32,17 +32,17 @@ _log = logging.getLogger("ap4r.storage")
 _READERS = 4
 _NANOSECONDS = 1_000_000_000 // MICROSECONDS
 
-#: What a parent process has opened is kept, for closing their connections would take part in what the parent does.
+#: Engines of a parent process are kept, because closing their connections would affect the parent's transactions.
 _inherited: list[_Opened] = []
 
 
 class _Opened(NamedTuple):
-    """An engine, what it was made for, and the connection that writes."""
+    """An engine, the file and process that it was made for, and the connection that writes."""
 
     engine: Engine
-    file: tuple[int, int] | None  # None where there is none yet
+    file: tuple[int, int] | None  # None if there is none yet
     pid: int
-    idle: list[Connection]  # it stands here while nobody writes, and is taken out by whoever does
+    idle: list[Connection]  # empty while a transaction uses the connection
 
 
 class SqliteDatabase:
@@ -53,14 +53,14 @@ class SqliteDatabase:
 
     clock_sql = None
     conflicts_at_commit = False
-    connections = 0  # all lead to the same file
+    connections = 0  # every connection leads to the same file
     moves_at_once = False
 
     def __init__(self, url: str, deadline_seconds: float) -> None:
         self._name = url
         self._path = os.path.abspath(url.removeprefix(SQLITE).partition("?")[0])
         self._deadline_seconds = deadline_seconds
-        self._opening: dict[int, threading.Lock] = {}  # by process: a parent's may have been held at the fork
+        self._opening: dict[int, threading.Lock] = {}  # by process: the parent's may have been locked at the fork
         self._opened: _Opened | None = None
 
     @property
@@ -69,7 +69,7 @@ class SqliteDatabase:
         return self._name
 
     def engine(self) -> Engine:
-        """Give what makes the connections: another one after a fork, after `close`, or for another file."""
+        """Return the engine, which opens connections: a new one after a fork, after `close`, or for another file."""
         opened = self._opened
         if opened is not None and opened.pid == os.getpid() and opened.file == _identity(self._path):
             return opened.engine
@@ -77,8 +77,8 @@ class SqliteDatabase:
             file, pid, opened = _identity(self._path), os.getpid(), self._opened
             if opened is not None and (opened.pid != pid or opened.file != file):
                 if opened.pid == pid and opened.file is not None:
-                    _log.warning("store %s: its file was replaced or taken away; what is there now is used", self._name)
-                self._let_go()
+                    _log.warning("store %s: its file was replaced or removed; the new one is used", self._name)
+                self._discard_engine()
                 opened = None
             if opened is None:
                 opened = self._opened = _Opened(self._make_engine(), file, pid, [])
@@ -86,40 +86,40 @@ class SqliteDatabase:
 
     @property
     def engine_in_use(self) -> Engine | None:
-        """The engine that was made last, in this process; `Writing` and `reading` look whether it is of the file."""
+        """The engine that was made last, in this process; `Writing` and `reading` check that it belongs to the file."""
         opened = self._opened
         return opened.engine if opened is not None and opened.pid == os.getpid() else None
 
     def is_there(self) -> bool:
-        """Tell whether there is a file."""
+        """Return whether the file exists."""
         return os.path.exists(self._path)
 
     def how_to_make(self, command: str) -> str:
-        """Return that there is no file, or no folder for it either, and what to type."""
+        """Return that there is no file, or no folder for it either, and the command that creates it."""
         folder = os.path.dirname(self._path)
         if os.path.isdir(folder):
-            return f"there is no such file; make it with: {command}"
+            return f"there is no such file; create it with: {command}"
         return f"{error_codes.no_folder(folder)} && {command}"
 
     def local_address(self, within_seconds: float) -> str:
-        """Return nothing: a file is reached over no network."""
+        """Return "": a file is not reached over a network."""
         return ""
 
     def writing(self, within_seconds: float) -> AbstractContextManager[Connection]:
-        """Open a write transaction at once (BEGIN IMMEDIATE), so that it cannot fail halfway for a lock."""
+        """Open a write transaction at once (BEGIN IMMEDIATE), so that it cannot fail halfway because of a lock."""
         return Writing(self, self._path, within_seconds)
 
     @contextmanager
     def reading(self, within_seconds: float) -> Iterator[Connection]:
-        """Give a connection on which each statement stands for itself. Reading waits for nobody."""
+        """Open a connection on which each statement is committed by itself. Readers never wait for writers."""
         with self.engine().connect() as connection:
             yield connection
 
     def locate(self, connection: Connection, schema: Schema) -> None:
-        """Do nothing: there is one place only."""
+        """Do nothing: a file has one place for tables."""
 
     def make_tables(self, schema: Schema) -> None:
-        """Make the file, and make or move the tables under the write lock; whoever comes second finds them made."""
+        """Create the file, and create or migrate the tables under the write lock; a second process finds them done."""
         if not self.is_there():
             try:
                 open_file(self._path, self._deadline_seconds, "rwc").close()
@@ -129,11 +129,11 @@ class SqliteDatabase:
             version.make_or_move(connection, schema)
 
     def now_at(self, connection: Connection) -> int:
-        """Read this host's clock: it is the file's too."""
+        """Return this host's clock, which is also the file's."""
         return time.time_ns() // _NANOSECONDS
 
     def insert_new(self, table: Table) -> Any:
-        """Give an INSERT OR IGNORE."""
+        """Return an INSERT OR IGNORE."""
         return dialects.sqlite_insert_new(table)
 
     def delete(self, connection: Connection, table: Table, rows: Rows) -> int:
@@ -145,32 +145,32 @@ class SqliteDatabase:
         insert_rows(connection, table, rows)
 
     def move(self, connection: Connection, source: Table, key: Sequence[str], target: Table, rows: Rows) -> None:
-        """Delete rows, and insert them elsewhere."""
-        move_in_turn(self, connection, source, key, target, rows)
+        """Delete rows, and insert them into another table."""
+        delete_and_insert(self, connection, source, key, target, rows)
 
     def rows(self, connection: Connection, statement: str, values: Any) -> Sequence[Any]:
-        """Run a query of the driver's."""
+        """Run a query in the driver's syntax."""
         return rows_of(connection, statement, values)
 
     def run_each(self, connection: Connection, steps: Sequence[tuple[str, Any]]) -> None:
-        """Run statements of the driver's, one after the other."""
+        """Run statements in the driver's syntax, one after the other."""
         run_each(connection, steps)
 
     def run_many(self, connection: Connection, statement: str, rows: Sequence[Any]) -> None:
-        """Run a statement of the driver's for each of several rows."""
+        """Run a statement in the driver's syntax for each of several rows."""
         run_many(connection, statement, rows)
 
     def meaning_of(self, error: DBAPIError) -> StoreError | None:
-        """Read SQLite's result code. Anything but a lock closes the file, so that a mended one is opened anew."""
+        """Translate SQLite's result code. Any error but a lock closes the file, so that a repaired one can be opened."""
         return self.meaning_of_driver(error.orig, committing=error.statement == "COMMIT")
 
     def close(self) -> None:
         """Close the file."""
         with self._opening_lock():
-            self._let_go()
+            self._discard_engine()
 
     def meaning_of_driver(self, error: BaseException | None, *, committing: bool = False) -> StoreError | None:
-        """Read the code of an error that no SQLAlchemy has wrapped."""
+        """Translate the code of an error that SQLAlchemy has not wrapped."""
         meaning = error_codes.meaning_of(error, self._name, self._path, committing=committing)
         if meaning is not None and not error_codes.is_locked(error):
             self.close()
@@ -179,7 +179,7 @@ class SqliteDatabase:
     def _opening_lock(self) -> threading.Lock:
         return self._opening.setdefault(os.getpid(), threading.Lock())
 
-    def _let_go(self) -> None:
+    def _discard_engine(self) -> None:
         opened, self._opened = self._opened, None
         if opened is None:
             return
@@ -190,21 +190,21 @@ class SqliteDatabase:
             _inherited.append(opened)
 
     def take_writer(self) -> Connection:
-        """Give the connection that writes; it is the caller's alone until it is given back."""
+        """Return the connection that writes; the caller alone uses it until `give_back`."""
         opened = self._opened
-        # Whether that is still the file is looked at when the lock is held.
+        # Whether it still belongs to the file is checked under the lock.
         if opened is not None and opened.idle and opened.pid == os.getpid():
             try:
                 return opened.idle.pop()
             except IndexError:  # `close` was there first
                 pass
         connection = self.engine().connect()
-        # `Writing` asks for the lock by itself, and within a transaction nothing else is waited for.
+        # `Writing` retries for the lock itself, and nothing else within a transaction waits.
         run(connection, "PRAGMA busy_timeout = 0")
         return connection
 
     def give_back(self, connection: Connection) -> None:
-        """Take back the connection that writes, for the next who asks."""
+        """Accept the connection that writes, for the next caller."""
         opened = self._opened
         if opened is None or opened.engine is not connection.engine or connection.invalidated:
             connection.close()
@@ -226,7 +226,7 @@ class SqliteDatabase:
 
 def _close_idle(opened: _Opened) -> None:
     while opened.idle:
-        with suppress(IndexError):  # somebody writes with it, and will close it
+        with suppress(IndexError):  # a transaction uses it, and will close it
             opened.idle.pop().close()
 
 
