@@ -176,9 +176,9 @@ class Plans:
 
     def of(self, action):
         """Tell how all that an action does finds its rows."""
-        to_driver = driver_calls.told
+        to_driver = driver_calls.call_driver
 
-        def told(connection, call, statement, values):
+        def call_driver(connection, call, statement, values):
             result = to_driver(connection, call, statement, values)
             # Afterwards: the transaction may have been opened by the statement itself.
             self._explain(connection, None, statement, values, None, isinstance(values, list))
@@ -187,7 +187,7 @@ class Plans:
         event.listen(self._engine, "before_cursor_execute", self._explain)
         try:
             with self._monkeypatch.context() as patched:
-                patched.setattr(driver_calls, "told", told)
+                patched.setattr(driver_calls, "call_driver", call_driver)
                 action()
         finally:
             event.remove(self._engine, "before_cursor_execute", self._explain)

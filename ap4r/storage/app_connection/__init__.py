@@ -1,4 +1,4 @@
 """The application's own connection: rows of ap4r that commit or roll back with the application's data.
 
-It opens no connection, makes no table and retries nothing.
+It opens no connection, creates no table and retries nothing.
 """

@@ -1,4 +1,4 @@
-"""What `transaction()` gives its block, and where its connection comes from."""
+"""The object that `transaction()` passes to its block, and the source of its connection."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 
 class Scope(Protocol):
-    """What a block is."""
+    """The object that `transaction()` passes to its block."""
 
     @property
     def owns_commit(self) -> bool:
-        """Tell whether the block's end commits the application's transaction."""
+        """Return whether the block's end commits the application's transaction."""
 
 
 class Group:
@@ -27,13 +27,13 @@ class Group:
 
 
 class NotGiven(Enum):
-    """What stands for an argument that was left out, where None is a mistake."""
+    """The default of an argument for which None is a mistake."""
 
     CONN = "the connection that was not given"
 
 
 class Given(NamedTuple):
-    """What the application gave as its connection. `is_found`: it gave what finds it, and named none now."""
+    """The connection that the application passed. `is_found`: it comes from `connection=`, and not from this call."""
 
     conn: object
     using: str | None
@@ -41,29 +41,29 @@ class Given(NamedTuple):
 
 
 def given_connection(conn: object, using: str | None, find: Callable[[], object] | None) -> Given | None:
-    """Give what was given, else what the middleware was told to find; None where there is neither.
+    """Return the given connection, else the one that the middleware's `connection=` finds, or None without either.
 
-    :raises ConnectionUnfit: None was given, or what was to find it gave nothing.
+    :raises ConnectionUnfit: None was given, or `connection=` returned None.
     """
     if using is not None:
         return Given(None if conn is NotGiven.CONN else conn, using)
     if conn is None:
-        raise ConnectionUnfit("conn", "it is None, no connection; leave it out if none is meant")
+        raise ConnectionUnfit("conn", "it is None, which is not a connection; omit the argument to use none")
     if conn is not NotGiven.CONN:
         return Given(conn, None)
     if find is None:
         return None
     found = find()
     if found is None:
-        raise ConnectionUnfit("connection=", "it gave None in the place of the application's connection")
+        raise ConnectionUnfit("connection=", "it returned None instead of the application's connection")
     return Given(found, None, is_found=True)
 
 
 def application_connection(given: Given, prefix: str) -> ForeignConnection:
-    """Recognise it. Only here SQLAlchemy is imported, by those who use it.
+    """Return the connection behind an argument. Only this imports SQLAlchemy, if the application uses it.
 
-    :param prefix: what every table's name begins with.
-    :raises ConnectionUnfit: it is no connection that can carry messages.
+    :param prefix: the prefix of every table's name.
+    :raises ConnectionUnfit: it is not a connection that can carry messages.
     """
     from ap4r.storage.app_connection.detect import recognise
 
@@ -71,5 +71,5 @@ def application_connection(given: Given, prefix: str) -> ForeignConnection:
 
 
 def connection_finder(connection: Callable[[], object] | str | None) -> Callable[[], object] | None:
-    """Give what finds the connection: the callable itself; a name is a Django alias."""
+    """Return the function that finds the connection: the callable itself; a string is a Django database's alias."""
     return (lambda: connection) if isinstance(connection, str) else connection

@@ -1,6 +1,6 @@
-"""One block on the application's connection: it begins a transaction and ends it, or is a savepoint and ends nothing.
+"""One block on the application's connection: it begins and ends a transaction, or is a savepoint and ends nothing.
 
-It knows nothing of messages; what is to be part of the transaction is written between `enter` and `finish`.
+It does not depend on messages; what belongs to the transaction is written between `enter` and `finish`.
 """
 
 from __future__ import annotations
@@ -35,36 +35,37 @@ _holding = threading.Lock()
 class ConnectionBlock:
     """From `enter` to either `finish` or `abandon`, in one thread.
 
-    :param strict: refuse a transaction that somebody else will end.
+    :param strict: refuse a transaction that other code will end.
     """
 
     def __init__(self, foreign: ForeignConnection, tables: Tables, *, strict: bool = False) -> None:
         self._foreign = foreign
-        self.tables = tables  #: where they are, once it was entered
+        self.tables = tables  #: in their schema, after `enter`
         self._strict = strict
         self._thread = threading.get_ident()
         self._savepoint: Savepoint | None = None
-        # A savepoint over the whole block: whatever ends the transaction takes it away, and then it cannot be released.
+        # A savepoint over the whole block: the end of the transaction discards it, and then it cannot be released.
         self._guard: SqlSavepoint | None = None
         self.owns_commit = False  #: whether `finish` commits
 
     def enter(self) -> None:
         """Begin, or set a savepoint in what is open already, and check the tables.
 
-        :raises ConnectionUnfit: the connection cannot be used; says why.
+        :raises ConnectionUnfit: the connection cannot be used; the text says why.
         :raises SchemaMismatch: the tables are missing or of another version.
         """
         foreign = self._foreign
-        is_inner = _hold(foreign)
+        is_inner = _enter_owner(foreign)
         try:
             foreign.check()
-            # A block around this one may own what its library would say began by itself.
+            # A block around this one may own what its library would consider to have begun by itself.
             if foreign.is_open or (is_inner and foreign.is_within_transaction):
                 if self._strict:
                     raise ConnectionUnfit(
                         foreign.what, "a transaction is open that another block will end, and strict=True refuses that"
                     )
-                # What a library calls open need not be so yet: a first SAVEPOINT would be SQLite's transaction itself.
+                # A transaction that a library calls open may not have begun: a first SAVEPOINT would be SQLite's
+                # transaction.
                 foreign.join()
                 self._savepoint = foreign.savepoint()
             else:
@@ -78,11 +79,11 @@ class ConnectionBlock:
                 self._undo()
                 raise
         except BaseException:
-            _let_go(foreign)
+            _leave_owner(foreign)
             raise
 
     def check_open(self) -> None:
-        """Make sure that what is written now is part of a transaction.
+        """Ensure that what is written now is part of a transaction.
 
         :raises TransactionLost: it was ended within the block, and what is written now would commit by itself.
         """
@@ -90,11 +91,11 @@ class ConnectionBlock:
             raise TransactionLost(self._foreign.what, _ENDED)
 
     def verify(self) -> None:
-        """Make sure that the transaction is still the one that `enter` found or began.
+        """Ensure that the transaction is still the one that `enter` found or began.
 
-        :raises TransactionLost: it was ended or undone; what was said since would commit by itself or with other data.
+        :raises TransactionLost: it ended or was rolled back; later writes would commit alone or with other data.
         :raises StoreUnavailable: it ended with its connection, which was lost; nothing of it is stored.
-        :raises ConnectionUnfit: this is not the thread that entered.
+        :raises ConnectionUnfit: this is not the thread of `enter`.
         """
         if threading.get_ident() != self._thread:
             raise ConnectionUnfit(self._foreign.what, "the block was entered in one thread and left in another")
@@ -105,13 +106,13 @@ class ConnectionBlock:
         try:
             guard.release()
         except Exception as error:
-            raise self._why(error) from error
+            raise self._lost_error(error) from error
 
     def finish(self, *, may_be_lost: bool = False) -> None:
-        """End cleanly: verify, unless that was done, and commit where the block owns it.
+        """End cleanly: verify, unless that was done, and commit if the block owns the transaction.
 
         :param may_be_lost: nothing of ours was written, so it does no harm if the application has ended it.
-        :raises TransactionLost: it is not the same any more; what was left is rolled back.
+        :raises TransactionLost: it is another transaction by now; what is left of it is rolled back.
         :raises StoreUnavailable: it ended with its connection; nothing of it is stored.
         """
         try:
@@ -125,7 +126,7 @@ class ConnectionBlock:
             self._undo()
             raise
         finally:
-            _let_go(self._foreign)
+            _leave_owner(self._foreign)
 
     def _release(self, point: Savepoint, may_be_lost: bool) -> None:
         if may_be_lost and (isinstance(point, SqlSavepoint) or not point.is_active):
@@ -133,24 +134,24 @@ class ConnectionBlock:
         try:
             point.release()
         except Ap4rError:
-            raise  # of a hook of the application's
+            raise  # raised by a hook of the application
         except Exception as error:
-            raise self._why(error) from error
+            raise self._lost_error(error) from error
         self._savepoint = None
 
-    def _why(self, error: Exception) -> StoreUnavailable | TransactionLost:
-        # A database that went away is no mistake of the application's, and the same may succeed later.
+    def _lost_error(self, error: Exception) -> StoreUnavailable | TransactionLost:
+        # A lost database is not a mistake of the application, and a retry may succeed later.
         if self._foreign.is_lost_after(error):
             problem = "the connection was lost within the block; nothing is stored"
             return StoreUnavailable(self._foreign.what, problem, is_connection=True)
         return TransactionLost(self._foreign.what, _ENDED)
 
     def abandon(self) -> None:
-        """Undo what was done in the block. Never raises: an exception is on its way already."""
+        """Undo what was done in the block. Never raises, because it is called while another exception is raised."""
         try:
             self._undo()
         finally:
-            _let_go(self._foreign)
+            _leave_owner(self._foreign)
 
     def _undo(self) -> None:
         try:
@@ -161,12 +162,12 @@ class ConnectionBlock:
                 point, self._savepoint = self._savepoint, None
                 if point.is_active:
                     point.rollback()
-        except Exception as error:  # noqa: BLE001 - the first exception is the one to tell
+        except Exception as error:  # noqa: BLE001 - the first exception is the one to report
             _log.warning("%s could not be rolled back: %s", self._foreign.what, error)
 
 
-def _hold(foreign: ForeignConnection) -> bool:
-    """Note that a block is open; tell whether there is one around it."""
+def _enter_owner(foreign: ForeignConnection) -> bool:
+    """Register that a block is open; return whether there is one around it."""
     me, key = threading.get_ident(), id(foreign.owner)
     with _holding:
         holder = _held.get(key, _Holder(me, 0))
@@ -176,7 +177,7 @@ def _hold(foreign: ForeignConnection) -> bool:
         return holder.depth > 0
 
 
-def _let_go(foreign: ForeignConnection) -> None:
+def _leave_owner(foreign: ForeignConnection) -> None:
     key = id(foreign.owner)
     with _holding:
         holder = _held.pop(key, None)

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, CursorResult, Executable
 
 from ap4r.errors import ConnectionUnfit
 from ap4r.storage.app_connection.base import Savepoint
-from ap4r.storage.app_connection.borrowed_connection import lent
+from ap4r.storage.app_connection.borrowed_connection import borrowed
 from ap4r.storage.app_connection.driver import Driver
 from ap4r.storage.app_connection.drivers import is_lost
 from ap4r.storage.app_connection.open_transaction import join_transaction, open_transaction
@@ -21,7 +21,7 @@ _numbers = itertools.count(1)
 
 
 class SqlSavepoint:
-    """A savepoint by SQL, which all databases spell alike. The database itself tells if it is gone."""
+    """A savepoint by SQL, which all databases spell alike. The database itself raises an error if it is gone."""
 
     is_active = True
 
@@ -31,11 +31,11 @@ class SqlSavepoint:
         connection.exec_driver_sql(f"SAVEPOINT {self._name}")
 
     def release(self) -> None:
-        """Keep what was done since."""
+        """Keep what was done since it began."""
         self._connection.exec_driver_sql(f"RELEASE SAVEPOINT {self._name}")
 
     def rollback(self) -> None:
-        """Undo what was done since."""
+        """Undo what was done since it began."""
         self._connection.exec_driver_sql(f"ROLLBACK TO SAVEPOINT {self._name}")
         self.release()
 
@@ -45,11 +45,11 @@ class DbapiConnection:
 
     def __init__(self, driver: Driver) -> None:
         self._driver = driver
-        self._lent = lent(driver)
+        self._borrowed = borrowed(driver)
 
     @property
     def what(self) -> str:
-        """The driver's connection."""
+        """The kind of connection."""
         return self._driver.what
 
     @property
@@ -64,7 +64,7 @@ class DbapiConnection:
 
     @property
     def database(self) -> Hashable | None:
-        """What tells the database from others."""
+        """A key that identifies the database."""
         return self._driver.place().database
 
     @property
@@ -74,21 +74,21 @@ class DbapiConnection:
 
     @property
     def is_owner_thread(self) -> bool:
-        """As the driver has it."""
+        """As the driver reports it."""
         return self._driver.is_owner_thread
 
     @property
     def has_failed(self) -> bool:
-        """As the driver has it."""
+        """As the driver reports it."""
         return self._driver.has_failed
 
     def is_lost_after(self, error: BaseException) -> bool:
-        """Look at the error, and at the line."""
+        """Check the error and the connection."""
         return is_lost(self._driver, error)
 
     @property
     def is_open(self) -> bool:
-        """Tell whether anything was begun on it."""
+        """Return whether a transaction was begun on it."""
         if is_of_dbutils(self._driver.given) and self._driver.given._transaction:
             return True
         if self._driver.begins_by_itself:
@@ -96,52 +96,52 @@ class DbapiConnection:
         is_open = self._driver.in_transaction
         if is_open is None:
             raise ConnectionUnfit(
-                self.what, "neither the driver nor the server tells whether a transaction is open; use join()"
+                self.what, "neither the driver nor the server reports whether a transaction is open; use join()"
             )
         return is_open
 
     @property
     def is_within_transaction(self) -> bool:
-        """As the driver has it; where it does not know, the application is believed."""
+        """As the driver reports it; if it cannot, the application is trusted."""
         return self._driver.in_transaction is not False
 
     @property
     def open_savepoint(self) -> object:
-        """Tell nothing: no driver knows."""
+        """Return None: no driver knows its savepoints."""
         return None
 
     def check(self) -> None:
-        """Refuse what is closed, another thread's, or failed."""
+        """Refuse a connection that is closed, of another thread, or failed."""
         if not self.is_owner_thread:
-            raise ConnectionUnfit(self.what, "it was made in another thread, which alone may use it")
+            raise ConnectionUnfit(self.what, "it was opened in another thread, and only that thread may use it")
         if self._driver.problem is not None:
             raise ConnectionUnfit(self.what, self._driver.problem)
         if self.has_failed:
             raise ConnectionUnfit(self.what, "its transaction has failed; roll it back first")
 
     def connection(self) -> Connection:
-        """Give what runs statements on it."""
-        return self._lent
+        """Return a SQLAlchemy connection that runs statements on it."""
+        return self._borrowed
 
     def execute(
         self, statement: Executable, parameters: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None
     ) -> CursorResult[Any]:
         """Run a Core statement."""
-        return self._lent.execute(statement, parameters)
+        return self._borrowed.execute(statement, parameters)
 
     def begin(self) -> None:
         """Send BEGIN, unless the driver does so before the next statement."""
         if is_of_dbutils(self._driver.given):
-            # Else it would connect again, unseen, where the connection is lost within the block.
+            # Otherwise it would reconnect, unnoticed, if the connection is lost within the block.
             self._driver.given.begin()
-        open_transaction(self._lent, self._driver, self.what, library_begins=False)
+        open_transaction(self._borrowed, self._driver, self.what, library_begins=False)
 
     def join(self) -> None:
-        """Have a transaction open."""
-        join_transaction(self._lent, self._driver, self.what)
+        """Ensure that a transaction is open."""
+        join_transaction(self._borrowed, self._driver, self.what)
 
     def flush(self) -> None:
-        """Do nothing: no driver holds statements back."""
+        """Do nothing: no driver delays statements."""
 
     def settle(self, point: Savepoint | None) -> None:
         """Do nothing: a savepoint that is left open ends with the one around it."""
@@ -156,15 +156,15 @@ class DbapiConnection:
 
     def savepoint(self) -> SqlSavepoint:
         """Begin a transaction within the open one."""
-        return SqlSavepoint(self._lent)
+        return SqlSavepoint(self._borrowed)
 
     def note_write(self) -> None:
-        """Tell zope.sqlalchemy, if the connection is that of one of its sessions."""
+        """Mark the session of zope.sqlalchemy that uses the connection, if there is one."""
         mark_session_on(self._driver.raw, self.what)
 
     def check_undivided(self) -> None:
         """Do nothing: it is a connection to one database."""
 
     def after_commit(self, callback: Callable[[], None]) -> bool:
-        """Tell that no driver knows."""
+        """Return False: no driver has such an event."""
         return False

@@ -1,6 +1,6 @@
-"""Recognise what an application gives as its connection, or say what it should give instead.
+"""Recognises the connection that an application passes, or says what it should pass instead.
 
-By the object's class: nothing is imported that the application has not imported itself.
+It goes by the object's class, and imports nothing that the application has not imported itself.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ _KNOWN = (
 
 
 def recognise(conn: Any, using: str | None = None, prefix: str = "ap4r_") -> ForeignConnection:
-    """Give what speaks to an application's connection. Nothing is sent to the database.
+    """Return the adapter for an application's connection. Nothing is sent to the database.
 
     :param conn: a SQLAlchemy Session, scoped_session (Flask-SQLAlchemy's `db.session`) or Connection; a connection of
-        sqlite3, psycopg, psycopg2, PyMySQL or mysqlclient; Django's own, or the name of its alias. Also what a pool,
-        instrumentation or a proxy has wrapped around one of them.
-    :param using: the alias of a Django database, in the place of `conn`.
-    :param prefix: what the tables' names begin with, for a Session that asks by statement which database is meant.
-    :raises ConnectionUnfit: it is none of these, or of a kind that cannot carry messages; says what to give.
+            sqlite3, psycopg, psycopg2, PyMySQL or mysqlclient; Django's own, or the name of its alias. Also a pool's,
+            instrumentation's or proxy's wrapper around one of them.
+        :param using: the alias of a Django database, instead of `conn`.
+        :param prefix: the prefix of the tables' names, for a Session that chooses its database by statement.
+        :raises ConnectionUnfit: it is none of these, or cannot carry messages; the text says what to pass.
     """
     if using is not None:
         if conn is not None:
@@ -42,12 +42,12 @@ def recognise(conn: Any, using: str | None = None, prefix: str = "ap4r_") -> For
         return DjangoConnection(conn)
     inner = unwrapped(conn, _is_known)
     _refuse_asynchronous(inner)
-    # A driver's connection is ended through what is around it, which may keep account of that.
+    # A driver's connection is ended through its wrapper, which may keep track of transactions.
     found = _of_sqlalchemy(inner, prefix) or _of_django(inner) or _of_driver(conn)
     if found is None and is_returned(conn):
         raise ConnectionUnfit(_named(conn), "it is closed")
     if found is None:
-        raise ConnectionUnfit(_named(conn), f"no connection that ap4r knows; give {_KNOWN}")
+        raise ConnectionUnfit(_named(conn), f"it is not a connection that ap4r supports; pass {_KNOWN}")
     return found
 
 
@@ -67,7 +67,7 @@ def _is_asynchronous(conn: object) -> bool:
 
 def _refuse_asynchronous(conn: object) -> None:
     if _is_asynchronous(conn):
-        raise ConnectionUnfit(_named(conn), f"it is asynchronous, and ap4r is for WSGI, which is not; give {_KNOWN}")
+        raise ConnectionUnfit(_named(conn), f"it is asynchronous, and ap4r for WSGI is synchronous; pass {_KNOWN}")
 
 
 def _of_sqlalchemy(conn: Any, prefix: str) -> ForeignConnection | None:
@@ -91,9 +91,9 @@ def _of_sqlalchemy(conn: Any, prefix: str) -> ForeignConnection | None:
     if isinstance(conn, Connection):
         return CoreConnection(conn)
     if isinstance(conn, Engine):
-        raise ConnectionUnfit(_named(conn), "an Engine is not a connection; give a Connection that it has made")
+        raise ConnectionUnfit(_named(conn), "an Engine is not a connection; pass a Connection of it")
     if isinstance(conn, sessionmaker):
-        raise ConnectionUnfit(_named(conn), "it makes sessions; call it, and give the Session that it makes")
+        raise ConnectionUnfit(_named(conn), "it is a factory of sessions; call it, and pass the Session")
     if isinstance(conn, PoolProxiedConnection):
         if conn.dbapi_connection is None:
             raise ConnectionUnfit(_named(conn), "it is closed")

@@ -1,4 +1,4 @@
-"""Django's connection of an alias. It is the application that has imported Django; this module does not."""
+"""Django's connection of an alias. The application has imported Django; this module does not."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from sqlalchemy import Connection, CursorResult, Executable
 
 from ap4r.errors import ConnectionUnfit
 from ap4r.storage.app_connection.base import Savepoint
-from ap4r.storage.app_connection.borrowed_connection import lent
+from ap4r.storage.app_connection.borrowed_connection import borrowed
 from ap4r.storage.app_connection.driver import Driver
 from ap4r.storage.app_connection.drivers import driver_of, is_lost
 
 
-class _Undone(Exception):
-    """What tells `atomic` to roll back."""
+class _RollBack(Exception):
+    """Raised to make `atomic` roll back."""
 
 
 class _AtomicSavepoint:
@@ -34,29 +34,29 @@ class _AtomicSavepoint:
 
     def rollback(self) -> None:
         """Leave the block with an exception."""
-        self._atomic.__exit__(_Undone, _Undone(), None)
+        self._atomic.__exit__(_RollBack, _RollBack(), None)
 
 
 class DjangoConnection:
     """A `ForeignConnection` on `django.db.connections[using]`.
 
-    Begins with `atomic`, so that Django knows of it and refuses a commit in between.
+    Begins with `atomic`, so that Django refuses a commit in between.
     """
 
     def __init__(self, using: str, wrapper: object = None) -> None:
         """Look the alias up, unless its wrapper is given.
 
-        :raises ConnectionUnfit: Django is not in use, or knows no such alias or no such database.
+        :raises ConnectionUnfit: Django is not in use, or does not have this alias or this database.
         """
         django_db = sys.modules.get("django.db")
         self.what = f"Django's connection {using!r}"
         if django_db is None:
-            raise ConnectionUnfit(self.what, "this process does not use Django; give a connection instead of an alias")
+            raise ConnectionUnfit(self.what, "this process does not use Django; pass a connection instead of an alias")
         self._transaction = sys.modules["django.db.transaction"]
         try:
             self._wrapper: Any = wrapper or django_db.connections[using]
         except django_db.utils.ConnectionDoesNotExist as error:
-            raise ConnectionUnfit(self.what, "DATABASES has no such alias") from error
+            raise ConnectionUnfit(self.what, "DATABASES does not have this alias") from error
         self._using = using
         self._atomics: list[Any] = []
 
@@ -72,7 +72,7 @@ class DjangoConnection:
 
     @property
     def database(self) -> Hashable | None:
-        """What tells the database from others."""
+        """A key that identifies the database."""
         return self._driver.place().database
 
     @property
@@ -82,7 +82,7 @@ class DjangoConnection:
 
     @property
     def is_owner_thread(self) -> bool:
-        """Ask Django."""
+        """As Django reports it."""
         try:
             self._wrapper.validate_thread_sharing()
         except Exception:  # noqa: BLE001 - Django's DatabaseError, which is not imported here
@@ -91,34 +91,34 @@ class DjangoConnection:
 
     @property
     def has_failed(self) -> bool:
-        """Ask Django, and the driver for what was caught without `atomic`."""
+        """As Django reports it, and the driver for errors that were caught without `atomic`."""
         if self._wrapper.in_atomic_block and self._wrapper.needs_rollback:
             return True
         return self._wrapper.connection is not None and self._driver.has_failed
 
     def is_lost_after(self, error: BaseException) -> bool:
-        """Look at the error, and at the line."""
+        """Check the error and the connection."""
         return is_lost(driver_of(self._wrapper.connection), error)
 
     @property
     def is_open(self) -> bool:
-        """Tell whether an `atomic` block, or whoever turned autocommit off, will end it."""
+        """Return whether an `atomic` block, or the code that turned autocommit off, will end it."""
         return self._wrapper.in_atomic_block or not self._wrapper.get_autocommit()
 
     @property
     def is_within_transaction(self) -> bool:
-        """Ask Django."""
+        """As Django reports it."""
         return self.is_open
 
     @property
     def open_savepoint(self) -> object:
-        """Give the names of Django's savepoints."""
+        """Return the names of Django's savepoints."""
         return tuple(self._wrapper.savepoint_ids)
 
     def check(self) -> None:
-        """Refuse what is another thread's, closed within its block, or failed."""
+        """Refuse a connection that is another thread's, closed within its block, or failed."""
         if not self.is_owner_thread:
-            raise ConnectionUnfit(self.what, "it belongs to another thread; give the alias, not the connection")
+            raise ConnectionUnfit(self.what, "it belongs to another thread; pass the alias instead of the connection")
         if self._wrapper.in_atomic_block and (self._wrapper.connection is None or self._wrapper.closed_in_transaction):
             raise ConnectionUnfit(self.what, "it was closed within its atomic block")
         if self.has_failed:
@@ -128,8 +128,8 @@ class DjangoConnection:
             raise ConnectionUnfit(self.what, self._driver.problem)
 
     def connection(self) -> Connection:
-        """Give what runs statements on the connection under Django's."""
-        return lent(self._driver)
+        """Return a SQLAlchemy connection that runs statements on the driver's connection under Django's."""
+        return borrowed(self._driver)
 
     def execute(
         self, statement: Executable, parameters: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None
@@ -144,7 +144,7 @@ class DjangoConnection:
         self._atomics.append(atomic)
 
     def join(self) -> None:
-        """Look whether a block is open."""
+        """Check that a block is open."""
         if not self.is_open:
             raise ConnectionUnfit(
                 self.what,
@@ -153,7 +153,7 @@ class DjangoConnection:
             )
 
     def flush(self) -> None:
-        """Do nothing: Django holds no statement back."""
+        """Do nothing: Django delays no statements."""
 
     def settle(self, point: Savepoint | None) -> None:
         """Do nothing: a savepoint that is left open ends with the one around it."""
@@ -165,20 +165,20 @@ class DjangoConnection:
     def rollback(self) -> None:
         """Leave the block with an exception."""
         if self._atomics:
-            self._atomics.pop().__exit__(_Undone, _Undone(), None)
+            self._atomics.pop().__exit__(_RollBack, _RollBack(), None)
 
     def savepoint(self) -> _AtomicSavepoint:
         """Enter an `atomic` block within the open one."""
         return _AtomicSavepoint(self._transaction.atomic(self._using))
 
     def note_write(self) -> None:
-        """Do nothing: Django commits whatever was done."""
+        """Do nothing: Django commits every write."""
 
     def check_undivided(self) -> None:
         """Do nothing: it is a connection to one database."""
 
     def after_commit(self, callback: Callable[[], None]) -> bool:
-        """Hand it to Django's on_commit, which it cannot take where autocommit was turned off."""
+        """Register with Django's on_commit, which does not accept callbacks if autocommit was turned off."""
         if not self._wrapper.in_atomic_block or not self._wrapper.commit_on_exit:
             return False
         self._transaction.on_commit(callback, self._using)
@@ -191,6 +191,7 @@ class DjangoConnection:
         if driver is None:
             kind = type(self._wrapper.connection).__module__
             raise ConnectionUnfit(
-                self.what, f"its driver {kind} is not known; sqlite3, psycopg, psycopg2, mysqlclient and PyMySQL are"
+                self.what,
+                f"its driver {kind} is not supported; use sqlite3, psycopg, psycopg2, mysqlclient or PyMySQL",
             )
         return driver

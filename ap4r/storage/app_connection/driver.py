@@ -1,4 +1,4 @@
-"""What a driver's own connection tells of itself, whichever driver it is."""
+"""What every driver's connection reports of itself."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 
 
 class DatabaseIdentity(NamedTuple):
-    """The database behind a connection: its URL without a password, and what tells it from others."""
+    """The database behind a connection: its URL without a password, and a key that identifies it."""
 
     name: str
     database: Hashable | None
@@ -24,50 +24,50 @@ class Driver(Protocol):
 
     @property
     def problem(self) -> str | None:
-        """Say why no statement can be made at all; None when it can."""
+        """Return why no statement can be run at all; None when it can."""
 
     @property
     def is_owner_thread(self) -> bool:
-        """Tell whether the driver lets this thread use it."""
+        """Return whether the driver lets this thread use it."""
 
     @property
     def is_autocommit(self) -> bool:
-        """Tell whether a statement outside of a transaction commits by itself."""
+        """Return whether a statement outside of a transaction commits by itself."""
 
     @property
     def in_transaction(self) -> bool | None:
-        """Tell whether a transaction is open; None where that cannot be known."""
+        """Return whether a transaction is open, or None if that cannot be known."""
 
     @property
     def begins_by_itself(self) -> bool:
-        """Tell whether there always is a transaction, whether or not anything was done in it."""
+        """Return whether there always is a transaction, even if nothing was done in it."""
 
     @property
     def has_failed(self) -> bool:
-        """Tell whether the open transaction can only be rolled back."""
+        """Return whether the open transaction can only be rolled back."""
 
     @property
     def begin(self) -> str | None:
-        """What opens a transaction; None where the next statement does it."""
+        """The statement that opens a transaction; None if the next statement does it."""
 
     def place(self) -> DatabaseIdentity:
-        """Tell which database this is."""
+        """Return the identity of this database."""
 
     def cursor(self) -> Any:
-        """Give a cursor whose rows are tuples, whatever the application prefers."""
+        """Return a cursor whose rows are tuples, whatever the application prefers."""
 
     def commit(self) -> None:
-        """Commit, so that whatever is wrapped around the connection knows of it."""
+        """Commit through the wrapper of the connection, so that it can keep track."""
 
     def rollback(self) -> None:
-        """Roll back in the same way."""
+        """Roll back through the wrapper."""
 
 
-class Endings:
+class DriverConnection:
     """A driver's connection, and how its transactions end.
 
-    :param raw: the driver's own.
-    :param given: what the application has, which may be wrapped around it.
+    :param raw: the driver's connection.
+    :param given: the application's object, which may be a wrapper of it.
     """
 
     def __init__(self, raw: Any, given: Any) -> None:
@@ -75,9 +75,9 @@ class Endings:
         self.given = given
 
     def commit(self) -> None:
-        """Commit, so that whatever is wrapped around the connection knows of it."""
+        """Commit through the wrapper of the connection, so that it can keep track."""
         self.given.commit()
 
     def rollback(self) -> None:
-        """Roll back in the same way."""
+        """Roll back through the wrapper."""
         self.given.rollback()

@@ -1,6 +1,6 @@
-"""Recognise the drivers' own connections: sqlite3, psycopg, psycopg2, PyMySQL and mysqlclient.
+"""Recognises the drivers' own connections: sqlite3, psycopg, psycopg2, PyMySQL and mysqlclient.
 
-By their class, never imported on a guess: an application has the drivers that it uses.
+It goes by their class and imports no driver: an application has imported those that it uses.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ import os
 import sqlite3
 from typing import ClassVar
 
-from ap4r.storage.app_connection.driver import DatabaseIdentity, Driver, Endings
+from ap4r.storage.app_connection.driver import DatabaseIdentity, Driver, DriverConnection
 from ap4r.storage.app_connection.mysql_drivers import MySQLdb, PyMySQL
 from ap4r.storage.app_connection.postgresql_drivers import Psycopg, Psycopg2
 from ap4r.storage.app_connection.unwrap import unwrapped
 
 
-class Sqlite3(Endings):
+class Sqlite3(DriverConnection):
     """A connection of the standard library's sqlite3."""
 
     what: ClassVar[str] = "a sqlite3 connection"
@@ -27,7 +27,7 @@ class Sqlite3(Endings):
 
     @property
     def problem(self) -> str | None:
-        """Say whether it is closed."""
+        """Return that it is closed, if it is."""
         try:
             self.raw.cursor().close()
         except sqlite3.ProgrammingError as error:
@@ -36,7 +36,7 @@ class Sqlite3(Endings):
 
     @property
     def is_owner_thread(self) -> bool:
-        """Ask SQLite's module, which checks it unless check_same_thread is off."""
+        """As SQLite's module reports it, which checks the thread unless check_same_thread is off."""
         try:
             self.raw.cursor().close()
         except sqlite3.ProgrammingError as error:
@@ -45,27 +45,27 @@ class Sqlite3(Endings):
 
     @property
     def begins_by_itself(self) -> bool:
-        """Look at the attribute that Python 3.12 has brought."""
+        """As the attribute reports it that Python 3.12 added."""
         return getattr(self.raw, "autocommit", None) is False
 
     @property
     def is_autocommit(self) -> bool:
-        """Look at both ways of setting it."""
+        """As both ways of setting it report."""
         autocommit = getattr(self.raw, "autocommit", None)
         return autocommit if isinstance(autocommit, bool) else self.raw.isolation_level is None
 
     @property
     def in_transaction(self) -> bool:
-        """Ask SQLite."""
+        """As SQLite reports it."""
         return self.raw.in_transaction
 
     @property
     def begin(self) -> str:
-        """Take the lock for writing at once: a transaction that has read before can be refused it for good."""
+        """Lock for writing at once: a transaction that has read before may be refused the lock for good."""
         return "BEGIN IMMEDIATE"
 
     def place(self) -> DatabaseIdentity:
-        """Find the file; a database in memory is its connection's alone."""
+        """Return the file; a database in memory belongs to its connection alone."""
         path = next(
             (row[2] for row in self.cursor().execute("PRAGMA database_list") if row[1] in ("main", b"main")), ""
         )
@@ -78,24 +78,24 @@ class Sqlite3(Endings):
         return DatabaseIdentity(f"sqlite:///{path}", ("sqlite", path, found.st_dev, found.st_ino))
 
     def cursor(self) -> sqlite3.Cursor:
-        """Give a cursor of sqlite3's own class: only conn.cursor() would hand a row_factory on."""
+        """Return a cursor of sqlite3's own class: only conn.cursor() would use a row_factory."""
         return sqlite3.Cursor(self.raw)
 
 
 def driver_of(given: object) -> Driver | None:
-    """Recognise a driver's connection by its class, whatever is wrapped around it; None when it is none we know."""
+    """Return the adapter for a driver's connection, by its class and inside any wrapper; None for unknown ones."""
     raw = unwrapped(given, is_driver)
     kind = _kind_of(raw)
     return None if kind is None else kind(raw, given)
 
 
 def is_driver(raw: object) -> bool:
-    """Tell whether an object is itself a driver's connection."""
+    """Return whether an object is itself a driver's connection."""
     return _kind_of(raw) is not None
 
 
 def _kind_of(raw: object) -> type[Sqlite3 | Psycopg | Psycopg2 | PyMySQL | MySQLdb] | None:
-    # By the true class: isinstance() believes what a proxy says of itself.
+    # By the true class: isinstance() would trust the class that a proxy reports.
     for kind in type(raw).__mro__:
         match kind.__module__, kind.__name__:
             case "sqlite3", "Connection":
@@ -111,12 +111,12 @@ def _kind_of(raw: object) -> type[Sqlite3 | Psycopg | Psycopg2 | PyMySQL | MySQL
     return None
 
 
-#: Of MySQL and MariaDB: the server has gone away, or did so during the statement.
+#: MySQL and MariaDB: the server is gone, or was lost during the statement.
 _MYSQL_LOST = frozenset({2006, 2013, 2055})
 
 
 def is_lost(driver: Driver | None, error: BaseException) -> bool:
-    """Tell whether an error has broken the line to the database."""
+    """Return whether an error has broken the connection to the database."""
     original = getattr(error, "orig", None) or error.__cause__ or error
     if getattr(error, "connection_invalidated", False) or (original.args[:1] and original.args[0] in _MYSQL_LOST):
         return True

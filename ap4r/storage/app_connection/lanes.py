@@ -1,4 +1,4 @@
-"""Lanes as a transaction of the application's may use them: it can last long, and nobody must wait for its end."""
+"""Lanes for a transaction of the application: it can last long, and no other transaction must wait for its end."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from ap4r.storage.operations.lanes import UNUSED_AFTER, LaneName, Lanes
 if TYPE_CHECKING:
     from ap4r.storage.access.transaction import Transaction
 
-#: A lane that was used since cannot be forgotten before the transaction ends.
+#: A lane that was used since then cannot be deleted before the transaction ends.
 _SURELY_KEPT = UNUSED_AFTER // 2
 
 
 class BorrowedLanes(Lanes):
-    """Looks lanes up each time: what a transaction has seen is worth nothing after its rollback.
+    """Looks lanes up each time, because a transaction's reads are not valid after its rollback.
 
-    Lanes are not marked as used, for whoever marks a row holds it until the end. One that may be forgotten soon, as
-    nobody has used it for days, is kept by a lock that others can share.
+    Lanes are not marked as used, because that would lock the row until the transaction ends. A lane that may be deleted
+    soon, because it has not been used for days, is kept by a shared lock.
     """
 
     def ids_of(self, tx: Transaction, names: Iterable[LaneName]) -> dict[LaneName, int]:
-        """Give the numbers of lanes, making those that are new."""
+        """Return the numbers of lanes, creating new ones."""
         wanted = sorted(set(names))
         lately = self._find.where(self._table.c.used_at > tx.now_at - _SURELY_KEPT)
         found = self._found(tx, wanted, lately)
@@ -36,13 +36,13 @@ class BorrowedLanes(Lanes):
         return found
 
     def _kept(self, tx: Transaction, names: Sequence[LaneName]) -> dict[LaneName, int]:
-        """Give the numbers of lanes, making those that are new, and keep all until the end.
+        """Return the numbers of lanes, creating new ones, and keep all of them until the end.
 
-        :raises StoreUnavailable: they came and went meanwhile.
+        :raises StoreUnavailable: they were created and deleted meanwhile.
         """
         found = self._found(tx, names)
         if found:
-            # The other nodes of a cluster see no locks; what they change meets our changes alone, at the COMMIT.
+            # The other nodes of a cluster see no locks; only changes conflict with their changes, at COMMIT.
             found = self.mark(tx, found) if _is_cluster(tx) else self._still_there(tx, found)
         missing = [name for name in names if name not in found]
         if missing:
@@ -50,10 +50,10 @@ class BorrowedLanes(Lanes):
             found |= self._found(tx, missing)
             unseen = [name for name in missing if name not in found]
             if unseen:
-                # Made by others since this transaction took its snapshot, past which only a lock lets look.
+                # Created by others after this transaction's snapshot, which only a locking read can see past.
                 found |= self._found(tx, unseen, as_committed(self._find))
         if len(found) < len(names):
-            raise StoreUnavailable(tx.store, "its lanes changed meanwhile; try again")
+            raise StoreUnavailable(tx.store, "its lanes changed meanwhile; retry the transaction")
         return found
 
 

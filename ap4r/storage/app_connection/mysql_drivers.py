@@ -9,10 +9,10 @@ from weakref import WeakKeyDictionary
 from sqlalchemy import URL
 
 from ap4r.errors import StoreUnavailable
-from ap4r.storage.app_connection.driver import DatabaseIdentity, Endings
+from ap4r.storage.app_connection.driver import DatabaseIdentity, DriverConnection
 
 
-class _Mysql(Endings):
+class _Mysql(DriverConnection):
     """What PyMySQL and mysqlclient have in common."""
 
     dialect: ClassVar[str] = "mysql"
@@ -20,22 +20,22 @@ class _Mysql(Endings):
     is_owner_thread = True
     has_failed = False
     begins_by_itself = False
-    # Neither driver knows the database that it was told to USE.
+    # Neither driver records a later USE.
     _places: ClassVar[WeakKeyDictionary[Any, DatabaseIdentity]] = WeakKeyDictionary()
 
     @property
     def problem(self) -> str | None:
-        """Say whether it is closed."""
+        """Return that it is closed, if it is."""
         return None if self.raw.open else "it is closed"
 
     @property
     def is_autocommit(self) -> bool:
-        """Ask the driver, which is told by the server with each answer."""
+        """As the driver reports it, which the server updates with each answer."""
         return bool(self.raw.get_autocommit())
 
     @property
     def begin(self) -> str | None:
-        """Say BEGIN only under autocommit: elsewhere it would end what a lone SAVEPOINT has begun, unseen."""
+        """Send BEGIN only under autocommit: otherwise it would silently end what a single SAVEPOINT has begun."""
         return "BEGIN" if self.is_autocommit else None
 
     def place(self) -> DatabaseIdentity:
@@ -53,7 +53,7 @@ class _Mysql(Endings):
         return place
 
     def cursor(self) -> Any:
-        """Give a cursor of the driver's plain class."""
+        """Return a cursor of the driver's plain class."""
         return sys.modules[f"{type(self).module}.cursors"].Cursor(self.raw)
 
     module: ClassVar[str]
@@ -85,7 +85,7 @@ class PyMySQL(_Mysql):
 
     @property
     def in_transaction(self) -> bool | None:
-        """Read what the server has said with its last answer."""
+        """As the server reported with its last answer."""
         return bool(self.raw.server_status & self._IN_TRANSACTION)
 
 
@@ -98,7 +98,7 @@ class MySQLdb(_Mysql):
 
     @property
     def in_transaction(self) -> bool | None:
-        """Ask the server: MariaDB has a variable for it. On MySQL a savepoint tells, but only under autocommit."""
+        """Ask the server: MariaDB has a variable. On MySQL a savepoint shows it, but only under autocommit."""
         try:
             [(value,)] = self._rows("SELECT @@in_transaction")
             return bool(value)

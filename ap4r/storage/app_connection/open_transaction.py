@@ -1,4 +1,4 @@
-"""Making sure that a transaction is open on a driver's connection: what begins, and what only looks as if it did."""
+"""Ensures that a transaction is open on a driver's connection, even if a library's `begin` did not open one."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _AUTOCOMMIT = "it is in autocommit mode, so each statement would commit by itsel
 
 
 def open_transaction(connection: Connection, driver: Driver | None, what: str, *, library_begins: bool) -> None:
-    """Have a transaction open after what the library calls its beginning.
+    """Ensure that a transaction is open after the library's `begin`.
 
     :param connection: runs statements on the driver's connection.
-    :param library_begins: the library believes that it has begun one already.
+    :param library_begins: the library considers one begun already.
     :raises ConnectionUnfit: each statement would commit by itself.
     """
     if driver is None:
@@ -32,7 +32,7 @@ def open_transaction(connection: Connection, driver: Driver | None, what: str, *
 
 
 def join_transaction(connection: Connection, driver: Driver, what: str) -> None:
-    """Have a transaction open that the application will end.
+    """Ensure that a transaction is open that the application will end.
 
     :raises ConnectionUnfit: nothing is open and each statement would commit by itself.
     """
@@ -42,7 +42,7 @@ def join_transaction(connection: Connection, driver: Driver, what: str) -> None:
         raise ConnectionUnfit(
             what, _AUTOCOMMIT + "begin a transaction before join(), or use transaction(), which begins one"
         )
-    # What the driver would do at the next statement, but at a moment that is known: its end shows from then on.
+    # What the driver would do at the next statement, but at a known moment: from then on its end is noticed.
     connection.exec_driver_sql(driver.begin or "SELECT 1")
 
 

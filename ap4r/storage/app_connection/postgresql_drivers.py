@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 
 from sqlalchemy import URL
 
-from ap4r.storage.app_connection.driver import DatabaseIdentity, Endings
+from ap4r.storage.app_connection.driver import DatabaseIdentity, DriverConnection
 
 
-class _Postgresql(Endings):
+class _Postgresql(DriverConnection):
     """What both have in common: libpq."""
 
     dialect: ClassVar[str] = "postgresql"
@@ -22,33 +22,33 @@ class _Postgresql(Endings):
 
     @property
     def problem(self) -> str | None:
-        """Say whether it is closed or in the middle of something."""
+        """Return that it is closed, or busy with another statement, if it is."""
         if self.raw.closed or self._status == self._UNKNOWN:
             return "it is closed"
         return "another statement runs on it" if self._status == self._ACTIVE else None
 
     @property
     def is_autocommit(self) -> bool:
-        """Ask the driver."""
+        """As the driver reports it."""
         return bool(self.raw.autocommit)
 
     @property
     def in_transaction(self) -> bool:
-        """Ask libpq."""
+        """As libpq reports it."""
         return self._status != self._IDLE
 
     @property
     def has_failed(self) -> bool:
-        """Ask libpq."""
+        """As libpq reports it."""
         return self._status == self._IN_ERROR
 
     @property
     def begin(self) -> str | None:
-        """Say BEGIN only where the driver would not, and then of the kind that was set on the connection."""
+        """Send BEGIN only if the driver would not, and with the characteristics that were set on the connection."""
         return " ".join(["BEGIN", *self._characteristics()]) if self.is_autocommit else None
 
     def place(self) -> DatabaseIdentity:
-        """Ask libpq where it is connected. The URL is the one that a store has, whichever driver is at work here."""
+        """Return libpq's database. The URL is the one that a store has, whichever driver is used here."""
         info = self.raw.info
         host, port, database, user = info.host or "localhost", info.port, info.dbname, info.user
         if host.startswith("/"):
@@ -63,7 +63,7 @@ class _Postgresql(Endings):
 
     @abstractmethod
     def _characteristics(self) -> list[str]:
-        """Give what was set on the connection for its transactions, in SQL."""
+        """Return the characteristics that the connection sets for its transactions, in SQL."""
 
 
 _STORE = "postgresql+psycopg"
@@ -77,13 +77,13 @@ class Psycopg(_Postgresql):
 
     @property
     def problem(self) -> str | None:
-        """Say also whether it is in a pipeline."""
+        """Return also that it is in a pipeline."""
         if not self.raw.closed and self.raw.pgconn.pipeline_status:
-            return "it is in pipeline mode, where what a statement has done is not known; leave the pipeline first"
+            return "it is in pipeline mode, where the result of a statement is unknown; leave the pipeline first"
         return super().problem
 
     def cursor(self) -> Any:
-        """Give a cursor of psycopg's own class, with its own rows."""
+        """Return a cursor of psycopg's own class, with its own rows."""
         import psycopg
 
         return psycopg.Cursor(self.raw, row_factory=psycopg.rows.tuple_row)
@@ -103,15 +103,15 @@ class Psycopg2(_Postgresql):
 
     @property
     def problem(self) -> str | None:
-        """Say also whether it is asynchronous."""
-        return "it is asynchronous, and ap4r is for WSGI, which is not" if self.raw.async_ else super().problem
+        """Return also that it is asynchronous."""
+        return "it is asynchronous, and ap4r for WSGI is synchronous" if self.raw.async_ else super().problem
 
     def cursor(self) -> Any:
-        """Give a cursor of psycopg2's own class, with its own rows."""
+        """Return a cursor of psycopg2's own class, with its own rows."""
         return self._extensions.cursor(self.raw)
 
     def commit(self) -> None:
-        """Commit. Under autocommit psycopg2 takes no notice of a transaction that was begun in SQL."""
+        """Commit. Under autocommit psycopg2 ignores a transaction that was begun in SQL."""
         self._end("COMMIT")
         super().commit()
 

@@ -1,4 +1,4 @@
-"""Sessions that work on several databases: where ap4r's rows go, and whether one COMMIT covers all that was written."""
+"""Sessions with several databases: which of them holds ap4r's rows, and whether one COMMIT covers every write."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from ap4r.errors import ConnectionUnfit
 from ap4r.storage.app_connection.drivers import driver_of
 from ap4r.storage.schema.tables import Schema
 
-#: Tells whether nothing can have been written in the open transaction. MySQL and MariaDB only know it of a server that
-#: takes no writes at all.
+#: Returns whether nothing can have been written in the open transaction. On MySQL and MariaDB that is only known of a
+#: server that accepts no writes at all.
 _ONLY_READ = {
     "postgresql": "SELECT txid_current_if_assigned() IS NULL",
     "mysql": "SELECT @@GLOBAL.read_only",
@@ -24,7 +24,7 @@ _ONLY_READ = {
 
 
 def bind_of(session: Session, prefix: str, what: str) -> Engine | Connection:
-    """Ask a session where an INSERT of ours belongs, as it is asked in a flush.
+    """Return where a session would send an INSERT into ap4r's tables during a flush.
 
     :raises ConnectionUnfit: it does not know.
     """
@@ -36,13 +36,13 @@ def bind_of(session: Session, prefix: str, what: str) -> Engine | Connection:
         reason = str(error) or type(error).__name__
         raise ConnectionUnfit(
             what,
-            f"it has several databases or none, and its get_bind() gives none for ap4r's tables ({reason}); give the "
-            "Connection of the one that is meant",
+            f"it has several databases or none, and its get_bind() returns none for ap4r's tables ({reason}); pass the "
+            "Connection of the one to use",
         ) from error
 
 
 def check_undivided(session: Session, own: Connection, what: str) -> None:
-    """Make sure that a session's COMMIT is one: that nothing was written in any database but that of `own`.
+    """Ensure that a session's COMMIT is one: that only the database of `own` was written to.
 
     :raises ConnectionUnfit: it would be several, one after the other.
     """
@@ -62,7 +62,7 @@ def check_undivided(session: Session, own: Connection, what: str) -> None:
 def _only_reads(connection: Connection) -> bool:
     if connection.dialect.name == "sqlite":
         driver = driver_of(connection.connection.dbapi_connection)
-        # The module says BEGIN where something is written, unless the application says it.
+        # The sqlite3 module sends BEGIN before a write, unless the application sends it.
         return driver is not None and driver.in_transaction is False
     statement = _ONLY_READ.get(connection.dialect.name)
     try:
@@ -73,7 +73,7 @@ def _only_reads(connection: Connection) -> bool:
 
 @contextmanager
 def _as_in_flush(session: Any) -> Iterator[None]:
-    # What SQLAlchemy's documents tell those to ask who send writes elsewhere than reads.
+    # SQLAlchemy's documentation tells applications to check this when they send writes elsewhere than reads.
     before = getattr(session, "_flushing", False)
     session._flushing = True
     try:

@@ -1,4 +1,4 @@
-"""SQLAlchemy's Connection, from 2.0 up, and what it has in common with the Session. Statements run on it itself."""
+"""SQLAlchemy's Connection, 2.0 or later, and what it has in common with the Session. It runs statements itself."""
 
 from __future__ import annotations
 
@@ -20,39 +20,40 @@ _DIALECTS = {"sqlite": "sqlite", "mysql": "mysql", "mariadb": "mysql", "postgres
 
 
 class Nested:
-    """A savepoint of SQLAlchemy's."""
+    """A savepoint of SQLAlchemy."""
 
     def __init__(self, nested: Any) -> None:
         self.nested = nested
 
     @property
     def is_active(self) -> bool:
-        """Ask SQLAlchemy."""
+        """As SQLAlchemy reports it."""
         return bool(self.nested.is_active)
 
     def release(self) -> None:
-        """Keep what was done since."""
+        """Keep what was done since it began."""
         self.nested.commit()
 
     def rollback(self) -> None:
-        """Undo what was done since."""
+        """Undo what was done since it began."""
         self.nested.rollback()
 
 
-class OnSqlalchemy(ABC):
-    """What is the same for both."""
+class SqlalchemyConnection(ABC):
+    """What a Connection and a Session have in common."""
 
     what: str
 
     def __init__(self, engine: Engine, owner: object) -> None:
         self._engine = engine
         self.owner = owner
-        self.is_owner_thread = True  # SQLAlchemy does not say who owns it; the block's own thread is checked
+        self.is_owner_thread = True  # SQLAlchemy does not record an owner; the block's thread is checked
         if engine.dialect.is_async:
             raise ConnectionUnfit(self.what, "its driver is asynchronous; use a synchronous engine")
         if engine.dialect.name not in _DIALECTS:
             raise ConnectionUnfit(
-                self.what, f"{engine.dialect.name} is no database that ap4r knows; sqlite, mysql and postgresql are"
+                self.what,
+                f"{engine.dialect.name} is not a database that ap4r supports; use sqlite, mysql or postgresql",
             )
         self.dialect = _DIALECTS[engine.dialect.name]
 
@@ -63,12 +64,12 @@ class OnSqlalchemy(ABC):
 
     @property
     def database(self) -> Hashable | None:
-        """What tells the database from others."""
+        """A key that identifies the database."""
         return self._place().database
 
     @abstractmethod
     def connection(self) -> Connection:
-        """Give the application's Connection."""
+        """Return the application's Connection."""
 
     def execute(
         self, statement: Executable, parameters: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None = None
@@ -77,21 +78,21 @@ class OnSqlalchemy(ABC):
         return self.connection().execute(statement, parameters)
 
     def is_lost_after(self, error: BaseException) -> bool:
-        """Look at the error, and at the line."""
+        """Check the error and the connection."""
         return is_lost(None, error)
 
     @property
     @abstractmethod
     def innermost(self) -> Any:
-        """Give SQLAlchemy's transaction of the savepoint that was begun last and is open; None without one."""
+        """Return SQLAlchemy's transaction of the last open savepoint, or None without one."""
 
     @property
     def open_savepoint(self) -> object:
-        """Give SQLAlchemy's transaction of the innermost savepoint."""
+        """Return SQLAlchemy's transaction of the innermost savepoint."""
         return self.innermost
 
     def settle(self, point: Savepoint | None) -> None:
-        """Release what the application's `begin_nested` has left open, as the commit would."""
+        """Release the application's open `begin_nested` savepoints, as the commit would."""
         upto = point.nested if isinstance(point, Nested) else None
         while (nested := self.innermost) is not None and nested is not upto:
             nested.commit()
@@ -113,7 +114,7 @@ class OnSqlalchemy(ABC):
         if driver is None:
             return None
         if not driver.is_owner_thread:
-            return "it was connected in another thread, which alone may use it"
+            return "it was connected in another thread, and only that thread may use it"
         return "its transaction has failed; roll it back first" if driver.has_failed else driver.problem
 
     def _place(self) -> DatabaseIdentity:
@@ -123,7 +124,7 @@ class OnSqlalchemy(ABC):
         return DatabaseIdentity(self._engine.url.set(password=None).render_as_string(), ("url", self._engine.url))
 
 
-class CoreConnection(OnSqlalchemy):
+class CoreConnection(SqlalchemyConnection):
     """A `ForeignConnection` on a SQLAlchemy Connection."""
 
     what = "a SQLAlchemy Connection"
@@ -134,7 +135,7 @@ class CoreConnection(OnSqlalchemy):
 
     @property
     def has_failed(self) -> bool:
-        """Ask SQLAlchemy, and the driver."""
+        """As SQLAlchemy and the driver report it."""
         transaction = self._connection.get_nested_transaction() or self._connection.get_transaction()
         if transaction is None:
             return False
@@ -143,7 +144,7 @@ class CoreConnection(OnSqlalchemy):
 
     @property
     def is_open(self) -> bool:
-        """Tell whether somebody holds the transaction that is open, in a `with` or a variable."""
+        """Return whether code holds the open transaction, in a `with` or a variable."""
         connection = self._connection
         if connection.get_transaction() is None:
             return False
@@ -151,11 +152,11 @@ class CoreConnection(OnSqlalchemy):
 
     @property
     def is_within_transaction(self) -> bool:
-        """Ask SQLAlchemy."""
+        """As SQLAlchemy reports it."""
         return self._connection.in_transaction()
 
     def check(self) -> None:
-        """Refuse what is closed or failed."""
+        """Refuse a connection that is closed or failed."""
         if self._connection.closed or self._connection.invalidated:
             raise ConnectionUnfit(self.what, "it is closed")
         if self.has_failed:
@@ -163,15 +164,15 @@ class CoreConnection(OnSqlalchemy):
 
     @property
     def innermost(self) -> Any:
-        """Give the savepoint that was begun last on the Connection."""
+        """Return the last savepoint that was begun on the Connection."""
         return self._connection.get_nested_transaction()
 
     def connection(self) -> Connection:
-        """Give it."""
+        """Return the Connection itself."""
         return self._connection
 
     def begin(self) -> None:
-        """Begin, or take over what was begun by itself."""
+        """Begin, or use the transaction that began by itself."""
         if not self._connection.in_transaction():
             self._connection.begin()
         self._open()
@@ -181,7 +182,7 @@ class CoreConnection(OnSqlalchemy):
         self.begin()
 
     def flush(self) -> None:
-        """Do nothing: nothing is held back."""
+        """Do nothing: no statement is delayed."""
 
     def commit(self) -> None:
         """Commit."""
@@ -196,14 +197,14 @@ class CoreConnection(OnSqlalchemy):
         return Nested(self._connection.begin_nested())
 
     def note_write(self) -> None:
-        """Tell zope.sqlalchemy, if the Connection is that of one of its sessions."""
+        """Mark the session of zope.sqlalchemy that uses the Connection, if there is one."""
         mark_session_on(self._connection.connection.dbapi_connection, self.what)
 
     def check_undivided(self) -> None:
         """Do nothing: it is a connection to one database."""
 
     def after_commit(self, callback: Callable[[], None]) -> bool:
-        """Tell that it does not say: its event comes before the COMMIT."""
+        """Return False: its event comes before the COMMIT."""
         return False
 
 
@@ -222,9 +223,9 @@ class _Single:
 
 
 def _is_held(connection: Connection) -> bool:
-    """Tell whether anybody but the Connection itself refers to its transaction: who has said begin() does.
+    """Return whether anything but the Connection itself refers to its transaction, as the caller of begin() does.
 
-    SQLAlchemy keeps no note of whether it began by itself, and nothing else tells the two apart.
+    SQLAlchemy does not record whether it began by itself, and nothing else shows the difference.
     """
     single = _Single()
     return sys.getrefcount(connection.get_transaction()) > sys.getrefcount(single.get())

@@ -1,4 +1,4 @@
-"""SQLAlchemy's Session, from 2.0 up: of one thread's scoped_session, of Flask-SQLAlchemy, or by itself."""
+"""SQLAlchemy's Session, 2.0 or later: of one thread's scoped_session, of Flask-SQLAlchemy, or by itself."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from sqlalchemy.orm import Session, SessionTransactionOrigin
 
 from ap4r.errors import ConnectionUnfit
 from ap4r.storage.app_connection.routing import bind_of, check_undivided
-from ap4r.storage.app_connection.sqlalchemy import Nested, OnSqlalchemy
+from ap4r.storage.app_connection.sqlalchemy import Nested, SqlalchemyConnection
 from ap4r.storage.app_connection.zope import is_registered, mark_session
 
 
-class SessionConnection(OnSqlalchemy):
+class SessionConnection(SqlalchemyConnection):
     """A `ForeignConnection` on a SQLAlchemy Session."""
 
     what = "a SQLAlchemy Session"
@@ -27,7 +27,7 @@ class SessionConnection(OnSqlalchemy):
 
     @property
     def has_failed(self) -> bool:
-        """Ask SQLAlchemy, and the driver."""
+        """As SQLAlchemy and the driver report it."""
         session = self._session
         if not session.is_active:
             return not _is_committed(session)
@@ -40,7 +40,7 @@ class SessionConnection(OnSqlalchemy):
     def is_open(self) -> bool:
         """Return whether `begin` was called: on the session, or on the Connection that it is bound to.
 
-        What zope's transaction manager commits is always open.
+        What zope's transaction manager commits always counts as open.
         """
         session, root = self._session, self._session.get_transaction()
         if is_registered(session):
@@ -51,22 +51,22 @@ class SessionConnection(OnSqlalchemy):
             return False
         if root is None:
             return self._bind.in_transaction()
-        # Whether the session will commit what it does there; it does not where the Connection was in a transaction.
+        # Whether the session commits its work there; it does not if the Connection was in a transaction before.
         taken = getattr(root, "_connections", {}).get(self._bind)
         return self._bind.in_transaction() if taken is None else not taken[2]
 
     @property
     def is_within_transaction(self) -> bool:
-        """Ask SQLAlchemy."""
+        """As SQLAlchemy reports it."""
         return self._session.in_transaction() and self._session.is_active
 
     def check(self) -> None:
-        """Refuse what has failed, or is in an event that takes no statement."""
+        """Refuse a session that has failed, or is in an event in which it runs no statement."""
         if _is_committed(self._session):
             raise ConnectionUnfit(
                 self.what,
-                "it tells of a commit or of a savepoint's release just now (after_commit), and takes no statement "
-                "there; say the message before",
+                "it is in an after_commit event, of a commit or of a savepoint's release, and runs no statement there; "
+                "put the message before",
             )
         if not self._session.autobegin and not self._session.in_transaction():
             raise ConnectionUnfit(self.what, "it was made with autobegin=False; call its begin() first")
@@ -75,15 +75,15 @@ class SessionConnection(OnSqlalchemy):
 
     @property
     def innermost(self) -> Any:
-        """Give the savepoint that was begun last on the session."""
+        """Return the last savepoint that was begun on the session."""
         return self._session.get_nested_transaction()
 
     def connection(self) -> Connection:
-        """Give the Connection that the session works on."""
+        """Return the Connection that the session uses."""
         return self._session.connection(bind_arguments={"bind": self._bind})
 
     def begin(self) -> None:
-        """Begin, or take over what was begun by itself."""
+        """Begin, or use the transaction that began by itself."""
         self._open()
 
     def join(self) -> None:
@@ -91,7 +91,7 @@ class SessionConnection(OnSqlalchemy):
         self._open()
 
     def flush(self) -> None:
-        """Write what the session holds back."""
+        """Write the session's pending changes."""
         self._session.flush()
 
     def commit(self) -> None:
@@ -107,15 +107,15 @@ class SessionConnection(OnSqlalchemy):
         return Nested(self._session.begin_nested())
 
     def note_write(self) -> None:
-        """Tell zope.sqlalchemy, where that ends the transaction."""
+        """Mark the session for zope.sqlalchemy, if that ends the transaction."""
         mark_session(self._session, self.what)
 
     def check_undivided(self) -> None:
-        """Look for other databases that the session has written to."""
+        """Check that the session has not written to other databases."""
         check_undivided(self._session, self.connection(), self.what)
 
     def after_commit(self, callback: Callable[[], None]) -> bool:
-        """Hand it to the session's events."""
+        """Register with the session's events."""
         session = self._session
         if session not in _waiting:
             event.listen(session, "after_commit", _committed)
@@ -124,18 +124,18 @@ class SessionConnection(OnSqlalchemy):
         return True
 
 
-#: What is to be called, by session. The listeners stay: taking one away while it is called is not allowed.
+#: The callbacks of each session. The listeners stay, because they must not be removed while they are called.
 _waiting: WeakKeyDictionary[Session, list[Callable[[], None]]] = WeakKeyDictionary()
 
 
 def _is_committed(session: Session) -> bool:
-    """Tell whether the session is in its after_commit, where it takes no statement although nothing has failed."""
+    """Return whether the session is in its after_commit, where it runs no statement although nothing has failed."""
     transaction = session.get_nested_transaction() or session.get_transaction()
     return getattr(getattr(transaction, "_state", None), "name", "") == "COMMITTED"
 
 
 def _committed(session: Session) -> None:
-    # The release of a savepoint comes here too.
+    # The release of a savepoint calls this too.
     if session.in_nested_transaction():
         return
     callbacks = _waiting.get(session, [])

@@ -1,4 +1,4 @@
-"""The tables of ap4r in the application's own database: checked once, then written to within its transactions."""
+"""The tables of ap4r in the application's own database: checked once, then written in its transactions."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ _THERE = {
     "postgresql": "SELECT 1 WHERE to_regclass(:name) IS NOT NULL",
 }
 _ENGINES = "SELECT table_name, engine FROM information_schema.tables WHERE table_schema = DATABASE()"
-#: Databases and prefixes whose tables were found right, and where in them. Only what is right is remembered.
+#: Databases and prefixes whose tables were found right, and their schema. Only right ones are cached.
 _known: dict[tuple[Hashable, str], _Known] = {}
-#: A schema of PostgreSQL that was the only one with tables is taken for the only one for so long.
+#: A schema of PostgreSQL that was the only one with tables is considered the only one for so long.
 _ONLY_ONE_SECONDS = 30.0
 
 
 class _Known(NamedTuple):
-    """In which schema the tables are, and until when (monotonic) that need not be looked up."""
+    """The schema of the tables, and until when (monotonic) it need not be looked up."""
 
     namespace: str | None
     until: float
 
 
 class _Spelling:
-    """The part of a `Database` that statements need, for a connection that nobody opened here."""
+    """The part of a `Database` that statements need, for a connection that was opened elsewhere."""
 
     conflicts_at_commit = False
 
@@ -56,13 +56,13 @@ class _Spelling:
         self.clock_sql = {"mysql": dialects.MYSQL_CLOCK, "postgresql": dialects.POSTGRESQL_CLOCK}.get(dialect)
 
     def now_at(self, connection: Connection) -> int:
-        """Read the database's clock, in microseconds."""
+        """Return the database's clock, in microseconds."""
         if self.clock_sql is None:
             return dialects.host_clock()
         return int(connection.execute(text(f"SELECT {self.clock_sql.replace(':', chr(92) + ':')}")).scalar_one())
 
     def insert_new(self, table: Table) -> Any:
-        """Give an INSERT that leaves an existing row alone and does not fail."""
+        """Return an INSERT that neither changes an existing row nor fails on it."""
         match self._dialect:
             case "mysql":
                 return dialects.mysql_insert_new(table)
@@ -71,23 +71,23 @@ class _Spelling:
         return dialects.sqlite_insert_new(table)
 
     def insert(self, connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Insert rows in the way that every driver knows."""
+        """Insert rows in the way that every driver supports."""
         connection.execute(table.insert(), [dict(row) for row in rows])
 
     def run_each(self, connection: Connection, steps: Sequence[tuple[str, Any]]) -> None:
-        """Run statements of the driver's, one after the other."""
+        """Run statements in the driver's syntax, one after the other."""
         for statement, values in steps:
             connection.exec_driver_sql(statement, values)
 
     def run_many(self, connection: Connection, statement: str, rows: Sequence[Any]) -> None:
-        """Run a statement of the driver's for each of several rows."""
+        """Run a statement in the driver's syntax for each of several rows."""
         connection.exec_driver_sql(statement, rows)
 
 
 class Tables:
-    """The tables under one prefix, in whichever database a connection leads to.
+    """The tables under one prefix, in any database that a connection leads to.
 
-    :param namespace: the schema of PostgreSQL that holds them; None where there are none such.
+    :param namespace: the schema of PostgreSQL that holds them, or None.
     """
 
     def __init__(self, prefix: str, namespace: str | None = None) -> None:
@@ -96,13 +96,13 @@ class Tables:
         self._dispatchers = Dispatchers(self.schema)
 
     def check(self, foreign: ForeignConnection) -> Tables:
-        """Look whether the tables are there and of this version, once for each database; give them where they are.
+        """Check the tables and their version, once for each database; return the tables in their schema.
 
-        In PostgreSQL that is the schema that the search_path leads to, else the only one which has them.
+        In PostgreSQL that is the schema that the search_path leads to, else the only one that has them.
 
-        Within the transaction that is open. Nothing is written, and a transaction that was well stays so.
+        It runs within the open transaction, writes nothing, and does not make the transaction fail.
 
-        :raises SchemaMismatch: they are missing or of another version; names the command that mends it.
+        :raises SchemaMismatch: they are missing or of another version; the text names the command to run.
         :raises StoreUnusable: they are of an engine without transactions, or in several schemas, none of which is in
             the search_path.
         """
@@ -131,32 +131,32 @@ class Tables:
         return tables
 
     def touch(self, foreign: ForeignConnection) -> None:
-        """Have the server see a transaction where it begins one at the first table, and tells of none before."""
+        """Begin the transaction on a server that begins it at the first table, and does not report it before."""
         if not foreign.is_within_transaction:
             foreign.execute(select(self.schema.messages.c.id).limit(0))
-            # PyMySQL learns it from what answers without rows only.
+            # PyMySQL only learns it from answers without rows.
             SqlSavepoint(foreign.connection()).release()
 
     def transaction(self, foreign: ForeignConnection) -> Transaction:
-        """Give what operations on the tables need, within the application's transaction."""
+        """Return what operations on the tables need, within the application's transaction."""
         name, connection = foreign.name, foreign.connection()
         database: Any = _Spelling(name, foreign.dialect)
         return Transaction(name, connection, self.schema, database, BorrowedLanes(self.schema))
 
     def write(self, foreign: ForeignConnection, put: Put) -> None:
-        """Write a put for the first time, and look whether its rows are there.
+        """Write a put for the first time, and check that its rows are there.
 
-        :raises DBAPIError: the driver's; some rows may be written, so roll back to where it began.
+        :raises DBAPIError: the driver's error; some rows may be written, so roll back to where it began.
         :raises StoreUnavailable: there are too many lanes, or the rows are not there.
         """
         tx = self.transaction(foreign)
         self._puts.write(tx, [put])
         found = self._count(tx, [id_bytes(message.id) for message in put.messages])
         if found != len(put.messages):
-            raise StoreUnavailable(foreign.name, f"of {len(put.messages)} messages written, {found} are there")
+            raise StoreUnavailable(foreign.name, f"{len(put.messages)} messages were written, {found} are there")
 
     def bells(self, foreign: ForeignConnection) -> list[str]:
-        """Give the doorbells of the dispatchers that were seen lately."""
+        """Return the doorbells of the dispatchers that were seen recently."""
         found: Iterable[Any] = self._dispatchers.bells(self.transaction(foreign))
         return [bell.decode() if isinstance(bell, bytes) else bell for bell in found]
 
@@ -180,24 +180,24 @@ class Tables:
 
 @functools.lru_cache(maxsize=256)
 def tables_of(prefix: str, namespace: str | None = None) -> Tables:
-    """Give this process's tables of a prefix, in a schema of PostgreSQL where it has some."""
+    """Return this process's tables of a prefix, in a schema of PostgreSQL if given."""
     return Tables(prefix, namespace)
 
 
 def failure_of(error: DBAPIError, name: str) -> StoreUnavailable:
-    """Say what an error of our own statement means. The driver's is the `__cause__` once it is raised from it."""
+    """Return the store error for an error of our own statement. The driver's becomes its `__cause__` when raised."""
     problem = str(error.orig or error).strip().partition("\n")[0]
     return StoreUnavailable(name, problem, is_connection=True)
 
 
 def _place(foreign: ForeignConnection, connection: Connection, table: str) -> tuple[str | None, float]:
-    """Give the schema of the tables, None where there is nothing to tell, and until when that holds (monotonic)."""
+    """Return the schema of the tables (None if there is nothing to name), and until when that is valid (monotonic)."""
     if foreign.dialect != "postgresql":
         return None, float("inf")
     found = find_schemas(connection, table)
     if found.names and found.namespace is None:
         raise StoreUnusable(foreign.name, several_schemas_text(found.names, table))
-    # Where there are several, each transaction may have another search_path.
+    # If there are several, each transaction may have another search_path.
     until = time.monotonic() + _ONLY_ONE_SECONDS if len(found.names) == 1 else float("-inf")
     return found.namespace, until
 
@@ -214,10 +214,10 @@ def _found_version(connection: Connection, dialect: str, schema: Schema) -> str 
 
 
 def _command_without(name: str, prefix: str) -> str | None:
-    """Give the command where the connection's own URL would not do; None where it does."""
+    """Return the command to show when the connection's own URL would not work as --store; None when it would."""
     url = make_url(name)
     if url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:"):
-        hint = "a database in memory is its connection's alone"
+        hint = "a database in memory belongs to its connection alone"
         return f"{migrate_command('sqlite:///FILE', prefix)}, and connect to that file: {hint}"
     if not url.database:
         store = url.set(database="DATABASE").render_as_string()

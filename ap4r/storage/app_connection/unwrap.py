@@ -1,4 +1,4 @@
-"""The connection inside of what was wrapped around it: by instrumentation, a pool, or a proxy of the application's."""
+"""The connection inside of its wrappers: instrumentation, a pool, or a proxy of the application."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 _DEEPEST = 8  #: wrappers around wrappers
-#: What gives the object that stands behind a proxy, by the proxy's class.
+#: Functions that return the object behind a proxy, by the proxy's class.
 _PROXIES = {
     ("werkzeug.local", "LocalProxy"): lambda proxy: proxy._get_current_object(),
     ("django.utils.functional", "LazyObject"): lambda proxy: _lazy(proxy),
 }
-#: What a wrapper of a connection has itself; a cursor, which knows its connection too, has not.
+#: What a connection's wrapper has itself, and a cursor, which refers to its connection too, does not.
 _OF_CONNECTIONS = ("cursor", "commit", "rollback")
 
 
 def unwrapped(given: Any, is_known: Callable[[Any], bool]) -> Any:
-    """Give the innermost object that is known, looking through wrappers; the given one where there is none.
+    """Return the innermost object of a known class, looking through wrappers; the given object if there is none.
 
-    By an object's true class: a proxy says of itself that it is of the class of what it wraps.
+    By an object's true class, because a proxy reports the class of the object that it wraps.
 
-    :param is_known: tells whether an object is of a class that needs no unwrapping.
+    :param is_known: whether an object is of a class that needs no unwrapping.
     """
     at = given
     for _ in range(_DEEPEST):
@@ -36,12 +36,12 @@ def unwrapped(given: Any, is_known: Callable[[Any], bool]) -> Any:
 
 
 def is_returned(given: object) -> bool:
-    """Tell whether a connection of a pool of DBUtils was given back, so that nothing stands behind it any more."""
+    """Return whether a connection of a DBUtils pool was given back, so that there is nothing behind it any more."""
     return is_of_dbutils(given) and _own(given).get("_con") is None
 
 
 def is_of_dbutils(given: object) -> bool:
-    """Tell whether it is a connection of DBUtils, which keeps account of transactions by itself."""
+    """Return whether it is a connection of DBUtils, which tracks transactions by itself."""
     return type(given).__module__.partition(".")[0].lower() == "dbutils"
 
 
@@ -53,13 +53,13 @@ def _inner(given: Any, is_known: Callable[[Any], bool]) -> Any:
         of_proxy = _PROXIES.get((base.__module__, base.__name__))
         if of_proxy is not None:
             return of_proxy(given)
-    # Of wrapt, and of what follows functools.
+    # Of wrapt, and of wrappers that follow functools.
     wrapped = inspect.getattr_static(kind, "__wrapped__", None)
     if wrapped is not None or "__wrapped__" in _own(given):
         return getattr(given, "__wrapped__", None)
     if not _is_like_one(given):
         return None
-    # Any other keeps it in an attribute: the one that is known, else the only one that may keep it in turn.
+    # Any other keeps it in an attribute: the one of a known class, else the only one that may be a wrapper itself.
     held = list(_held(given))
     known = [value for value in held if is_known(value)]
     if not known:
@@ -71,7 +71,7 @@ def _inner(given: Any, is_known: Callable[[Any], bool]) -> Any:
 def _is_like_one(value: Any) -> bool:
     try:
         return not isinstance(value, type) and all(callable(getattr(value, name, None)) for name in _OF_CONNECTIONS)
-    except Exception:  # noqa: BLE001 - of a proxy that has nothing behind it
+    except Exception:  # noqa: BLE001 - raised by a proxy without an object
         return False
 
 
@@ -89,7 +89,7 @@ def _held(given: object) -> Iterator[Any]:
 
 
 def _own(given: object) -> dict[str, Any]:
-    """Give an object's own attributes, and not those of what it passes on to."""
+    """Return an object's own attributes, and not those of the object that it wraps."""
     try:
         own = object.__getattribute__(given, "__dict__")
     except AttributeError:

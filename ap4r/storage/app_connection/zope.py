@@ -1,7 +1,7 @@
-"""Sessions that zope.sqlalchemy (and with it pyramid_tm) commits: it rolls back what it was not told of.
+"""Sessions that zope.sqlalchemy (and with it pyramid_tm) commits: it rolls back sessions without reported writes.
 
-It learns of writes from the ORM's flush. Statements of ours are none, so it is told of them. It is the application
-that has imported zope.sqlalchemy; this module does not.
+It notices writes by the ORM's flush. Our statements are not part of that, so they are reported to it. The application
+has imported zope.sqlalchemy; this module does not.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ _MODULE = "zope.sqlalchemy.datamanager"
 
 
 def is_registered(session: Session) -> bool:
-    """Tell whether zope's transaction manager commits what is done on a session."""
+    """Return whether zope's transaction manager commits what is done on a session."""
     return _MODULE in sys.modules and _events_of(session) is not None
 
 
 def mark_session(session: Session, what: str) -> None:
-    """Tell zope that something was written on a session, where that is registered with it.
+    """Report a write on a session to zope, if the session is registered with it.
 
-    :raises ConnectionUnfit: it is registered as read only, and nothing written on it would be committed.
+    :raises ConnectionUnfit: it is registered as read only, and no write on it would be committed.
     """
     events = _events_of(session) if _MODULE in sys.modules else None
     if events is None:
@@ -38,7 +38,7 @@ def mark_session(session: Session, what: str) -> None:
 
 
 def mark_session_on(dbapi_connection: object, what: str) -> None:
-    """Tell zope the same of whichever of its sessions works on a driver's connection."""
+    """Report the same for the session, if any, that uses a driver's connection."""
     module: Any = sys.modules.get(_MODULE)
     for session in list(getattr(module, "_SESSION_STATE", ())):
         transaction = session.get_transaction()
@@ -49,7 +49,7 @@ def mark_session_on(dbapi_connection: object, what: str) -> None:
 
 
 def _events_of(session: Session) -> Any:
-    """Give the listener that `zope.sqlalchemy.register` has hung on a session, its class or what made it."""
+    """Return the listener that `zope.sqlalchemy.register` added to a session, its class or its factory."""
     for listener in session.dispatch.after_begin:
         owner = getattr(listener, "__self__", None)
         if any((kind.__module__, kind.__name__) == (_MODULE, "ZopeTransactionEvents") for kind in type(owner).__mro__):

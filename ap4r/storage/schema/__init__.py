@@ -1,1 +1,1 @@
-"""The tables of a store, their version, and the steps from one version to the next."""
+"""The tables of a store, their version, and the migrations between versions."""

@@ -11,15 +11,15 @@ from ap4r.message.message import Delivery, Message
 from ap4r.message.target import Target
 from ap4r.storage.access.transaction import to_microseconds, to_seconds
 
-#: Positions are instants; those of replays are so much less, and thereby negative.
+#: A position is an instant; the position of a replay is lower by this, and thereby negative.
 _FRONT = 2**60
 _DELIVERIES = {delivery.value: delivery for delivery in Delivery}
-#: Headers and targets up to this size are the same for many messages: they are read once.
+#: Headers and targets up to this size are the same for many messages: their parsed form is cached.
 _SHORT_BYTES = 256
 
 
 def id_bytes(text: str) -> bytes:
-    """Give a message's or put's id as the 16 bytes under which it is stored."""
+    """Return a message's or put's id as the 16 bytes under which it is stored."""
     bare = text.replace("-", "")
     if len(text) == 36 and len(bare) == 32 and bare.isalnum():
         return bytes.fromhex(bare)
@@ -27,13 +27,13 @@ def id_bytes(text: str) -> bytes:
 
 
 def id_text(stored: bytes) -> str:
-    """Give a stored id as its usual text."""
+    """Return a stored id as its usual text."""
     digits = stored.hex()
     return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 def message_row(message: Message, now_at: int) -> dict[str, Any]:
-    """Give the row of a message that is stored at `now_at`; its durations become instants of the store's clock."""
+    """Return the row of a message that is stored at `now_at`; its durations become instants of the store's clock."""
     due_at = now_at + to_microseconds(message.delay_seconds) if message.delay_seconds else now_at
     if message.deliver_at is not None:
         due_at = max(due_at, to_microseconds(message.deliver_at))
@@ -68,7 +68,7 @@ def message_of(
     timeout_seconds: float | None,
     trace_id: str | None,
 ) -> Message:
-    """Read a message back from its columns. Instants stay behind; the message keeps what a call needs."""
+    """Build a message from its columns. Instants are left out; the message keeps what a call needs."""
     return Message(
         id=id_text(stored_id),
         queue=queue,
@@ -85,17 +85,17 @@ def message_of(
 
 
 def front_position(now_at: int) -> int:
-    """Give the position of what is replayed: before all that fell due by itself, behind earlier replays."""
+    """Return the position of a replayed message: before all messages that fell due, behind earlier replays."""
     return now_at - _FRONT
 
 
 def replayed_at(position: int) -> int:
-    """Give the instant of a replay from its position."""
+    """Return the instant of a replay from its position."""
     return position + _FRONT
 
 
 def expires_in_seconds(expires_at: int | None, now_at: int) -> float | None:
-    """Give what is left until an instant, None where there is none."""
+    """Return the time until an instant, or None without one."""
     return None if expires_at is None else to_seconds(expires_at - now_at)
 
 
@@ -108,7 +108,7 @@ def _headers(stored: bytes) -> tuple[tuple[str, str], ...]:
 
 
 def _are_usual(headers: tuple[tuple[str, str], ...]) -> bool:
-    """Tell whether many messages may have the same ones: no more than a content type."""
+    """Return whether many messages may have the same headers: no more than a content type."""
     return not headers or (len(headers) == 1 and len(headers[0][1]) < _SHORT_BYTES)
 
 

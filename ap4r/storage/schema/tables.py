@@ -1,6 +1,6 @@
 """The tables, described once for every database.
 
-A table per state keeps the hot ones small: a message's id stands in exactly one of ready, scheduled, leased and dead,
+A table per state keeps the hot ones small: a message's id is in exactly one of ready, scheduled, leased and dead,
 its body always in messages. Instants are whole microseconds since 1970 (UTC) by the store's clock.
 """
 
@@ -26,10 +26,10 @@ from sqlalchemy import (
 from sqlalchemy.dialects import mysql
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
-#: The first number changes when older code must not run on the tables, the second when it may.
+#: The first number changes when older code must not run on the tables, the second when it may run on them.
 VERSION = "1.3"
 
-DETAIL_BYTES = 4 * 1024  #: what is kept of a failure's text, with a dead letter and with an attempt
+DETAIL_BYTES = 4 * 1024  #: the kept part of a failure's text, with a dead letter and with an attempt
 _ID = LargeBinary(16).with_variant(mysql.BINARY(16), "mysql", "mariadb")
 _DIGEST = LargeBinary(32).with_variant(mysql.BINARY(32), "mysql", "mariadb")
 _BLOB = LargeBinary().with_variant(mysql.LONGBLOB(), "mysql", "mariadb")
@@ -41,7 +41,7 @@ def _text(length: int) -> TypeEngine[str]:
 
 
 class _Key(TypeDecorator[str]):
-    """Text that is compared byte by byte. MySQL's binary collation still takes no notice of blanks at the end."""
+    """Text that is compared byte by byte. MySQL's binary collation ignores trailing spaces."""
 
     impl = String
     cache_ok = True
@@ -60,8 +60,8 @@ class _Key(TypeDecorator[str]):
 
 def _counters() -> list[Column[Any]]:
     return [
-        Column("attempt", Integer, nullable=False),  # calls begun; never falls
-        Column("failures", Integer, nullable=False),  # what counts against max_deliveries
+        Column("attempt", Integer, nullable=False),  # calls begun; never decreases
+        Column("failures", Integer, nullable=False),  # failures that count against max_deliveries
         Column("crashes", SmallInteger, nullable=False),  # dispatchers that died while holding it
     ]
 
@@ -170,7 +170,7 @@ class Schema:
             Column("beat", BigInteger, nullable=False),
             Column("started_at", BigInteger, nullable=False),
             Column("seen_at", BigInteger, nullable=False),
-            Column("held", _BLOB),  # JSON, short: what it makes no call to, for a person who asks; NULL for nothing
+            Column("held", _BLOB),  # JSON, short: its holds, for `ap4r status`; NULL for none
             **narrow,
         )
         self.puts = self._table(
@@ -184,10 +184,10 @@ class Schema:
         self.inbox = self._table(
             "inbox",
             Column("id", _DIGEST, primary_key=True),  # of sender, the sender's id, and path
-            Column("content", _DIGEST, nullable=False),  # of what came, to tell another message under the same id
+            Column("content", _DIGEST, nullable=False),  # of the request, to detect another message under the same id
             Column("recorded_at", BigInteger, nullable=False),
             Column("expires_at", BigInteger, nullable=False),
-            Column("status", Integer),  # of the stored answer, NULL without one
+            Column("status", Integer),  # of the stored answer; NULL without one
             Column("headers", _BLOB),  # JSON: a list of [name, value]
             Column("body", _BLOB),
             Index(f"{prefix}inbox_expires_at", "expires_at"),
@@ -198,7 +198,7 @@ class Schema:
         self.place(namespace)
 
     def place(self, namespace: str | None) -> None:
-        """Have statements that are compiled from now on name a schema of PostgreSQL."""
+        """Make statements that are compiled from now on name a schema of PostgreSQL."""
         self.namespace = namespace
         for table in self.metadata.tables.values():
             table.schema = namespace

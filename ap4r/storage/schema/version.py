@@ -1,4 +1,4 @@
-"""The version of a store's tables: look at it, make or move the tables, refuse what this code cannot run on."""
+"""The version of a store's tables: read it, create or migrate the tables, refuse versions that this code cannot use."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from ap4r.storage.schema.tables import VERSION, Schema
 
 _USUAL_PREFIX = "ap4r_"
 
-#: Alembic keeps what a migration runs on in globals, so one thread migrates at a time.
+#: Alembic keeps a migration's state in globals, so one thread migrates at a time.
 _migrating = threading.Lock()
 
 
 def found_version(connection: Connection, schema: Schema) -> str | None:
-    """Give the version of the tables, or None where there are none."""
+    """Return the version of the tables, or None if there are none."""
     if not inspect(connection).has_table(schema.version_table, schema=schema.namespace):
         return None
     return connection.execute(select(_version_table(schema).c.version_num)).scalar()
 
 
 def runs_on(found: str, expected: str = VERSION) -> bool:
-    """Tell whether code of version `expected` runs on tables of version `found`: the same major, not an older minor."""
+    """Return whether code of version `expected` runs on tables of version `found`: same major, same or newer minor."""
     numbers, wanted = _numbers(found), _numbers(expected)
     return numbers is not None and wanted is not None and numbers[0] == wanted[0] and numbers[1] >= wanted[1]
 
 
 def migrate_command(store: str, prefix: str = "") -> str:
-    """Give what a person types to make or move the tables of a store, in words that a shell takes as they are."""
+    """Return the command that creates or migrates the tables of a store, quoted for a shell."""
     command = f"ap4r migrate --store {shlex.quote(store)}"
     if prefix not in ("", _USUAL_PREFIX):
         command = f"AP4R_TABLE_PREFIX={prefix} {command}"
@@ -44,37 +44,37 @@ def migrate_command(store: str, prefix: str = "") -> str:
 
 
 def check_version(found: str | None, store: str, prefix: str = "") -> None:
-    """Refuse tables that this code cannot run on. `prefix` is what their names begin with.
+    """Refuse tables that this code cannot run on. `prefix` is the prefix of their names.
 
-    :raises SchemaMismatch: naming the command that mends it.
+    :raises SchemaMismatch: names the command to run.
     """
     if found is None:
         raise SchemaMismatch(store, NO_TABLES, VERSION, migrate_command(store, prefix))
     if not runs_on(found):
-        command = migrate_command(store, prefix) if may_move(found) else "pip install --upgrade ap4r"
+        command = migrate_command(store, prefix) if can_migrate(found) else "pip install --upgrade ap4r"
         raise SchemaMismatch(store, found, VERSION, command)
 
 
-def may_move(found: str | None) -> bool:
-    """Tell whether this code can bring tables of version `found` to its own: they are older, or there are none."""
+def can_migrate(found: str | None) -> bool:
+    """Return whether this code can migrate tables of version `found`: they are older, or there are none."""
     if found is None:
         return True
     numbers, wanted = _numbers(found), _numbers(VERSION)
     return numbers is not None and wanted is not None and numbers < wanted
 
 
-def make_or_move(connection: Connection, schema: Schema) -> None:
-    """Make the tables, or bring older ones to this code's version, inside the connection's open transaction."""
+def create_or_migrate(connection: Connection, schema: Schema) -> None:
+    """Create the tables, or migrate older ones to this code's version, inside the connection's open transaction."""
     found = found_version(connection, schema)
     if found is None:
         _make(connection, schema)
-    elif may_move(found):
+    elif can_migrate(found):
         with _alembic(schema, connection=connection) as (command, config):
             command.upgrade(config, "head")
 
 
 def _make(connection: Connection, schema: Schema) -> None:
-    """Make what is not there. The version is noted last, so that what was left half made counts as not made."""
+    """Create the missing tables. The version is written last, so that an interrupted creation counts as none."""
     looked = inspect(connection)
     for table in schema.metadata.sorted_tables:
         if not looked.has_table(table.name, schema=schema.namespace):
@@ -84,7 +84,7 @@ def _make(connection: Connection, schema: Schema) -> None:
         for index in table.indexes:
             if index.name not in there:
                 index.create(connection)
-    # As Alembic makes and fills it, which moves the tables from then on.
+    # As Alembic creates and fills it; Alembic migrates the tables from then on.
     noted = _version_table(schema)
     noted.create(connection, checkfirst=True)
     connection.execute(noted.insert(), {"version_num": VERSION})
@@ -101,8 +101,8 @@ def _version_table(schema: Schema) -> Table:
 
 
 def script(found: str | None, schema: Schema, dialect: str) -> str:
-    """Give the SQL that brings tables of version `found` to this code's, as a database of that dialect reads it."""
-    if not may_move(found):
+    """Return the SQL that migrates tables of version `found` to this code's, in the syntax of a dialect."""
+    if not can_migrate(found):
         return ""
     written = io.StringIO()
     with _alembic(schema, dialect=dialect) as (command, config):
@@ -113,8 +113,8 @@ def script(found: str | None, schema: Schema, dialect: str) -> str:
 
 @contextmanager
 def _alembic(schema: Schema, **attributes: object) -> Iterator[tuple[Any, Any]]:
-    # Alembic takes longer to import than everything else, and 20 MB; only a process that moves tables needs it.
-    # It also tells of its plug-ins while it is imported.
+    # Alembic takes longer to import than everything else, and 20 MB; only a process that migrates tables needs it.
+    # It also logs its plug-ins while it is imported.
     logging.getLogger("alembic").setLevel(logging.WARNING)
     from alembic import command
     from alembic.config import Config

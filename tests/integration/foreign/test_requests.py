@@ -207,7 +207,7 @@ def test_djangos_own_connection_is_known(shop, sink, django_alias):
     with ap4r.session(sink) as handle:
         with handle.transaction(django_alias.wrapper):
             handle.async_to("/mail")
-        with pytest.raises(ConnectionUnfit, match="no such alias"), handle.transaction(using="nonsense"):
+        with pytest.raises(ConnectionUnfit, match="does not have this alias"), handle.transaction(using="nonsense"):
             raise AssertionError("the block must not run")
         with transaction_that_failed(django_alias), pytest.raises(ConnectionUnfit, match="failed"):
             handle.join(using=django_alias.alias)

@@ -84,5 +84,5 @@ class TestErrors:
             raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            driver_calls.told(connection, leave, "SELECT 1", ())
+            driver_calls.call_driver(connection, leave, "SELECT 1", ())
         assert connection.invalidated

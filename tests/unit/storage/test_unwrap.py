@@ -109,6 +109,6 @@ def test_what_is_none_stays_none(connection):
     two = Passes(connection)
     two.other = sqlite3.connect(":memory:")
     for given in (connection.cursor(), two, threading.Lock(), sqlite3, Returned(), object()):
-        with pytest.raises(ConnectionUnfit, match="no connection that ap4r knows"):
+        with pytest.raises(ConnectionUnfit, match="not a connection that ap4r supports"):
             recognise(given)
     two.other.close()

@@ -6,7 +6,7 @@ import pytest
 
 from ap4r.errors import SchemaMismatch
 from ap4r.storage.schema.tables import VERSION
-from ap4r.storage.schema.version import check_version, may_move, migrate_command, runs_on
+from ap4r.storage.schema.version import can_migrate, check_version, migrate_command, runs_on
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_what_runs_on_what(found, runs):
 )
 def test_what_may_be_moved(found, may):
     """Tables that are older, or not there, may be brought to this version; no others."""
-    assert may_move(found) is may
+    assert can_migrate(found) is may
 
 
 @pytest.mark.parametrize("found", [VERSION, "1.999"])

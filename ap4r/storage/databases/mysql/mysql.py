@@ -73,9 +73,9 @@ class MysqlDatabase(ServerDatabase):
             if not connection.exec_driver_sql("SELECT GET_LOCK(%s, %s)", (lock, wait_seconds)).scalar():
                 raise StoreUnavailable(self.name, "another process creates its tables")
             try:
-                while version.may_move(version.found_version(connection, schema)):
+                while version.can_migrate(version.found_version(connection, schema)):
                     try:
-                        version.make_or_move(connection, schema)
+                        version.create_or_migrate(connection, schema)
                     except Exception as error:
                         if not _was_done_by_another(error) or time.monotonic() > give_up_at:
                             raise

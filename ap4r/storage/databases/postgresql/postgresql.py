@@ -143,7 +143,7 @@ class PostgresqlDatabase(ServerDatabase):
                     # For the SQL of Alembic, which names no schema.
                     path = connection.dialect.identifier_preparer.quote(schema.namespace)
                     connection.exec_driver_sql(f"SET LOCAL search_path = {path}".replace("%", "%%"))
-                version.make_or_move(connection, schema)
+                version.create_or_migrate(connection, schema)
                 connection.exec_driver_sql("COMMIT")
             except BaseException:
                 connection.invalidate()

@@ -126,7 +126,7 @@ class SqliteDatabase:
             except sqlite3.Error as error:
                 raise self.meaning_of_driver(error) or StoreUnavailable(self._name, str(error)) from error
         with self.writing(self._deadline_seconds) as connection:
-            version.make_or_move(connection, schema)
+            version.create_or_migrate(connection, schema)
 
     def now_at(self, connection: Connection) -> int:
         """Return this host's clock, which is also the file's."""
@@ -161,7 +161,7 @@ class SqliteDatabase:
         run_many(connection, statement, rows)
 
     def meaning_of(self, error: DBAPIError) -> StoreError | None:
-        """Translate SQLite's result code. Any error but a lock closes the file, so that a repaired one can be opened."""
+        """Translate SQLite's result code. Every error but a lock closes the file, to open a repaired one."""
         return self.meaning_of_driver(error.orig, committing=error.statement == "COMMIT")
 
     def close(self) -> None:

@@ -1,1 +1,1 @@
-"""The history of the tables, for Alembic. Revisions are named by the version they lead to, and only ever added."""
+"""The history of the tables, for Alembic. Revisions are named by the version they lead to; old ones never change."""

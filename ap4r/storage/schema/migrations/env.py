@@ -1,4 +1,4 @@
-"""Run revisions over the connection that `ap4r.storage.schema.version` has opened, or write them down as SQL."""
+"""Run revisions over the connection that `ap4r.storage.schema.version` has opened, or print them as SQL."""
 
 from __future__ import annotations
 

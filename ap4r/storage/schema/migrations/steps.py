@@ -1,5 +1,5 @@
-"""The steps of a migration. Each may be taken again: MySQL commits every one by itself, so a migration that broke off
-goes on where it was, and one that meets another on the way takes only what is left."""
+"""The steps of a migration. Each may be repeated: MySQL commits every one by itself, so an interrupted migration
+continues where it stopped, and one that runs beside another does only what is left."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from alembic import context, op
 
 
 def create_table(name: str, *parts: Any, **options: Any) -> None:
-    """Make a table unless it is there."""
+    """Create a table unless it exists."""
     if context.is_offline_mode() or not sa.inspect(op.get_bind()).has_table(name):
         op.create_table(name, *parts, **options)
 
 
 def create_index(name: str, table: str, columns: Sequence[str]) -> None:
-    """Make an index unless it is there."""
+    """Create an index unless it exists."""
     if context.is_offline_mode() or all(
         index["name"] != name for index in sa.inspect(op.get_bind()).get_indexes(table)
     ):
@@ -25,7 +25,7 @@ def create_index(name: str, table: str, columns: Sequence[str]) -> None:
 
 
 def add_column(table: str, column: sa.Column[Any]) -> None:
-    """Add a column unless it is there."""
+    """Add a column unless it exists."""
     if context.is_offline_mode() or all(
         there["name"] != column.name for there in sa.inspect(op.get_bind()).get_columns(table)
     ):

@@ -38,7 +38,7 @@ def _counters() -> list[sa.Column[int]]:
 
 
 def upgrade() -> None:
-    """Make every table."""
+    """Create every table."""
     prefix = context.config.attributes["table_prefix"]
     create_table(
         f"{prefix}messages",

@@ -19,7 +19,7 @@ _INNODB: dict[str, Any] = {"mysql_engine": "InnoDB", "mariadb_engine": "InnoDB"}
 
 
 def upgrade() -> None:
-    """Make the table of the inbox."""
+    """Create the table of the inbox."""
     prefix = context.config.attributes["table_prefix"]
     create_table(
         f"{prefix}inbox",

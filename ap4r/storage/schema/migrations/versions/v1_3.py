@@ -1,4 +1,4 @@
-"""1.3: what each dispatcher holds, for a person who asks."""
+"""1.3: the holds of each dispatcher, for `ap4r status`."""
 
 from __future__ import annotations
 
