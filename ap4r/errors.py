@@ -1,20 +1,20 @@
 """Every error that ap4r raises: one root, facts as attributes, a text that says what to do.
 
-It does not decide anything: results of deliveries are values (`ap4r.outcome.outcome`), never these exceptions.
+It decides nothing: results of deliveries are values (`ap4r.outcome.outcome`), never these exceptions.
 """
 
 from __future__ import annotations
 
 from ap4r.redaction import in_one_line, shortened
 
-NO_TABLES = "none"  #: the version of a store in which there are no tables
+NO_TABLES = "none"  #: the version of a store without tables
 
 
 class Ap4rError(Exception):
     """The root of everything that ap4r raises on purpose. Its errors survive pickling, fields included."""
 
     def __reduce__(self) -> tuple[object, ...]:
-        # Exception's own way calls the class with the finished text, which is not what the constructors take.
+        # Exception's own way calls the class with the finished text, which is not the constructors' argument.
         return _restored, (type(self), self.args), self.__dict__
 
 
@@ -41,7 +41,7 @@ class TargetRefused(MessageError):
 
 
 class OptionRefused(MessageError):
-    """An option of `async_to` has a value that means nothing."""
+    """An option of `async_to` has an invalid value."""
 
     def __init__(self, option: str, value: object, problem: str) -> None:
         super().__init__(f"{option}={shortened(value)}: {problem}")
@@ -53,7 +53,7 @@ class OptionRefused(MessageError):
 class PayloadTooLarge(MessageError):
     """A body, the headers or a whole request's messages exceed their limit. Sizes are bytes, counts are messages.
 
-    `setting` is what raises the limit, "" where nothing does.
+    `setting` names the setting of the limit, "" if there is none.
     """
 
     def __init__(self, what: str, size: int, limit: int, setting: str) -> None:
@@ -66,7 +66,7 @@ class PayloadTooLarge(MessageError):
 
 
 class PayloadNotEncodable(MessageError):
-    """A value inside `params` cannot be written in the asked format. `advice` is what the caller can do."""
+    """A value inside `params` cannot be written in the requested format. `advice` says what the caller can do."""
 
     def __init__(
         self, where: object, value: object, format: str, advice: str = "convert it to a plain value first"
@@ -80,13 +80,13 @@ class PayloadNotEncodable(MessageError):
 
 
 class DepthExceeded(MessageError):
-    """Too many deliveries have asked for one another. An action that asks for itself each time never ends."""
+    """Too many deliveries have asked for one another. An action that calls itself each time never ends."""
 
     def __init__(self, depth: int, limit: int) -> None:
         super().__init__(
-            f"{depth} deliveries, each asking for the next, would have led to this message, and max_depth is {limit}; "
-            "an action that asks for itself, or for what leads back to it, each time it is called never ends. If the "
-            "chain is meant and ends, raise max_depth"
+            f"a chain of {depth} deliveries, each asking for the next, would lead to this message, and max_depth is {limit}; "
+            "an action that calls itself, directly or through other actions, each time it is called never ends. If the "
+            "chain is intended and ends, raise max_depth"
         )
         self.depth = depth
         self.limit = limit
@@ -103,66 +103,66 @@ class MessageConflict(MessageError):
 
 
 class HandleClosed(Ap4rError):
-    """`async_to` was called after the request had its verdict, so nothing could follow it any more."""
+    """`async_to` was called after the commit decision of the request, too late for a message to be sent with it."""
 
     def __init__(self) -> None:
         super().__init__(
-            "the request or session already has its verdict, so a message can no longer follow it; "
+            "the request or session was already decided, so a message can no longer be sent with it; "
             "use ap4r.session(store) for work after the response"
         )
 
 
 class TransactionOpen(Ap4rError):
-    """A `transaction()` block with messages was still open at a good end. It counts as a failure: none are stored."""
+    """A `transaction()` block with messages was still open at a successful end. It is a failure: none are stored."""
 
     def __init__(self) -> None:
         super().__init__(
-            "a transaction() block was still open at the end, so nothing tells whether its messages were meant; "
+            "a transaction() block was still open at the end, so it is ambiguous whether its messages were intended; "
             "leave the block before the response or session ends"
         )
 
 
 class DeliveryRefused(Ap4rError):
-    """The request was not let in: by `once(conn)`, of whose block nothing was run, or by `require_delivery()`."""
+    """The request was refused: by `once(conn)`, whose block did not run, or by `require_delivery()`."""
 
 
 class NotADelivery(DeliveryRefused):
-    """The request is no delivery that was verified, so nobody can tell whether its id is its own."""
+    """The request is not a verified delivery, so its id cannot be trusted."""
 
     def __init__(self) -> None:
         super().__init__(
-            "once() needs a delivery whose signature was verified, and this request is none; set the secret that its "
-            "sender signs with (`ap4r init` makes one for your own dispatcher), or name the request yourself: "
+            "once() needs a delivery whose signature was verified, and this request is not one; set the secret that "
+            "its sender signs with (`ap4r init` writes one for your own dispatcher), or name the request yourself: "
             "once(conn, key=…)"
         )
 
 
 class DeliveryRequired(DeliveryRefused):
-    """The action takes verified deliveries only, and the request is none. Uncaught, it is answered 403."""
+    """The action accepts verified deliveries only, and the request is not one. Uncaught, it is answered 403."""
 
     def __init__(self, why: str) -> None:
-        super().__init__(f"this action takes signed deliveries only: {why}")
+        super().__init__(f"this action accepts signed deliveries only: {why}")
         self.why = why
 
 
 class DeliveryBusy(DeliveryRefused):
-    """Another call of the same message still runs, or has just ended. Nothing was done; the same may succeed soon."""
+    """Another call of the same message still runs, or has just ended. Nothing was done; a retry may succeed soon."""
 
     def __init__(self, id: str) -> None:
-        super().__init__(f"message {shortened(id)} is being received by another call; try again soon")
+        super().__init__(f"message {shortened(id)} is being received by another call; retry soon")
         self.id = id
 
 
 class DeliveryDiffers(DeliveryRefused):
-    """A message with this id and another content was received before. Nothing was done."""
+    """A message with this id and different content was received before. Nothing was done."""
 
     def __init__(self, id: str) -> None:
-        super().__init__(f"message {shortened(id)} was received before with another content; an id is used once")
+        super().__init__(f"message {shortened(id)} was received before with different content; use an id only once")
         self.id = id
 
 
 class ConnectionUnfit(Ap4rError):
-    """The application's connection cannot carry messages now, or never could. Nothing was written over it."""
+    """The application's connection cannot carry messages now, or not at all. Nothing was written over it."""
 
     def __init__(self, connection: str, problem: str) -> None:
         super().__init__(f"{connection}: {problem}")
@@ -171,18 +171,18 @@ class ConnectionUnfit(Ap4rError):
 
 
 class BlockUsed(Ap4rError):
-    """What `transaction()`, `once()` or `message()` gave was used in a second `with`."""
+    """The object that `transaction()`, `once()` or `message()` returned was used in a second `with`."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"this {name}() block was entered before; call {name}() anew for each `with`")
+        super().__init__(f"this {name}() block was entered before; call {name}() again for each `with`")
         self.name = name
 
 
 class TransactionLost(Ap4rError):
-    """The application's transaction ended, or was undone, within a block that had messages for it.
+    """The application's transaction ended, or was rolled back, within a block that had messages for it.
 
-    What its end has committed stays, messages and rows alike; what came after it is rolled back, but for rows on an
-    autocommit connection, of which the database has committed each by itself.
+    What its end committed stays, messages and rows alike; what came after it is rolled back, except for rows on an
+    autocommit connection, each of which the database has committed by itself.
     """
 
     def __init__(self, connection: str, problem: str) -> None:
@@ -201,7 +201,7 @@ class StoreError(Ap4rError):
 class StoreUnavailable(StoreError):
     """The store cannot be used now (locked, full, unreadable, away); the same call may succeed later.
 
-    `outcome_unknown` is true when the change may have been made all the same.
+    `outcome_unknown` is true when the change may still have been made.
     """
 
     def __init__(self, store: str, problem: str, *, outcome_unknown: bool = False, is_connection: bool = False) -> None:
@@ -224,7 +224,7 @@ class StoreUnusable(StoreError):
 
 
 class SchemaMismatch(StoreUnusable):
-    """The store's tables are of another version than this code runs on."""
+    """The store's tables are of another version than this code needs."""
 
     def __init__(self, store: str, found: str, expected: str, command: str) -> None:
         tables = "it has no tables of ap4r" if found == NO_TABLES else f"its tables are of version {found}"
@@ -235,10 +235,10 @@ class SchemaMismatch(StoreUnusable):
 
 
 class OwnerLost(StoreError):
-    """This dispatcher was taken for dead and its leases were given to others; it must register anew."""
+    """This dispatcher was considered dead and its leases were given to others; it must register again."""
 
     def __init__(self, owner: str) -> None:
-        super().__init__(f"dispatcher {owner} was taken for dead and its messages were given to others")
+        super().__init__(f"dispatcher {owner} was considered dead and its messages were given to others")
         self.owner = owner
 
 

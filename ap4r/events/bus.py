@@ -1,4 +1,4 @@
-"""Where events are told and heard. Who tells knows nobody who listens."""
+"""Delivers events to subscribers. Code that emits events does not depend on its subscribers."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ Wish = Callable[[type[Event]], bool]
 
 
 class Events:
-    """Where events are told and heard: every subscriber hears every event, in order, at once."""
+    """Delivers events: every subscriber receives every event, in order, synchronously."""
 
     def __init__(self) -> None:
         self._subscribers: list[Subscriber] = []
         self._wishes: list[Wish] = []
 
     def subscribe(self, subscriber: Subscriber, wants: Wish = lambda kind: True) -> None:
-        """Let `subscriber` hear every event from now on. It must not raise and must not wait.
+        """Call `subscriber` with every event from now on. It must not raise and must not block.
 
-        :param wants: tells whether it would do anything with an event of this kind at the moment.
+        :param wants: whether it would currently do anything with an event of this kind.
         """
         self._subscribers.append(subscriber)
         self._wishes.append(wants)
 
     def wants(self, kind: type[Event]) -> bool:
-        """Tell whether anybody wants events of this kind now; those that come often need not be made for nobody."""
-        for wish in self._wishes:  # noqa: SIM110 - asked for every message; a generator takes twice as long
+        """Return whether any subscriber wants events of this kind now; frequent events need not be built otherwise."""
+        for wish in self._wishes:  # noqa: SIM110 - called for every message; a generator takes twice as long
             if wish(kind):
                 return True
         return False
 
     def emit(self, event: Event) -> None:
-        """Tell an event to everybody."""
+        """Pass an event to every subscriber."""
         for subscriber in self._subscribers:
             subscriber(event)

@@ -1,4 +1,4 @@
-"""What happens, as values. Logging, figures and tests subscribe; the code that acts never writes a log line."""
+"""Events of a dispatcher, as values. Logs, metrics and tests subscribe; the code that emits them never logs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class DispatcherStarted:
 
 @dataclass(frozen=True, slots=True)
 class DispatcherStopping:
-    """The dispatcher claims no more of a store; `in_flight` calls may end within `grace_seconds`."""
+    """The dispatcher stops claiming from a store; `in_flight` calls may end within `grace_seconds`."""
 
     owner: str
     store: str
@@ -28,7 +28,7 @@ class DispatcherStopping:
 
 @dataclass(frozen=True, slots=True)
 class DispatcherStopped:
-    """The dispatcher has left the store; `handed_back` messages are anyone's again."""
+    """The dispatcher has left the store; `handed_back` messages can be claimed by others."""
 
     owner: str
     store: str
@@ -37,7 +37,7 @@ class DispatcherStopped:
 
 @dataclass(frozen=True, slots=True)
 class DispatcherReloaded:
-    """The settings were read again. `stores` are those that are worked on."""
+    """The settings were read again. `stores` are those in use."""
 
     stores: tuple[str, ...]
 
@@ -51,14 +51,14 @@ class ReloadFailed:
 
 @dataclass(frozen=True, slots=True)
 class RestartNeeded:
-    """These settings are other than those the dispatcher started with, and only a restart brings them."""
+    """These settings differ from those the dispatcher started with, and only a restart applies them."""
 
     settings: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """Something of this process answers at `url`; `what` says what."""
+    """A service of this process, named by `what`, answers at `url`."""
 
     what: str
     url: str
@@ -73,21 +73,21 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True)
 class ClockStepped:
-    """The wall clock of this machine was set: by so many seconds forwards, or backwards where they are negative."""
+    """The wall clock of this machine was set: by so many seconds forwards, or backwards if negative."""
 
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class MachineSlept:
-    """The machine slept for so long, and goes on."""
+    """The machine slept for so long, and continues."""
 
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class StoodStill:
-    """The reactor did not turn for so long: the process was stopped, or something in it took that time."""
+    """The reactor was blocked for so long: the process was stopped, or code in it took that time."""
 
     seconds: float
 
@@ -116,7 +116,7 @@ class CallEnded:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """The outcome is written down."""
+    """The outcome is stored."""
 
     message_id: str
     queue: str
@@ -125,7 +125,7 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class LeaseLost:
-    """The outcome came too late: the message is no longer ours, nothing was written."""
+    """The outcome came too late: the lease of the message was lost, and nothing was stored."""
 
     message_id: str
     queue: str
@@ -133,7 +133,7 @@ class LeaseLost:
 
 @dataclass(frozen=True, slots=True)
 class TargetHeld:
-    """A server could not be reached: no call is made to this origin until `seconds` have passed; then one probes it."""
+    """A server could not be reached: no call is made to this origin for `seconds`; then one call probes it."""
 
     origin: str
     seconds: float
@@ -149,7 +149,7 @@ class TargetReleased:
 
 @dataclass(frozen=True, slots=True)
 class QueueHeld:
-    """An action asked for less: no call of its queue is made to this origin until `seconds` have passed."""
+    """An action asked for a pause: no call of its queue is made to this origin for `seconds`."""
 
     queue: str
     origin: str
@@ -159,7 +159,7 @@ class QueueHeld:
 
 @dataclass(frozen=True, slots=True)
 class QueueReleased:
-    """A queue's probe at an origin was answered without asking for less."""
+    """A queue's probe at an origin was answered without asking for a pause."""
 
     queue: str
     origin: str
@@ -167,7 +167,7 @@ class QueueReleased:
 
 @dataclass(frozen=True, slots=True)
 class TargetCut:
-    """Several queues of an origin asked for less, or its connections end: it gets `calls` at once, soon more again."""
+    """Several queues of an origin asked for a pause, or its connections fail: its limit is `calls`, and rises again."""
 
     origin: str
     calls: int
@@ -176,7 +176,7 @@ class TargetCut:
 
 @dataclass(frozen=True, slots=True)
 class TurnedAway:
-    """An application answered as one does whose set-up keeps deliveries out; `advice` names the setting."""
+    """An application answered as one whose set-up refuses deliveries; `advice` names the setting."""
 
     queue: str
     target: str
@@ -186,7 +186,7 @@ class TurnedAway:
 
 @dataclass(frozen=True, slots=True)
 class QueueFeedsItself:
-    """A message is called that came about by `depth` deliveries which each asked for the next."""
+    """A message is called that a chain of `depth` deliveries led to, each asking for the next."""
 
     queue: str
     target: str
@@ -195,7 +195,7 @@ class QueueFeedsItself:
 
 @dataclass(frozen=True, slots=True)
 class Unanswered:
-    """A call had no whole answer in time while `in_flight` were under way; `advice` says what to look at."""
+    """A call had no whole answer in time while `in_flight` calls were running; `advice` says what to check."""
 
     queue: str
     target: str
@@ -205,9 +205,9 @@ class Unanswered:
 
 @dataclass(frozen=True, slots=True)
 class ServerLeftOut:
-    """A server of an upstream accepts no connection, gives no good answer or fails its check; left out for `seconds`.
+    """A server of an upstream accepts no connection, answers badly or fails its check; it is ejected for `seconds`.
 
-    After a failed check that is until the next, at least.
+    After a failed check the ejection lasts at least until the next check.
     """
 
     upstream: str
@@ -217,7 +217,7 @@ class ServerLeftOut:
 
 @dataclass(frozen=True, slots=True)
 class ServerTakenBack:
-    """A server of an upstream passes its check again; its share grows from now on."""
+    """A server of an upstream passes its check again; its share of calls grows from now on."""
 
     upstream: str
     server: str
@@ -225,7 +225,7 @@ class ServerTakenBack:
 
 @dataclass(frozen=True, slots=True)
 class DispatcherDied:
-    """Another dispatcher fell silent; its messages were taken from it: so many `freed`, `dead` and `dropped`."""
+    """Another dispatcher stopped its heartbeat; its messages were rescued: so many `freed`, `dead` and `dropped`."""
 
     owner: str
     freed: int
@@ -235,14 +235,14 @@ class DispatcherDied:
 
 @dataclass(frozen=True, slots=True)
 class OwnerWasLost:
-    """This dispatcher was taken for dead and has registered anew."""
+    """This dispatcher was considered dead and has registered again."""
 
     owner: str
 
 
 @dataclass(frozen=True, slots=True)
 class StoreFailed:
-    """The store did not answer; `doing` says what was tried. It is tried again in `wait_seconds`."""
+    """The store did not answer; `doing` names the operation. It is retried in `wait_seconds`."""
 
     store: str
     doing: str
@@ -260,7 +260,7 @@ class StoreRecovered:
 
 @dataclass(frozen=True, slots=True)
 class Unexpected:
-    """A defect of ap4r or a plug-in: the loop that met it goes on. `traceback` is text."""
+    """A defect of ap4r or a plug-in: the loop in which it occurred continues. `traceback` is text."""
 
     doing: str
     traceback: str

@@ -1,1 +1,1 @@
-"""Messages: what is to be called, where, and under which queue."""
+"""Messages: the call to make, its target, and its queue."""

@@ -1,6 +1,6 @@
-"""How deep a message is: by how many deliveries, each asking for the next, it came about. Pure.
+"""The depth of a message: the length of the chain of deliveries that led to it, each asking for the next. Pure.
 
-Messages that beget messages would otherwise go on for ever without a line in a log.
+Without a limit, messages that cause messages would go on for ever without a line in a log.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 DEPTH = "Ap4r-Depth"  #: the header that carries it; a message that no delivery asked for has none
-DEEP = 10  #: from this depth on a queue is said to feed itself
+DEEP = 10  #: from this depth on a queue is reported to feed itself
 _MOST_DIGITS = 9
 MESSAGE_KEY, _DEPTH_KEY = "HTTP_AP4R_MESSAGE_ID", "HTTP_AP4R_DEPTH"
 
@@ -17,7 +17,7 @@ MESSAGE_KEY, _DEPTH_KEY = "HTTP_AP4R_MESSAGE_ID", "HTTP_AP4R_DEPTH"
 def depth_within(environ: Mapping[str, Any]) -> int:
     """Return the depth of the messages that a request asks for: 0 unless it is a delivery, or claims to be one.
 
-    A stranger who claims it has fewer messages taken from its own request, and no others.
+    A false claim only reduces the number of messages that this request may cause.
     """
     if MESSAGE_KEY not in environ:
         return 0

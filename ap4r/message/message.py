@@ -1,6 +1,6 @@
 """The message: one call to be made, immutable from the moment it is described.
 
-It knows nothing of how a message is stored or delivered.
+It does not depend on how a message is stored or delivered.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import NamedTuple
 from ap4r.message.target import Target
 
 HTTP = "http"  #: the protocol of a plain call
-_VARIANTS = "89ab"  # RFC 9562, section 4.1: a digit of the bits 10, and two that are random
+_VARIANTS = "89ab"  # RFC 9562, section 4.1: a digit with the bits 10 and two random ones
 
 
 class Delivery(StrEnum):
@@ -27,9 +27,9 @@ class Delivery(StrEnum):
 
 
 class Message(NamedTuple):
-    """One call to be made. A named tuple, which is made in a third of a frozen dataclass's time.
+    """One call to be made. A named tuple, because building it takes a third of the time of a frozen dataclass.
 
-    Durations count from the moment the store takes the message, by the store's own clock;
+    Durations count from the moment the store accepts the message, by the store's own clock;
     `deliver_at` is an instant in Unix seconds. None leaves a rule to the dispatcher's settings.
     """
 
@@ -50,17 +50,17 @@ class Message(NamedTuple):
 
     @property
     def lane(self) -> tuple[str, str]:
-        """What is held, limited and claimed together: the queue and the target's origin."""
+        """The unit that is held, limited and claimed together: the queue and the target's origin."""
         return (self.queue, self.target.origin)
 
     @property
     def size(self) -> int:
-        """Bytes that count towards a request's limit: the target, the headers and the body."""
+        """The bytes that count towards a request's limit: the target, the headers and the body."""
         return len(self.target.url) + len(self.body) + header_bytes(self.headers)
 
     @property
     def fingerprint(self) -> bytes:
-        """16 bytes that differ where two messages of one id ask for different things. The trace is no part of it."""
+        """16 bytes that differ if two messages of one id differ in content. The trace is not part of it."""
         rules = (
             *(self.id, self.queue, str(self.target), self.method, self.headers, self.protocol, self.delivery.value),
             *(self.delay_seconds, self.deliver_at, self.expires_seconds, self.max_deliveries, self.timeout_seconds),
@@ -70,10 +70,10 @@ class Message(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Put:
-    """Messages that are stored together or not at all. Its id makes repeating it harmless.
+    """Messages that are stored together or not at all. Its id makes a repeat harmless.
 
-    With `each` every message's own id does, for longer, in whatever put it comes again: what an intake needs, whose
-    callers name messages and know no puts.
+    With `each`, every message's own id makes repeats harmless, for longer and in any put: an intake needs this, because
+    its callers know messages and not puts.
     """
 
     id: str
@@ -82,7 +82,7 @@ class Put:
 
 
 def header_bytes(headers: tuple[tuple[str, str], ...]) -> int:
-    """Count the bytes that names and values of headers take together, in UTF-8."""
+    """Return the number of bytes of the headers' names and values together, in UTF-8."""
     size = 0
     for name, value in headers:
         size += len(name) + (len(value) if value.isascii() else len(value.encode()))
@@ -90,9 +90,9 @@ def header_bytes(headers: tuple[tuple[str, str], ...]) -> int:
 
 
 def new_id(now: float | None = None) -> str:
-    """Make a UUIDv7 (RFC 9562, method 3): sorts by time to a quarter of a microsecond, 62 random bits.
+    """Return a UUIDv7 (RFC 9562, method 3): it sorts by time to a quarter of a microsecond and has 62 random bits.
 
-    :param now: Unix seconds, for tests; None asks the clock of this host.
+    :param now: Unix seconds, for tests; None reads the clock of this host.
     """
     nanoseconds = time.time_ns() if now is None else round(now * 1_000_000) * 1_000
     milliseconds, remainder = divmod(nanoseconds, 1_000_000)

@@ -1,6 +1,6 @@
-"""Where a message goes: a path on an upstream, or an absolute URL; and the queue that follows from it.
+"""The target of a message: a path on an upstream, or an absolute URL; and the queue that follows from it.
 
-Pure: nothing is looked up. What a name resolves to, only the dispatcher knows.
+Pure: nothing is looked up. Only the dispatcher resolves names.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ APP = "app"  #: the upstream that is the application itself
 MAX_URL_BYTES = 8_192
 MAX_HOST_CHARACTERS = 253
 _DEFAULT_PORTS = {"http": 80, "https": 443}
-# RFC 3986: what may stand in a path or query as it is; "%" so that escapes are kept.
+# RFC 3986: the characters that are allowed in a path or query; "%" so that escapes are kept.
 _PATH_SAFE = "/%:@!$&'()*+,;=-._~"
 _QUERY_SAFE = _PATH_SAFE + "?"
 _CONTROL = re.compile(r"[\x00-\x20\x7f]")
@@ -46,7 +46,7 @@ class Target:
 
     @property
     def origin(self) -> str:
-        """The server side as one word: the upstream's name, or scheme, host and port of the URL."""
+        """The server side in one word: the upstream's name, or scheme, host and port of the URL."""
         if self.upstream is not None:
             return self.upstream
         return "/".join(self.url.split("/", 3)[:3]).split("?", 1)[0]
@@ -56,7 +56,7 @@ class Target:
 
     @classmethod
     def from_text(cls, text: str) -> Target:
-        """Read back what `str(target)` wrote. Nothing is validated: it was when the target was made."""
+        """Parse what `str(target)` wrote. Nothing is validated: it was when the target was built."""
         if text.startswith(("http://", "https://")):
             return cls(text)
         upstream, _, path = text.partition(":")
@@ -64,11 +64,11 @@ class Target:
 
 
 def parse_target(given: TargetLike) -> tuple[Target, str]:
-    """Validate what a caller gave as a target; return it in canonical form with the queue name made from it.
+    """Validate a caller's target; return it in canonical form with the queue name built from it.
 
-    Takes a path ("/search/reindex"), a path on another upstream ("web:/search/reindex"), an absolute http or https
-    URL, a Target, `{"controller": …, "action": …}`, or `{"url": …}` with any of these. A fragment is left out: no
-    client sends it. Whether the upstream exists is not known here.
+    Accepts a path ("/search/reindex"), a path on another upstream ("web:/search/reindex"), an absolute http or https
+    URL, a Target, `{"controller": …, "action": …}`, or `{"url": …}` with any of these. A fragment is dropped, because
+    no client sends it. Whether the upstream exists is not checked here.
 
     :raises TargetRefused: with the reason.
     """
@@ -116,7 +116,7 @@ def _parse_mapping(given: Mapping[str, object]) -> tuple[Target, str]:
         return _parse_text("/" + path, given), name_queue(path.split("/"))
     if keys > {"controller", "action"}:
         others = ", ".join(sorted(shortened(key, 40) for key in keys - {"controller", "action"}))
-        raise TargetRefused(given, f"unknown keys {others}; only routes=… gives a place to other values; use params")
+        raise TargetRefused(given, f"unknown keys {others}; other values need routes=…; otherwise use params")
     unknown = sorted(str(key) for key in keys - {"url", "controller", "action"})
     problem = f"unknown keys {', '.join(unknown)}; " if unknown else ""
     raise TargetRefused(given, problem + "a mapping has either 'url', or 'controller' and 'action'")
@@ -128,7 +128,7 @@ def _parse_text(text: str, given: object) -> Target:
     if len(text) > MAX_URL_BYTES:
         raise TargetRefused(given, f"{len(text):,} characters are more than a URL may have ({MAX_URL_BYTES:,})")
     if _CONTROL.search(text):
-        raise TargetRefused(given, "it has a blank, a line break or another control character; write blanks as %20")
+        raise TargetRefused(given, "it has a space, a line break or another control character; write spaces as %20")
     if _BAD_ESCAPE.search(text):
         raise TargetRefused(given, "a % must begin an escape of two hex digits; write the sign itself as %25")
     if "\\" in text:
@@ -147,7 +147,7 @@ def _parse_text(text: str, given: object) -> Target:
     if len(target.url) > MAX_URL_BYTES:
         raise TargetRefused(given, f"{len(target.url):,} bytes are more than a URL may have ({MAX_URL_BYTES:,})")
     if _DOT_SEGMENT.search(target.url.partition("?")[0]):
-        raise TargetRefused(given, "a segment . or .. may lead to another place than it seems; write the path without")
+        raise TargetRefused(given, "a segment . or .. may lead to an unexpected path; write the path without it")
     return target
 
 
@@ -184,7 +184,7 @@ def _parse_url(text: str, given: object) -> Target:
 
 def _ipv6(host: str, given: object) -> str:
     if "%" in host:
-        raise TargetRefused(given, "the zone of an IPv6 address means something on one host only; leave it out")
+        raise TargetRefused(given, "the zone of an IPv6 address is valid on one host only; remove it")
     try:
         return f"[{ipaddress.IPv6Address(host)}]"
     except ValueError as error:
@@ -201,7 +201,7 @@ def _host(host: str, given: object) -> str:
         labels = name.removesuffix(".").split(".")
         if len(name) > MAX_HOST_CHARACTERS or not all(_HOST_LABEL.match(label) for label in labels):
             raise ValueError(f"a name has parts of 1 to 63 letters, digits, - and _, {MAX_HOST_CHARACTERS} in all")
-        # What ends in a number is an address; resolvers read shortened, octal and hex ones each in their own way.
+        # A name that ends in a number is an address; resolvers read shortened, octal and hex ones in different ways.
         if labels[-1].isdigit() or labels[-1].startswith("0x"):
             return str(ipaddress.IPv4Address(name))
     except ValueError as error:
@@ -215,6 +215,6 @@ def _resource(path: str, query: str) -> str:
 
 def _queue_of(target: Target) -> str:
     if target.upstream is None:
-        parts = urlsplit(target.url)  # without the usual port of its scheme
+        parts = urlsplit(target.url)  # without the default port of its scheme
         return queue_of_host(parts.hostname or "", parts.port)
     return queue_of_path(target.url.partition("?")[0])

@@ -1,1 +1,1 @@
-"""What a call came to, and what follows: the response, the outcome, the retry."""
+"""The result of a call and what follows from it: the response, the outcome, the retry."""

@@ -15,17 +15,17 @@ class Backoff:
     floor_seconds: float = 1.0
 
     def ceiling_seconds(self, attempt: int) -> float:
-        """Give the longest wait after the given attempt, 1 being the first: 5, 10, 20 … up to the cap."""
+        """Return the longest wait after the given attempt, where 1 is the first: 5, 10, 20 … up to the cap."""
         if self.first_seconds <= 0:
             return 0.0
         try:
-            # As a float: a whole factor would make a number of millions of digits before it is cut.
+            # As a float: an integer factor would have millions of digits before it is cut.
             return min(self.cap_seconds, self.first_seconds * float(self.factor) ** (max(attempt, 1) - 1))
         except OverflowError:
             return self.cap_seconds
 
     def wait_seconds(self, attempt: int, random: float) -> float:
-        """Give a wait drawn evenly between 0 and the ceiling, never under the floor.
+        """Return a random wait between 0 and the ceiling, evenly distributed, but at least the floor.
 
         :param random: a number from 0 up to 1.
         """

@@ -1,4 +1,4 @@
-"""What became of one attempt, as a value; and what a judgement of it needs to know beside the exchange.
+"""The outcome of one attempt, as a value, and what the decision needs beside the exchange.
 
 The rules that decide it are in `ap4r.outcome.retry_policy`.
 """
@@ -11,7 +11,7 @@ from typing import NamedTuple
 from ap4r.message.message import Delivery
 from ap4r.outcome.backoff import Backoff
 
-# Whoever judges needs the words of an exchange too: they are to be had here.
+# Callers that decide an outcome need the types of an exchange too, so they can import them from here.
 from ap4r.outcome.response import NOT_CALLED as NOT_CALLED
 from ap4r.outcome.response import Answer as Answer
 from ap4r.outcome.response import Exchange as Exchange
@@ -22,7 +22,7 @@ from ap4r.outcome.response import ResponseReading as ResponseReading
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What is written down about an attempt that did not deliver."""
+    """What is stored about an attempt that did not deliver."""
 
     reason: Reason
     status: int | None = None
@@ -32,7 +32,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """The target did it."""
+    """The target did the work."""
 
     status: int = 200
     seconds: float = 0.0
@@ -40,7 +40,7 @@ class Delivered:
 
 @dataclass(frozen=True, slots=True)
 class RetryLater:
-    """A call was made and did not deliver; call again after `wait_seconds`. `counts` if it costs max_deliveries."""
+    """A call was made and did not deliver; call again after `wait_seconds`. `counts`: against max_deliveries."""
 
     failure: Failure
     wait_seconds: float
@@ -49,14 +49,14 @@ class RetryLater:
 
 @dataclass(frozen=True, slots=True)
 class PutBack:
-    """No call was made; the attempt is given back and the message waits where it stood."""
+    """No call was made; the attempt is given back and the message keeps its place."""
 
     failure: Failure | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Dead:
-    """Given up and kept for a person. `called` is false when the last attempt never reached the target."""
+    """Given up and kept as a dead letter. `called` is false when the last attempt never reached the target."""
 
     reason: Reason
     failure: Failure | None = None
@@ -66,7 +66,7 @@ class Dead:
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """A best-effort message that did not arrive, forgotten as agreed."""
+    """A best-effort message that did not arrive and is deleted, as agreed."""
 
     failure: Failure
 
@@ -75,7 +75,7 @@ Outcome = Delivered | RetryLater | PutBack | Dead | Dropped
 
 
 class History(NamedTuple):
-    """The facts of a message that a judgement needs, as of the moment the call began (or would begin).
+    """The facts about a message that the decision needs, as of the moment the call began (or would begin).
 
     `attempt` counts that call; `failures` and `crashes` are from before it.
     """
@@ -87,12 +87,12 @@ class History(NamedTuple):
     expires_in_seconds: float | None = None
     max_deliveries: int | None = None
     crashes: int = 0
-    client_errors_seconds: float = 0.0  #: for how long its calls are known to have been answered with client errors
+    client_errors_seconds: float = 0.0  #: how long its calls have been answered with client errors
 
 
 @dataclass(frozen=True, slots=True)
 class DeliveryRules:
-    """The settings that a judgement needs."""
+    """The settings that the decision needs."""
 
     success: str = "2xx"  # "2xx", or "ap4r": status 200 and a body with "true"
     max_deliveries: int = 20

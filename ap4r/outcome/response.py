@@ -1,6 +1,6 @@
-"""What one call brought back: the target's answer, or what kept it from coming.
+"""The result of one call: the target's answer, or why there is none.
 
-It judges nothing; what an exchange means for its message is `ap4r.outcome.outcome`'s business.
+It decides nothing; `ap4r.outcome.retry_policy` decides what an exchange means for its message.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from enum import StrEnum
 
 
 class Reason(StrEnum):
-    """Why an attempt did not deliver. Stored with the attempt; operators and backoff read the same word."""
+    """Why an attempt did not deliver. Stored with the attempt, shown to operators, and used by the back-off."""
 
     CONNECT_FAILED = "connect_failed"
     CONNECT_TIMEOUT = "connect_timeout"
@@ -46,7 +46,7 @@ class Reason(StrEnum):
     UNKNOWN = "unknown"
 
 
-#: Marks the 409 that ap4r itself answers while another call of the same message still runs; its value is 1. A 409
+#: Marks a 409 that ap4r itself answers while another call of the same message still runs; its value is 1. A 409
 #: without it is the application's own, and a failure.
 BUSY_HEADER = "ap4r-busy"
 
@@ -58,18 +58,18 @@ _DELAY = re.compile(
 )
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
 
-#: Failures in which no byte of the request was written: no call took place, and the target is at fault.
+#: Failures before any byte of the request was written: no call took place, and the target is at fault.
 NOT_CALLED = frozenset(
     {Reason.CONNECT_FAILED, Reason.CONNECT_TIMEOUT, Reason.NAME_NOT_FOUND, Reason.TLS_FAILED, Reason.NO_SERVER}
 )
 
-#: Failures in which an answer came that could not be read to its end. Behind a status of success the work may be done.
+#: Failures after which an answer could not be read to its end. If its status is a success, the work may be done.
 UNREADABLE = frozenset({Reason.BAD_RESPONSE, Reason.BODY_TOO_LARGE})
 
 
 @dataclass(frozen=True, slots=True)
 class ResponseReading:
-    """What a protocol other than HTTP read in a response: None for "it is done", or why it is not, in words too."""
+    """What a protocol other than HTTP read in a response: None for success, or the reason of a failure and its text."""
 
     reason: Reason | None = None
     detail: str = ""
@@ -79,7 +79,7 @@ class ResponseReading:
 class Answer:
     """The whole response of a target. Header names are in lower case; `body` is cut to the bytes that are kept.
 
-    A "true" that the original success rule looks for is among them. `reading` is None where the status says it all.
+    A "true" that the original success rule looks for is within them. `reading` is None if the status alone decides.
     """
 
     status: int
@@ -91,10 +91,10 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class NoResponse:
-    """An exchange that brought no whole response. `called` is true from the first byte written.
+    """An exchange without a whole response. `called` is true from the first byte written.
 
-    `status` is set when the status line had come before the rest failed; `body` is what is kept of an answer that could
-    not be read although its status says success.
+    `status` is set when the status line had arrived before the rest failed; `body` is the kept part of an answer that
+    could not be read although its status is a success.
     """
 
     reason: Reason
@@ -109,11 +109,11 @@ Exchange = Answer | NoResponse
 
 
 def retry_after_seconds(value: str | None, now: float) -> float | None:
-    """Read a Retry-After header, seconds or HTTP date (RFC 9110, 10.2.3); None when absent or not understood.
+    """Parse a Retry-After header, seconds or HTTP date (RFC 9110, 10.2.3); None when absent or not understood.
 
-    Seconds may have a fraction, and a unit behind them; they are rounded up. Of several the longest counts.
+    Seconds may have a fraction and a unit after them; they are rounded up. Of several values the longest counts.
 
-    :param now: Unix seconds. A date that is past gives 0.
+    :param now: Unix seconds. A past date is 0.
     """
     if value is None:
         return None
@@ -137,7 +137,7 @@ def _seconds(text: str) -> float | None:
     seconds = float(found[1]) * (1.0 if found[2] is None else _UNITS[found[2][0].lower()])
     if seconds < 0:
         return None
-    # So many digits that they are no number any more ask for long enough.
+    # A text with too many digits for a number is long enough.
     return float(math.ceil(seconds)) if math.isfinite(seconds) else seconds
 
 
@@ -145,13 +145,13 @@ def _date_seconds(text: str) -> float | None:
     try:
         date = email.utils.parsedate_to_datetime(text)
         if date.tzinfo is None:
-            # The asctime form names no zone; all three forms are in UTC (RFC 9110, 5.6.7).
+            # The asctime form has no zone; all three forms are in UTC (RFC 9110, 5.6.7).
             date = date.replace(tzinfo=datetime.UTC)
         return date.timestamp()
     except (TypeError, ValueError, OverflowError, IndexError):
         pass
     try:
-        # What APIs answer that know no other dates (RFC 3339).
+        # The format of APIs that use no other dates (RFC 3339).
         date = datetime.datetime.fromisoformat(text)
         return (date if date.tzinfo is not None else date.replace(tzinfo=datetime.UTC)).timestamp()
     except (ValueError, OverflowError):

@@ -1,6 +1,6 @@
 """What an exchange means for its message: pure rules, on the facts of the exchange and the message's history.
 
-They do no I/O and ask no clock.
+They do no I/O and read no clock.
 """
 
 from __future__ import annotations
@@ -9,18 +9,18 @@ from ap4r.message.message import Delivery
 from ap4r.outcome.outcome import Dead, Delivered, DeliveryRules, Dropped, Failure, History, Outcome, PutBack, RetryLater
 from ap4r.outcome.response import BUSY_HEADER, UNREADABLE, Answer, Exchange, Reason, retry_after_seconds
 
-#: Before a call: what no further attempt can mend.
+#: Before a call: failures that no further attempt can correct.
 _HOPELESS = frozenset({Reason.BAD_TARGET, Reason.REFUSED_ADDRESS, Reason.NOT_ENCODABLE, Reason.BAD_DESCRIPTION})
-#: Answers that blame the target's load or state of deploy, not the message; the rest of 4xx has a smaller cap.
+#: Answers that are about the target's load or deployment, not the message; the rest of 4xx has a smaller cap.
 _PATIENT_CLIENT_ERRORS = frozenset({408, 409, 425, 429})
 _GONE = frozenset({410, 489})
-#: Of one of our own servers they speak of its settings, not of the message, and are mended by a person.
+#: From one of our own servers they are about its settings, not about the message, and a person has to correct them.
 UNAUTHORISED = frozenset({401, 403})
 _SLOW_DOWN = frozenset({429, 503})
-#: Uncalled, and not for its target's fault, which must not be held for it: what cannot be described yet, and what gives
-#: less time than it takes to connect, waits for itself.
+#: Not called, and not because of the target, which must not be held for it: a message that cannot be described yet, or
+#: that allows less time than connecting takes, waits by itself.
 _PUT_OFF = frozenset({Reason.NO_DESCRIPTION, Reason.TIMEOUT})
-#: Calls that were made and cost the message nothing but age.
+#: Calls that were made and do not count as failures of the message.
 _FREE = frozenset({Reason.STOPPED, Reason.BUSY})
 
 
@@ -43,7 +43,7 @@ def judge(
         failure = Failure(exchange.reason, exchange.status, _told(exchange.detail, exchange.body), exchange.seconds)
         final, called = exchange.reason in _HOPELESS, exchange.called
     if failure.reason in UNREADABLE and _is_2xx(failure.status):
-        # The work is probably done: a further call would do it again, and its answer would be no easier to read.
+        # The work is probably done: another call would do it again, and its answer could not be read either.
         final = True
     if failure.reason is Reason.STOPPED and not called:
         return PutBack()
@@ -62,7 +62,7 @@ def judge(
     if counts and history.failures + 1 >= _most_failures(failure, history, rules):
         return Dead(failure.reason, failure, counts=True)
     if failure.reason is Reason.STOPPED:
-        # The dispatcher leaves; the target did nothing for which it would have to be spared.
+        # The dispatcher stops; the target did nothing that requires a pause.
         wait_seconds = 0.0
     else:
         wait_seconds = rules.backoff.wait_seconds(history.attempt, random)
@@ -74,9 +74,9 @@ def judge(
 
 
 def after_crash(history: History, rules: DeliveryRules) -> Outcome:
-    """Decide what becomes of a message whose dispatcher died while holding it.
+    """Decide what happens to a message whose dispatcher died while holding it.
 
-    `history` holds the counters from before the crash; RetryLater with no wait counts it as a crash and a failure.
+    `history` holds the counters from before the crash; a RetryLater without a wait counts as a crash and a failure.
     """
     failure = Failure(Reason.CRASH, detail="its dispatcher died while the attempt was open")
     if history.delivery is Delivery.BEST_EFFORT:
@@ -90,14 +90,14 @@ def after_crash(history: History, rules: DeliveryRules) -> Outcome:
 
 
 def before_call(history: History, rules: DeliveryRules) -> Outcome | None:
-    """Tell what to do with a claimed message instead of calling it, or None when it is to be called.
+    """Return what to do with a claimed message instead of calling it, or None when it is to be called.
 
     A first call is made however late it is; a repeat is not made when it is later than the first call announced.
     """
     if history.expires_in_seconds is not None and history.expires_in_seconds <= 0:
         reason, detail = Reason.EXPIRED, "its time ran out before it could be delivered"
     elif history.attempt > 1 and history.age_seconds >= rules.give_up_after_seconds:
-        reason, detail = Reason.GAVE_UP, "it came to its next attempt only after its time to give up"
+        reason, detail = Reason.GAVE_UP, "its next attempt would begin after the time to give up"
     else:
         return None
     failure = Failure(reason, detail=detail)
@@ -107,7 +107,7 @@ def before_call(history: History, rules: DeliveryRules) -> Outcome | None:
 
 
 def last_repeat_seconds(history: History, rules: DeliveryRules) -> float:
-    """Tell for how many more seconds an automatic repeat may begin. The wire says it as Ap4r-Expires."""
+    """Return for how many more seconds an automatic repeat may begin. Requests carry it as Ap4r-Expires."""
     remaining = rules.give_up_after_seconds - history.age_seconds
     if history.expires_in_seconds is not None:
         remaining = min(remaining, history.expires_in_seconds)
@@ -115,16 +115,16 @@ def last_repeat_seconds(history: History, rules: DeliveryRules) -> float:
 
 
 def slow_down_seconds(exchange: Exchange, rules: DeliveryRules, now: float) -> float | None:
-    """Tell whether an exchange asks for less: None for no, else the seconds it named (0 when it named none)."""
+    """Return the pause that an exchange asks for: None for no pause, else its seconds (0 when it named none)."""
     if isinstance(exchange, Answer) and _is_busy(exchange):
-        # One message is being worked on; the server takes others.
+        # One message is in progress; the server accepts others.
         return None
     asked = _asked_seconds(exchange, rules, now)
     return asked or 0.0 if asked is not None or exchange.status in _SLOW_DOWN else None
 
 
 def is_client_error(failure: Failure) -> bool:
-    """Return whether a failure blames the call: a 4xx that speaks of no load, or a fault of a protocol that does."""
+    """Return whether a failure is the caller's: a 4xx that is not about load, or a fault that a protocol marks so."""
     status = failure.status
     return failure.reason is Reason.CLIENT_FAULT or (
         status is not None and 400 <= status < 500 and status not in _PATIENT_CLIENT_ERRORS
@@ -181,7 +181,7 @@ def _failure_of_answer(answer: Answer, rules: DeliveryRules) -> Failure:
 
 
 def _told(detail: str, body: bytes) -> str:
-    """Return what is kept of an answer that could not be read: words, and its bytes, none of which is lost."""
+    """Return the kept part of an answer that could not be read: text, and its bytes without loss."""
     text = body.decode("utf-8", "backslashreplace")
     return f"{detail}\n{text}" if detail and text else detail or text
 
@@ -189,7 +189,7 @@ def _told(detail: str, body: bytes) -> str:
 def _too_late(
     failure: Failure, in_seconds: float, history: History, rules: DeliveryRules, *, called: bool, counts: bool
 ) -> Dead | None:
-    # Written so that NaN, which is neither before nor after anything, is too late.
+    # Written so that NaN, which is neither less nor greater than anything, is too late.
     if in_seconds < last_repeat_seconds(history, rules):
         return None
     expires = history.expires_in_seconds
@@ -200,16 +200,16 @@ def _too_late(
 def _most_failures(failure: Failure, history: History, rules: DeliveryRules) -> int:
     if history.max_deliveries is not None:
         return history.max_deliveries
-    # While a new version is rolled out, servers of the old one do not know what those of the new one ask for.
+    # During a rollout, servers of the old version do not know the actions of the new one.
     if is_client_error(failure) and history.client_errors_seconds >= rules.client_error_seconds:
         return min(rules.max_deliveries, rules.max_deliveries_client_error)
     return rules.max_deliveries
 
 
 def _spread_seconds(history: History, rules: DeliveryRules) -> float:
-    """Return the least wait after a client error with which the calls that are left last for `client_error_seconds`.
+    """Return the shortest wait after a client error with which the remaining calls take `client_error_seconds`.
 
-    Each wait is at least twice as long as the one before, so with the usual back-off it is rarely the longer one.
+    Each wait is at least twice as long as the one before, so with the usual back-off this is rarely the longer one.
     """
     left_seconds = rules.client_error_seconds - history.client_errors_seconds
     left_calls = rules.max_deliveries - history.failures - 1

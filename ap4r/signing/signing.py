@@ -1,6 +1,6 @@
 """Signatures of deliveries: Standard Webhooks, and `Ap4r-Signature`, which covers the whole request. Pure.
 
-docs/signing.md defines both for every language. Nothing here ever writes a secret.
+docs/signing.md defines both for every language. Secrets are never written.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ WEBHOOK_ID: Final = "webhook-id"
 WEBHOOK_TIMESTAMP: Final = "webhook-timestamp"
 WEBHOOK_SIGNATURE: Final = "webhook-signature"
 AP4R_SIGNATURE: Final = "ap4r-signature"
-#: A signed request with this header asks only whether it can be verified, and is told so by that one.
+#: A signed request with this header only checks whether it can be verified; the response with this header says so.
 PROBE: Final = "ap4r-probe"
 PROBE_ANSWER: Final = "ap4r-verified"
 TOLERANCE_SECONDS = 300  #: how far a signature's time may be from the receiver's, either way
 SECRET_PREFIX = "whsec_"
 SECRET_LEAST_BYTES, SECRET_MOST_BYTES = 24, 64
-#: Signatures of one header that are looked at; whoever rotates needs two.
+#: Signatures of one header that are checked; a rotation of secrets needs two.
 MOST_SIGNATURES = 16
 _VERSION = "v1,"
 _TIMESTAMP = re.compile(r"[0-9]{1,12}")
@@ -33,42 +33,42 @@ _DOMAIN = b"ap4r-v1"
 
 
 class Secret:
-    """A key that sender and receiver share. It is never written: not by `repr`, not by `str`."""
+    """A key that sender and receiver share. Neither `repr` nor `str` writes it."""
 
     __slots__ = ("_key",)
 
     def __init__(self, key: bytes) -> None:
-        """Take the key itself.
+        """Store the key itself.
 
         :raises ValueError: it is shorter or longer than Standard Webhooks allows.
         """
         if not SECRET_LEAST_BYTES <= len(key) <= SECRET_MOST_BYTES:
-            raise ValueError(f"a key of {len(key)} bytes; it has {SECRET_LEAST_BYTES} to {SECRET_MOST_BYTES}")
+            raise ValueError(f"the key has {len(key)} bytes; it must have {SECRET_LEAST_BYTES} to {SECRET_MOST_BYTES}")
         self._key = key
 
     @classmethod
     def from_text(cls, text: str) -> Secret:
-        """Read `whsec_` and the key in base64, with or without the padding at its end.
+        """Parse `whsec_` and the key in base64, with or without the padding at its end.
 
-        :raises ValueError: saying what is wrong, without a letter of the text.
+        :raises ValueError: the text says what is wrong, without a character of the secret.
         """
         if not text.startswith(SECRET_PREFIX):
-            raise ValueError("a secret begins with whsec_; `ap4r init` makes one")
+            raise ValueError("a secret begins with whsec_; `ap4r init` writes one")
         try:
             encoded = text.removeprefix(SECRET_PREFIX).rstrip("=")
             key = base64.b64decode(encoded + "=" * (-len(encoded) % 4), validate=True)
         except (binascii.Error, ValueError):
-            # Not chained by callers: the decoder's own words may quote the text.
-            raise ValueError("what stands behind whsec_ is not base64") from None
+            # Not chained by callers: the decoder's own text may quote the secret.
+            raise ValueError("the text after whsec_ is not base64") from None
         return cls(key)
 
     @property
     def fingerprint(self) -> str:
-        """Twelve letters that tell this secret from others and nothing else about it."""
+        """Twelve characters that identify this secret and reveal nothing else about it."""
         return self.mac(b"ap4r-fingerprint").hex()[:12]
 
     def mac(self, content: bytes) -> bytes:
-        """Give the HMAC-SHA256 of a content (RFC 2104)."""
+        """Return the HMAC-SHA256 of a content (RFC 2104)."""
         return hmac.digest(self._key, content, "sha256")
 
     def __eq__(self, other: object) -> bool:
@@ -82,12 +82,12 @@ class Secret:
 
 
 def fingerprints(secrets: Sequence[Secret]) -> list[str]:
-    """Tell which secrets these are, whatever their order, without telling them."""
+    """Return the fingerprints of the secrets, sorted, so that two sets can be compared."""
     return sorted(secret.fingerprint for secret in secrets)
 
 
 def webhook_content(message_id: str, timestamp: str, body: bytes) -> bytes:
-    """Give what `webhook-signature` signs: id, time and body."""
+    """Return the content that `webhook-signature` signs: id, time and body."""
     return f"{message_id}.{timestamp}.".encode("latin-1", "replace") + body
 
 
@@ -101,12 +101,12 @@ def request_content(
     headers: Iterable[tuple[str, str]],
     body: bytes,
 ) -> bytes:
-    """Give what `Ap4r-Signature` signs: lines that name everything a receiver acts on.
+    """Return the content that `Ap4r-Signature` signs: lines with everything that a receiver acts on.
 
-    :param path: percent-decoded, since that is what most servers hand to an application.
+    :param path: percent-decoded, because most servers pass it to an application so.
     :param query: as it is sent, without the question mark.
-    :param content_type: empty when there is none, which counts as text/plain: gateways that follow CGI say so.
-    :param headers: any; those that begin with `Ap4r-` count, but for the signature itself.
+    :param content_type: empty when there is none, which counts as text/plain, as CGI gateways report it.
+    :param headers: any; those that begin with `Ap4r-` are signed, except for the signature itself.
     """
     ours = {name.lower().replace("_", "-"): value for name, value in headers}
     lines = [
@@ -126,17 +126,17 @@ def request_content(
 
 @lru_cache(maxsize=1_024)
 def decoded_path(path: str) -> bytes:
-    """Give a URL's path as `request_content` wants it."""
+    """Return a URL's path as `request_content` needs it."""
     return unquote_to_bytes(path)
 
 
 def sign(content: bytes, secrets: Sequence[Secret]) -> str:
-    """Write a header's value: one signature of each secret, so that a receiver of either one can verify it."""
+    """Return a header's value: one signature for each secret, so that a receiver of either one can verify it."""
     return " ".join(_VERSION + base64.b64encode(secret.mac(content)).decode() for secret in secrets)
 
 
 def verifies(header: str, content: bytes, secrets: Sequence[Secret]) -> bool:
-    """Tell whether any signature of a header is right by any of the secrets, in a time that tells nothing."""
+    """Return whether any signature of a header is right for any of the secrets, in constant time for each."""
     given = [part.removeprefix(_VERSION).encode("latin-1", "replace") for part in _signatures(header)]
     is_right = False
     for secret in secrets:
@@ -147,7 +147,7 @@ def verifies(header: str, content: bytes, secrets: Sequence[Secret]) -> bool:
 
 
 def is_recent(timestamp: str, now: float) -> bool:
-    """Tell whether a signature's time is one, and at most five minutes from `now` (Unix seconds), either way."""
+    """Return whether a signature's time is valid and at most five minutes from `now` (Unix seconds), either way."""
     return bool(_TIMESTAMP.fullmatch(timestamp)) and abs(now - int(timestamp)) <= TOLERANCE_SECONDS
 
 

@@ -1,19 +1,19 @@
-"""A verified delivery, as the receiving application sees it. Pure; who verified it is `ap4r.middleware`'s business."""
+"""A verified delivery, as the receiving application sees it. Pure; `ap4r.middleware` verifies it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-#: Where a request's handle is.
+#: The environ key of a request's handle.
 ENVIRON_KEY = "ap4r"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifiedDelivery:
-    """A request of which a signature proves who sent it. There is none for a request that only claims to be one.
+    """A request whose sender is proved by a signature. Requests without a valid one never get this object.
 
-    `sender` is "ap4r" for our own dispatcher, else the name of the table [senders.NAME]. `id` and `path` tell, with
-    it, one message from all others. `queue`, `attempt` and `expires_at` are None unless `Ap4r-Signature`
+    `sender` is "ap4r" for our own dispatcher, else the name of the table [senders.NAME]. Together with it, `id` and
+    `path` identify one message. `queue`, `attempt` and `expires_at` are None unless `Ap4r-Signature`
     covers them: a Standard Webhooks signature alone covers the id, the time and the body only.
     """
 

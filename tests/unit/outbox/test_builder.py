@@ -70,7 +70,7 @@ def test_a_block_is_used_once():
         with pytest.raises(ZeroDivisionError), bad:
             raise ZeroDivisionError
         for block in (good, bad):
-            with pytest.raises(BlockUsed, match=r"message\(\) anew for each `with`"), block:
+            with pytest.raises(BlockUsed, match=r"message\(\) again for each `with`"), block:
                 pass
     assert sink.paths == ["/a"]
 
