@@ -84,9 +84,9 @@ class DepthExceeded(MessageError):
 
     def __init__(self, depth: int, limit: int) -> None:
         super().__init__(
-            f"a chain of {depth} deliveries, each asking for the next, would lead to this message, and max_depth is {limit}; "
-            "an action that calls itself, directly or through other actions, each time it is called never ends. If the "
-            "chain is intended and ends, raise max_depth"
+            f"a chain of {depth} deliveries, each asking for the next, would lead to this message, and max_depth is "
+            f"{limit}; an action that calls itself, directly or through other actions, each time it is called never "
+            "ends. If the chain is intended and ends, raise max_depth"
         )
         self.depth = depth
         self.limit = limit

@@ -1,6 +1,6 @@
 """Write `params` as the bytes of a request: form, JSON, text, XML, YAML, multipart, or raw. One module a format.
 
-Pure. What cannot be written is refused here, in the caller's own line, never later.
+Pure. A value that cannot be written is refused here, in the caller's own line, never later.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Forms (application/x-www-form-urlencoded), nested with brackets as AP4R, Rails and PHP read them."""
+"""Forms (application/x-www-form-urlencoded), nested with brackets as AP4R, Rails and PHP parse them."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from ap4r.formats.size_limit import UNLIMITED, SizeLimit
 from ap4r.formats.value_path import ValuePath
 
 _UNRESERVED = re.compile(r"[A-Za-z0-9_.*-]*")  #: written as it is
-#: Names and values that are all unreserved, if each = and & in it was put between them.
+#: Names and values that are all unreserved, if every = and & is a separator.
 _UNQUOTED = re.compile(r"[A-Za-z0-9_.*=&-]*")
-_LARGE = 2**63  #: far from where Python refuses to write a number
-_MOST_GROWTH = 3  #: times the bytes of a text, where each is written as %XX
-#: How `quote_plus` writes each character of ASCII. AP4R wrote brackets as they are, and every server reads them so.
+_LARGE = 2**63  #: far below the size at which Python refuses to write a number
+_MOST_GROWTH = 3  #: times the bytes of a text, if each is written as %XX
+#: How `quote_plus` writes each character of ASCII. AP4R wrote brackets unescaped, and every server parses them.
 _QUOTED = str.maketrans({chr(code): quote_plus(chr(code), safe="[]*-._") for code in range(128)})
 CONTENT_TYPE = "application/x-www-form-urlencoded"
 _Pair = tuple[str, Any, ValuePath]
@@ -34,7 +34,7 @@ def nested_form(params: object, limit: SizeLimit) -> tuple[bytes, str]:
     written = limit.again()
     fields: list[str] = []
     for name, value, _ in pairs_of(params, "form", limit):
-        # Before it is quoted, which may take many times its length.
+        # Before it is quoted, which may make it many times longer.
         written.check(len(name) + len(value))
         field = f"{_quote(name)}={_quote(value)}"
         written.take(len(field) + bool(fields))
@@ -43,7 +43,7 @@ def nested_form(params: object, limit: SizeLimit) -> tuple[bytes, str]:
 
 
 def flat_form(params: object, most_bytes: int) -> bytes | None:
-    """Write the plainest forms, as most are: texts and whole numbers by name. None for all others.
+    """Write the plainest forms, as most are: text and integers by name. Return None for all others.
 
     :raises PayloadTooLarge: it surely has more than `most_bytes`.
     """
@@ -67,18 +67,18 @@ def flat_form(params: object, most_bytes: int) -> bytes | None:
         return text.encode()
     try:
         if len(text.encode()) * _MOST_GROWTH > most_bytes:
-            return None  # counted while it is quoted
+            return None  # it is counted while it is quoted
     except UnicodeEncodeError:
         return None
     return "&".join([f"{_quote(name)}={_quote(value)}" for name, value in pairs]).encode()
 
 
 def encode_form(params: Mapping[Any, object], most_bytes: int = UNLIMITED) -> str:
-    """Write a mapping as a form, nested the way AP4R, Rails and PHP read it: `a[b]=1&tags[]=x&tags[]=y`.
+    """Write a mapping as a form, nested the way AP4R, Rails and PHP parse it: `a[b]=1&tags[]=x&tags[]=y`.
 
-    None is written as an empty value, True and False as true and false; an empty mapping or list leaves no trace.
-    A list of mappings is written as Rails does, `items[][id]=1&items[][id]=2`, where it can be read back. What would
-    be read back as something else is refused: lists of lists, brackets in nested keys.
+    None is written as an empty value, True and False as true and false; an empty mapping or list writes nothing.
+    A list of mappings is written as Rails does, `items[][id]=1&items[][id]=2`, if it can be parsed back. Values that
+    would be parsed as something else are refused: lists of lists, brackets in nested keys.
     A mapping with several values a name (werkzeug's MultiDict, Django's QueryDict) is written flat, as it was read.
 
     :raises PayloadNotEncodable: naming the place of the value that cannot be written.
@@ -89,9 +89,9 @@ def encode_form(params: Mapping[Any, object], most_bytes: int = UNLIMITED) -> st
 
 
 def pairs_of(params: object, format: str, limit: SizeLimit, keep: tuple[type, ...] = ()) -> Iterator[_Pair]:
-    """Yield names and values in their order, and each one's place: values are text, or of a type in `keep`.
+    """Yield names and values in their order, and the path of each: values are text, or of a type in `keep`.
 
-    :param limit: counts what was given; the caller counts what it writes, in which names may stand many times.
+    :param limit: counts the given values; the caller counts what it writes, in which a name may occur many times.
     :raises PayloadNotEncodable: naming the place of the value that cannot be written.
     :raises PayloadTooLarge: it has more than the limit.
     """
@@ -112,9 +112,9 @@ def pairs_of(params: object, format: str, limit: SizeLimit, keep: tuple[type, ..
 
 
 def _pairs(value: object, steps: _Steps, place: ValuePath, format: str, keep: tuple[type, ...]) -> Iterator[_Pair]:
-    """Yield the pairs below a value. A name is put together where a value is written under it, and only there.
+    """Yield the pairs below a value. A name is only put together when a value is written under it.
 
-    So the work is that of what is written, however long the names are that many empty values stand under.
+    So the work is proportional to the output, however long the names are that only have empty values.
     """
     prefix: str | None = None
     if isinstance(value, dict):
@@ -122,7 +122,7 @@ def _pairs(value: object, steps: _Steps, place: ValuePath, format: str, keep: tu
             nests = isinstance(inner, (dict, list))
             if not key or ((steps or nests) and ("[" in key or "]" in key)):
                 advice = (
-                    "empty, or with brackets, it would be read back as something else; rename it, or use format='json'"
+                    "empty, or with brackets, it would be parsed as something else; rename it, or use format='json'"
                 )
                 raise PayloadNotEncodable(place.key(key), key, format, advice)
             if nests:
@@ -153,9 +153,9 @@ def _name_of(steps: _Steps) -> str:
 
 
 def _check_records(records: list[Any], place: ValuePath, format: str) -> None:
-    """Refuse a list of mappings in which a reader (Rack, and so Rails) could not see where the next one begins.
+    """Refuse a list of mappings in which a parser (Rack, and so Rails) could not see where the next one begins.
 
-    It begins where a key comes again: so all must begin with the same key, and that with a plain value.
+    The next one begins where a key is repeated: so all must begin with the same key, and that with a plain value.
     """
     firsts = []
     for index, record in enumerate(records):

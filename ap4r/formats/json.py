@@ -15,7 +15,7 @@ CONTENT_TYPE = "application/json"
 def encode_json(params: object, limit: SizeLimit) -> tuple[bytes, str]:
     """Write a value as JSON; return it with its content type. A str or bytes must be JSON already.
 
-    Instants, dates and times are texts as in ISO 8601; Decimal (so that no digit is lost) and UUID are texts; bytes
+    Instants, dates and times are text as in ISO 8601; Decimal (so that no digit is lost) and UUID are texts; bytes
     are base64 (RFC 4648, section 4); a dataclass or an attrs object is an object of its fields; an enum is its value.
 
     :raises PayloadNotEncodable: naming the place of the value that cannot be written.
@@ -28,14 +28,14 @@ def encode_json(params: object, limit: SizeLimit) -> tuple[bytes, str]:
 
 
 def json_bytes(value: object) -> bytes:
-    """Write what is plain already."""
+    """Write a value that is plain already."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def _checked(params: str | bytes | bytearray | memoryview) -> bytes:
     body = text_of(params, ValuePath(), "json").encode() if isinstance(params, str) else bytes(params)
     try:
-        # The numbers stay texts: making integers of them takes the square of their digits.
+        # The numbers stay text: converting them to integers takes time with the square of their digits.
         json.loads(body.decode(), parse_constant=_refuse_constant, parse_int=str, parse_float=str)
     except (ValueError, RecursionError) as error:
         advice = f"a str or bytes must be JSON already ({error}); to send a string, give json.dumps(text)"
@@ -44,4 +44,4 @@ def _checked(params: str | bytes | bytearray | memoryview) -> bytes:
 
 
 def _refuse_constant(name: str) -> object:
-    raise ValueError(f"{name} is no number there")
+    raise ValueError(f"{name} is not a number here")

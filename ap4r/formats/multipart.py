@@ -14,7 +14,7 @@ from ap4r.formats.form import pairs_of
 from ap4r.formats.size_limit import SizeLimit
 from ap4r.formats.value_path import ValuePath
 
-# What parsers read each in their own way, in a name between quotes: quotes, backslashes, and the escapes of browsers.
+# Parsers differ in how they read these in a quoted name: quotes, backslashes, and the escapes of browsers.
 _UNSAFE = re.compile(r'["\\\x00-\x1f\x7f\ud800-\udfff]|%22|%0[ad]', re.IGNORECASE)
 _MEDIA_TYPE = re.compile(r"[\w!#$&^.+-]+/[\w!#$&^.+-]+(?:\s*;[ -~]*)?", re.ASCII)
 RAW = "application/octet-stream"
@@ -34,7 +34,7 @@ class File:
 def encode_multipart(params: object, limit: SizeLimit) -> tuple[bytes, str]:
     """Write a mapping as multipart/form-data; return it with its content type, which names the boundary.
 
-    Names are nested as in a form. A file is a `File`; bytes, which are a file named like their key; or an open
+    Names are nested as in a form. A file is a `File`; or bytes, which become a file named like their key; or an open
     binary file (anything with `read()`), which is read now, from its beginning if it can seek.
 
     :raises PayloadNotEncodable: naming the place of the value that cannot be written.
@@ -56,11 +56,11 @@ class _OpenKind(type):
 
 
 class _Open(metaclass=_OpenKind):
-    """Whatever has a `read()`, by any class: such as an open file, or an upload of werkzeug's or Django's."""
+    """Any object with a `read()`: such as an open file, or an upload of werkzeug's or Django's."""
 
 
 def _read(value: object, place: ValuePath, limit: SizeLimit) -> str | File:
-    """Give a text as it is, and everything else as a `File`."""
+    """Return a text unchanged, and everything else as a `File`."""
     if isinstance(value, (str, File)):
         return value
     name = os.path.basename(place.last_key()) or "file"
@@ -78,11 +78,11 @@ def _read(value: object, place: ValuePath, limit: SizeLimit) -> str | File:
 
 def _content(file: Any, place: ValuePath, limit: SizeLimit) -> bytes:
     try:
-        # It may have been read or saved before it is handed on.
+        # It may have been read or saved before it was passed on.
         if callable(getattr(file, "seekable", None)) and file.seekable():
             file.seek(0)
         data = _read_within(file, limit)
-    except ValueError as error:  # what io raises for files that are closed, or open for writing only
+    except ValueError as error:  # raised by io for files that are closed, or open for writing only
         raise PayloadNotEncodable(str(place), file, "multipart", f"it cannot be read ({error})") from error
     if not isinstance(data, bytes):
         raise PayloadNotEncodable(str(place), file, "multipart", "a file must be opened in binary mode")
@@ -90,18 +90,18 @@ def _content(file: Any, place: ValuePath, limit: SizeLimit) -> bytes:
 
 
 def _read_within(file: Any, limit: SizeLimit) -> Any:
-    """Read a file to its end, but no further than one byte beyond what a body may have."""
+    """Read a file to its end, but at most one byte beyond the limit of a body."""
     most = limit.left + 1
     if most > MOST_READ_AT_ONCE:
         return file.read()
     try:
         data = file.read(most)
-    except TypeError:  # it reads only whole
+    except TypeError:  # it can only be read whole
         return file.read()
     if not isinstance(data, bytes):
         return data
     pieces, left = [data], most - len(data)
-    while data and left > 0:  # a raw file may give less than it has
+    while data and left > 0:  # a raw file may return less than it has
         data = file.read(left)
         pieces.append(data or b"")
         left -= len(pieces[-1])
@@ -129,13 +129,13 @@ def _part(name: str, value: str | File, limit: SizeLimit) -> bytes:
 
 def _checked(name: object, what: str, part: str) -> str:
     if not isinstance(name, str) or not name or _UNSAFE.search(name):
-        advice = 'it has ", \\, a control character or %22, which servers read each in its own way; use another'
+        advice = 'it has ", \\, a control character or %22, which servers parse differently; use another name'
         raise PayloadNotEncodable(f"{what} of the part {part!r}"[:200], name, "multipart", advice)
     return name
 
 
 def _boundary(parts: list[bytes]) -> bytes:
-    """Make a boundary that stands in no part; the same parts have the same one."""
+    """Return a boundary that occurs in no part; the same parts have the same one."""
     for candidate in _candidates(parts):
         if not any(candidate in part for part in parts):
             return candidate

@@ -1,7 +1,7 @@
-"""Bring a value down to what every format knows: dict with str keys, list, and leaves of exact types.
+"""Reduces a value to types that every format has: dict with str keys, list, and leaves of exact types.
 
-A dataclass or an attrs object becomes a dict of its fields, an enum its value. What a format has no type for is
-spelled: instants, dates and times as in ISO 8601, Decimal and UUID as text, bytes as base64.
+A dataclass or an attrs object becomes a dict of its fields, an enum its value. Types that a format does not have are
+written as text: instants, dates and times as in ISO 8601, Decimal and UUID as text, bytes as base64.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from ap4r.errors import PayloadNotEncodable
 from ap4r.formats.size_limit import SizeLimit
 from ap4r.formats.value_path import KeyPath, ValuePath
 
-MAX_DEPTH = 64  #: PHP reads no more levels of a form
-#: Of a whole number, what Python writes by default: writing it takes the square of its digits.
+MAX_DEPTH = 64  #: PHP parses no more levels of a form
+#: The most digits of an integer, Python's default: writing more takes time with the square of the digits.
 MAX_INTEGER_DIGITS = 4_300
 _MOST_INTEGER = 10**MAX_INTEGER_DIGITS - 1
 _SURELY_SHORT_BITS = _MOST_INTEGER.bit_length() - 1
-#: The fewest bytes that a format writes for a value within another, beside the key and the content.
+#: The fewest bytes that a format writes for a nested value, beside its key and its content.
 _AROUND_A_VALUE = {"json": 1, "jsonrpc": 1, "soap": 1, "yaml": 2, "xml": 5, "xmlrpc": 15}
 _SHARED = (dict, list, tuple)
 
@@ -35,18 +35,17 @@ def plain(
 ) -> Any:
     """Return a copy of a value that holds only dict, list, str, int, float, bool, None and the types in `keep`.
 
-    Without `keep` the other types that can be written are spelled as text.
+    Without `keep` the other types that can be written become text.
 
-    :param limit: counts the copy, by the characters that every format writes for it: a value that holds another many
-        times (as the aliases of YAML make one) may be much larger than it looks.
-    :raises PayloadNotEncodable: naming the place of what cannot be written.
-    :raises PayloadTooLarge: it has more than the limit.
+    :param limit: counts the copy, by the characters that every format writes for it: a value that refers to another
+        many times (as aliases in YAML do) may be much larger than it looks.
+    :raises PayloadNotEncodable: names the path of the value that cannot be written.
     """
     return _Copying(format, keep, limit).copy(value, ValuePath() if place is None else place)
 
 
 class _Copied(NamedTuple):
-    """A container and its copy. The container is kept, so that no other has its id."""
+    """A container and its copy. The container is kept, so that no other gets its id."""
 
     container: object
     copy: Any
@@ -56,7 +55,7 @@ class _Copied(NamedTuple):
 
 
 class _Copying:
-    """Copies one value. What stands in it several times is copied once, and counted each time."""
+    """Copies one value. Objects that occur in it several times are copied once, and counted each time."""
 
     __slots__ = ("_around", "_copied", "_deepest", "_format", "_keep", "_limit")
 
@@ -69,7 +68,7 @@ class _Copying:
         self._deepest = 0
 
     def copy(self, value: object, place: ValuePath) -> Any:
-        """Return the copy of what stands at a place."""
+        """Return the copy of the value at a path."""
         if place.depth:
             self._limit.take(self._around)
         if type(value) not in _SHARED or not value:
@@ -145,7 +144,7 @@ def _leaf(value: object, place: ValuePath, format: str, limit: SizeLimit) -> str
         limit.take_value(len(value))
     else:
         limit.take_value(memoryview(value).nbytes if isinstance(value, memoryview) else 1)
-    # A subclass is written as the value that it is: an enum's name, or whatever its __str__ says, means nothing there.
+    # A subclass is written as its plain value: an enum's name, or the result of its __str__, has no meaning elsewhere.
     if isinstance(value, str):
         return text_of(value, place, format)
     if isinstance(value, int):
@@ -153,7 +152,7 @@ def _leaf(value: object, place: ValuePath, format: str, limit: SizeLimit) -> str
     if isinstance(value, float):
         if math.isfinite(value):
             return float.__pos__(value)
-        raise PayloadNotEncodable(str(place), value, format, f"{value!r} is no number there; give None, or a text")
+        raise PayloadNotEncodable(str(place), value, format, f"{value!r} is not a number here; give None, or a text")
     if isinstance(value, (datetime.datetime, datetime.date, datetime.time)):
         return value.isoformat()
     if isinstance(value, uuid.UUID):
@@ -161,7 +160,7 @@ def _leaf(value: object, place: ValuePath, format: str, limit: SizeLimit) -> str
     if isinstance(value, decimal.Decimal):
         if value.is_finite():
             return str(value)
-        raise PayloadNotEncodable(str(place), value, format, f"{value!r} is no number there; give None, or a text")
+        raise PayloadNotEncodable(str(place), value, format, f"{value!r} is not a number here; give None, or a text")
     if isinstance(value, (bytes, bytearray, memoryview)) and format not in ("form", "multipart"):
         return base64.b64encode(value).decode("ascii")
     raise PayloadNotEncodable(str(place), value, format, _advice_for(value, format))
@@ -171,23 +170,23 @@ def _advice_for(value: object, format: str) -> str:
     if isinstance(value, (bytes, bytearray, memoryview)):
         return "a form has text only; send files with format='multipart', or base64.b64encode(data).decode()"
     if isinstance(value, (set, frozenset)) or hasattr(value, "__next__"):
-        return "it has no order that lasts; give a list"
+        return "it has no stable order; give a list"
     if isinstance(value, datetime.timedelta):
         return "give its total_seconds()"
     return "convert it to a plain value first"
 
 
 def _integer(value: int, place: ValuePath | KeyPath | str, format: str) -> int:
-    # Not by trying: that takes the square of its digits where the process allows any number of them.
+    # Not by trying: that takes time with the square of its digits if the process allows any number of them.
     if int.bit_length(value) > _SURELY_SHORT_BITS and abs(value) > _MOST_INTEGER:
         raise PayloadNotEncodable(str(place), value, format, "it has too many digits; send it as text")
     return int.__int__(value)
 
 
 def items_of(mapping: Mapping[Any, object], place: ValuePath, format: str) -> Iterator[tuple[str, object]]:
-    """Give the items with their keys as text: a str or an int, never two that are written alike.
+    """Yield the items with their keys as text: a str or an int, never two that are written alike.
 
-    :raises PayloadNotEncodable: naming the key.
+    :raises PayloadNotEncodable: names the key.
     """
     if hasattr(mapping, "lists"):
         raise PayloadNotEncodable(str(place), mapping, format, "it may hold several values a name; give a plain dict")
@@ -208,7 +207,7 @@ def items_of(mapping: Mapping[Any, object], place: ValuePath, format: str) -> It
 
 
 def text_of(text: str, place: ValuePath | KeyPath | str, format: str) -> str:
-    """Give a str, or a subclass's value, that UTF-8 can write.
+    """Return a str, or a subclass's value, that can be encoded as UTF-8.
 
     :raises PayloadNotEncodable: it has a lone surrogate.
     """
@@ -218,6 +217,6 @@ def text_of(text: str, place: ValuePath | KeyPath | str, format: str) -> str:
         text.encode()
     except UnicodeEncodeError as error:
         raise PayloadNotEncodable(
-            str(place), text, format, "it has a lone surrogate, which no encoding knows"
+            str(place), text, format, "it has a lone surrogate, which no encoding can write"
         ) from error
     return str.__str__(text)

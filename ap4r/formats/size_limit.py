@@ -1,4 +1,4 @@
-"""How much a body may have: every writer counts what it writes, and stops at the limit instead of beyond it. Pure."""
+"""The limit of a body: every writer counts what it writes, and stops at the limit instead of beyond it. Pure."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from ap4r.errors import PayloadTooLarge
 
-#: Values that leave nothing in a body, such as an empty list in a form, beside one for each byte that it may have.
+#: The most values that write nothing, such as an empty list in a form, beside one for each allowed byte.
 _EMPTY_VALUES = 100_000
 UNLIMITED = 2**63
 
@@ -24,7 +24,7 @@ class SizeLimit:
     def take(self, size: int) -> None:
         """Count bytes that are about to be written.
 
-        :raises PayloadTooLarge: the body would have more than it may; its size is what was counted so far.
+        :raises PayloadTooLarge: the body would exceed the limit; `size` is what was counted so far.
         """
         self.left -= size
         if self.left < 0:
@@ -39,7 +39,7 @@ class SizeLimit:
             self.take(size)
 
     def take_value(self, size: int) -> None:
-        """Count one value, whether or not it leaves a trace in the body, and the characters that it surely has.
+        """Count one value, whether or not it writes anything, and the least number of its characters.
 
         :raises PayloadTooLarge: as `take` does.
         """
@@ -51,11 +51,11 @@ class SizeLimit:
 
     @property
     def counted(self) -> tuple[int, int]:
-        """Bytes and values that may still come: what lies between two of them is what was counted."""
+        """Bytes and values that are left: the difference of two of these is what was counted between them."""
         return self.left, self._values
 
     def take_again(self, size: int, values: int) -> None:
-        """Count what was counted before, for it comes once more.
+        """Count again what was counted before, because it is written once more.
 
         :raises PayloadTooLarge: as `take` does.
         """
@@ -65,7 +65,7 @@ class SizeLimit:
         self._values += 1
 
     def again(self) -> SizeLimit:
-        """Return the same limit with nothing counted: for what was counted roughly and is written now."""
+        """Return the same limit with nothing counted: for content that was estimated before and is written now."""
         return SizeLimit(self._most)
 
     def joined(self, pieces: Iterable[str]) -> str:

@@ -1,4 +1,4 @@
-"""Where in `params` a value stands, as the caller would write it: `params["a"][3]`."""
+"""The path of a value in `params`, as the caller would write it: `params["a"][3]`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _MOST_CHARACTERS = 200
 
 
 class ValuePath:
-    """The way to a value: a place, and the key or index that leads on from it."""
+    """The path of a value: the path of its container, and its key or index."""
 
     __slots__ = ("_above", "_key", "depth")
 
@@ -18,7 +18,7 @@ class ValuePath:
         self.depth: int = 0 if above is None else above.depth + 1
 
     def __truediv__(self, key: str | int) -> ValuePath:
-        """Give the place of what stands under `key`."""
+        """Return the path of the value under `key`."""
         return ValuePath(self, key)
 
     def __str__(self) -> str:
@@ -29,23 +29,23 @@ class ValuePath:
             steps.append(f"[{key}]" if isinstance(key, int) else f'["{shortened(key, 80)[1:-1]}"]')
             place = place._above
         text = "params" + "".join(reversed(steps))
-        # Its beginning says which argument, its end which value.
+        # Its beginning names the argument, its end the value.
         return text if len(text) <= _MOST_CHARACTERS else f"{text[:120]}…{text[-79:]}"
 
     def last_key(self) -> str:
-        """Give the key nearest to what stands here: that of the list for what stands in one, "" for the whole."""
+        """Return the key nearest to the value: that of the list for a list's item, "" for the whole."""
         place = self
         while isinstance(place._key, int) and place._above is not None:
             place = place._above
         return str(place._key)
 
     def key(self, key: object) -> KeyPath:
-        """Name a key of the mapping that stands here."""
+        """Return the path of a key of the mapping at this path."""
         return KeyPath(self, key)
 
 
 class KeyPath:
-    """The place of a key of a mapping. Its words are found only when they are needed: most keys are in order."""
+    """The path of a key of a mapping. Its text is only built when needed: most keys are valid."""
 
     __slots__ = ("_key", "_place")
 

@@ -1,4 +1,4 @@
-"""XML: a document as it is, an ElementTree, or a mapping in the way of Rails' `Hash#to_xml`."""
+"""XML: a document as it is, an ElementTree, or a mapping written as Rails' `Hash#to_xml` does."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from ap4r.formats.xml_check import check_document
 
 CONTENT_TYPE = "application/xml"
 DECLARATION = '<?xml version="1.0" encoding="utf-8"?>\n'
-#: What XML 1.0 has no place for (its section 2.2), not even escaped.
+#: Characters that XML 1.0 does not allow (its section 2.2), not even escaped.
 _NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-#: Names without a colon, in ASCII and letters: what every reader takes for an element.
+#: Names without a colon, in ASCII and letters: every parser accepts them for an element.
 _NAME = re.compile(r"[^\W\d][\w.-]*")
 _ENCODING = re.compile(r"""<\?xml\s[^>]*?encoding\s*=\s*["']([^"']*)["']""")
-#: What an XML writer can give a type of its own.
+#: Types that an XML writer can mark.
 TYPED = (datetime.datetime, datetime.date, decimal.Decimal, bytes)
 
 
@@ -33,7 +33,7 @@ def encode_xml(params: object, limit: SizeLimit) -> tuple[bytes, str]:
     """Write a value as an XML document; return it with its content type.
 
     A str or bytes must be XML already. An Element or ElementTree (lxml's too) is written as it is. A mapping becomes
-    `<hash>` with a `type` for all that is not text, as Rails writes and reads it; the items of a list are `<item>`.
+    `<hash>` with a `type` for every value but text, as Rails writes and parses it; the items of a list are `<item>`.
 
     :raises PayloadNotEncodable: naming the place of the value that cannot be written.
     :raises PayloadTooLarge: it has more than the limit.
@@ -44,7 +44,7 @@ def encode_xml(params: object, limit: SizeLimit) -> tuple[bytes, str]:
         text = text_of(params, ValuePath(), "xml")
         told = _ENCODING.match(text)
         if told and told[1].lower() not in ("utf-8", "utf8", "us-ascii"):
-            advice = f"it says that its encoding is {told[1]}, and a str is sent as UTF-8; give bytes"
+            advice = f"it declares the encoding {told[1]}, but a str is sent as UTF-8; give bytes"
             raise PayloadNotEncodable("params", params, "xml", advice)
         return _checked(text.encode(), params), CONTENT_TYPE
     if isinstance(params, (bytes, bytearray, memoryview)):
@@ -60,7 +60,7 @@ def encode_xml(params: object, limit: SizeLimit) -> tuple[bytes, str]:
 
 
 def is_element(value: object) -> bool:
-    """Tell whether a value is an Element or an ElementTree, of the standard library or of lxml."""
+    """Return whether a value is an Element or an ElementTree, of the standard library or of lxml."""
     return isinstance(value, (ElementTree.Element, ElementTree.ElementTree)) or (
         type(value).__module__ == "lxml.etree" and type(value).__name__ in ("_Element", "_ElementTree")
     )
@@ -72,13 +72,13 @@ class _ElementKind(type):
 
 
 class AnyElement(metaclass=_ElementKind):
-    """Whatever `is_element` knows, as a class: for the types that `plain` keeps."""
+    """Any object that `is_element` accepts, as a class: for the types that `plain` keeps."""
 
 
 def element_bytes(value: Any) -> bytes:
-    """Write an element that `is_element` knows, in UTF-8 and without a declaration.
+    """Write an element that `is_element` accepts, in UTF-8 and without a declaration.
 
-    :raises PayloadNotEncodable: it is no sound tree.
+    :raises PayloadNotEncodable: it is not a valid tree.
     """
     try:
         if type(value).__module__ == "lxml.etree":
@@ -90,19 +90,19 @@ def element_bytes(value: Any) -> bytes:
         finally:
             root.tail = tail
     except (TypeError, ValueError, AttributeError, RecursionError) as error:
-        raise PayloadNotEncodable("params", value, "xml", f"it is no sound tree ({error})") from error
+        raise PayloadNotEncodable("params", value, "xml", f"it is not a valid tree ({error})") from error
 
 
 def xml_text(text: str, place: ValuePath | KeyPath | str, format: str) -> str:
     """Escape a text for an element's content.
 
-    :raises PayloadNotEncodable: it has a character that XML cannot have.
+    :raises PayloadNotEncodable: it has a character that XML does not allow.
     """
     found = _NO_XML.search(text)
     if found:
-        advice = f"XML has no place for the character {found[0]!r}; send such data as bytes, or as JSON"
+        advice = f"XML does not allow the character {found[0]!r}; send such data as bytes, or as JSON"
         raise PayloadNotEncodable(str(place), text, format, advice)
-    # Readers make a bare carriage return a line feed (XML 1.0, 2.11).
+    # Parsers turn a bare carriage return into a line feed (XML 1.0, 2.11).
     return escape(text, {"\r": "&#13;"})
 
 
@@ -138,7 +138,7 @@ def _written(name: str, value: Any, place: ValuePath) -> Iterator[str]:
 
 def _typed(value: Any, place: ValuePath) -> tuple[str, str]:
     if isinstance(value, str):
-        # Without its type an empty element would be nothing at all to Rails.
+        # Without its type an empty element would be nil to Rails.
         return ("", value) if value.strip() else ("string", value)
     if isinstance(value, bool):
         return "boolean", "true" if value else "false"
@@ -148,7 +148,7 @@ def _typed(value: Any, place: ValuePath) -> tuple[str, str]:
         return "base64Binary", base64.b64encode(value).decode("ascii")
     if isinstance(value, decimal.Decimal):
         if not value.is_finite():
-            raise PayloadNotEncodable(str(place), value, "xml", f"{value!r} is no number there; give None, or a text")
+            raise PayloadNotEncodable(str(place), value, "xml", f"{value!r} is not a number here; give None, or a text")
         return "decimal", str(value)
     return "dateTime" if isinstance(value, datetime.datetime) else "date", value.isoformat()
 
@@ -157,6 +157,6 @@ def _checked(document: bytes, given: object) -> bytes:
     try:
         check_document(document)
     except (ValueError, LookupError) as error:
-        advice = f"it is no XML ({error}); a str, bytes or tree must be one well-formed document without entities"
+        advice = f"it is not XML ({error}); a str, bytes or tree must be one well-formed document without entities"
         raise PayloadNotEncodable("params", given, "xml", advice[:300]) from error
     return document

@@ -1,4 +1,4 @@
-"""Check that bytes are one XML document that is safe to hand on, without building a tree of it. Pure."""
+"""Checks that bytes are one XML document that is safe to pass on, without building a tree of it. Pure."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from xml.parsers.expat import ExpatError, ParserCreate
 
 from ap4r.redaction import shortened
 
-#: Of the name of a namespace. A reader writes it before each name in that namespace, so a long one in a document of
-#: many names takes the square of the document's size.
+#: The longest name of a namespace. A parser writes it before each name in that namespace, so a long one in a document
+#: with many names takes memory with the square of the document's size.
 MAX_NAMESPACE = 1_000
 
 
 def check_document(document: bytes) -> None:
     """Check that a document is well-formed, namespaces included, and has no document type and no entities.
 
-    :raises ValueError: saying what is wrong.
+    :raises ValueError: the text says what is wrong.
     :raises LookupError: its encoding is unknown.
     """
     first = ParserCreate()
@@ -36,4 +36,4 @@ def _refuse_document_type(name: str, *_: object) -> NoReturn:
 def _refuse_long_namespaces(name: str, attributes: dict[str, str]) -> None:
     for attribute, value in attributes.items():
         if len(value) > MAX_NAMESPACE and attribute.startswith("xmlns"):
-            raise ValueError(f"the name of a namespace has {len(value):,} characters, and may have {MAX_NAMESPACE:,}")
+            raise ValueError(f"the name of a namespace has {len(value):,} characters; at most {MAX_NAMESPACE:,}")

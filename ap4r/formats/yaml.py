@@ -1,4 +1,4 @@
-"""YAML (RFC 9512), in the part of it that every safe reader takes. Needs PyYAML, the extra `ap4r[yaml]`."""
+"""YAML (RFC 9512), in the subset that every safe loader accepts. Needs PyYAML, the extra `ap4r[yaml]`."""
 
 from __future__ import annotations
 
@@ -12,21 +12,22 @@ from ap4r.formats.size_limit import SizeLimit
 from ap4r.formats.value_path import ValuePath
 
 CONTENT_TYPE = "application/yaml"
-# Line breaks to YAML 1.1 (5.4), which PyYAML leaves as they are outside of double quotes, and readers fold.
+# Line breaks to YAML 1.1 (5.4), which PyYAML leaves unquoted outside of double quotes, and parsers fold.
 _BREAKS = frozenset("\x85\u2028\u2029\ufeff")
-# Texts that PyYAML leaves plain, for to its YAML 1.1 they are texts, and that other readers take for something else:
-# numbers of the core schema (YAML 1.2.2, 10.3.2) and those that readers in use add to it, and the y and n of YAML 1.1.
+# Texts that PyYAML leaves plain, because they are texts in its YAML 1.1, and that other parsers read as something else:
+# numbers of the core schema (YAML 1.2.2, 10.3.2), number formats that existing parsers add, and the y and n of YAML
+# 1.1.
 _NO_TEXT_ELSEWHERE = re.compile(
     r"[-+]?(?:0[box][0-9a-f_]+|(?:[0-9_]+(?:\.[0-9_]*)?|\.[0-9_]+)(?:e[-+]?[0-9_]+)?|\.inf|\.nan)|[yn]", re.IGNORECASE
 )
 _TEXTS = frozenset({"tag:yaml.org,2002:str", "tag:yaml.org,2002:merge", "tag:yaml.org,2002:value"})
-_LONGEST_NUMBER = 4_300  #: characters of a scalar that is no text
+_LONGEST_NUMBER = 4_300  #: characters of a scalar that is not text
 
 
 def encode_yaml(params: object, limit: SizeLimit) -> tuple[bytes, str]:
     """Write a value as one YAML document; return it with its content type. A str or bytes must be YAML already.
 
-    Instants and dates are YAML's own, bytes are `!!binary`; otherwise it is spelled as in JSON. No anchors, and no
+    Instants and dates are YAML's own, bytes are `!!binary`; other values are written as in JSON. No anchors, and no
     tags of a language.
 
     :raises PayloadNotEncodable: naming the place of the value that cannot be written.
@@ -62,7 +63,7 @@ def encode_yaml(params: object, limit: SizeLimit) -> tuple[bytes, str]:
 
 
 class _Written:
-    """A stream that counts: each line has the indentation of its depth, which no value shows."""
+    """A stream that counts: each line has its indentation, which is not part of any value."""
 
     def __init__(self, limit: SizeLimit) -> None:
         self._limit = limit
@@ -74,12 +75,12 @@ class _Written:
 
 
 def _check(yaml: Any, body: bytes) -> None:
-    """Check that a text is YAML that a safe reader takes, without making what it describes.
+    """Check that a text is YAML that a safe loader accepts, without building the value.
 
-    A few aliases and merges (`<<`) describe more than any memory holds, and an integer to the base of 60 takes the
-    square of its digits to make: nodes are looked at once each, and only short scalars are read.
+    A few aliases and merges (`<<`) may describe more than any memory holds, and an integer to the base of 60 takes time
+    with the square of its digits: nodes are visited once each, and only short scalars are read.
 
-    :raises YAMLError, ValueError: saying why a reader refuses it.
+    :raises YAMLError, ValueError: the text says why a loader refuses it.
     """
     loader = yaml.SafeLoader(body)
     try:
@@ -95,7 +96,7 @@ def _check(yaml: Any, body: bytes) -> None:
                 if isinstance(node, yaml.MappingNode):
                     for key, value in node.value:
                         if not isinstance(key, yaml.ScalarNode):
-                            raise ValueError("a key is no scalar")
+                            raise ValueError("a key is not a scalar")
                         waiting += [key, value]
                 elif isinstance(node, yaml.SequenceNode):
                     waiting += node.value

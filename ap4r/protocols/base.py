@@ -1,4 +1,4 @@
-"""The interface of protocols (`http`, `xmlrpc`, `soap`, `jsonrpc`, and those of packages), and a safe call of it."""
+"""The interface of protocols (`http`, `xmlrpc`, `soap`, `jsonrpc`, and those of packages), and safe calls of it."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from ap4r.message.target import Target
 from ap4r.outcome.response import Answer, Reason, ResponseReading
 
 
-# One of each is made for every message, and a frozen one takes three times as long to make.
+# One of each is built for every message, and a frozen one takes three times as long.
 @dataclass(slots=True, kw_only=True)
 class ProtocolCall:
-    """A call as its caller said it. `options` holds what `async_to` itself has no argument for.
+    """A call as its caller described it. `options` holds the options that are not arguments of `async_to`.
 
-    `max_body_bytes` is what the body may have: a longer one is refused when it is written, and a protocol that may
-    write much more than it was given stops there by itself (`ap4r.formats.SizeLimit` counts).
+    `max_body_bytes` is the limit of the body: a longer one is refused when it is written, and a protocol that may
+    write much more than its input stops there by itself (`ap4r.formats.SizeLimit` counts).
     """
 
     message_id: str
@@ -35,7 +35,7 @@ class ProtocolCall:
 
 @dataclass(slots=True, kw_only=True)
 class Encoded:
-    """A call as a request. `headers` stand back behind those that the caller gives."""
+    """A call as a request. Headers that the caller gives take precedence over `headers`."""
 
     target: Target
     method: str = "POST"
@@ -48,35 +48,35 @@ class CallProtocol(Protocol):
     """One way of calling. It does no I/O and keeps no state.
 
     An entry point of the group `ap4r.protocols` names such an object, or a class without arguments; its name is what
-    callers give as `protocol=`. It must be installed where messages are made and where they are delivered.
+    callers give as `protocol=`. It must be installed both where messages are described and where they are delivered.
     """
 
     def encode(self, call: ProtocolCall) -> Encoded:
         """Write a call as a request, in the process that asks for it.
 
-        :raises MessageError: the call cannot be written; it says what to do.
+        :raises MessageError: the call cannot be written; the text says what to do.
         """
 
     def judge(self, answer: Answer, message: Message) -> ResponseReading | None:
-        """Read a whole response: done, a fault, or None to leave the judgement to its status. Never raises."""
+        """Interpret a whole response: success, a fault, or None to leave the decision to its status. Never raises."""
 
 
 @runtime_checkable
 class Described(Protocol):
-    """A protocol some of whose messages are written by the dispatcher, after documents that it fetches."""
+    """A protocol some of whose messages are written by the dispatcher, from documents that it fetches."""
 
     def description_of(self, message: Message) -> str | None:
-        """Name the target (as text) whose document describes this message; None when the message is written already."""
+        """Return the target (as text) whose document describes this message; None if the message is written already."""
 
     def compile(self, url: str, documents: Mapping[str, bytes]) -> Any:
-        """Make of the documents what `complete` needs. Called in a process of its own, with limits of time and memory.
+        """Build from the documents what `complete` needs. Called in a separate process, with limits of time and memory.
 
         :raises DocumentMissing: another document is needed first.
-        :raises Exception: the documents are no description.
+        :raises Exception: the documents are not a description.
         """
 
     def complete(self, message: Message, compiled: Any) -> Message:
-        """Give the message as it is to be sent. Called in such a process too; the message travels there and back.
+        """Return the message as it is to be sent. Called in such a process too, to which the message is copied.
 
         :raises PayloadNotEncodable: it does not fit its description.
         """
@@ -94,7 +94,7 @@ class Secured(Protocol):
 
 
 class DocumentMissing(Ap4rError):
-    """A description refers to a document that is not at hand yet."""
+    """A description refers to a document that was not fetched yet."""
 
     def __init__(self, url: str) -> None:
         super().__init__(f"the document {url} is needed")
@@ -102,16 +102,16 @@ class DocumentMissing(Ap4rError):
 
 
 def check_action(call: ProtocolCall, protocol: str, *, what: str) -> str:
-    """Give the action of a call that must name one.
+    """Return the action of a call that must name one.
 
-    :param what: what the action is in this protocol.
-    :raises OptionRefused: it has none, or is called with a `method` or `format` that this protocol has not.
+    :param what: the meaning of the action in this protocol.
+    :raises OptionRefused: it has none, or is called with a `method` or `format` that this protocol does not have.
     """
     if call.method != "POST":
         advice = f"protocol={protocol!r} always uses POST; {what} is given as action="
         raise OptionRefused("method", call.method, advice)
     if call.format != "form":
-        raise OptionRefused("format", call.format, f"protocol={protocol!r} has its own format; leave it out")
+        raise OptionRefused("format", call.format, f"protocol={protocol!r} has its own format; remove the option")
     action = call.action
     if not isinstance(action, str) or not action or not action.isprintable() or len(action) > 1_000:
         raise OptionRefused("action", action, f"protocol={protocol!r} needs action=, {what}")
@@ -119,7 +119,7 @@ def check_action(call: ProtocolCall, protocol: str, *, what: str) -> str:
 
 
 def check_options(call: ProtocolCall, protocol: str, known: Iterable[str], others: Iterable[str] = ()) -> None:
-    """Refuse options that a protocol does not know.
+    """Refuse options that a protocol does not have.
 
     :param others: arguments of `async_to`, one of which may have been meant.
     """
@@ -127,14 +127,14 @@ def check_options(call: ProtocolCall, protocol: str, known: Iterable[str], other
         if name not in (names := list(known)):
             nearest = get_close_matches(name[:100], [*names, *others], n=1)
             hint = f"did you mean {nearest[0]}? " if nearest else ""
-            there_are = f"those of protocol={protocol!r} are {', '.join(names)}" if names else "there are none besides"
+            there_are = f"those of protocol={protocol!r} are {', '.join(names)}" if names else "there are no others"
             raise OptionRefused(name, call.options[name], f"async_to has no such option; {hint}{there_are}")
 
 
 def text_option(call: ProtocolCall, name: str, default: str = "") -> str:
-    """Give an option that is a text.
+    """Return an option that is a text.
 
-    :raises OptionRefused: it is none.
+    :raises OptionRefused: it is not a text.
     """
     value = call.options.get(name)
     if value is None:
@@ -145,18 +145,18 @@ def text_option(call: ProtocolCall, name: str, default: str = "") -> str:
 
 
 def not_a_list_or_mapping(params: object, format: str, advice: str) -> PayloadNotEncodable:
-    """Make the error about params that a protocol has no place for."""
+    """Return the error for params that a protocol cannot write."""
     return PayloadNotEncodable("params", params, format, advice)
 
 
 def read_answer(protocol: CallProtocol, message: Message, answer: Answer) -> ResponseReading | None:
-    """Give what the protocol reads in a whole answer. Never raises: a protocol that does has read nothing."""
+    """Return what the protocol reads in a whole answer. Never raises: the protocol's exception is a bad response."""
     try:
         reading: object = protocol.judge(answer, message)
-    except Exception as error:  # noqa: BLE001 - a package's mistake must not keep a message from its outcome
+    except Exception as error:  # noqa: BLE001 - a package's error must not prevent the message's outcome
         reading = ResponseReading(
             Reason.BAD_RESPONSE, f"protocol {message.protocol} could not read the answer: {error!r}"
         )
     if reading is None or isinstance(reading, ResponseReading):
         return reading
-    return ResponseReading(Reason.BAD_RESPONSE, f"protocol {message.protocol} judged with a {type(reading).__name__}")
+    return ResponseReading(Reason.BAD_RESPONSE, f"protocol {message.protocol} returned a {type(reading).__name__}")

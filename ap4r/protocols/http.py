@@ -1,4 +1,4 @@
-"""Plain HTTP: the body in a format, the answer judged by its status."""
+"""Plain HTTP: the body in a format, the answer interpreted by its status."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Http:
     def encode(self, call: ProtocolCall) -> Encoded:
         """Write the params in the call's format; with GET and HEAD a form becomes the query.
 
-        :raises MessageError: the params cannot be written, or an option means nothing here.
+        :raises MessageError: the params cannot be written, or an option is not one of this protocol.
         """
         check_options(call, "http", ())
         if call.action is not None:
@@ -37,18 +37,18 @@ class Http:
         return Encoded(target=target, method=call.method, headers=headers, body=body)
 
     def judge(self, answer: Answer, message: Message) -> ResponseReading | None:
-        """Leave it to the status."""
+        """Return None: the status decides."""
         return None
 
 
 def _with_query(target: Target, query: str) -> Target:
     if not query:
         return target
-    # A form may have brackets as they are, a URL may not (RFC 3986, section 3.4).
+    # A form may have unescaped brackets, a URL may not (RFC 3986, section 3.4).
     query = query.replace("[", "%5B").replace("]", "%5D")
     joint = "" if target.url.endswith(("?", "&")) else "&" if "?" in target.url else "?"
     url = target.url + joint + query
     if len(url) > MAX_URL_BYTES:
-        problem = f"with its params it has {len(url)} bytes, a URL may have {MAX_URL_BYTES}; use POST"
+        problem = f"with its params it has {len(url)} bytes, and a URL at most {MAX_URL_BYTES}; use POST"
         raise TargetRefused(str(target), problem)
     return Target(url, target.upstream)

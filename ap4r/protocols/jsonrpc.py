@@ -12,7 +12,7 @@ from ap4r.outcome.response import Answer, Reason, ResponseReading
 from ap4r.protocols.base import Encoded, ProtocolCall, check_action, check_options, not_a_list_or_mapping
 from ap4r.protocols.response_text import json_text
 
-#: The specification's section 5.1: what the caller did wrong. -32603 and all others are the server's.
+#: The specification's section 5.1: errors of the caller. -32603 and all others are the server's.
 CLIENT_CODES = frozenset({-32700, -32600, -32601, -32602})
 
 
@@ -22,7 +22,7 @@ class JsonRpc:
     def encode(self, call: ProtocolCall) -> Encoded:
         """Write a request object: a mapping is named params, a list positional ones. Its id is the message's.
 
-        :raises MessageError: the params cannot be written, or an option means nothing here.
+        :raises MessageError: the params cannot be written, or an option is not one of this protocol.
         """
         check_options(call, "jsonrpc", ())
         request: dict[str, object] = {
@@ -43,7 +43,7 @@ class JsonRpc:
         )
 
     def judge(self, answer: Answer, message: Message) -> ResponseReading | None:
-        """Read a response object: a result is success, an error failure whose code and text are kept.
+        """Interpret a response object: a result is a success, an error is a failure whose code and text are kept.
 
         Version 1.0 has `result` and `error` in each answer, one of them null, and an error of any type.
         """
@@ -51,7 +51,7 @@ class JsonRpc:
         try:
             response = json.loads(json_text(answer), parse_int=_number)
         except (ValueError, RecursionError):
-            return ResponseReading(Reason.BAD_RESPONSE, "the answer is no JSON") if well else None
+            return ResponseReading(Reason.BAD_RESPONSE, "the answer is not JSON") if well else None
         error = response.get("error") if isinstance(response, dict) else None
         if isinstance(error, dict):
             code = error.get("code")
@@ -64,14 +64,14 @@ class JsonRpc:
         if error is not None:
             return ResponseReading(Reason.FAULT, f"error {json.dumps(error, ensure_ascii=False)}")
         if not isinstance(response, dict) or "result" not in response:
-            return ResponseReading(Reason.BAD_RESPONSE, "the answer is no JSON-RPC response with a result")
+            return ResponseReading(Reason.BAD_RESPONSE, "the answer is not a JSON-RPC response with a result")
         if response.get("id") != message.id and response.get("id") != _request_id(message.body):
             return ResponseReading(Reason.BAD_RESPONSE, "the answer has the id of another request")
         return ResponseReading()
 
 
 def _request_id(body: bytes) -> object:
-    """Return the id in a request. A call that its caller has written itself may have another than its message."""
+    """Return the id in a request. A body that the caller wrote itself may have another one than its message."""
     try:
         request = json.loads(body, parse_int=_number)
     except (ValueError, RecursionError):
@@ -80,5 +80,5 @@ def _request_id(body: bytes) -> object:
 
 
 def _number(digits: str) -> int | float:
-    # Python refuses to read integers of more digits than this; how large one is does not matter here.
+    # Python refuses to parse integers of more digits than this; their exact size does not matter here.
     return int(digits) if len(digits) <= 1_000 else float(digits)

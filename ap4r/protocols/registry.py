@@ -1,4 +1,4 @@
-"""Which protocols there are: ap4r's own, and those of installed packages (entry points, group `ap4r.protocols`)."""
+"""The protocols: ap4r's own, and those of installed packages (entry points, group `ap4r.protocols`)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ap4r.errors import OptionRefused
 from ap4r.protocols.base import CallProtocol
 
 GROUP = "ap4r.protocols"
-MAX_NAME = 32  #: characters; what the store's column takes
+MAX_NAME = 32  #: characters; the size of the store's column
 _OWN = {
     "http": "ap4r.protocols.http:Http",
     "jsonrpc": "ap4r.protocols.jsonrpc:JsonRpc",
@@ -23,9 +23,9 @@ _OWN = {
 
 
 def find_protocol(name: object) -> CallProtocol:
-    """Give the protocol of a name. ap4r's own cannot be replaced; each is loaded when it is first asked for.
+    """Return the protocol of a name. ap4r's own cannot be replaced; each is loaded at its first use.
 
-    :raises OptionRefused: there is none, or it cannot be loaded; it lists those that there are.
+    :raises OptionRefused: there is none, or it cannot be loaded; the text lists the known ones.
     """
     if not isinstance(name, str) or not name or len(name) > MAX_NAME:
         raise OptionRefused("protocol", name, f"give one of {', '.join(known_protocols())}")
@@ -42,12 +42,12 @@ def _loaded(name: str) -> CallProtocol:
         names = known_protocols()
         nearest = get_close_matches(name, names, n=1)
         hint = f"did you mean {nearest[0]}? " if nearest else ""
-        raise OptionRefused("protocol", name, f"no such protocol is installed; {hint}give one of {', '.join(names)}")
+        raise OptionRefused("protocol", name, f"this protocol is not installed; {hint}give one of {', '.join(names)}")
     return _checked(name, others[name].load)
 
 
 def known_protocols() -> list[str]:
-    """List the names of the protocols, ap4r's own first."""
+    """Return the names of the protocols, ap4r's own first."""
     return [*_OWN, *sorted(set(_others()) - set(_OWN))]
 
 
@@ -62,5 +62,5 @@ def _checked(name: str, load: Callable[[], Any]) -> CallProtocol:
     except Exception as error:
         raise OptionRefused("protocol", name, f"it cannot be loaded: {error!r}") from error
     if not isinstance(protocol, CallProtocol):
-        raise OptionRefused("protocol", name, f"{protocol!r} has no encode() and judge(), so it is no protocol")
+        raise OptionRefused("protocol", name, f"{protocol!r} has no encode() and judge(), so it is not a protocol")
     return protocol

@@ -1,8 +1,8 @@
-"""The text of an answer: its part among attachments, its charset, and no more blanks around it than a parser takes.
+"""The text of an answer: its part among attachments, its charset, and no more space around it than a parser accepts.
 
-Pure. What decides about a charset is the byte order mark, the header, the XML declaration, and at last UTF-8, in that
-order (RFC 7303, 3), and none of them that does not fit the bytes. What fits none is read all the same, with signs in
-place of the bytes in doubt: whether an answer tells of a fault is written in ASCII.
+Pure. The charset is decided by the byte order mark, the header, the XML declaration, and finally UTF-8, in that
+order (RFC 7303, 3); each is skipped if the bytes do not fit. If none fits, the text is still decoded, with signs in
+place of the undecodable bytes: whether an answer reports a fault is written in ASCII.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ _PARAMETER = re.compile(r";\s*([A-Za-z0-9-]+)\s*=\s*(?:\"([^\"]*)\"|([^;\s]*))")
 _DECLARED = re.compile(r"\s*<\?xml\s[^>]{0,200}?encoding\s*=\s*[\"']([A-Za-z0-9._:-]{1,40})[\"']")
 _BLANKS = "\ufeff \t\r\n\0"
 _MOST_HEADER_CHARACTERS = 2_000  #: of a Content-Type
-MOST_PARTS = 100  #: that are looked at
+MOST_PARTS = 100  #: that are read
 _MOST_PART_HEAD_BYTES = 16 * 1024
-#: Longer marks first: that of UTF-16 begins as that of UTF-32 does.
+#: Longer marks first: the mark of UTF-32 begins with that of UTF-16.
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32-le"),
@@ -33,7 +33,7 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 _EBCDIC = b"\x4c\x6f\xa7\x94"  #: `<?xm`
-#: Codecs of Python that are no charsets; to decode some of them takes time that grows with the square of the text.
+#: Codecs of Python that are not charsets; decoding some of them takes time that grows with the square of the text.
 _NO_CHARSETS = frozenset({"idna", "punycode", "raw_unicode_escape", "undefined", "unicode_escape"})
 
 
@@ -62,7 +62,7 @@ def _text(body: bytes, charset: str) -> str:
 
 
 def _width(body: bytes) -> str:
-    """Return the encoding of several bytes a character that the zero bytes of a beginning in ASCII show, or nothing."""
+    """Return the encoding of several bytes a character that the zero bytes of a beginning in ASCII show, or ""."""
     begin = body[:64]
     zeros = [begin[at::4].count(0) for at in range(4)]
     if not any(zeros) or len(begin) < 4:
@@ -85,7 +85,7 @@ def _declared(body: bytes) -> str:
 
 
 def _is_charset(name: str) -> bool:
-    """Return whether Python has a codec of a name. It remembers each name that it is asked for: so it is not asked."""
+    """Return whether Python has a codec of a name, without looking it up, because Python caches each looked-up name."""
     plain = re.sub(r"[^a-z0-9]+", "_", name.strip().lower()).strip("_")
     return len(name) <= 40 and plain in _charsets()
 
@@ -125,7 +125,7 @@ def _root_part(body: bytes, content_type: str) -> tuple[bytes, str]:
 
 
 def _part(piece: bytes) -> tuple[dict[str, str], bytes]:
-    _, _, rest = piece.partition(b"\n")  # blanks behind the boundary
+    _, _, rest = piece.partition(b"\n")  # spaces after the boundary
     lines = rest[:_MOST_PART_HEAD_BYTES].replace(b"\r\n", b"\n")
     if lines.startswith(b"\n"):
         return {}, rest.lstrip(b"\r\n")

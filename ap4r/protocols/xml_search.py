@@ -1,6 +1,6 @@
-"""Look for the one element of an untrusted XML document that decides, safely and at a bounded price.
+"""Finds the one element of an untrusted XML document that decides, safely and at a bounded cost.
 
-defusedxml refuses document types, entities and all that is external, so no bomb goes off and nothing is fetched.
+defusedxml refuses document types, entities and everything external, so no entity is expanded and nothing is fetched.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import DefusedXMLParser
 
 MAX_DEPTH = 100
-MAX_ELEMENTS = 10_000  #: that may come before the decision, or belong to the part that is taken
+MAX_ELEMENTS = 10_000  #: the most before the decision, or in the part that is returned
 
 
 class Step(Enum):
-    """What an element means for the search."""
+    """The effect of an element on the search."""
 
     ON = "on"  #: look further
     STOP = "stop"  #: decided; the rest must only be well-formed
-    TAKE = "take"  #: decided, and this element is wanted
+    TAKE = "take"  #: decided, and this element is returned
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +35,13 @@ class SearchEnd:
 
 
 class XmlRefused(ValueError):
-    """The document is not well-formed, or not to be trusted."""
+    """The document is not well-formed, or not safe."""
 
 
 def find_part(document: bytes, choose: Callable[[tuple[str, ...]], Step]) -> SearchEnd:
-    """Read a document to its end; `choose` is asked about each element, by its path of `{namespace}name`s.
+    """Read a document to its end; `choose` is called for each element, with its path of `{namespace}name`s.
 
-    :param document: in UTF-8; an encoding that it declares is not looked at.
+    :param document: in UTF-8; an encoding that it declares is ignored.
     :raises XmlRefused: not well-formed, too deep, too many elements, or with a document type or entities.
     """
     search = _Search(choose)
@@ -100,9 +100,9 @@ class _Search:
             self._builder.data(data)
 
     def close(self) -> None:
-        """Nothing is left to do (the parser asks)."""
+        """Do nothing (the parser requires the method)."""
 
     def _rest_quietly(self) -> None:
-        # expat checks the rest by itself, so that a large answer costs no call of Python for each element.
+        # expat checks the rest by itself, so that a large answer does not cost a Python call for each element.
         for name in ("StartElementHandler", "EndElementHandler", "CharacterDataHandler", "DefaultHandlerExpand"):
             setattr(self.parser, name, None)

@@ -1,4 +1,4 @@
-"""XML-RPC (http://xmlrpc.com/spec.md): written by the standard library, read with defusedxml."""
+"""XML-RPC (http://xmlrpc.com/spec.md): written by the standard library, parsed with defusedxml."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from ap4r.protocols.base import Encoded, ProtocolCall, check_action, check_optio
 from ap4r.protocols.response_text import xml_document
 from ap4r.protocols.xml_search import Step, XmlRefused, find_part
 
-#: http://xmlrpc-epi.sourceforge.net/specs/rfc.fault_codes.php: what the caller did wrong.
+#: http://xmlrpc-epi.sourceforge.net/specs/rfc.fault_codes.php: errors of the caller.
 CLIENT_CODES = frozenset({-32700, -32701, -32702, -32600, -32601, -32602})
-# What the specification allows; and the standard library writes a name unescaped.
+# The characters that the specification allows; the standard library writes a name unescaped.
 _METHOD = re.compile(r"[A-Za-z0-9_.:/]+")
 LEAST_I4, MOST_I4 = -(2**31), 2**31 - 1
 LEAST_I8, MOST_I8 = -(2**63), 2**63 - 1
@@ -36,10 +36,10 @@ class XmlRpc:
     def encode(self, call: ProtocolCall) -> Encoded:
         """Write a methodCall. A list or tuple holds the parameters; anything else is the only one; None is none.
 
-        An instant with a time zone is written in UTC, for XML-RPC has no zones. `allow_none=True` writes None as
-        `<nil/>`, an extension that not every server knows.
+        An instant with a time zone is written in UTC, because XML-RPC has no zones. `allow_none=True` writes None as
+        `<nil/>`, an extension that not every server has.
 
-        :raises MessageError: the params cannot be written, or an option means nothing here.
+        :raises MessageError: the params cannot be written, or an option is not one of this protocol.
         """
         check_options(call, "xmlrpc", ("allow_none",))
         action = check_action(call, "xmlrpc", what="the name of the method")
@@ -57,17 +57,17 @@ class XmlRpc:
         else:
             given = [] if call.params is None else [checked(tree, place)]
         text = _written(tuple(given), action, allow_none=allow_none)
-        # Readers make a bare carriage return a line feed (XML 1.0, 2.11).
+        # Parsers turn a bare carriage return into a line feed (XML 1.0, 2.11).
         body = text.replace("\r", "&#13;").encode()
         return Encoded(target=call.target, headers=(("Content-Type", "text/xml; charset=utf-8"),), body=body)
 
     def judge(self, answer: Answer, message: Message) -> ResponseReading | None:
-        """Read a methodResponse: params are success, a fault is failure; its code and text are kept."""
+        """Interpret a methodResponse: params are a success, a fault is a failure; its code and text are kept."""
         well = 200 <= answer.status < 300
         try:
             found = find_part(xml_document(answer), _choose)
         except XmlRefused as error:
-            return ResponseReading(Reason.BAD_RESPONSE, f"the answer is no XML to trust: {error}") if well else None
+            return ResponseReading(Reason.BAD_RESPONSE, f"the answer is not safe XML: {error}") if well else None
         if found.element is not None:
             code, text = _fault(found.element)
             is_client = code.lstrip("-").isdecimal() and int(code[:20]) in CLIENT_CODES
@@ -75,7 +75,7 @@ class XmlRpc:
         if not well:
             return None
         if not found.path:
-            return ResponseReading(Reason.BAD_RESPONSE, f"the answer is no methodResponse but {found.root[:100]}")
+            return ResponseReading(Reason.BAD_RESPONSE, f"the answer is not a methodResponse but {found.root[:100]}")
         return ResponseReading()
 
 
@@ -95,21 +95,21 @@ def _fault(element: Element) -> tuple[str, str]:
 
 
 class _Checked:
-    """Gives plain values as the standard library can write them, and counts what it will write for them."""
+    """Returns plain values as the standard library can write them, and counts what it will write for them."""
 
     def __init__(self, allow_none: bool, limit: SizeLimit) -> None:
         self._allow_none = allow_none
         self._limit = limit
 
     def __call__(self, value: Any, place: ValuePath) -> Any:
-        """Return a value as it can be written.
+        """Return a value in a form that can be written.
 
         :raises PayloadNotEncodable: it cannot.
-        :raises PayloadTooLarge: the body would have more than it may.
+        :raises PayloadTooLarge: the body would exceed the limit.
         """
         self._limit.take(_AROUND_A_VALUE)
         if value is None and not self._allow_none:
-            advice = "XML-RPC has no such value; leave it out, or give allow_none=True if the server knows <nil/>"
+            advice = "XML-RPC has no such value; omit it, or give allow_none=True if the server accepts <nil/>"
             raise PayloadNotEncodable(str(place), value, "xmlrpc", advice)
         if isinstance(value, dict):
             for key in value:
@@ -123,7 +123,7 @@ class _Checked:
             except OverflowError:
                 advice = "in UTC it is before the year 1 or after the year 9999; give another instant"
                 raise PayloadNotEncodable(str(place), value, "xmlrpc", advice) from None
-            # The standard library would leave out the zeros of an early year.
+            # The standard library would omit the zeros of an early year.
             return xmlrpc.client.DateTime(f"{naive.year:04d}" + naive.strftime("%m%dT%H:%M:%S"))
         if isinstance(value, int) and not isinstance(value, bool):
             return self._integer(value, place)
@@ -137,16 +137,16 @@ class _Checked:
 
     def _integer(self, value: int, place: ValuePath) -> Any:
         if not LEAST_I8 <= value <= MOST_I8:
-            advice = "an integer has 64 bits at most there (i8); send it as text or as a float"
+            advice = "an integer of XML-RPC has at most 64 bits (i8); send it as text or as a float"
             raise PayloadNotEncodable(str(place), value, "xmlrpc", advice)
         return value if LEAST_I4 <= value <= MOST_I4 else _I8(value)
 
 
 class _I8:
-    """A whole number beyond 32 bits, which the standard library refuses to write.
+    """An integer of more than 32 bits, which the standard library refuses to write.
 
     `<i8>` is the extension of Apache's XML-RPC (https://ws.apache.org/xmlrpc/types.html), in its short form, which most
-    servers know.
+    servers accept.
     """
 
     def __init__(self, value: int) -> None:

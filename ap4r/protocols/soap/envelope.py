@@ -1,4 +1,4 @@
-"""The envelope of a SOAP call: written at once without a WSDL, or kept with its types until the WSDL is there."""
+"""The envelope of a SOAP call: written at once without a WSDL, or kept with its types until the WSDL is fetched."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NAMESPACES = {
     "1.1": "http://schemas.xmlsoap.org/soap/envelope/",
     "1.2": "http://www.w3.org/2003/05/soap-envelope",
 }
-#: A message that waits for its WSDL; the dispatcher writes the envelope in its place.
+#: Marks a message that waits for its WSDL; the dispatcher replaces it by the envelope.
 UNWRITTEN = "application/vnd.ap4r.soap+json"
 _XSI = "http://www.w3.org/2001/XMLSchema-instance"
 _QUALIFIED = re.compile(r"\{([^{}\s]+)\}(.+)", re.DOTALL)
@@ -32,7 +32,7 @@ _TYPES = (datetime.datetime, datetime.date, datetime.time, decimal.Decimal, byte
 
 
 def headers_of(version: str, soap_action: str) -> tuple[tuple[str, str], ...]:
-    """Return the headers of a request: the action stands in SOAPAction (1.1) or in the content type (1.2)."""
+    """Return the headers of a request: the action is in SOAPAction (1.1) or in the content type (1.2)."""
     quoted = '"' + soap_action.replace("\\", "\\\\").replace('"', '\\"') + '"'
     if version == "1.1":
         return ("Content-Type", "text/xml; charset=utf-8"), ("SOAPAction", quoted)
@@ -71,7 +71,7 @@ def plain_call(call: ProtocolCall, action: str) -> Encoded:
 
 
 def typed_call(call: ProtocolCall, action: str, wsdl: object) -> Encoded:
-    """Write down a call that waits for its WSDL, with the types of its params.
+    """Write a call that waits for its WSDL, with the types of its params.
 
     :raises MessageError: the params or the header cannot be written, or have too many bytes.
     """
@@ -104,7 +104,7 @@ def typed_call(call: ProtocolCall, action: str, wsdl: object) -> Encoded:
 
 
 def _header(call: ProtocolCall, namespace: str, limit: SizeLimit) -> str:
-    """Write the header of an envelope: nothing where none is given."""
+    """Write the header of an envelope: "" if none is given."""
     header = call.options.get("header")
     if header is None:
         return ""
@@ -134,7 +134,7 @@ def _declared(namespace: str) -> str:
 
 
 def _element(key: str, value: Any, place: ValuePath, declared: str = "") -> Iterator[str]:
-    """Write a value as elements of one name, spelled as in XML Schema; a list is as many of them as it has items."""
+    """Write a value as elements of one name, in the notation of XML Schema; a list is one element for each item."""
     name, here = xml_name(key, place, "soap"), place / key
     for index, one in enumerate(value) if isinstance(value, list) else ((None, value),):
         there = here if index is None else here / index

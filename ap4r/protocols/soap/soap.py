@@ -1,4 +1,4 @@
-"""SOAP 1.1 and 1.2: a plain envelope from an action and its params, or one after a WSDL, written by the dispatcher."""
+"""SOAP 1.1 and 1.2: a plain envelope from an action and its params, or one by a WSDL, written by the dispatcher."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from ap4r.protocols.soap import typed_json
 from ap4r.protocols.soap.envelope import NAMESPACES, UNWRITTEN, plain_call, typed_call
 from ap4r.protocols.xml_search import SearchEnd, Step, XmlRefused, find_part
 
-#: How a call that waits for its WSDL begins: what the dispatcher looks at before it fetches that.
+#: The beginning of a call that waits for its WSDL, which the dispatcher reads before it fetches the WSDL.
 _FIRST = b'{"wsdl":"'
 _LONGEST_URL = 6 * MAX_URL_BYTES + 100
 _OPTIONS = ("wsdl", "version", "namespace", "soap_action", "service", "port", "header", "wsse")
 _PLAIN_ONLY, _WSDL_ONLY = ("version", "namespace", "soap_action"), ("service", "port", "wsse")
-# SOAP 1.1, 4.4.1, and SOAP 1.2, 5.4.6: what the caller did wrong. The others are the server's.
+# SOAP 1.1, 4.4.1, and SOAP 1.2, 5.4.6: errors of the caller. The others are the server's.
 _CLIENT_CODES = ("Client", "Sender", "VersionMismatch", "MustUnderstand", "DataEncodingUnknown")
 
 
@@ -32,47 +32,47 @@ class Soap:
     def encode(self, call: ProtocolCall) -> Encoded:
         """Write the envelope; with `wsdl`, keep the params with their types until the dispatcher writes it.
 
-        :raises MessageError: the params cannot be written, or an option means nothing here.
+        :raises MessageError: the params cannot be written, or an option is not one of this protocol.
         """
         check_options(call, "soap", _OPTIONS)
         action = check_action(call, "soap", what="the name of the operation")
         wsdl = call.options.get("wsdl")
         for name in _WSDL_ONLY if wsdl is None else _PLAIN_ONLY:
             if call.options.get(name) is not None:
-                advice = "it is told by the WSDL" if wsdl is not None else "it means something with wsdl= only"
+                advice = "the WSDL defines it" if wsdl is not None else "it needs wsdl="
                 raise OptionRefused(name, call.options[name], advice)
         return plain_call(call, action) if wsdl is None else typed_call(call, action, wsdl)
 
     def judge(self, answer: Answer, message: Message) -> ResponseReading | None:
-        """Read an envelope: a fault in its body is failure, its code and text are kept; anything else is success."""
+        """Interpret an envelope: a fault in its body is a failure with a code and a text; all else is a success."""
         well = 200 <= answer.status < 300
         if well and not answer.body.strip():
-            # A one-way operation is answered 202 with nothing (WS-I Basic Profile 1.1, R2714).
+            # A one-way operation is answered 202 with an empty body (WS-I Basic Profile 1.1, R2714).
             return ResponseReading()
         try:
             found = find_part(xml_document(answer), _choose)
         except XmlRefused as error:
-            return ResponseReading(Reason.BAD_RESPONSE, f"the answer is no XML to trust: {error}") if well else None
+            return ResponseReading(Reason.BAD_RESPONSE, f"the answer is not safe XML: {error}") if well else None
         if found.element is not None:
             return _reading_of_fault(found)
         if not well:
             return None
         if found.root not in _ENVELOPES:
-            return ResponseReading(Reason.BAD_RESPONSE, f"the answer is no SOAP envelope but {found.root[:200]}")
+            return ResponseReading(Reason.BAD_RESPONSE, f"the answer is not a SOAP envelope but {found.root[:200]}")
         return ResponseReading()
 
     def description_of(self, message: Message) -> str | None:
-        """Name the WSDL that the dispatcher needs for this message."""
+        """Return the WSDL that the dispatcher needs for this message."""
         if ("Content-Type", UNWRITTEN) not in message.headers:
             return None
-        # Its first value, and no more: the rest may be long.
+        # Only its first value, because the rest may be long.
         if message.body.startswith(_FIRST):
             start = message.body[:_LONGEST_URL].decode("utf-8", "replace")
             return str(JSONDecoder().raw_decode(start, len(_FIRST) - 1)[0])
         return str(typed_json.read(message.body)["wsdl"])
 
     def compile(self, url: str, documents: Mapping[str, bytes]) -> Any:
-        """Read a WSDL and all that it refers to.
+        """Parse a WSDL and everything that it refers to.
 
         :raises DocumentMissing: another document is needed first.
         """
@@ -83,7 +83,7 @@ class Soap:
         return Wsdl(url, documents)
 
     def complete(self, message: Message, compiled: Any) -> Message:
-        """Write the envelope of a message after its WSDL.
+        """Write the envelope of a message by its WSDL.
 
         :raises PayloadNotEncodable: the operation or the params do not fit the WSDL.
         """

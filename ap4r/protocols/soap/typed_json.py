@@ -1,4 +1,4 @@
-"""JSON that keeps the types of Python that an XML Schema tells apart, for params that wait for their WSDL."""
+"""JSON that keeps the Python types that an XML Schema distinguishes, for params that wait for their WSDL."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ _READERS: dict[str, Callable[[str], Any]] = {
 
 
 def tagged(value: Any, place: ValuePath, limit: SizeLimit) -> Any:
-    """Return a plain value as JSON has it, typed ones as `{"$date": "2026-01-02"}`, elements as `{"$xml": "<a/>"}`.
+    """Return a plain value as it is in JSON, typed values as `{"$date": "2026-01-02"}`, elements as `{"$xml": "<a/>"}`.
 
     :raises PayloadNotEncodable: a key begins with $, which no element's name does.
-    :raises PayloadTooLarge: its elements have more than the limit.
+    :raises PayloadTooLarge: its elements exceed the limit.
     """
     if isinstance(value, dict):
         for key in value:
@@ -49,7 +49,9 @@ def tagged(value: Any, place: ValuePath, limit: SizeLimit) -> Any:
         return {"$bytes": base64.b64encode(value).decode("ascii")}
     if isinstance(value, decimal.Decimal):
         if not value.is_finite():
-            raise PayloadNotEncodable(str(place), value, "soap", f"{value!r} is no number there; give None, or a text")
+            raise PayloadNotEncodable(
+                str(place), value, "soap", f"{value!r} is not a number here; give None, or a text"
+            )
         return {"$decimal": str(value)}
     if is_element(value):
         text = element_bytes(value).decode()
@@ -70,12 +72,12 @@ _KINDS: tuple[tuple[Any, str], ...] = (
 
 
 def write(value: object) -> bytes:
-    """Write what `tagged` gave."""
+    """Write the result of `tagged`."""
     return json_bytes(value)
 
 
 def read(body: bytes) -> Any:
-    """Read back what was written, with its types."""
+    """Parse what `write` wrote, with its types."""
     return json.loads(body, object_hook=_untagged)
 
 

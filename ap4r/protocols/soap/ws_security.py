@@ -16,7 +16,7 @@ from zeep.wsse.utils import WSU, get_security_header
 
 
 def security_of(table: Mapping[str, Any]) -> Compose:
-    """Return what zeep applies to an envelope for a table [wsse.NAME].
+    """Return the zeep plugins that apply a table [wsse.NAME] to an envelope.
 
     :raises ValueError: a file cannot be read, or xmlsec is not installed, which signing needs.
     """
@@ -54,13 +54,13 @@ def _method(xmlsec: Any, table: Mapping[str, Any]) -> Any:
 
 
 class _Timestamp:
-    """When an envelope was made, and until when it is good."""
+    """The time at which an envelope was written, and until when it is valid."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
 
     def apply(self, envelope: Any, headers: Any) -> tuple[Any, Any]:
-        """Add it (zeep asks)."""
+        """Add it (zeep calls this)."""
         now = datetime.datetime.now(datetime.UTC)
         until = now + datetime.timedelta(seconds=self._seconds)
         written = [f"{instant:%Y-%m-%dT%H:%M:%S}.{instant.microsecond // 1000:03d}Z" for instant in (now, until)]
@@ -68,4 +68,4 @@ class _Timestamp:
         return envelope, headers
 
     def verify(self, envelope: Any) -> None:
-        """Check nothing: answers are read elsewhere."""
+        """Check nothing: answers are parsed elsewhere."""

@@ -1,4 +1,4 @@
-"""A WSDL, read by zeep (the extra `ap4r[soap]`) from documents that others fetched: zeep itself reaches nothing."""
+"""A WSDL, parsed by zeep (the extra `ap4r[soap]`) from fetched documents: zeep itself fetches nothing."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _WSDL = "http://schemas.xmlsoap.org/wsdl/"
 
 
 class _Served:
-    """What zeep takes for its transport: it gives the documents at hand, and sends nothing."""
+    """The transport of zeep: it returns the fetched documents, and sends nothing."""
 
     def __init__(self, documents: Mapping[str, bytes]) -> None:
         self._documents = documents
 
     def load(self, url: str) -> bytes:
-        """Give a document.
+        """Return a document.
 
-        :raises DocumentMissing: it is not at hand.
+        :raises DocumentMissing: it was not fetched.
         """
         if url not in self._documents:
             raise DocumentMissing(url)
@@ -36,11 +36,11 @@ class _Served:
 
 
 def check_imports(url: str, documents: Mapping[str, bytes]) -> None:
-    """Look whether a WSDL, or one that it imports, imports itself under a namespace that is not its own.
+    """Check that no WSDL, nor one that it imports, imports itself under a namespace that is not its own.
 
-    zeep would read such a document again for each import, without end. Documents that are not at hand are passed over.
+    zeep would parse such a document again for each import, without end. Documents that were not fetched are skipped.
 
-    :raises ValueError: saying which one does.
+    :raises ValueError: the text names the document.
     """
     namespaces: dict[str, str | None] = {}
     imports: dict[str, list[tuple[str | None, str]]] = {}
@@ -53,7 +53,7 @@ def check_imports(url: str, documents: Mapping[str, bytes]) -> None:
                 for found in root.findall(f"{{{_WSDL}}}import")
                 if found.get("location")
             ]
-    # A document that is imported under its own namespace is read once only.
+    # A document that is imported under its own namespace is parsed only once.
     again = {
         one: [location for namespace, location in found if location in imports and namespace != namespaces[location]]
         for one, found in imports.items()
@@ -82,23 +82,23 @@ def _root_of(body: bytes) -> Any:
     try:
         return etree.fromstring(body, parser)
     except etree.XMLSyntaxError:
-        return None  # zeep says better what is wrong
+        return None  # zeep's error is clearer
 
 
 class Wsdl:
-    """A description that was read; it writes envelopes.
+    """A parsed description, which writes envelopes.
 
-    :raises Exception: as zeep does for what it cannot read; ValueError for what describes no service.
+    :raises Exception: as zeep does for invalid documents; ValueError for a description without a service.
     """
 
     def __init__(self, url: str, documents: Mapping[str, bytes]) -> None:
-        # What a WSDL imports is asked of `_Served` too, so "external" is only what was fetched for it.
+        # `_Served` returns what a WSDL imports too, so "external" documents are only fetched ones.
         check_imports(url, documents)
         settings = Settings(forbid_dtd=True, forbid_entities=True, forbid_external=False, xml_huge_tree=False)
         self._client = Client(url, transport=_Served(documents), settings=settings)
         if not self._client.wsdl.services:
-            # zeep reads any XML, such as a page that stands in for the server while it is away.
-            raise ValueError("it has no services, so it is no WSDL")
+            # zeep parses any XML, such as a page that replaces the server while it is away.
+            raise ValueError("it has no services, so it is not a WSDL")
 
     def complete(
         self, message: Message, told: Mapping[str, Any], securities: Mapping[str, Mapping[str, Any]] = {}
@@ -112,7 +112,7 @@ class Wsdl:
             service = self._client.bind(told["service"], told["port"])
             binding = service._binding
             if not isinstance(binding, SoapBinding):
-                raise ValueError("its first port is no SOAP port; name one with port=")
+                raise ValueError("its first port is not a SOAP port; name one with port=")
             operation = binding.get(told["action"])
             given = told["params"]
             args, kwargs = (given, {}) if isinstance(given, list) else ((), dict(given or {}))
@@ -136,15 +136,15 @@ class Wsdl:
         return message._replace(headers=others + mine, body=body)
 
     def _secure(self, envelope: Any, told: Mapping[str, Any], securities: Mapping[str, Mapping[str, Any]]) -> None:
-        """Write the header Security, as the table that the message names says."""
+        """Write the header Security by the table that the message names."""
         name = told["wsse"]
         try:
             if name not in securities:
-                raise ValueError("the dispatcher's settings have no such table")
+                raise ValueError("the dispatcher's settings do not have this table")
             from ap4r.protocols.soap.ws_security import security_of
 
             security_of(securities[name]).apply(envelope, {})
         except Exception as error:
-            # xmlsec and OpenSSL raise their own, for keys of a wrong form.
-            problem = f"it cannot be secured as [wsse.{name}] says: {type(error).__name__}: {error}"
+            # xmlsec and OpenSSL raise errors of their own for malformed keys.
+            problem = f"it cannot be secured by [wsse.{name}]: {type(error).__name__}: {error}"
             raise PayloadNotEncodable(told["action"], told["params"], "soap", problem) from error
