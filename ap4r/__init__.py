@@ -1,6 +1,6 @@
 """Background jobs as ordinary HTTP requests, for every WSGI application.
 
-The public names live in the modules; this file only tells the version, so that importing `ap4r` costs nothing.
+The public names are in the modules; this file only has the version, so that importing `ap4r` costs nothing.
 """
 
 from typing import Any

@@ -55,13 +55,13 @@ class Options(usage.Options):
     optParameters = [
         ["config", None, None, "The settings' file. [default: ap4r.toml of this folder or the nearest above it]"],
         ["app", None, None, "Serve this WSGI application too, in this process, as MODULE:NAME."],
-        ["app-listen", None, "tcp:8000:interface=127.0.0.1", "Where it is served."],
+        ["app-listen", None, "tcp:8000:interface=127.0.0.1", "The endpoint at which it is served."],
         ["app-threads", None, "16", "Threads for it; deliveries use at most three quarters of them at once."],
         [
             "listen",
             None,
             None,
-            "Where /healthz is answered; `none` for nowhere. [default: tcp:7438:interface=127.0.0.1]",
+            "The endpoint that answers /healthz; `none` for none. [default: tcp:7438:interface=127.0.0.1]",
         ],
         [
             "bell",
@@ -95,9 +95,9 @@ class Options(usage.Options):
         self["app-url"].append(url)
 
     def postOptions(self) -> None:
-        """Check what can be checked without opening anything.
+        """Check everything that can be checked without opening anything.
 
-        :raises UsageError: an option has a value that means nothing.
+        :raises UsageError: an option has an invalid value.
         """
         try:
             self["app-threads"] = int(self["app-threads"])
@@ -110,13 +110,13 @@ class Options(usage.Options):
         for name in _NUMBERS:
             if self[name] is not None:
                 self[name] = _number(name, self[name])
-        # twistd is run from anywhere; the application's modules are where it is run, as with `python -m`.
+        # twistd may be installed anywhere; the application's modules are in the working folder, as with `python -m`.
         if os.getcwd() not in sys.path:
             sys.path.insert(0, os.getcwd())
         self._no_pidfile_unless_asked_for()
 
     def read_settings(self) -> Settings:
-        """Read the settings, these options winning.
+        """Read the settings; these options take precedence.
 
         :raises ConfigError: a setting is unknown or out of range, or the file that was there before is gone.
         """
@@ -124,7 +124,7 @@ class Options(usage.Options):
             found = find_settings_file(None, {}, script_folder())
             self._config_file = None if found is None else str(found)
         if self._config_file is not None and not os.path.isfile(self._config_file):
-            # Going on with the defaults would send messages to a server that nobody named.
+            # The defaults would send messages to a server that was not configured.
             raise ConfigError("config", f"{self._config_file} is gone; put it back, or restart to use the defaults")
         given: dict[str, Any] = {setting: self[option] for option, setting in _SETTINGS.items()}
         if self["store"]:
@@ -140,10 +140,10 @@ class Options(usage.Options):
 
 
 def makeService(options: Options) -> IService:
-    """Make the service that twistd runs.
+    """Build the service that twistd runs.
 
-    The stores are looked at, so that a wrong URL, a corrupt file or another version is told at once; they are closed
-    again, because twistd may fork after this.
+    The stores are opened once, so that a wrong URL, a corrupt file or another version is reported at once; they are
+    closed again, because twistd may fork after this.
     """
     from twisted.internet import reactor
 
@@ -153,13 +153,13 @@ def makeService(options: Options) -> IService:
     try:
         settings = options.read_settings()
         stores = open_stores(settings)
-        # At once, for each that is away may take its whole deadline to be found so.
+        # All at the same time, because an unreachable one may take its whole deadline.
         with ThreadPoolExecutor(len(stores)) as threads:
             list(threads.map(_look_at, stores))
         _export(options, settings)
         events = Events()
         app_server, call_own_app, caps = None, False, {}
-        # Both ports share them: whichever is flooded, descriptors are left for deliveries.
+        # Both ports share this limit: if one is flooded, descriptors are left for deliveries.
         connections = Connections(most_connections(open_files_limit(), settings.concurrency))
         if options["app"] is not None:
             app_threads = options["app-threads"]
@@ -168,7 +168,7 @@ def makeService(options: Options) -> IService:
             )
             call_own_app = not options["app-url"]
             if call_own_app:
-                # A handler may call its own application, and people want answers while jobs run.
+                # A handler may call its own application, and people want answers while deliveries run.
                 caps[APP] = max(1, app_threads * 3 // 4)
         dispatcher = Dispatcher(reactor, stores, settings, events, caps=caps)
         front = None
@@ -190,14 +190,14 @@ def _look_at(store: Store) -> None:
     try:
         store.prepare()
     except StoreUnavailable:
-        # It passes; the dispatcher waits for it, and says so.
+        # A passing failure; the dispatcher waits for the store, and logs it.
         pass
     finally:
         store.close()
 
 
 def _export(options: Options, settings: Settings) -> None:
-    # The application's middleware, imported later in this process, must put into the same store.
+    # The application's middleware, imported later in this process, must use the same store.
     if options["app"] is not None:
         os.environ["AP4R_STORE"] = settings.store
         if options["config"]:
@@ -207,7 +207,7 @@ def _export(options: Options, settings: Settings) -> None:
 
 
 def _observer(twistd: Any, settings: Settings) -> LineObserver | None:
-    """Give what prints our lines, where twistd would print its own; None where an option of twistd says how."""
+    """Return the observer that prints our lines instead of twistd's own; None if an option of twistd sets another."""
     if twistd.get("logger") or twistd.get("syslog"):
         return None
     path = twistd.get("logfile")

@@ -1,1 +1,1 @@
-"""Small bridges to web frameworks. Each module needs its framework; nothing else of ap4r does."""
+"""Small adapters for web frameworks. Each module needs its framework; nothing else of ap4r does."""

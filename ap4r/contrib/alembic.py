@@ -1,7 +1,7 @@
-"""Alembic: leaves ap4r's tables out of what `alembic revision --autogenerate` of the application compares.
+"""Alembic: excludes ap4r's tables from what `alembic revision --autogenerate` of the application compares.
 
-They stand in the application's database and not in its models, so Alembic would take them for tables that were removed,
-and write a migration that drops them, with all messages in them. In `env.py`:
+They are in the application's database and not in its models, so Alembic would consider them removed tables, and write
+a migration that drops them, with all messages in them. In `env.py`:
 
     from ap4r.contrib.alembic import include_object
 
@@ -22,7 +22,7 @@ IncludeName = Callable[[str | None, str, Mapping[str, Any]], bool]
 
 
 def include_object(item: Any, name: str | None, type_: str, reflected: bool, compare_to: Any) -> bool:
-    """Tell Alembic whether to compare an object: not if it is one of ap4r's tables or belongs to one.
+    """Return whether Alembic compares an object: not if it is one of ap4r's tables or belongs to one.
 
     The tables' prefix is that of ap4r.toml or AP4R_TABLE_PREFIX.
     """
@@ -30,16 +30,16 @@ def include_object(item: Any, name: str | None, type_: str, reflected: bool, com
 
 
 def include_name(name: str | None, type_: str, parent_names: Mapping[str, Any]) -> bool:
-    """Tell Alembic whether to read an object from the database; a little quicker than `include_object`."""
+    """Return whether Alembic reads an object from the database; a little faster than `include_object`."""
     table = name if type_ == "table" else parent_names.get("table_name")
     return _is_theirs(table, _usual_prefix())
 
 
 def objects_but(prefix: str, also: IncludeObject | None = None) -> IncludeObject:
-    """Make an `include_object` for another prefix, or for both ap4r's tables and a rule of the application's.
+    """Return an `include_object` for another prefix, or one that combines ap4r's rule with the application's.
 
-    :param prefix: what the tables' names begin with.
-    :param also: the application's own; asked of everything else.
+    :param prefix: the prefix of the tables' names.
+    :param also: the application's own, which is called for everything else.
     """
 
     def included(item: Any, name: str | None, type_: str, reflected: bool, compare_to: Any) -> bool:
@@ -55,7 +55,7 @@ def _table_of(item: Any, name: str | None, type_: str) -> str | None:
 
 
 def _is_theirs(table: str | None, prefix: str) -> bool:
-    """Tell whether a table is the application's."""
+    """Return whether a table is the application's."""
     return table not in _names(prefix)
 
 

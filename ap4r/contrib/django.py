@@ -1,7 +1,7 @@
-"""Django: views that take verified deliveries only, and forms (CSRF) that let verified deliveries pass.
+"""Django: views that accept verified deliveries only, and forms (CSRF) that accept verified deliveries.
 
-Use `require_delivery` on a view, and in `MIDDLEWARE` put `ap4r.contrib.django.CsrfViewMiddleware` in the place of
-`django.middleware.csrf.CsrfViewMiddleware`.
+Use `require_delivery` on a view, and in `MIDDLEWARE` replace `django.middleware.csrf.CsrfViewMiddleware` by
+`ap4r.contrib.django.CsrfViewMiddleware`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ap4r.settings.upstreams import OWN_SENDER
 
 
 def require_delivery(view: Any = None, *, sender: str = OWN_SENDER) -> Any:
-    """Answer 403 with the reason, in the place of a view, to every request that is no verified delivery.
+    """Answer 403 with the reason, instead of calling the view, to every request that is not a verified delivery.
 
     `@require_delivery` or `@require_delivery(sender="billing")`; on a class of views by Django's `method_decorator`.
 
@@ -54,10 +54,10 @@ def _refused(request: HttpRequest, sender: str) -> HttpResponse | None:
 
 
 class CsrfViewMiddleware(csrf.CsrfViewMiddleware):
-    """Django's own, which asks no token of a delivery whose signature was verified.
+    """Django's own, which requires no token of a delivery whose signature was verified.
 
-    A token proves that a form is ours; the signature proves more. Everybody else is asked as ever, whatever headers
-    they send.
+    A token proves that a form is ours; the signature proves more. Every other request needs a token as before, whatever
+    headers it has.
     """
 
     def process_view(
@@ -67,9 +67,9 @@ class CsrfViewMiddleware(csrf.CsrfViewMiddleware):
         callback_args: Sequence[Any],
         callback_kwargs: Mapping[str, Any],
     ) -> Any:
-        """Let a verified delivery pass; leave every other request to Django."""
+        """Accept a verified delivery; leave every other request to Django."""
         if delivery_of(getattr(request, "environ", {})) is not None:
-            # What Django itself notes after a token that was right, for views that are decorated with csrf_protect.
-            setattr(request, "csrf_processing_done", True)  # noqa: B010 - a note that Django declares nowhere
+            # Django itself sets this after a valid token, for views that are decorated with csrf_protect.
+            setattr(request, "csrf_processing_done", True)  # noqa: B010 - an attribute that Django does not declare
             return None
         return super().process_view(request, callback, callback_args, callback_kwargs)

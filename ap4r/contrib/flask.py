@@ -1,6 +1,6 @@
-"""Flask: views that take verified deliveries only, and forms (CSRF) that let verified deliveries pass.
+"""Flask: views that accept verified deliveries only, and forms (CSRF) that accept verified deliveries.
 
-Use `require_delivery` on a view, and `ap4r.contrib.flask.CSRFProtect` in the place of `flask_wtf.CSRFProtect`.
+Use `require_delivery` on a view, and `ap4r.contrib.flask.CSRFProtect` instead of `flask_wtf.CSRFProtect`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ View = TypeVar("View", bound=Callable[..., Any])
 
 
 def require_delivery(view: Any = None, *, sender: str = OWN_SENDER) -> Any:
-    """Answer 403 with the reason, in the place of a view, to every request that is no verified delivery.
+    """Answer 403 with the reason, instead of calling the view, to every request that is not a verified delivery.
 
     `@require_delivery` or `@require_delivery(sender="billing")`, below `@app.route(...)`; in a class of views,
     `decorators = [require_delivery]`.
@@ -51,12 +51,12 @@ except ImportError:  # views need no Flask-WTF
 else:
 
     class CSRFProtect(csrf.CSRFProtect):
-        """Flask-WTF's own, which asks no token of a delivery whose signature was verified, and one of all others."""
+        """Flask-WTF's own, which requires a token of every request but a delivery whose signature was verified."""
 
         def protect(self, *arguments: Any, **more: Any) -> None:
-            """Let a verified delivery pass, its forms included; leave every other request to Flask-WTF."""
+            """Accept a verified delivery, its forms included; leave every other request to Flask-WTF."""
             if delivery_of(flask.request.environ) is None:
                 super().protect(*arguments, **more)
                 return
-            # What Flask-WTF itself notes for its forms after a token that was right.
+            # Flask-WTF itself sets this for its forms after a valid token.
             flask.g.csrf_valid = True

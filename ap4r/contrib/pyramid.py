@@ -1,4 +1,4 @@
-"""Pyramid: messages of an attempt that pyramid_retry makes again are not stored with those of the next.
+"""Pyramid: messages of an attempt that pyramid_retry repeats are not stored with those of the next attempt.
 
 config.include("pyramid_retry")
 config.include("ap4r.contrib.pyramid")
@@ -12,12 +12,12 @@ from ap4r.signing.verified_delivery import ENVIRON_KEY
 
 
 def includeme(config: Any) -> None:
-    """Subscribe to the attempts that pyramid_retry gives up, in whatever order the two are included."""
+    """Subscribe to the failed attempts of pyramid_retry, in whatever order the two are included."""
     config.add_subscriber(drop_attempt, "pyramid_retry.IBeforeRetry")
 
 
 def drop_attempt(event: Any) -> None:
-    """Drop what was said in the attempt that is thrown away."""
+    """Drop the messages of the failed attempt."""
     handle = event.environ.get(ENVIRON_KEY)
     if handle is not None:
         handle.restart()

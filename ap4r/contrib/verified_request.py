@@ -1,4 +1,4 @@
-"""What the bridges to the frameworks share: the verified delivery of a WSGI request."""
+"""What the adapters for the frameworks share: the verified delivery of a WSGI request."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ from ap4r.signing.verified_delivery import ENVIRON_KEY, VerifiedDelivery
 
 
 def delivery_of(environ: Mapping[str, Any]) -> VerifiedDelivery | None:
-    """Give the verified delivery that a request is, else None. No header of a request can make one."""
+    """Return the verified delivery that a request is, else None. No header of a request can create one."""
     handle = environ.get(ENVIRON_KEY)
     return handle.delivery if isinstance(handle, Handle) else None

@@ -1,4 +1,4 @@
-"""Any WSGI application: what retries it within one request, and lints that refuse `environ["ap4r"]`."""
+"""Any WSGI application: middleware that retries it within one request, and lints that refuse `environ["ap4r"]`."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from ap4r.signing.verified_delivery import ENVIRON_KEY
 
 Application = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
-#: Lints take keys with a dot for extensions, whose values may be of any type.
+#: Lints treat keys with a dot as extensions, whose values may be of any type.
 _HIDDEN_KEY = "ap4r.handle"
 
 
 def each_call_begins(application: Application) -> Application:
-    """Return the application, each call of which drops what an earlier call in the same request said.
+    """Return the application, each call of which drops the messages of an earlier call in the same request.
 
     It goes inside of a middleware that calls the application again after a failure, as repoze.retry does:
     `AP4RMiddleware(Retry(each_call_begins(application)))`.
@@ -30,9 +30,9 @@ def each_call_begins(application: Application) -> Application:
 
 
 def linted(application: Application, lint: Callable[[Any], Any]) -> Application:
-    """Return `lint(application)` for AP4RMiddleware to wrap, with `environ["ap4r"]` out of the lint's sight.
+    """Return `lint(application)` for AP4RMiddleware to wrap, with `environ["ap4r"]` hidden from the lint.
 
-    PEP 3333 leaves open what keys without a dot hold, and lints (wsgiref.validate, WebTest's) demand a str.
+    PEP 3333 does not define the values of keys without a dot, and lints (wsgiref.validate, WebTest's) require a str.
     """
 
     def inside(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ap4r.control.dead_letters import PAGE
 from ap4r.control.diagnosis import bell_notes, chain_findings, findings
 from ap4r.control.trust_check import look, queues_that_feed_themselves, trust_findings, trust_notes
-from ap4r.doorbell.address import hears
+from ap4r.doorbell.address import is_listening
 from ap4r.errors import OwnerLost, StoreUnavailable, StoreUnusable
 from ap4r.settings.settings import Settings
 from ap4r.storage.store import Store
@@ -31,7 +31,7 @@ def diagnose(store: Store, settings: Settings) -> Diagnosis:
     """
     trust = look(settings)
     bells = store.bells()
-    heard = [bell for bell in bells if hears(bell)]
+    heard = [bell for bell in bells if is_listening(bell)]
     found = [
         *_write_findings(store),
         *findings(store.status(), bells, heard),

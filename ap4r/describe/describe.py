@@ -1,6 +1,6 @@
-"""Turn what a handler says into a message: everything is checked here, in the handler's own line.
+"""Turns a handler's call into a message: everything is checked here, in the handler's own line.
 
-It stores nothing and knows no request.
+It stores nothing and does not depend on a request.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from ap4r.protocols.base import Described, Encoded, ProtocolCall
 from ap4r.protocols.registry import find_protocol
 from ap4r.settings.settings import Settings
 
-#: A dispatcher's intake in the place of a store: it has the settings, and refuses what it does not know.
+#: A dispatcher's intake in the place of a store: it has the settings, and refuses unknown upstreams.
 _INTAKE = ("http://", "https://", "http+unix://")
 
 
 def check_upstream(target: Target, given: object, settings: Settings) -> None:
     """Refuse a path on an upstream that the settings do not have.
 
-    :raises TargetRefused: naming those that there are.
+    :raises TargetRefused: the text names the known ones.
     """
     if target.upstream in (None, APP) or settings.store.startswith(_INTAKE):
         return
@@ -40,9 +40,9 @@ def check_upstream(target: Target, given: object, settings: Settings) -> None:
 
 _MAX_METHOD_LENGTH = 32
 _USUAL_METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
-# A hundred years: what a database can add to an instant without leaving its range.
+# A hundred years: a database can add this to an instant without leaving its range.
 _MAX_SECONDS = 3_155_760_000
-_MAX_INSTANT = 253_402_300_799  # the end of the year 9999, the last that datetime knows
+_MAX_INSTANT = 253_402_300_799  # the end of the year 9999, the last of datetime
 _MAX_DELIVERIES = 2**31 - 1
 _MAX_PRIORITY = 1_000
 PRIORITY = "Ap4r-Priority"  #: the header that carries it
@@ -77,14 +77,14 @@ def describe_message(
 
     :param delay_seconds: a number or a timedelta, as `expires_seconds` and `timeout_seconds`.
     :param deliver_at: Unix seconds, or a datetime with a time zone; not together with `delay_seconds`.
-    :param options: what belongs to the protocol.
-    :param routes: what targets by name are looked up in.
+    :param options: the options of the protocol.
+    :param routes: looks up targets by name.
     :param limits: the settings that bound sizes.
-    :param message_id: the id that its caller chose, a UUID; None for a new one. A body may hold it.
+    :param message_id: the id that its caller chose, a UUID; None for a new one. A body may contain it.
     :param depth: how many deliveries, each asking for the next, have led to it.
     :raises DepthExceeded: those are more than `max_depth`.
     :raises TargetRefused: the target cannot be called.
-    :raises OptionRefused: another argument means nothing.
+    :raises OptionRefused: another argument is invalid.
     :raises PayloadNotEncodable: `params` cannot be written in `format`.
     :raises PayloadTooLarge: the body or the headers exceed their limit.
     """
@@ -99,7 +99,7 @@ def describe_message(
         )
     )  # fmt: skip
     if not isinstance(encoded, Encoded):
-        raise OptionRefused("protocol", protocol, f"its encode() gave {type(encoded).__name__} and no Encoded")
+        raise OptionRefused("protocol", protocol, f"its encode() returned {type(encoded).__name__} instead of Encoded")
     body = encoded.body
     if len(body) > limits.max_body_bytes:
         raise PayloadTooLarge("the body of one message", len(body), limits.max_body_bytes, "max_body_bytes")
@@ -141,7 +141,7 @@ def _method(method: object) -> str:
         raise OptionRefused("method", method, "a method is one word, such as POST")
     upper = method.upper()
     if upper in ("CONNECT", "TRACE"):
-        raise OptionRefused("method", method, "it speaks to proxies, not to a handler; give another")
+        raise OptionRefused("method", method, "it is for proxies, not for a handler; give another")
     return upper
 
 
@@ -171,7 +171,7 @@ def _delivery(delivery: object) -> Delivery:
 def _seconds(option: str, value: object, *, or_zero: bool = False) -> float:
     if type(value) is not int and type(value) is not float:
         value = _plain_seconds(option, value)
-    # Written so that NaN, which is neither above nor below anything, is refused too.
+    # Written so that NaN, which is neither less nor greater than anything, is refused too.
     if not (0 <= value <= _MAX_SECONDS) or (value == 0 and not or_zero):
         raise OptionRefused(option, value, f"give a number {'from' if or_zero else 'above'} 0 up to {_MAX_SECONDS:,}")
     return float(value)

@@ -14,8 +14,8 @@ from ap4r.message.message import header_bytes
 #: RFC 9110, section 5.6.2; methods have the same form.
 TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
-# RFC 9110, section 7.6.1, and the older lists it came from; Expect asks for an answer before the body, which
-# nobody would wait for.
+# RFC 9110, section 7.6.1, and the older lists it came from; Expect asks for an answer before the body, and the
+# dispatcher does not wait for one.
 _CONNECTION = frozenset(
     {
         "connection",
@@ -43,8 +43,8 @@ def check_headers(
 ) -> tuple[tuple[str, str], ...]:
     """Validate a caller's headers; return them in their order, then those of `added` that were not given.
 
-    :param limit: bytes that all names and values may have together, in UTF-8.
-    :raises OptionRefused: naming the header; never its value, which may be a secret.
+    :param limit: bytes of all names and values together, in UTF-8.
+    :raises OptionRefused: the text names the header, never its value, which may be a secret.
     :raises PayloadTooLarge: when they exceed the limit.
     """
     headers = tuple(added) if given is None else _with_given(given, added)
@@ -63,7 +63,7 @@ def _with_given(given: object, added: Iterable[tuple[str, str]]) -> tuple[tuple[
         headers.append((_name(name), _value(name, value)))
         lower = name.lower()
         if lower in names:
-            raise OptionRefused("headers", lower, "this name was given more than once")
+            raise OptionRefused("headers", lower, "this name occurs more than once")
         names.add(lower)
     return (*headers, *((name, value) for name, value in added if name.lower() not in names))
 
@@ -71,12 +71,12 @@ def _with_given(given: object, added: Iterable[tuple[str, str]]) -> tuple[tuple[
 def _name(name: object) -> str:
     if not isinstance(name, str) or not TOKEN.fullmatch(name):
         raise OptionRefused("headers", name, "a header's name is made of letters, digits and -")
-    # Servers turn - into _ for the handler (CGI), so both spellings of a name arrive as one.
+    # Servers turn - into _ for the handler (CGI), so both spellings of a name arrive as the same name.
     lower = name.lower().replace("_", "-")
     if lower in _CONNECTION:
-        raise OptionRefused("headers", name, "it belongs to the connection, which the dispatcher makes; leave it out")
+        raise OptionRefused("headers", name, "the dispatcher sets this header of the connection; remove it")
     if lower in _OWN or lower.startswith(_OWN_PREFIXES):
-        raise OptionRefused("headers", name, "ap4r writes it itself; leave it out")
+        raise OptionRefused("headers", name, "ap4r writes it itself; remove it")
     return name
 
 

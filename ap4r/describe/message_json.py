@@ -1,4 +1,4 @@
-"""A message as the intake reads it: the fields of `POST /messages`. Pure."""
+"""A message in the JSON that the intake accepts: the fields of `POST /messages`. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ap4r.message.target import APP
 
 
 def fields_of(message: Message) -> dict[str, Any]:
-    """Give the JSON of a message that was described here, so that the intake makes the very same one of it."""
+    """Return the JSON of a described message, from which the intake builds the very same message."""
     target = message.target
     fields: dict[str, Any] = {
         "id": message.id,

@@ -1,6 +1,6 @@
-"""Targets by name: what a resolver of names is, and the error that lists what exists.
+"""Targets by name: the interface of a resolver of names, and the error that lists the existing names.
 
-It knows no framework; `ap4r.middleware.routes.werkzeug` finds the routes of one.
+It does not depend on a framework; `ap4r.middleware.routes` finds the routes of one.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from ap4r.message.target import Target, TargetLike, parse_target
 from ap4r.redaction import shortened
 
 _LISTED = 10
-_COMPARED, _COMPARED_CHARACTERS = 1_000, 50  #: names, and of each; more would make an error expensive
+_COMPARED, _COMPARED_CHARACTERS = 1_000, 50  #: of names, and of characters of each; more would make an error expensive
 
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """The path that a name stands for, and the name of its queue in words."""
+    """The path of a name, and the name of its queue in words."""
 
     path: str
     words: tuple[str, ...]
@@ -31,16 +31,16 @@ class Routes(Protocol):
     """Finds the path of a target by name."""
 
     def resolve(self, given: Mapping[str, object]) -> Resolved | None:
-        """Give the path for `{"endpoint": …, values}` or `{"controller": …, "action": …, values}`.
+        """Return the path for `{"endpoint": …, values}` or `{"controller": …, "action": …, values}`.
 
         None leaves a controller and action to the default, `/<controller>/<action>`.
 
-        :raises TargetRefused: there is no such name, or a value is missing; it lists what exists.
+        :raises TargetRefused: the name does not exist, or a value is missing; the text lists the existing ones.
         """
 
 
 def resolve_target(given: TargetLike, routes: Routes | None) -> tuple[Target, str]:
-    """Validate a target as `parse_target` does, after names were looked up in `routes`.
+    """Validate a target as `parse_target` does, after looking up names in `routes`.
 
     :raises TargetRefused: with the reason.
     """
@@ -57,7 +57,7 @@ def resolve_target(given: TargetLike, routes: Routes | None) -> tuple[Target, st
         raise TargetRefused(given, "the keys of a target must be strings")
     if routes is None:
         if "endpoint" in asked:
-            problem = "no routes are known here; give AP4RMiddleware(app, routes=…) or session(routes=…)"
+            problem = "there are no routes; give AP4RMiddleware(app, routes=…) or session(routes=…)"
             raise TargetRefused(given, problem)
         return parse_target(given)
     resolved = routes.resolve(asked)
@@ -67,7 +67,7 @@ def resolve_target(given: TargetLike, routes: Routes | None) -> tuple[Target, st
 
 
 def unknown_name(given: object, name: object, known: Iterable[str], kind: str = "endpoint") -> TargetRefused:
-    """Make the error about a name that no route has: it lists those that exist, the nearest first."""
+    """Return the error for a name that no route has: it lists the existing names, the nearest first."""
     names = sorted(set(known))
     asked = str(name)[:_COMPARED_CHARACTERS].lower()
     compared = names[:_COMPARED]
@@ -79,7 +79,7 @@ def unknown_name(given: object, name: object, known: Iterable[str], kind: str = 
 
 
 def wrong_values(given: object, name: object, values: Iterable[str], rules: Iterable[str]) -> TargetRefused:
-    """Make the error about values that fit none of a name's rules: it lists the rules."""
+    """Return the error for values that fit none of a name's rules: it lists the rules."""
     listed = [shortened(rule, 100)[1:-1] for rule in rules]
     shown = " or ".join(listed[:5]) + (f" and {len(listed) - 5} more" if len(listed) > 5 else "")
     told = ", ".join(sorted(shortened(value, 40)[1:-1] for value in values)[:_LISTED]) or "none"

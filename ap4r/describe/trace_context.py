@@ -1,6 +1,6 @@
-"""The trace that a message belongs to, in the words of W3C Trace Context (level 1, section 3.2).
+"""The trace that a message belongs to, in the format of W3C Trace Context (level 1, section 3.2).
 
-Pure, but for the random numbers of a new trace.
+Pure, except for the random numbers of a new trace.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ _TRACEPARENT = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]
 
 
 def read_trace_id(traceparent: str | None) -> str | None:
-    """Give the trace id of a traceparent header, 32 hex digits; None when there is none or it is invalid."""
+    """Return the trace id of a traceparent header, 32 hex digits; None when there is none or it is invalid."""
     if not traceparent:
         return None
     found = _TRACEPARENT.fullmatch(traceparent.strip(" \t"))
@@ -26,5 +26,5 @@ def read_trace_id(traceparent: str | None) -> str | None:
 
 
 def new_trace_id() -> str:
-    """Make the id of a trace that begins here."""
+    """Return the id of a new trace."""
     return os.urandom(16).hex()

@@ -1,1 +1,1 @@
-"""Doorbells: how a writer tells a dispatcher that something new is in the store."""
+"""Doorbells: how a writer notifies a dispatcher that something new is in the store."""

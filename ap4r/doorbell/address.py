@@ -1,4 +1,4 @@
-"""The addresses of doorbells, `udp://HOST:PORT` and `unix:/PATH`: ringing one, resolving names, telling who hears."""
+"""The addresses of doorbells, `udp://HOST:PORT` and `unix:/PATH`: ring one, resolve names, check for a listener."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 _UNIX = "unix:"
 _CONTENT = b"ap4r"
-_HEARS_SECONDS = 0.05
+_LISTENING_SECONDS = 0.05
 
 _log = logging.getLogger("ap4r.outbox")
 
@@ -18,24 +18,24 @@ _log = logging.getLogger("ap4r.outbox")
 def send_datagram(address: str) -> None:
     """Send one bell to an address such as udp://127.0.0.1:54321 or unix:/run/ap4r/bell.sock, without waiting.
 
-    The host must be an IP address: looking up a name could wait.
+    The host must be an IP address, because looking up a name could block.
 
     :raises OSError: it could not be sent.
     :raises ValueError: the address is not of that form.
     """
     family, place = _place(address)
-    # A socket of its own each time: it costs microseconds beside a commit, and no fork can ever share it.
+    # A new socket each time: it costs microseconds beside a commit, and a fork can never share it.
     with socket.socket(family, socket.SOCK_DGRAM) as bell:
         bell.setblocking(False)
         try:
             bell.sendto(_CONTENT, place)
         except BlockingIOError:
-            # As many bells wait there as there is room for, and one would do.
+            # The listener's buffer is full of bells, and one would be enough.
             return
 
 
 def resolve(addresses: Sequence[str]) -> tuple[str, ...]:
-    """Put an IP address in the place of each host name; leave out what has none. It may wait for the network."""
+    """Replace each host name by an IP address; omit names without one. It may wait for the network."""
     resolved = []
     for address in addresses:
         try:
@@ -45,17 +45,17 @@ def resolve(addresses: Sequence[str]) -> tuple[str, ...]:
     return tuple(resolved)
 
 
-def hears(address: str) -> bool:
-    """Tell whether somebody seems to listen at an address, from this host. It rings there, which harms nobody."""
+def is_listening(address: str) -> bool:
+    """Return whether a process seems to listen at an address, as seen from this host. It rings, which is harmless."""
     try:
         family, place = _place(_resolved(address))
         with socket.socket(family, socket.SOCK_DGRAM) as bell:
-            bell.settimeout(_HEARS_SECONDS)
+            bell.settimeout(_LISTENING_SECONDS)
             bell.connect(place)
             bell.send(_CONTENT)
             if family != socket.AF_UNIX:
-                # A port that nobody has is told by a later call, once the answer to the first datagram is here.
-                time.sleep(_HEARS_SECONDS)
+                # A closed port is reported by a later call, once the answer to the first datagram has arrived.
+                time.sleep(_LISTENING_SECONDS)
                 bell.send(_CONTENT)
     except BlockingIOError:
         return True

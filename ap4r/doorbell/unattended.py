@@ -1,6 +1,6 @@
-"""The warning that messages wait and nobody delivers them.
+"""The warning that messages wait and no dispatcher delivers them.
 
-It only looks at a store's figures; when to look, and from which thread, is the doorbell's business.
+It only reads a store's counts; the doorbell decides when, and in which thread.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _log = logging.getLogger("ap4r.outbox")
 
 
 class UnattendedWarning:
-    """Warns once in the life of a process, and looks at most once in 30 s until then."""
+    """Warns once in the life of a process, and until then reads at most once in 30 s."""
 
     def __init__(self, sink: object) -> None:
         self._sink = sink
@@ -23,7 +23,7 @@ class UnattendedWarning:
         self._warned = False
 
     def look(self, now: float) -> None:
-        """Look at the store's figures if it is time to, and warn if they show neglect.
+        """Read the store's counts if it is time to, and warn if messages wait and no dispatcher is alive.
 
         :param now: a monotonic instant.
         :raises StoreError: the store could not be read.

@@ -1,1 +1,1 @@
-"""Settings: their names, bounds and defaults, and where they are read."""
+"""Settings: their names, bounds and defaults, and the code that reads them."""

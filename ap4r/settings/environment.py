@@ -1,4 +1,4 @@
-"""The variables AP4R_*: which settings they give, which of them are refused, and which file they name. Pure."""
+"""The variables AP4R_*: the settings that they set, those that are refused, and the file that they name. Pure."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from ap4r.errors import ConfigError
 VARIABLE_PREFIX = "AP4R_"
 CONFIG = "config"  #: not a setting: AP4R_CONFIG names the file
 CONFIG_VARIABLE = VARIABLE_PREFIX + CONFIG.upper()
-CONFIG_NAME = "ap4r.toml"  #: the file where none is named
+CONFIG_NAME = "ap4r.toml"  #: the file if none is named
 _TRUE, _FALSE = frozenset({"1", "true", "yes", "on"}), frozenset({"0", "false", "no", "off"})
 
 
 def read_variables(environ: Mapping[str, str], known: Mapping[str, Field[Any]]) -> list[tuple[str, str, object]]:
-    """Give name, variable and value of each setting that a variable gives.
+    """Return name, variable and value of each setting that a variable sets.
 
-    Others are left alone, whatever they are called: Kubernetes makes some for every service, and one may be named ap4r.
+    Other variables are ignored: Kubernetes creates some for every service, and a service may be named ap4r.
 
     :param known: the settings by their names.
-    :raises ConfigError: one is empty, is that of a table, or is nearly the name of a setting.
+    :raises ConfigError: one is empty, is the name of a table, or is nearly the name of a setting.
     """
     given: list[tuple[str, str, object]] = []
     for name, spec in known.items():
@@ -33,7 +33,7 @@ def read_variables(environ: Mapping[str, str], known: Mapping[str, Field[Any]]) 
             continue
         table = spec.metadata["table"]
         if table:
-            problem = f"no variable gives tables; write {table} into ap4r.toml, or into the file that AP4R_CONFIG names"
+            problem = f"no variable sets tables; write {table} into ap4r.toml, or into the file that AP4R_CONFIG names"
             raise ConfigError(name, f"in {variable}: {problem}")
         given.append((name, variable, _read(name, variable, spec.default, environ[variable])))
     _refuse_misspelt(environ, known)
@@ -41,7 +41,7 @@ def read_variables(environ: Mapping[str, str], known: Mapping[str, Field[Any]]) 
 
 
 def config_path(config: str | os.PathLike[str] | None, environ: Mapping[str, str]) -> Path:
-    """Tell where the settings' file is, or would be.
+    """Return the path of the settings' file, whether it exists or not.
 
     :raises ConfigError: AP4R_CONFIG is set, and empty.
     """
@@ -61,7 +61,7 @@ def _refuse_misspelt(environ: Mapping[str, str], known: Mapping[str, Field[Any]]
 
 
 def _read(name: str, variable: str, default: object, text: str) -> object:
-    """Read a variable as what the setting is; what cannot be read stays text, to be refused as every other."""
+    """Parse a variable as the setting's type; an invalid one stays text, and is refused later like any other value."""
     text = text.strip()
     if not text:
         raise ConfigError(name, f"in {variable}: it is empty; give a value, or unset it")
@@ -74,7 +74,7 @@ def _read(name: str, variable: str, default: object, text: str) -> object:
             except ValueError:
                 continue
     if name in ("secrets", "stores"):
-        return text.split()  # a comma stands between the hosts of one store
+        return text.split()  # a comma separates the hosts of one store
     if isinstance(default, tuple):
         return [part.strip() for part in text.split(",") if part.strip()]
     return text

@@ -11,7 +11,7 @@ from ap4r.errors import ConfigError
 from ap4r.redaction import shortened
 from ap4r.signing.signing import SECRET_PREFIX
 
-MOST = 2**31 - 1  #: of every number: 68 years, 2 GiB; what timers and databases still bear
+MOST = 2**31 - 1  #: of every number: 68 years, 2 GiB; timers and databases accept it
 _TABLE_PREFIX = re.compile(r"(?!sqlite_)[a-z_][a-z0-9_]{0,31}", re.IGNORECASE)
 
 
@@ -27,14 +27,14 @@ def setting(
     """Describe a setting as a field of a dataclass.
 
     :param parse: reads a value instead of `checked`.
-    :param table: how the tables of it begin in ap4r.toml, where it has tables; no variable can give those.
+    :param table: how its tables begin in ap4r.toml, if it has tables; no variable can set those.
     """
     metadata = {"says": says, "least": least, "choices": choices, "parse": parse, "table": table}
     return field(default=default, metadata=metadata)
 
 
 def checked(name: str, where: str, spec: Field[Any], value: object) -> object:
-    """Give a value of the setting's own type and within its range."""
+    """Return a value of the setting's own type and within its range."""
 
     def refused(problem: str) -> ConfigError:
         shown = "a token" if name == "intake_token" else shortened(value)
@@ -48,7 +48,7 @@ def checked(name: str, where: str, spec: Field[Any], value: object) -> object:
     if isinstance(default, (int, float)):
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise refused("is not a number")
-        if not least <= value <= MOST:  # so written that NaN is refused
+        if not least <= value <= MOST:  # written so that NaN is refused
             raise refused(f"is not a number from {least} up to {MOST:,}")
         if isinstance(default, int) and value != int(value):
             raise refused("is not a whole number")
@@ -57,7 +57,7 @@ def checked(name: str, where: str, spec: Field[Any], value: object) -> object:
     if not (texts or default == ()) or not all(isinstance(text, str) for text in texts):
         raise refused("is not a list of strings" if isinstance(default, tuple) else "is not a string")
     if not all(text and text == text.strip() and text.isprintable() for text in texts):
-        raise refused("is empty, or has blanks at its ends or a control character")
+        raise refused("is empty, or has spaces at its ends or a control character")
     if choices and value not in choices:
         raise refused(f"is not one of {', '.join(choices)}")
     if name == "table_prefix" and not _TABLE_PREFIX.fullmatch(texts[0]):
@@ -66,7 +66,7 @@ def checked(name: str, where: str, spec: Field[Any], value: object) -> object:
 
 
 def named_tables(name: str, where: str, value: object) -> Mapping[str, Mapping[str, Any]]:
-    """Give the tables [name.KEY] by their keys.
+    """Return the tables [name.KEY] by their keys.
 
     :raises ConfigError: it is something else.
     """
@@ -76,14 +76,14 @@ def named_tables(name: str, where: str, value: object) -> Mapping[str, Mapping[s
         raise ConfigError(name, f"in {where}: it must be a table of tables, [{name}.NAME]")
     for key, table in value.items():
         if isinstance(key, str) and SECRET_PREFIX in key:
-            raise ConfigError(name, f"in {where}: a table is named by a name, not by a secret")
+            raise ConfigError(name, f"in {where}: a table's name must not be a secret")
         if not isinstance(key, str) or not isinstance(table, Mapping):
             raise ConfigError(name, f"in {where}: {shortened(key)} is not a table; write [{name}.{shortened(key)}]")
     return value
 
 
 def listed_tables(name: str, where: str, value: object) -> Sequence[Mapping[str, Any]]:
-    """Give the tables [[name]] in their order.
+    """Return the tables [[name]] in their order.
 
     :raises ConfigError: it is something else.
     """
@@ -93,9 +93,9 @@ def listed_tables(name: str, where: str, value: object) -> Sequence[Mapping[str,
 
 
 def only_known(name: str, where: str, table: Mapping[str, Any], known: Sequence[str]) -> None:
-    """Refuse keys that mean nothing.
+    """Refuse unknown keys.
 
-    :raises ConfigError: naming the first of them.
+    :raises ConfigError: the text names the first of them.
     """
     for key in table:
         if key not in known:
@@ -103,13 +103,13 @@ def only_known(name: str, where: str, table: Mapping[str, Any], known: Sequence[
 
 
 def text_of(name: str, where: str, table: Mapping[str, Any], key: str) -> str:
-    """Give a table's text, empty where it has none.
+    """Return a table's text, "" if it has none.
 
-    :raises ConfigError: it is no text, or has no letter that can be read.
+    :raises ConfigError: it is not a text, or is empty, or has spaces at its ends.
     """
     text = table.get(key, "")
     if key in table and (not isinstance(text, str) or not text or text != text.strip() or not text.isprintable()):
         raise ConfigError(
-            f"{name}.{key}", f"in {where}: {shortened(text)} is not a text, or is empty, or has blanks at its ends"
+            f"{name}.{key}", f"in {where}: {shortened(text)} is not a text, or is empty, or has spaces at its ends"
         )
     return str(text)

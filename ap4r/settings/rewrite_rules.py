@@ -28,7 +28,7 @@ _CALLABLE = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """Parts of a target, to be compared with or to be put in. Empty, and port 0, is any, or as it was."""
+    """Parts of a target, to compare or to replace. Empty, and port 0, matches any, or keeps the part."""
 
     upstream: str = ""
     scheme: str = ""
@@ -40,14 +40,14 @@ class Parts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RewriteRule:
-    """One rule. `call` is `package.module:function`, or empty where `replace` says it."""
+    """One rule. `call` is `package.module:function`, or empty if `replace` is used."""
 
     match: Parts
     replace: Parts = Parts()
     call: str = ""
 
     def matches(self, target: Target, queue: str) -> bool:
-        """Tell whether this rule is for a target and a queue."""
+        """Return whether this rule applies to a target and a queue."""
         match = self.match
         if match.queue and not _is_queue(queue, match.queue):
             return False
@@ -67,7 +67,7 @@ class RewriteRule:
         return not match.path or _begins(_spelt(path.partition("?")[0]), match.path)
 
     def replaced(self, target: Target) -> Target:
-        """Put the new parts into a target. The result is checked as what a handler gives is.
+        """Return the target with the new parts. The result is validated like the target of a handler.
 
         :raises TargetRefused: it cannot be called.
         """
@@ -94,9 +94,9 @@ class RewriteRule:
 
 
 def parse_rewrites(name: str, where: str, value: object, _: object) -> tuple[RewriteRule, ...]:
-    """Read the tables [[rewrite]].
+    """Parse the tables [[rewrite]].
 
-    :raises ConfigError: naming the table by its number and what is wrong.
+    :raises ConfigError: the text names the table by its number, and says what is wrong.
     """
     rules = []
     for number, table in enumerate(listed_tables(name, where, value), 1):
@@ -112,7 +112,7 @@ def parse_rewrites(name: str, where: str, value: object, _: object) -> tuple[Rew
         if not call and replace == Parts():
             raise ConfigError(full, f"in {where}: it replaces nothing; give some of {', '.join(_PARTS)}")
         if replace.upstream and (replace.scheme or replace.host or replace.port):
-            raise ConfigError(full, f"in {where}: an upstream has servers of its own; leave out scheme, host and port")
+            raise ConfigError(full, f"in {where}: an upstream has servers of its own; remove scheme, host and port")
         if (replace.scheme or replace.port) and not replace.host and match.upstream:
             raise ConfigError(full, f"in {where}: a path on an upstream gets a scheme and port only with a host")
         rules.append(RewriteRule(match=match, replace=replace, call=call))
@@ -120,9 +120,9 @@ def parse_rewrites(name: str, where: str, value: object, _: object) -> tuple[Rew
 
 
 def refuse_unknown(rules: Sequence[RewriteRule], upstreams: Collection[str]) -> None:
-    """Hold that the upstreams which rules name are there.
+    """Check that the upstreams that rules name exist.
 
-    :raises ConfigError: naming the rule by its number, and what there is.
+    :raises ConfigError: the text names the rule by its number, and the known upstreams.
     """
     for number, rule in enumerate(rules, 1):
         for place, parts in (("match", rule.match), ("replace", rule.replace)):
@@ -150,7 +150,7 @@ def _parts(name: str, where: str, table: object, known: tuple[str, ...]) -> Part
         if ":" in texts["host"]:
             texts["host"] = f"[{texts['host']}]" if "queue" not in known else texts["host"]
         if "queue" not in known and "*" in texts["host"]:
-            raise ConfigError(f"{name}.host", f"in {where}: one host stands here")
+            raise ConfigError(f"{name}.host", f"in {where}: give one host")
     if "path" in texts and not _PATH.fullmatch(texts["path"]):
         raise ConfigError(f"{name}.path", f"in {where}: {shortened(texts['path'])} is not the beginning of a path")
     if "path" in texts or "upstream" in texts:
@@ -172,7 +172,7 @@ def _begins(path: str, prefix: str) -> bool:
 
 
 def _spelt(path: str) -> str:
-    """Give a path in the one spelling of all that mean the same (RFC 3986, 6.2.2.1 and 6.2.2.2)."""
+    """Return a path in the canonical spelling of all equivalent ones (RFC 3986, 6.2.2.1 and 6.2.2.2)."""
     return _ESCAPE.sub(_unescaped, path) if "%" in path else path
 
 

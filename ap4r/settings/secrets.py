@@ -12,22 +12,22 @@ from pathlib import Path
 from ap4r.errors import ConfigError
 from ap4r.redaction import shortened
 
-REFERENCES = ("env", "file")  #: what stands before its colon
+REFERENCES = ("env", "file")  #: the part before the colon
 
-#: Gives the text that a reference like `env:NAME` or `file:/run/secrets/x` stands for, or raises ValueError.
+#: Returns the secret of a reference like `env:NAME` or `file:/run/secrets/x`, or raises ValueError.
 ReadSecret = Callable[[str], str]
 
 
 def is_reference(text: str) -> bool:
-    """Tell whether a text is a reference, and not what is meant itself."""
+    """Return whether a text is a reference, and not the value itself."""
     kind, colon, _ = text.partition(":")
     return bool(colon) and kind in REFERENCES
 
 
 def read_reference(environ: Mapping[str, str], folder: Path, reference: str) -> str:
-    """Read what a reference stands for; a relative path counts from `folder`.
+    """Read the secret of a reference; a relative path counts from `folder`.
 
-    :raises ValueError: it is not there. The error names the reference only.
+    :raises ValueError: it does not exist. The text names the reference only.
     """
     kind, _, name = reference.partition(":")
     if kind == "env":
@@ -37,18 +37,18 @@ def read_reference(environ: Mapping[str, str], folder: Path, reference: str) -> 
     try:
         return (folder / name).read_text(encoding="utf-8-sig")
     except (OSError, ValueError) as error:
-        why = error.strerror if isinstance(error, OSError) else "it is no text"
+        why = error.strerror if isinstance(error, OSError) else "it is not text"
         raise ValueError(f"the file {shortened(name)} cannot be read: {why}") from None
 
 
 def in_folder(text: str, folder: str) -> str:
-    """Return a text with the path of its file absolute, where it is a reference to one; others are returned as is."""
+    """Return a reference to a file with an absolute path; other texts are returned unchanged."""
     kind, colon, path = text.partition(":")
     return f"file:{abspath(join(folder, path))}" if colon and kind == "file" and path else text
 
 
 def refuse_reference(reference: str) -> str:
-    """Read no reference: what a pure parse does."""
+    """Refuse every reference, as a pure parse does."""
     raise ValueError(f"{reference.partition(':')[0]}: cannot be read here")
 
 
@@ -58,7 +58,7 @@ _FORMS = "basic:env:NAME, basic:file:PATH, bearer:env:NAME or bearer:file:PATH"
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """A kind of authentication and where its secret is to be had. Web processes carry it along unread."""
+    """A kind of authentication and a reference to its secret. Web processes pass it on without reading it."""
 
     name: str  #: of the setting, for errors
     kind: str
@@ -66,27 +66,28 @@ class Credential:
     read: ReadSecret = field(repr=False, compare=False)
 
     def header(self) -> bytes:
-        """Read the secret and give the value of Authorization or Proxy-Authorization (RFC 7617, RFC 6750).
+        """Read the secret and return the value of Authorization or Proxy-Authorization (RFC 7617, RFC 6750).
 
-        :raises ConfigError: it is not there, or is no such secret. The error names the reference only.
+        :raises ConfigError: it does not exist, or is not such a secret. The text names the reference only.
         """
         try:
             secret = self.read(self.reference).strip()
         except ValueError as error:
             raise ConfigError(self.name, str(error)) from None
         if not secret or any(ord(letter) < 0x20 or ord(letter) == 0x7F for letter in secret):
-            raise ConfigError(self.name, f"what {self.reference} refers to is empty or has several lines")
+            raise ConfigError(self.name, f"the secret of {self.reference} is empty or has several lines")
         if self.kind == "basic":
             if ":" not in secret:
-                raise ConfigError(self.name, f"what {self.reference} refers to is not of the form user:password")
+                raise ConfigError(self.name, f"the secret of {self.reference} is not of the form user:password")
             return b"Basic " + base64.b64encode(secret.encode())
         if not secret.isascii() or " " in secret:
-            raise ConfigError(self.name, f"what {self.reference} refers to is no token: it has blanks or is not ASCII")
+            problem = "is not a token: it has spaces or is not ASCII"
+            raise ConfigError(self.name, f"the secret of {self.reference} {problem}")
         return b"Bearer " + secret.encode()
 
 
 def parse_credential(name: str, where: str, value: object, read: ReadSecret) -> Credential | None:
-    """Read `basic:env:NAME` and its like; empty is None.
+    """Parse a credential such as `basic:env:NAME`; empty is None.
 
     :raises ConfigError: it is something else. The value is not shown: it may be the secret itself.
     """
@@ -100,15 +101,15 @@ def parse_credential(name: str, where: str, value: object, read: ReadSecret) -> 
 
 
 _LEAST_CHARACTERS = 16
-_MAKE_ONE = "make one with: python3 -c 'import secrets; print(secrets.token_urlsafe(32))'"
+_MAKE_ONE = "create one with: python3 -c 'import secrets; print(secrets.token_urlsafe(32))'"
 
 
 def read_tokens(given: Sequence[str], environ: Mapping[str, str] | None = None) -> tuple[str, ...]:
-    """Return the tokens; a reference `env:NAME` or `file:PATH` may stand for several, with blanks or lines between.
+    """Return the tokens; a reference `env:NAME` or `file:PATH` may hold several, separated by spaces or lines.
 
-    Settings that were loaded name files by absolute paths.
+    In loaded settings, files have absolute paths.
 
-    :raises ConfigError: a reference leads nowhere, or a token is too short; its text is never told.
+    :raises ConfigError: the secret of a reference is missing, or a token is too short; its text is never shown.
     """
     tokens: list[str] = []
     for text in given:
@@ -118,7 +119,7 @@ def read_tokens(given: Sequence[str], environ: Mapping[str, str] | None = None) 
                 raise ConfigError("intake_token", f"{problem}; {_MAKE_ONE}")
             tokens.append(token)
     if given and not tokens:
-        raise ConfigError("intake_token", f"what it refers to is empty; {_MAKE_ONE}")
+        raise ConfigError("intake_token", f"the secret that it refers to is empty; {_MAKE_ONE}")
     return tuple(dict.fromkeys(tokens))
 
 

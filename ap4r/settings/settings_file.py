@@ -1,7 +1,7 @@
-"""The file ap4r.toml: where it is found, and its table.
+"""The file ap4r.toml: its path and its table.
 
-It is looked for as most tools look for theirs: in the working folder and the folders above it, then in the folder of
-the running script and those above that one. So a script has the settings of its application wherever it is started.
+It is searched for in the working folder and the folders above it, then in the folder of the running script and those
+above that one. So a script has the settings of its application wherever it is started.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ def find_settings_file(
 ) -> Path | None:
     """Return the absolute path of the settings' file: `config`, else AP4R_CONFIG, else the nearest ap4r.toml.
 
-    A file that is named is returned whether it is there or not; without a name, None means that none was found.
+    A named file is returned whether it exists or not; without a name, None means that none was found.
 
-    :param script_folder: the folder of the running script, where that is not the working folder.
+    :param script_folder: the folder of the running script, if that is not the working folder.
     :raises ConfigError: AP4R_CONFIG is set, and empty.
     """
     named = config_path(config, environ)
@@ -36,7 +36,7 @@ def find_settings_file(
     for start in (os.getcwd(), script_folder):
         for folder in () if start is None else _upwards(Path(start).absolute()):
             path = folder / CONFIG_NAME
-            # Of the folders above only those count in which strangers cannot put a file, as they can in /tmp.
+            # Of the folders above, only those count in which other users cannot put a file, as they can in /tmp.
             if path.is_file() and (str(folder) == start or _is_trusted(path)):
                 return path
     return None
@@ -48,7 +48,7 @@ def script_folder() -> str | None:
     if not file:
         return None
     path = os.path.realpath(file)
-    # The commands of an environment run in every folder, and say nothing of where an application is.
+    # Commands of an environment run in every folder, and do not show where an application is.
     installed = {os.path.realpath(sysconfig.get_path(name)) for name in ("scripts", "purelib", "platlib", "stdlib")}
     if path.startswith(tuple(folder + os.sep for folder in (*installed, os.path.dirname(os.path.realpath(__file__))))):
         return None
@@ -56,9 +56,9 @@ def script_folder() -> str | None:
 
 
 def read_settings_file(path: Path) -> Mapping[str, object]:
-    """Read the table of an ap4r.toml. A byte order mark, which some editors write, is passed over.
+    """Parse an ap4r.toml and return its table. A byte order mark, which some editors write, is skipped.
 
-    :raises ConfigError: the file cannot be read, or is no TOML.
+    :raises ConfigError: the file cannot be read, or is not TOML.
     """
     try:
         content = path.read_bytes()

@@ -1,4 +1,4 @@
-"""How SOAP calls are described and secured: the tables [wsdl_copies] and [wsse.NAME] of ap4r.toml. Pure.
+"""The descriptions and the security of SOAP calls: the tables [wsdl_copies] and [wsse.NAME] of ap4r.toml. Pure.
 
 The secrets stay in the dispatcher's settings; a message names the table.
 """
@@ -23,11 +23,11 @@ _FILES = ("key", "certificate")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SoapSecurity:
-    """What the header Security of an envelope has: a UsernameToken, a Timestamp, a signature, or several of them.
+    """The content of an envelope's header Security: a UsernameToken, a Timestamp, a signature, or several of them.
 
-    `digest` sends the password as a digest with a nonce. `timestamp_seconds` is how long the envelope is good for; 0
+    `digest` sends the password as a digest with a nonce. `timestamp_seconds` is how long the envelope is valid; 0
     sends no Timestamp. `key` and `certificate` are files in PEM, and sign the body (and the Timestamp). `password` and
-    `key_password` are references to secrets; web processes carry them along unread.
+    `key_password` are references to secrets; web processes pass them on without reading them.
     """
 
     name: str
@@ -41,9 +41,9 @@ class SoapSecurity:
     key_password: str = ""
 
     def facts(self) -> dict[str, Any]:
-        """Return everything that the header is made from, secrets included, as plain values.
+        """Return everything that the header is built from, secrets included, as plain values.
 
-        :raises ConfigError: a secret is not there. The error names the reference only.
+        :raises ConfigError: a secret is missing. The text names the reference only.
         """
         facts: dict[str, Any] = {key: getattr(self, key) for key in _KEYS}
         for key in ("password", "key_password"):
@@ -54,7 +54,7 @@ class SoapSecurity:
         return facts
 
     def in_folder(self, folder: str) -> SoapSecurity:
-        """Return the same with its files absolute, relative ones counted from `folder`."""
+        """Return a copy with absolute paths of its files; relative ones count from `folder`."""
         files: dict[str, Any] = {
             name: abspath(join(folder, getattr(self, name))) for name in _FILES if getattr(self, name)
         }
@@ -62,9 +62,9 @@ class SoapSecurity:
 
 
 def parse_soap_security(name: str, where: str, value: object, read_secret: ReadSecret) -> tuple[SoapSecurity, ...]:
-    """Read the tables [wsse.NAME].
+    """Parse the tables [wsse.NAME].
 
-    :raises ConfigError: naming the table and what is wrong.
+    :raises ConfigError: the text names the table and says what is wrong.
     """
     return tuple(
         _security(f"{name}.{key}", where, key, table, read_secret)
@@ -73,18 +73,18 @@ def parse_soap_security(name: str, where: str, value: object, read_secret: ReadS
 
 
 def parse_wsdl_copies(name: str, where: str, value: object, read_secret: ReadSecret) -> tuple[tuple[str, str], ...]:
-    """Read the table [wsdl_copies]: a file for each URL.
+    """Parse the table [wsdl_copies]: a file for each URL.
 
-    :raises ConfigError: naming what is wrong.
+    :raises ConfigError: the text says what is wrong.
     """
     if isinstance(value, tuple) and all(isinstance(one, tuple) and len(one) == 2 for one in value):
-        value = dict(value)  # what this function returned before
+        value = dict(value)  # a result of this function
     if not isinstance(value, Mapping):
         raise ConfigError(name, f'in {where}: it must be a table, [{name}], of lines "http://…" = "file"')
     for url in value:
         text_of(name, where, value, url)
         if not url.startswith(("http://", "https://")):
-            raise ConfigError(name, f"in {where}: {shortened(url)} is no URL that begins with http:// or https://")
+            raise ConfigError(name, f"in {where}: {shortened(url)} is not a URL that begins with http:// or https://")
     return tuple(value.items())
 
 
@@ -98,14 +98,14 @@ def _security(full: str, where: str, name: str, table: Mapping[str, Any], read_s
     if not isinstance(digest, bool):
         raise ConfigError(f"{full}.digest", f"in {where}: it is neither true nor false")
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not 0 <= seconds <= MOST:
-        raise ConfigError(f"{full}.timestamp_seconds", f"in {where}: it is no number of seconds from 0")
+        raise ConfigError(f"{full}.timestamp_seconds", f"in {where}: it is not a number of seconds from 0")
     if bool(texts["username"]) != bool(secrets["password"]):
-        raise ConfigError(full, f"in {where}: username and password are given together")
+        raise ConfigError(full, f"in {where}: give username and password together")
     if bool(texts["key"]) != bool(texts["certificate"]):
-        raise ConfigError(full, f"in {where}: key and certificate are given together")
+        raise ConfigError(full, f"in {where}: give key and certificate together")
     if not texts["username"] and not texts["key"] and not seconds:
         advice = "give username and password, key and certificate, or timestamp_seconds"
-        raise ConfigError(full, f"in {where}: it says nothing; {advice}")
+        raise ConfigError(full, f"in {where}: it has no effect; {advice}")
     return SoapSecurity(
         name=name, read=read_secret, digest=digest, timestamp_seconds=float(seconds), **texts, **secrets
     )

@@ -1,4 +1,4 @@
-"""The URL of a store: what kind of store it names, and for a file the path in full."""
+"""The URL of a store: its kind, and for a file the full path."""
 
 from __future__ import annotations
 
@@ -6,26 +6,26 @@ import os
 
 from ap4r.errors import ConfigError
 
-#: How the URL of a dispatcher's intake begins, where one stands in the place of a store.
+#: The beginning of the URL of a dispatcher's intake, if one is used instead of a store.
 INTAKE_SCHEMES = ("http://", "https://", "http+unix://")
-SQLITE = "sqlite:///"  #: how the URL of a file begins
+SQLITE = "sqlite:///"  #: the beginning of the URL of a file
 
 
 def absolute_store(url: str, folder: str, setting: str = "store") -> str:
-    """Make an SQLite path absolute, counted from `folder`; leave every other URL alone.
+    """Return a URL with an absolute SQLite path, counted from `folder`; return every other URL unchanged.
 
-    :raises ConfigError: it names no file, or is no URL at all.
+    :raises ConfigError: it names no file, or is not a URL.
     """
     scheme, colon, _ = url.partition(":")
     if not colon:
-        raise ConfigError(setting, "it is no URL; a file is written sqlite:///ap4r.db, or sqlite:////srv/ap4r.db")
+        raise ConfigError(setting, "it is not a URL; for a file, write sqlite:///ap4r.db, or sqlite:////srv/ap4r.db")
     if scheme.lower().partition("+")[0] != "sqlite":
         return url
     path, question_mark, query = url.removeprefix(SQLITE).partition("?")
     if not url.startswith(SQLITE) or not path or path == ":memory:" or path.endswith("/"):
         raise ConfigError(setting, f"{url} names no file; write sqlite:///ap4r.db, or sqlite:////srv/ap4r.db")
     if path.startswith("file:"):
-        raise ConfigError(setting, f"{url}: leave out the file:")
+        raise ConfigError(setting, f"{url}: remove the file:")
     absolute = os.path.abspath(os.path.join(folder, path))
     if "?" in absolute:
         raise ConfigError(setting, f"{absolute} has a ?, which no store's URL can have in its path; use another folder")

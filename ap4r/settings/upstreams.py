@@ -21,16 +21,16 @@ from ap4r.settings.secrets import Credential, ReadSecret, is_reference, parse_cr
 from ap4r.signing.signing import Secret
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
-UNIX = "unix:"  #: how a server begins that listens on a UNIX socket: unix:/run/app.sock
+UNIX = "unix:"  #: the beginning of a server on a UNIX socket: unix:/run/app.sock
 MOST_WEIGHT = 1_000
-#: In the place of a proxy: that there is none; what HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY say.
+#: Values instead of a proxy's URL: no proxy; the proxy of HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY.
 NO_PROXY, PROXY_ENVIRONMENT = "none", "environment"
 
 
 def server_url(name: str, url: str) -> str:
-    """Give a server's URL in canonical form.
+    """Return a server's URL in canonical form.
 
-    :raises ConfigError: it is no http or https URL of a server, nor a UNIX socket.
+    :raises ConfigError: it is neither an http or https URL of a server nor a UNIX socket.
     """
     if url.startswith(UNIX):
         if not re.fullmatch(r"unix:/[^\x00-\x1f]{1,100}", url):
@@ -52,17 +52,17 @@ def proxy_url(name: str, text: str) -> str:
     if text in (NO_PROXY, PROXY_ENVIRONMENT):
         return text
     if "@" in text:
-        raise ConfigError(name, f'credentials stand in HTTP_PROXY; set that, and {name} = "{PROXY_ENVIRONMENT}"')
+        raise ConfigError(name, f'credentials belong in HTTP_PROXY; set that, and {name} = "{PROXY_ENVIRONMENT}"')
     url = server_url(name, text)
     if not url.startswith("http://") or urlsplit(url).path:
         raise ConfigError(name, f"{shortened(text)} is not of the form http://host:port, {PROXY_ENVIRONMENT} or none")
     return url
 
 
-def weights_of(name: str, where: str, value: object) -> dict[str, float]:
-    """Read servers, each a URL or `{url = "…", weight = 2}`, into their weights.
+def parse_weights(name: str, where: str, value: object) -> dict[str, float]:
+    """Parse servers, each a URL or `{url = "…", weight = 2}`; return their weights.
 
-    :raises ConfigError: saying which is wrong and why.
+    :raises ConfigError: the text names the wrong one and the reason.
     """
     given = [value] if isinstance(value, (str, Mapping)) else value
     if not isinstance(given, (list, tuple)):
@@ -80,27 +80,27 @@ def weights_of(name: str, where: str, value: object) -> dict[str, float]:
             raise ConfigError(name, f"in {where}: the weight of {shortened(url)} is not from 0.001 to {MOST_WEIGHT:,}")
         server = server_url(name, url)
         if server in weights:
-            raise ConfigError(name, f"in {where}: {shortened(url)} is there twice; give it a weight")
+            raise ConfigError(name, f"in {where}: {shortened(url)} occurs twice; give it a weight")
         weights[server] = float(weight)
     return weights
 
 
 def host_and_port(name: str, where: str, text: object) -> str:
-    """Give `host` or `host:port` in canonical form, a port only where one was given.
+    """Return `host` or `host:port` in canonical form, with a port only if one was given.
 
     :raises ConfigError: it is neither.
     """
     if not isinstance(text, str) or not text or re.search(r"[/?#@\s]", text):
         raise ConfigError(name, f"in {where}: {shortened(text)} is not of the form shop.example.com, or with a port")
     try:
-        # The scheme whose default port this is not, so that the port stays.
+        # The scheme of which this is not the default port, so that the port is kept.
         scheme = "https" if text.endswith(":80") else "http"
         return urlsplit(parse_target(f"{scheme}://{text}")[0].url).netloc
     except TargetRefused as error:
         raise ConfigError(name, f"in {where}: {shortened(text)}: {error.problem}") from error
 
 
-#: The sender of what our own dispatcher delivers.
+#: The sender of our own dispatcher's deliveries.
 OWN_SENDER = "ap4r"
 LEAST_OUTSTANDING, ROUND_ROBIN, RANDOM_TWO = "least_outstanding", "round_robin", "random_two"
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
@@ -108,9 +108,9 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UpstreamSettings:
-    """A named set of interchangeable servers. `host` and `scheme` are what people call them by, where that differs.
+    """A named set of interchangeable servers. `host` and `scheme` are those of the public URL, if that differs.
 
-    `host` may have a port; empty, like `scheme`, leaves what the connection goes to. `weights` has the servers whose
+    `host` may have a port; empty, like `scheme`, uses those of the connection. `weights` has the servers whose
     weight is not 1. `ca`, `certificate` and `key` are files in PEM. `guarded` servers are checked as absolute URLs are.
     """
 
@@ -133,7 +133,7 @@ class UpstreamSettings:
     guarded: bool = False
 
     def in_folder(self, folder: str) -> UpstreamSettings:
-        """Give the same with its files absolute, relative ones counted from `folder`."""
+        """Return a copy with absolute paths of its files; relative ones count from `folder`."""
         files: dict[str, Any] = {
             name: abspath(join(folder, getattr(self, name))) for name in _FILES if getattr(self, name)
         }
@@ -150,7 +150,7 @@ _OF_TLS = (*_FILES, "server_name")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostSettings:
-    """Another host that messages go to by absolute URL. `port` is None for every port of it."""
+    """Another host to which messages go by absolute URL. `port` is None for every port of it."""
 
     host: str
     port: int | None
@@ -159,16 +159,16 @@ class HostSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SenderSettings:
-    """Somebody else who sends Standard Webhooks to this application, with secrets of its own."""
+    """Another sender of Standard Webhooks to this application, with secrets of its own."""
 
     name: str
     secrets: tuple[Secret, ...]
 
 
 def parse_upstreams(name: str, where: str, value: object, read_secret: ReadSecret) -> tuple[UpstreamSettings, ...]:
-    """Read the tables [upstreams.NAME].
+    """Parse the tables [upstreams.NAME].
 
-    :raises ConfigError: naming the table and what is wrong.
+    :raises ConfigError: the text names the table and says what is wrong.
     """
     return tuple(
         _upstream(f"{name}.{key}", where, key, table, read_secret)
@@ -184,7 +184,7 @@ def _upstream(full: str, where: str, name: str, table: Mapping[str, Any], read_s
     for key, known in (("scheme", tuple(DEFAULT_PORTS)), ("balance", (LEAST_OUTSTANDING, ROUND_ROBIN, RANDOM_TWO))):
         if key in table and texts[key] not in known:
             raise ConfigError(f"{full}.{key}", f"in {where}: {shortened(texts[key])} is not one of {', '.join(known)}")
-    weights = weights_of(f"{full}.servers", where, table.get("servers", ()))
+    weights = parse_weights(f"{full}.servers", where, table.get("servers", ()))
     if not weights and name != APP:
         raise ConfigError(full, f'in {where}: without servers nothing could be called; give servers = ["http://…"]')
     settings = UpstreamSettings(
@@ -202,7 +202,7 @@ def _upstream(full: str, where: str, name: str, table: Mapping[str, Any], read_s
     )
     problem = _problem(settings)
     if "check_seconds" in table and not settings.check:
-        problem = problem or "check_seconds without a check: give a path to ask, or leave it out"
+        problem = problem or "check_seconds without a check: give the path to check, or remove it"
     if problem:
         raise ConfigError(full, f"in {where}: {problem}")
     return settings
@@ -226,29 +226,29 @@ def _problem(one: UpstreamSettings) -> str:
     if one.proxy and (not one.proxy.startswith("http://") or urlsplit(one.proxy).path):
         return "a proxy must be given as http://host:port"
     if one.proxy and any(server.startswith(UNIX) for server in one.servers):
-        return "no proxy leads to a UNIX socket"
+        return "a UNIX socket cannot be reached through a proxy"
     if one.proxy and one.guarded:
-        return "guarded means nothing behind a proxy, which looks the servers' names up itself"
+        return "guarded has no effect with a proxy, which looks the servers' names up itself"
     if one.proxy_auth and not one.proxy:
-        return "proxy_auth without a proxy: give one, or leave it out"
+        return "proxy_auth without a proxy: give one, or remove it"
     return idle_tls(one, one.servers)
 
 
 def idle_tls(one: UpstreamSettings, servers: Sequence[str]) -> str:
-    """Say what of an upstream is for TLS where none of its servers speaks it; "" if all of it serves.
+    """Return the settings of an upstream that are for TLS although none of its servers uses it; "" if there are none.
 
-    :param servers: none where they are said elsewhere.
+    :param servers: empty if they are set elsewhere.
     """
     said = [key for key in _OF_TLS if getattr(one, key)]
     if not servers or not said or any(server.startswith("https://") for server in servers):
         return ""
-    return f"{said[0]} is for https, and none of the servers is: write https:// or leave it out"
+    return f"{said[0]} is for https, and no server uses it: write https:// or remove it"
 
 
 def parse_hosts(name: str, where: str, value: object, read_secret: ReadSecret) -> tuple[HostSettings, ...]:
-    """Read the tables [hosts."HOST"], HOST with or without a port.
+    """Parse the tables [hosts."HOST"], HOST with or without a port.
 
-    :raises ConfigError: naming the table and what is wrong.
+    :raises ConfigError: the text names the table and says what is wrong.
     """
     hosts = []
     for key, table in named_tables(name, where, value).items():
@@ -261,9 +261,9 @@ def parse_hosts(name: str, where: str, value: object, read_secret: ReadSecret) -
 
 
 def parse_senders(name: str, where: str, value: object, read_secret: ReadSecret) -> tuple[SenderSettings, ...]:
-    """Read the tables [senders.NAME]; as an argument also `{"NAME": ["whsec_…"]}`.
+    """Parse the tables [senders.NAME]; as an argument also `{"NAME": ["whsec_…"]}`.
 
-    :raises ConfigError: naming the table and what is wrong.
+    :raises ConfigError: the text names the table and says what is wrong.
     """
     if isinstance(value, Mapping):
         value = {key: {"secrets": of} if isinstance(of, (str, list, tuple)) else of for key, of in value.items()}
@@ -275,15 +275,15 @@ def parse_senders(name: str, where: str, value: object, read_secret: ReadSecret)
             raise ConfigError(full, f"in {where}: a sender's name is of a-z, 0-9, ., _ and -, and not {OWN_SENDER}")
         secrets = parse_secrets(f"{full}.secrets", where, table.get("secrets", ()), read_secret)
         if not secrets:
-            raise ConfigError(full, f"in {where}: without secrets nothing of this sender could be verified")
+            raise ConfigError(full, f"in {where}: without secrets no request of this sender can be verified")
         senders.append(SenderSettings(name=key, secrets=secrets))
     return tuple(senders)
 
 
 def parse_secrets(name: str, where: str, value: object, read_secret: ReadSecret) -> tuple[Secret, ...]:
-    """Read secrets, each `whsec_…` or a reference to one or several, in their order and without repeats.
+    """Parse secrets, each `whsec_…` or a reference to one or several; return them in order and without repeats.
 
-    :raises ConfigError: saying which is wrong and why, never what it is.
+    :raises ConfigError: the text names the wrong one and the reason, never its value.
     """
     given = [value] if isinstance(value, (str, Secret)) else value
     if not isinstance(given, (list, tuple)) or not all(isinstance(one, (str, Secret)) for one in given):
@@ -299,7 +299,7 @@ def parse_secrets(name: str, where: str, value: object, read_secret: ReadSecret)
 
 
 def secrets_of(url: str, hosts: tuple[HostSettings, ...]) -> tuple[Secret, ...]:
-    """Give the secrets that belong to an absolute URL's host; a table with its very port goes before one without."""
+    """Return the secrets of an absolute URL's host; a table with its port takes precedence over one without."""
     parts = urlsplit(url)
     port = parts.port or DEFAULT_PORTS.get(parts.scheme)
     found: tuple[Secret, ...] = ()
@@ -316,5 +316,5 @@ def _read(text: str, read_secret: ReadSecret) -> list[Secret]:
         return [Secret.from_text(text)]
     texts = read_secret(text).split()
     if not texts:
-        raise ValueError("what it refers to is empty")
+        raise ValueError("the secret that it refers to is empty")
     return [Secret.from_text(one) for one in texts]

@@ -1,4 +1,4 @@
-"""Tells twistd of the command `twistd ap4r`; `ap4r.tap` is imported only when it is used.
+"""Registers the command `twistd ap4r`; `ap4r.tap` is imported only when it is used.
 
 This folder is installed into Twisted's own `twisted/plugins` and therefore has no __init__.py.
 """

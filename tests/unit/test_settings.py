@@ -352,7 +352,7 @@ def test_a_store_that_names_no_file_is_refused(url):
 
 def test_a_store_that_sqlalchemy_would_read_otherwise_is_refused():
     """A file: URI, or a folder with a question mark in its name, would be another file than the one meant."""
-    with pytest.raises(ConfigError, match="leave out the file:"):
+    with pytest.raises(ConfigError, match="remove the file:"):
         _from_file("store", "sqlite:///file:ap4r.db?uri=true")
     with pytest.raises(ConfigError, match="use another folder"):
         parse_settings({}, {}, {}, "/srv/what?/shop")

@@ -55,7 +55,7 @@ def test_host_and_scheme_stand_beside_the_short_spelling():
 def test_one_place_of_a_file_says_it(short, own):
     """The same thing said twice in one file is refused; nobody has to know which would win."""
     value = "http://a:1" if own == "servers" else [ONE]
-    with pytest.raises(ConfigError, match="leave one out"):
+    with pytest.raises(ConfigError, match="remove one"):
         _parse({short: value, "upstreams": {"app": {own: value}}})
 
 

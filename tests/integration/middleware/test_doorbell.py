@@ -8,7 +8,7 @@ import sys
 import pytest
 
 import ap4r
-from ap4r.doorbell.address import hears, resolve, send_datagram
+from ap4r.doorbell.address import is_listening, resolve, send_datagram
 from ap4r.doorbell.ringer import Doorbell
 from ap4r.settings.settings import load_settings
 from ap4r.storage.open import open_store
@@ -118,10 +118,10 @@ def test_a_name_is_looked_up_beside_the_request(ear):
 
 def test_who_hears_is_told(ear, tmp_path):
     """An address at which somebody listens is told from one at which nobody does."""
-    assert hears(address_of(ear))
+    assert is_listening(address_of(ear))
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as gone:
         gone.bind((HOST, 0))
         address = address_of(gone)
-    assert not hears(address)
-    assert not hears(f"unix:{tmp_path}/nobody")
-    assert not hears("nonsense")
+    assert not is_listening(address)
+    assert not is_listening(f"unix:{tmp_path}/nobody")
+    assert not is_listening("nonsense")

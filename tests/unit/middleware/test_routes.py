@@ -100,7 +100,7 @@ def test_routes_replace_the_default():
         resolve({"controller": "a", "action": "b"}, narrow)
     target, queue = resolve_target({"controller": "a", "action": "b"}, None)
     assert (str(target), queue) == ("app:/a/b", "queue.a.b")
-    with pytest.raises(TargetRefused, match="no routes are known"):
+    with pytest.raises(TargetRefused, match="there are no routes"):
         resolve_target({"endpoint": "a"}, None)
     with pytest.raises(ConfigError, match="routes"):
         find_routes(None, 5)

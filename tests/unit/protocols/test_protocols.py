@@ -525,7 +525,7 @@ def test_others_may_add_protocols(monkeypatch):
         for name in ("broken", "wrong"):
             with pytest.raises(OptionRefused, match=name):
                 made(protocol=name)
-        with pytest.raises(OptionRefused, match="gave str and no Encoded"):
+        with pytest.raises(OptionRefused, match="returned str instead of Encoded"):
             made(protocol="plain")
         assert registry.known_protocols()[-4:] == ["broken", "plain", "shout", "wrong"]
     finally:
