@@ -82,4 +82,4 @@ def test_a_dispatcher_that_stood_still_loses_no_answer(system: System, target: S
     assert system.dead() == {}
     assert len(target.ids()) == 12
     assert storefile.owners(system.store) == [owner]
-    assert "stood still for" in dispatcher.output
+    assert "stalled for" in dispatcher.output

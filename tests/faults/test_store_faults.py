@@ -103,7 +103,7 @@ def _assert_ends_or_waits(system: System, dispatcher: Process, said: str) -> boo
     assert system.url in dispatcher.output
     # One that waits says so; one that gives up ends.
     wait_until(
-        lambda: not dispatcher.running or "tried again in" in dispatcher.output, "it has decided", timeout_seconds=20
+        lambda: not dispatcher.running or "next attempt in" in dispatcher.output, "it has decided", timeout_seconds=20
     )
     if dispatcher.running:
         return True

@@ -1,4 +1,4 @@
-"""The connections of `--app`: what is read as a request, and what becomes of the connection after it."""
+"""The connections of `--app`: which requests are read, and whether the connection is kept after them."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class AppChannel(StrictChannel):
         return bool(self._handlingRequest)
 
     def connectionMade(self) -> None:
-        """Begin, where there are not too many."""
+        """Begin, unless there are too many connections."""
         super().connectionMade()
         self._connections().opened(self)
 
     def connectionLost(self, reason: Any = connectionDone) -> None:
-        """Let go."""
+        """Release the connection's resources."""
         self._connections().closed(self)
         super().connectionLost(reason)
 
@@ -46,7 +46,7 @@ class AppChannel(StrictChannel):
         return connections
 
     def allHeadersReceived(self) -> None:
-        """Refuse what no application can read, else go on to the body."""
+        """Refuse requests that no application can read, otherwise continue with the body."""
         request = self.requests[-1]
         headers = {name.lower(): values for name, values in request.requestHeaders.getAllRawHeaders()}
         try:
@@ -65,20 +65,20 @@ class AppChannel(StrictChannel):
         return version == b"HTTP/1.1" or b"keep-alive" in tokens
 
     def readConnectionLost(self) -> None:
-        """Take it that the client has sent all; close when that is answered."""
+        """Assume that the client has sent everything; close when it is answered."""
         self._has_ended = True
         if self._handlingRequest or self.is_refused:
             return
         if self.requests:
-            self.refuse(400, "the client sent a part of a request only")
+            self.refuse(400, "the client sent only a part of a request")
         else:
             self.loseConnection()  # type: ignore[no-untyped-call]
 
     def writeConnectionLost(self) -> None:
-        """Do nothing: we never close our half alone."""
+        """Do nothing: our half is never closed alone."""
 
     def requestDone(self, request: Any) -> None:
-        """Go on to the next request."""
+        """Continue with the next request."""
         self._connections().answered(self)
         super().requestDone(request)
         if self._has_ended and not self._handlingRequest:

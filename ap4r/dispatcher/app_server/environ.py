@@ -1,4 +1,4 @@
-"""The environ of a request (PEP 3333), made as gunicorn makes it. Pure."""
+"""The environ of a request (PEP 3333), built as gunicorn builds it. Pure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from wsgiref.util import FileWrapper
 from ap4r import __version__
 
 SERVER_SOFTWARE = f"ap4r/{__version__}"
-#: Two of them cannot be read as one (RFC 9110, section 5.3).
+#: Headers of which two cannot be combined into one (RFC 9110, section 5.3).
 _SINGLE = (b"host", b"content-type")
 _SECURE = {b"x-forwarded-proto": b"https", b"x-forwarded-protocol": b"ssl", b"x-forwarded-ssl": b"on"}
 _OWN_KEYS = {"HTTP_CONTENT_TYPE": "CONTENT_TYPE", "HTTP_CONTENT_LENGTH": "CONTENT_LENGTH"}
@@ -38,7 +38,7 @@ class Ends:
 
 
 class BadRequest(Exception):
-    """The request cannot be given to an application. `status` is what to answer."""
+    """The request cannot be passed to an application. `status` is the status of the answer."""
 
     def __init__(self, status: int, problem: str) -> None:
         super().__init__(problem)
@@ -46,7 +46,7 @@ class BadRequest(Exception):
 
 
 def check_request(method: bytes, target: bytes, headers: Mapping[bytes, Sequence[bytes]]) -> None:
-    """Check what an application could misread.
+    """Refuse requests that an application could misread.
 
     :param headers: by lower-case name.
     :raises BadRequest: it is refused.
@@ -62,16 +62,16 @@ def check_request(method: bytes, target: bytes, headers: Mapping[bytes, Sequence
         raise BadRequest(400, "the target is neither a path nor a URL")
     for name in _SINGLE:
         if len(headers.get(name, ())) > 1:
-            raise BadRequest(400, f"the header {name.decode()} stands there twice")
+            raise BadRequest(400, f"the header {name.decode()} occurs twice")
     for value in headers.get(b"expect", ()):
         if value.lower() != b"100-continue":
-            raise BadRequest(417, "what the header Expect asks for is not done here")
+            raise BadRequest(417, "the value of the header Expect is not supported")
 
 
 def split_target(target: str) -> tuple[str, str]:
     """Return the path, still encoded, and the query of a request's target.
 
-    :raises BadRequest: it is no URL.
+    :raises BadRequest: it is not a URL.
     """
     if target.startswith("//"):
         # A path that begins with two slashes, and no host (RFC 9112, section 3.2.1).
@@ -95,9 +95,9 @@ def build_environ(
 ) -> dict[str, Any]:
     """Build the environ.
 
-    A header whose name has an underscore is left out: it would pass for the one with a hyphen.
+    A header whose name has an underscore is dropped, because it would be taken for the one with a hyphen.
 
-    :raises BadRequest: the target, or what proxies said of the scheme, cannot be read in one way.
+    :raises BadRequest: the target, or the scheme that proxies report, is ambiguous.
     """
     text = target.decode("latin-1")
     path, query = split_target(text)

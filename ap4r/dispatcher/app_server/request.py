@@ -1,7 +1,7 @@
-"""The requests of `--app`: they are given to threads when they are here as a whole.
+"""The requests of `--app`: they are passed to threads once they have arrived as a whole.
 
-A body is kept in memory or, when it is large, in a temporary file, so that a slow client holds no thread. A response
-is sent while the application makes it; an application that is faster than its client waits.
+A body is kept in memory or, when it is large, in a temporary file, so that a slow client occupies no thread. A response
+is sent while the application produces it; an application that is faster than its client waits.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from ap4r.dispatcher.app_server.environ import BadRequest, build_environ
 from ap4r.dispatcher.app_server.wsgi_response import ClientLeft, WsgiResponse
 from ap4r.dispatcher.http_server.connections import Connections
 
-#: What one request may bring, as for other servers that take a request whole.
+#: The limits of one request, as in other servers that read a request as a whole.
 MOST_BODY_BYTES = 1024 * 1024 * 1024
 _IN_MEMORY_BYTES = 256 * 1024
-#: What an application may be ahead of its client.
+#: How much an application may be ahead of its client.
 _AHEAD_BYTES = 128 * 1024
 _IDLE_SECONDS = 60
 _STALLED_SECONDS = 60
@@ -33,7 +33,7 @@ _log = Logger(namespace="ap4r.app")
 
 
 class Errors:
-    """What an application writes to `wsgi.errors`: lines of the log."""
+    """The stream `wsgi.errors` of an application: its lines go to the log."""
 
     def write(self, text: str) -> int:
         """Log a text."""
@@ -42,16 +42,16 @@ class Errors:
         return len(text)
 
     def writelines(self, lines: list[str]) -> None:
-        """Log a text that comes in parts."""
+        """Log a text in parts."""
         self.write("".join(lines))
 
     def flush(self) -> None:
-        """Do nothing: nothing is kept back."""
+        """Do nothing: nothing is buffered."""
 
 
 @implementer(IPushProducer)
 class AppRequest(Request):
-    """One request and its response. `send` and `end` are for the application's thread, all else is the reactor's."""
+    """One request and its response. `send` and `end` are for the application's thread, the rest for the reactor's."""
 
     channel: Any
 
@@ -75,13 +75,13 @@ class AppRequest(Request):
         """Do nothing: cookies are the application's."""
 
     def gotLength(self, length: int | None) -> None:
-        """Make a place for the body."""
+        """Create a buffer for the body."""
         if length is not None and length > MOST_BODY_BYTES:
             self._refuse_size()
-        self.content = tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES)  # noqa: SIM115 - closed when the response has ended
+        self.content = tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES)  # noqa: SIM115 - closed when the response ends
 
     def handleContentChunk(self, data: bytes) -> None:
-        """Keep a part of the body."""
+        """Store a part of the body."""
         self._size += len(data)
         if self._size > MOST_BODY_BYTES:
             self._refuse_size()
@@ -89,7 +89,7 @@ class AppRequest(Request):
             self.content.write(data)
 
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
-        """Give the request to a thread."""
+        """Pass the request to a thread."""
         assert self.content is not None
         self.content.seek(0)
         self.method, self.uri, self.clientproto = command, path, version
@@ -113,7 +113,7 @@ class AppRequest(Request):
         self._site.in_thread(lambda: self._run(response, environ))
 
     def send(self, data: bytes) -> None:
-        """Send bytes; wait while the client is behind.
+        """Send bytes; block while the client is behind.
 
         :raises ClientLeft: the connection was lost.
         """
@@ -126,13 +126,13 @@ class AppRequest(Request):
             self._schedule()
 
     def pauseProducing(self) -> None:
-        """Count what is written from now on as unsent."""
+        """Count everything that is written from now on as unsent."""
         self._paused = True
         if self._stalled is None:
             self._stalled = self.channel.callLater(_STALLED_SECONDS, self.channel.forceAbortClient)
 
     def resumeProducing(self) -> None:
-        """Let the application go on."""
+        """Let the application continue."""
         self._paused = False
         self._cancel_stalled()
         self._count_as_sent()
@@ -141,7 +141,7 @@ class AppRequest(Request):
         """Do nothing: the loss of the connection follows."""
 
     def connectionLost(self, reason: Any) -> None:
-        """Let the application know at its next write."""
+        """Make the application's next write raise ClientLeft."""
         self._cancel_stalled()
         with self._changed:
             self._is_lost = True
@@ -152,7 +152,7 @@ class AppRequest(Request):
     def _run(self, response: WsgiResponse, environ: dict[str, Any]) -> None:
         with self._changed:
             is_lost = self._is_lost
-        # A call that waited for a thread until its client had gone never begins.
+        # A call whose client left while it waited for a thread never begins.
         kept = not is_lost and response.run(self._site.app, environ)
         with self._changed:
             self._kept = kept
@@ -203,11 +203,11 @@ class AppRequest(Request):
 
 
 class AppSite(HTTPFactory):
-    """Serves one application, and counts the requests that are with it.
+    """Serves one application, and counts the requests that it processes.
 
-    :param in_thread: runs a callable in a thread of the application's.
-    :param in_reactor: runs one in the reactor's.
-    :param connections: which are open, of all that come from elsewhere.
+    :param in_thread: runs a callable in a thread of the application.
+    :param in_reactor: runs a callable in the reactor's thread.
+    :param connections: counts the open connections, of all that come from elsewhere.
     """
 
     noisy = False
@@ -230,24 +230,24 @@ class AppSite(HTTPFactory):
         self._waiting: list[Deferred[None]] = []
 
     def buildProtocol(self, addr: Any) -> Any:
-        """Make the channel of a connection."""
+        """Build the channel of a connection."""
         channel: Any = super().buildProtocol(addr)
         channel.requestFactory = AppRequest
         return channel
 
     def acceptableProtocols(self) -> list[bytes]:
-        """Return what is spoken over TLS."""
+        """Return the protocols that TLS may negotiate."""
         return [b"http/1.1"]
 
     def log(self, request: Any) -> None:
-        """Write no line for each request."""
+        """Do nothing: there is no log line for each request."""
 
     def begun(self, request: AppRequest) -> None:
-        """Count a request that is given to the application."""
+        """Count a request that is passed to the application."""
         self._open.add(request)
 
     def ended(self, request: AppRequest) -> None:
-        """Count it no more."""
+        """Stop counting it."""
         self._open.discard(request)
         if not self._open:
             waiting, self._waiting = self._waiting, []
@@ -255,7 +255,7 @@ class AppSite(HTTPFactory):
                 ended.callback(None)
 
     def all_ended(self) -> Deferred[None]:
-        """Return when no request is with the application."""
+        """Return when the application processes no request."""
         if not self._open:
             return succeed(None)
         ended: Deferred[None] = Deferred()

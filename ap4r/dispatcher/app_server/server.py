@@ -1,6 +1,6 @@
 """The application in the dispatcher's own process (`--app`): a WSGI server with threads of its own.
 
-It knows nothing of messages; deliveries reach the application through its port like everybody else's requests.
+It does not depend on messages; deliveries reach the application through its port like all other requests.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ap4r.events.events import Serving
 def load_app(name: str) -> Any:
     """Import a WSGI application by `MODULE:NAME`; NAME is `application` when left out.
 
-    :raises ConfigError: saying why it cannot be had.
+    :raises ConfigError: the text says why it cannot be imported.
     """
     module_name, _, attribute = name.partition(":")
     attribute = attribute or "application"
@@ -48,8 +48,8 @@ def load_app(name: str) -> Any:
 class AppServer(Service):
     """Serves one WSGI application.
 
-    The port is taken early, while the process may still have the right to a small one; the application is imported
-    when the service starts, after any fork and without such rights.
+    The port is opened early, while the process may still have the right to a privileged one; the application is
+    imported when the service starts, after any fork and without such rights.
     """
 
     name = "app"
@@ -75,9 +75,9 @@ class AppServer(Service):
         self.url = ""
 
     def privilegedStartService(self) -> None:
-        """Take the port.
+        """Open the port.
 
-        :raises ConfigError: it is taken, or the endpoint means nothing.
+        :raises ConfigError: it is in use, or the endpoint is invalid.
         """
         super().privilegedStartService()  # type: ignore[no-untyped-call]
         if self._port is None:
@@ -85,7 +85,7 @@ class AppServer(Service):
             self.url = url_of(self._port.getHost())
 
     def startService(self) -> None:
-        """Import the application and answer.
+        """Import the application and start answering.
 
         :raises ConfigError: it cannot be imported.
         """
@@ -96,7 +96,7 @@ class AppServer(Service):
         self._events.emit(Serving(self._app, self.url))
 
     def stopService(self) -> Deferred[None]:
-        """Take no more connections, let requests end, end the threads."""
+        """Accept no more connections, let requests end, end the threads."""
         super().stopService()  # type: ignore[no-untyped-call]
         port, self._port = self._port, None
         if port is not None:

@@ -1,6 +1,6 @@
 """One call of a WSGI application (PEP 3333) in a thread, and its response as HTTP/1 bytes.
 
-Where the bytes go, and whether anybody reads them, is the concern of who gives `send`.
+The caller's `send` decides where the bytes go, and whether the client still reads them.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class ClientLeft(ConnectionError):
 class WsgiResponse:
     """Calls an application once, and writes what it answers.
 
-    :param keep_alive: whether the client wants the connection kept.
-    :param send: takes bytes; blocks while too many are unsent; raises ClientLeft.
+    :param keep_alive: whether the client allows keeping the connection.
+    :param send: sends bytes; blocks while too many are unsent; raises ClientLeft.
     """
 
     def __init__(self, method: str, version: str, keep_alive: bool, send: Callable[[bytes], None]) -> None:
@@ -67,14 +67,14 @@ class WsgiResponse:
                     close()
         except ClientLeft:
             return False
-        except BaseException:  # noqa: BLE001 - whatever it is, it must not end the thread
+        except BaseException:  # noqa: BLE001 - no exception may end the thread
             _log.failure("{method} {path}: the application failed", method=self._method, path=environ["RAW_URI"])
             self._answer_failure()
             return False
         return self._keep_alive and (self._length is None or self._bodiless or self._sent_bytes == self._length)
 
     def start_response(self, status: str, headers: Headers, exc_info: ExcInfo | None = None) -> Callable[[bytes], None]:
-        """Take the start of a response. It is sent with the first bytes of the body.
+        """Store the start of a response. It is sent with the first bytes of the body.
 
         :raises AssertionError: it was called already, and there is no exc_info.
         :raises ValueError: the status or a header cannot be sent.
@@ -103,7 +103,7 @@ class WsgiResponse:
                 if forbids_length:
                     continue
             elif is_hop_by_hop(name):
-                # The connection is the server's business.
+                # The connection is handled by the server.
                 continue
             kept.append((name, value))
         if len(lengths) > 1:
@@ -138,7 +138,7 @@ class WsgiResponse:
             self._send(head + data)
 
     def send_early_hints(self, headers: Headers) -> None:
-        """Send an interim response 103, where the client's version has such and the response has not begun."""
+        """Send an interim response 103, if the client's version has it and the response has not begun."""
         lines = [f"{name}: {_checked(name, value)}\r\n" for name, value in headers]
         if not self._has_sent and self._version != "HTTP/1.0":
             self._send(f"{_EARLY}{''.join(lines)}\r\n".encode("latin-1"))
@@ -168,7 +168,7 @@ class WsgiResponse:
         return "\r\n".join(lines).encode("latin-1")
 
     def _answer_failure(self) -> None:
-        """Say that the application failed, if nothing of a response was sent."""
+        """Answer that the application failed, if nothing of a response was sent."""
         if self._has_sent:
             return
         self._has_sent = True
@@ -184,16 +184,16 @@ class WsgiResponse:
 
 
 def _checked(name: object, value: object) -> str:
-    """Return a header's value without blanks around it.
+    """Return a header's value without spaces around it.
 
-    :raises ValueError: the header cannot be sent. Its value may be a secret, so it is not told.
+    :raises ValueError: the header cannot be sent. Its value may be a secret, so the text does not show it.
     """
     if not isinstance(name, str) or not isinstance(value, str):
         raise TypeError(f"the header {name!r} is not a pair of str")
     if not _TOKEN.fullmatch(name):
         raise ValueError(f"{name!r} is not the name of a header")
     if not _VALUE.fullmatch(value):
-        raise ValueError(f"the header {name} has a character that no header can have")
+        raise ValueError(f"the header {name} has a character that is not allowed in a header")
     return value.strip(" \t")
 
 

@@ -1,6 +1,6 @@
-"""What this machine's clocks tell: steps of the wall clock, sleeps of the machine, standstills of the reactor.
+"""Changes of this machine's clocks: steps of the wall clock, sleeps of the machine, standstills of the reactor.
 
-It looks once a second and emits an event for each. It judges nothing.
+It reads the clocks once a second and emits an event for each change. It decides nothing.
 """
 
 from __future__ import annotations
@@ -17,27 +17,27 @@ from ap4r.events import events as happened
 from ap4r.events.bus import Events
 
 LOOK_SECONDS = 1.0
-#: The wall clock is slewed by half a millisecond a second at most; what it moves by more at once is a step.
+#: The wall clock is slewed by half a millisecond a second at most; a larger move at once is a step.
 LEAST_STEP_SECONDS = 0.5
-#: A look that comes so much later was kept from coming: the reactor, or the whole process, stood still.
+#: A reading that comes so much later was prevented: the reactor, or the whole process, was blocked.
 LEAST_STANDSTILL_SECONDS = 1.0
-#: The health page tells of a standstill for this long.
+#: How long the health page reports a standstill.
 REMEMBERED_SECONDS = 60.0
 _TRIES, _AT_ONCE_SECONDS = 5, 0.02
 
 
 class Clocks(NamedTuple):
-    """What three clocks show at one instant, in seconds."""
+    """The readings of three clocks at one instant, in seconds."""
 
     wall: float
     monotonic: float  #: stops while the machine sleeps
-    boottime: float  #: goes on then
+    boottime: float  #: continues then
 
 
 def changes(before: Clocks, after: Clocks) -> Iterator[happened.Event]:
-    """Return what happened between two looks, the second of which was due `LOOK_SECONDS` after the first."""
+    """Yield what happened between two readings, the second of which was due `LOOK_SECONDS` after the first."""
     slept_seconds = (after.boottime - before.boottime) - (after.monotonic - before.monotonic)
-    # The wall clock goes on through a sleep, as the boot-time clock does.
+    # The wall clock continues during a sleep, as the boot-time clock does.
     step_seconds = (after.wall - before.wall) - (after.boottime - before.boottime)
     late_seconds = after.monotonic - before.monotonic - LOOK_SECONDS
     if late_seconds >= LEAST_STANDSTILL_SECONDS:
@@ -51,44 +51,44 @@ def changes(before: Clocks, after: Clocks) -> Iterator[happened.Event]:
 class RunningTime:
     """Monotonic time without the reactor's standstills, for deadlines.
 
-    A reactor that stands still reads no answer, so that time says nothing about who is waited for.
+    A blocked reactor reads no answer, so that time must not count against the other side.
     """
 
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
         self._looked_at: float | None = None
-        self.stood_still_seconds = 0.0  #: in all, as of the last look
+        self.stood_still_seconds = 0.0  #: in total, as of the last reading
 
     def seconds(self) -> float:
-        """Return the time as of the last look at standstills, which is what a new deadline counts from."""
+        """Return the time as of the last check for standstills, from which a new deadline counts."""
         return self._clock.seconds() - self.stood_still_seconds
 
     def seconds_now(self) -> float:
-        """Return the time without a standstill that has only just ended too, by which a deadline is judged."""
+        """Return the time without standstills, including one that has only just ended, for checking a deadline."""
         now = self._clock.seconds()
         return now - self.stood_still_seconds - self.late_seconds(now)
 
     def late_seconds(self, now: float) -> float:
-        """Return for how long a look has been due that could not be made; 0.0 while the reactor turns."""
+        """Return for how long a check has been overdue; 0.0 while the reactor is not blocked."""
         if self._looked_at is None:
             return 0.0
         late_seconds = now - self._looked_at - LOOK_SECONDS
         return late_seconds if late_seconds >= LEAST_STANDSTILL_SECONDS else 0.0
 
     def looked(self, now: float) -> None:
-        """Note that the reactor turns, a look each `LOOK_SECONDS`."""
+        """Record that the reactor is not blocked, once each `LOOK_SECONDS`."""
         self.stood_still_seconds += self.late_seconds(now)
         self._looked_at = now
 
     def stopped(self) -> None:
-        """Note that there will be no further look."""
+        """Record that there will be no further check."""
         self._looked_at = None
 
 
 class ClockWatch:
-    """Looks at the clocks while it runs.
+    """Reads the clocks while it runs.
 
-    :param changed: called after a step or a sleep: due times, and what others think of us, may be other ones now.
+    :param changed: called after a step or a sleep, when due times, and others' view of us, may have changed.
     """
 
     def __init__(
@@ -111,18 +111,18 @@ class ClockWatch:
         self.running_time = RunningTime(clock)
 
     def start(self) -> None:
-        """Begin to look."""
+        """Start reading."""
         self._last = self._read()
         self.running_time.looked(self._last.monotonic)
         self._loop.start(LOOK_SECONDS)
 
     def stop(self) -> Deferred[None]:
-        """Look no more."""
+        """Stop reading."""
         self.running_time.stopped()
         return self._loop.stop()
 
     def longest_standstill_seconds(self) -> float:
-        """Return the longest standstill of the last minute, one that has only just ended too."""
+        """Return the longest standstill of the last minute, including one that has only just ended."""
         now = self._clock.seconds()
         lately = [seconds for until, seconds in self._standstills if now - until <= REMEMBERED_SECONDS]
         return max(*lately, self.running_time.late_seconds(now), 0.0)
@@ -143,7 +143,7 @@ class ClockWatch:
         return LOOK_SECONDS
 
     def _read(self) -> Clocks:
-        # One right after the other: a process that is interrupted in between must see no step.
+        # One right after the other: a process that is interrupted in between must not report a step.
         for _ in range(_TRIES):
             began = self._boottime()
             clocks = Clocks(self._wall(), self._clock.seconds(), began)

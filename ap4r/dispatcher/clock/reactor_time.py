@@ -1,7 +1,7 @@
 """Monotonic time for the whole reactor: every timer, deadline and loop in the process, Twisted's own included.
 
 Twisted's reactors read the wall clock (`twisted.python.runtime.seconds`), so a step of it ends all deadlines at once,
-or stops every timer for as long as it went back.
+or stops every timer for as long as the clock went back.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from typing import Any
 
 
 def use_monotonic_time(reactor: Any) -> None:
-    """Run a reactor on CLOCK_MONOTONIC from now on; calls that are already scheduled keep the time they have left.
+    """Run a reactor on CLOCK_MONOTONIC from now on; calls that are already scheduled keep their remaining time.
 
-    `callLater`, `DelayedCall`, `timeout` and `runUntilCurrent` look `seconds` up on the instance, and so does whatever
-    has imported the reactor: HTTP channels, endpoints, LoopingCall, caches. The time in which a machine sleeps does
-    not count: neither it nor anything on it could have done anything. Calling it again changes nothing.
+    `callLater`, `DelayedCall`, `timeout` and `runUntilCurrent` look `seconds` up on the instance, and so does all code
+    that has imported the reactor: HTTP channels, endpoints, LoopingCall, caches. The time in which a machine sleeps
+    does not count: nothing on it could run. Calling it again changes nothing.
     """
     before = reactor.seconds
     if before is time.monotonic:

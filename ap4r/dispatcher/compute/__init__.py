@@ -1,1 +1,1 @@
-"""Child processes for what takes long to compute, with limits of time and memory."""
+"""Child processes for long computations, with limits of time and memory."""

@@ -1,7 +1,7 @@
-"""Processes that compute for the dispatcher, each with limits of time and memory, and killed when it exceeds them.
+"""Processes that compute for the dispatcher. Each has limits of time and memory, and is killed when it exceeds them.
 
-What takes long in Python holds up every thread of a process, so whatever strangers can make large or strange is read
-and written in one of these. Calls with one key run one after another; the others go on beside them.
+A long computation in Python blocks every thread of a process, so input of others that may be large or malicious is
+read and written in one of these. Calls with one key run one after another; calls with other keys run beside them.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ from twisted.python.failure import Failure
 
 from ap4r.dispatcher.compute.child import LENGTH_BYTES, NotComputed, Stopping, framed
 
-DESCRIBING_PROCESSES = 4  #: of descriptions, so that three that take their whole time hold up no fourth
+DESCRIBING_PROCESSES = 4  #: for descriptions, so that three that take their whole time do not block a fourth
 MEMORY_BYTES = 1024 * 1024 * 1024  #: of address space, a process
-_START_SECONDS = 20.0  #: more, where the process has to start first
-_WALL_FACTOR = 3.0  #: by how much a busy machine may lengthen a call before it is killed
+_START_SECONDS = 20.0  #: additional, if the process has to start first
+_WALL_FACTOR = 3.0  #: the factor by which a busy machine may lengthen a call before it is killed
 _IDLE_SECONDS = 60.0
 _KEPT_KEYS = 1_000
 
 
 class Computing(Protocol):
-    """Where calls that may take long run."""
+    """Runs calls that may take long."""
 
     def run(self, key: Hashable, call: Callable[[], Any], seconds: float) -> Deferred[Any]:
         """Run a call that can be pickled; the Deferred has its result, or fails with `NotComputed`.
 
-        :param key: what calls of one source have in common: they run one after another.
+        :param key: calls of one source have one key, and run one after another.
         :param seconds: of CPU time that it may take.
         """
 
     def stop(self) -> None:
-        """End everything now; what runs or waits fails."""
+        """End everything now; running and waiting calls fail."""
 
 
 class _Task:
@@ -55,7 +55,7 @@ class _Task:
 
 
 def _dropped(answer: Deferred[Any]) -> None:
-    """Its result is dropped; it runs to its end or its deadline all the same."""
+    """Do nothing: the result is dropped, but the call runs to its end or its deadline."""
 
 
 class _Child(ProcessProtocol):
@@ -71,7 +71,7 @@ class _Child(ProcessProtocol):
         self.is_killed = False
 
     def outReceived(self, data: bytes) -> None:
-        """Take a piece of a result."""
+        """Receive a part of a result."""
         self._received += data
         if len(self._received) >= LENGTH_BYTES:
             end = LENGTH_BYTES + int.from_bytes(self._received[:LENGTH_BYTES], "big")
@@ -82,14 +82,14 @@ class _Child(ProcessProtocol):
                 self._pool.ended(self, succeeded, result)
 
     def errReceived(self, data: bytes) -> None:
-        """Take what a library complains of: nothing is done with it."""
+        """Ignore the messages of a library."""
 
     def processExited(self, reason: Failure) -> None:
-        """Note that it is gone."""
+        """Record that the process has ended."""
         self._pool.gone(self, reason)
 
     def kill(self) -> None:
-        """End it now."""
+        """Kill the process."""
         self.is_killed = True
         try:
             transport: Any = self.transport
@@ -101,7 +101,7 @@ class _Child(ProcessProtocol):
 class Processes:
     """A few processes, started when they are needed and ended when they are not.
 
-    Calls of a key that has never succeeded may not take the last of them, so that what is known to be good goes on.
+    Calls of a key that has never succeeded may not use the last of them, so that keys known to be good can proceed.
     """
 
     def __init__(self, reactor: Any, most: int, memory_bytes: int = MEMORY_BYTES) -> None:
@@ -132,7 +132,7 @@ class Processes:
             _fail(task, Stopping("the dispatcher stops"))
 
     def ended(self, child: _Child, succeeded: bool, result: Any) -> None:
-        """Take a result (told by the child)."""
+        """Receive a result (called by the child)."""
         task, child.task = child.task, None
         if child.deadline is not None and child.deadline.active():
             child.deadline.cancel()
@@ -148,7 +148,7 @@ class Processes:
             (task.answer.callback if succeeded else task.answer.errback)(result)
 
     def gone(self, child: _Child, reason: Failure) -> None:
-        """Note that a process has ended (told by the child): by its limits, or because it was killed."""
+        """Record that a process has ended (called by the child): by its limits, or because it was killed."""
         if child in self._children:
             if getattr(reason.value, "signal", None) == signal.SIGXCPU and child.task is not None:
                 told = f"it took longer than {child.task.seconds:g} s"
@@ -178,7 +178,7 @@ class Processes:
         if len(self._children) >= self._most:
             return None
         child = _Child(self)
-        # The child finds what this process finds, wherever it was started.
+        # The child imports what this process imports, wherever it was started.
         environ = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
         program = f"from ap4r.dispatcher.compute.child import main; main({self._memory_bytes})"
         command = [sys.executable, "-c", program]

@@ -1,6 +1,6 @@
-"""What an event reads like in the log: a pure function from event to line.
+"""The text of an event in the log: a pure function from event to line.
 
-Bodies are never part of it, and of a target only what stands before its query: both may hold secrets.
+Bodies are never part of it, and targets are cut before their query: both may hold secrets.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ap4r.events import events as happened
 from ap4r.outcome.outcome import NOT_CALLED, Dead, Delivered, Dropped, Failure, Outcome, PutBack, Reason, RetryLater
 from ap4r.redaction import in_one_line, shortened
 
-#: Why a WSDL cannot be had or read is what an operator needs to know, and is in our own words.
+#: An operator needs to know why a WSDL cannot be fetched or parsed, and the text is our own.
 _OF_DESCRIPTIONS = frozenset({Reason.NO_DESCRIPTION, Reason.BAD_DESCRIPTION})
 _QUERIES = re.compile(r"\?\S+")
 
@@ -30,19 +30,19 @@ class Line:
 
 
 def line_of(event: happened.Event) -> Line | None:
-    """Give the line that tells an event, or None when it is not worth one."""
+    """Return the line of an event, or None when it is not worth one."""
     tell = _TELL.get(type(event))
     return None if tell is None else tell(event)
 
 
 def say_failure(failure: Failure | None) -> str:
-    """Say why in a few words, without anything that the target said."""
+    """Return the reason in a few words, without any text of the target."""
     if failure is None:
         return "unknown"
     words = failure.reason.value.replace("_", " ")
     if failure.status is not None:
         return f"{words} {failure.status}"
-    # Elsewhere the detail may quote a response.
+    # Otherwise the detail may quote a response.
     if failure.reason in NOT_CALLED and failure.detail and failure.detail != words:
         return f"{words} ({failure.detail})"
     if failure.reason in _OF_DESCRIPTIONS and failure.detail:
@@ -51,7 +51,7 @@ def say_failure(failure: Failure | None) -> str:
 
 
 def without_query(url: str) -> str:
-    """Cut a URL before its query."""
+    """Return a URL without its query."""
     return url.partition("?")[0]
 
 
@@ -82,7 +82,7 @@ def _reload_failed(event: happened.ReloadFailed) -> Line:
 
 def _restart_needed(event: happened.RestartNeeded) -> Line:
     names = ", ".join(event.settings)
-    return Line("warn", "restart_needed", f"changed, but only a restart brings it: {names}", {"settings": names})
+    return Line("warn", "restart_needed", f"changed, but only a restart applies it: {names}", {"settings": names})
 
 
 def _serving(event: happened.Serving) -> Line:
@@ -96,14 +96,14 @@ def _clock_stepped(event: happened.ClockStepped) -> Line:
 
 
 def _machine_slept(event: happened.MachineSlept) -> Line:
-    text = f"the machine slept for {event.seconds:.1f} s; work goes on"
+    text = f"the machine slept for {event.seconds:.1f} s; work continues"
     return Line("info", "machine_slept", text, {"seconds": round(event.seconds, 3)})
 
 
 def _stood_still(event: happened.StoodStill) -> Line:
     text = (
-        f"this process stood still for {event.seconds:.1f} s: it was stopped, or something in it took that time; "
-        f"deadlines do not count it"
+        f"this process stalled for {event.seconds:.1f} s: it was stopped, or code in it took that time; "
+        f"deadlines do not count this time"
     )
     return Line("warn", "stood_still", text, {"seconds": round(event.seconds, 3)})
 
@@ -138,7 +138,7 @@ def _settled(event: happened.Settled) -> Line | None:
 
 
 def _lease_lost(event: happened.LeaseLost) -> Line:
-    text = f"message {event.message_id} of {event.queue} was no longer ours: its outcome was not written down"
+    text = f"message {event.message_id} of {event.queue} was no longer ours: its outcome was not stored"
     return Line("warn", "lease_lost", text, {"message": event.message_id, "queue": event.queue})
 
 
@@ -165,7 +165,7 @@ def _queue_released(event: happened.QueueReleased) -> Line:
 
 def _cut(event: happened.TargetCut) -> Line:
     calls = "1 call" if event.calls == 1 else f"{event.calls} calls"
-    text = f"target {event.origin} gets at most {calls} at once, and soon more again: {say_failure(event.why)}"
+    text = f"target {event.origin} gets at most {calls} at once for now: {say_failure(event.why)}"
     fields = {"origin": event.origin, "calls": event.calls, "why": event.why.reason.value, "status": event.why.status}
     return Line("warn", "target_cut", text, fields)
 
@@ -180,9 +180,9 @@ def _turned_away(event: happened.TurnedAway) -> Line:
 def _feeds_itself(event: happened.QueueFeedsItself) -> Line:
     target = without_query(event.target)
     text = (
-        f"queue {event.queue} feeds itself: {target} is called for a message that came about by {event.depth} "
-        "deliveries which each asked for the next; does an action ask for itself, or for what leads back to it, each "
-        "time it is called? At max_depth it is refused"
+        f"queue {event.queue} feeds itself: {target} is called for a message that a chain of {event.depth} "
+        "deliveries led to, each asking for the next; does an action call itself, directly or through other actions, "
+        "each time it is called? At max_depth the message is refused"
     )
     return Line("warn", "feeds_itself", text, {"queue": event.queue, "target": target, "depth": event.depth})
 
@@ -195,18 +195,18 @@ def _unanswered(event: happened.Unanswered) -> Line:
 
 
 def _left_out(event: happened.ServerLeftOut) -> Line:
-    text = f"server {event.server} of {event.upstream} is not to be called; left out for {event.seconds:.1f} s"
+    text = f"server {event.server} of {event.upstream} is ejected; not called for {event.seconds:.1f} s"
     return Line("warn", "left_out", text, {"upstream": event.upstream, "server": event.server})
 
 
 def _taken_back(event: happened.ServerTakenBack) -> Line:
-    text = f"server {event.server} of {event.upstream} passes its check again; its share grows"
+    text = f"server {event.server} of {event.upstream} passes its check again; its share of calls grows"
     return Line("info", "taken_back", text, {"upstream": event.upstream, "server": event.server})
 
 
 def _died(event: happened.DispatcherDied) -> Line:
     text = (
-        f"dispatcher {event.owner} fell silent; of its messages {event.freed} are on their way again, "
+        f"dispatcher {event.owner} stopped its heartbeat; of its messages {event.freed} will be called again, "
         f"{event.dead} are dead letters, {event.dropped} were dropped"
     )
     fields = {"owner": event.owner, "freed": event.freed, "dead": event.dead, "dropped": event.dropped}
@@ -215,14 +215,14 @@ def _died(event: happened.DispatcherDied) -> Line:
 
 def _owner_lost(event: happened.OwnerWasLost) -> Line:
     text = (
-        f"the store no longer knew this dispatcher: it was taken for dead and its messages were given to others, "
-        f"or the store was replaced; it is now {event.owner}"
+        "the store does not have this dispatcher any more: it was considered dead and its messages were given to "
+        f"others, or the store was replaced; it is now {event.owner}"
     )
     return Line("error", "owner_lost", text, {"owner": event.owner})
 
 
 def _store_failed(event: happened.StoreFailed) -> Line:
-    text = f"store {event.store} failed ({event.doing}): {event.problem}; tried again in {event.wait_seconds:.1f} s"
+    text = f"store {event.store} failed ({event.doing}): {event.problem}; next attempt in {event.wait_seconds:.1f} s"
     return Line("error", "store_failed", text, {"store": event.store, "doing": event.doing, "problem": event.problem})
 
 
@@ -232,7 +232,7 @@ def _store_recovered(event: happened.StoreRecovered) -> Line:
 
 
 def _unexpected(event: happened.Unexpected) -> Line:
-    text = f"a defect of ap4r while {event.doing}; work goes on\n{event.traceback.rstrip()}"
+    text = f"a defect of ap4r while {event.doing}; work continues\n{event.traceback.rstrip()}"
     return Line("error", "unexpected", text, {"doing": event.doing})
 
 

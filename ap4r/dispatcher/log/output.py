@@ -1,4 +1,4 @@
-"""Where lines go: an observer of Twisted's log that prints ours, and what else there is worth it, one line an event."""
+"""The output of the log: an observer of Twisted's log that prints our lines and other important ones, one an event."""
 
 from __future__ import annotations
 
@@ -17,39 +17,39 @@ from ap4r.dispatcher.log.messages import Line
 _LEVELS = {"debug": LogLevel.debug, "info": LogLevel.info, "warn": LogLevel.warn, "error": LogLevel.error}
 _RANK = {LogLevel.debug: 0, LogLevel.info: 1, LogLevel.warn: 2, LogLevel.error: 3, LogLevel.critical: 4}
 _WORDS = {LogLevel.debug: "debug", LogLevel.info: "info", LogLevel.warn: "warn", LogLevel.error: "error"}
-#: What an application prints is for whoever reads the log.
+#: Output of an application is for the readers of the log.
 _PRINTED = frozenset({"stdout", "stderr"})
 
 _logger = Logger(namespace="ap4r")
 
 
 class TextOutput(Protocol):
-    """Where text goes: a file, or Twisted's own LogFile."""
+    """The destination of text: a file, or Twisted's own LogFile."""
 
     def write(self, text: str, /) -> object:
-        """Write it."""
+        """Write a text."""
 
     def flush(self) -> object:
-        """Let it be seen."""
+        """Flush the text."""
 
 
 def write_line(line: Line) -> None:
-    """Put a line into Twisted's log, from where the observer in charge prints it."""
+    """Put a line into Twisted's log, from which the observer prints it."""
     _logger.emit(_LEVELS[line.level], "{ap4r_line.text}", ap4r_line=line)
 
 
 class Forwarded(logging.Handler):
-    """Puts what parts of ap4r tell the standard library's log into Twisted's, at its level."""
+    """Passes records of ap4r's standard-library loggers to Twisted's log, at their level."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write a record down."""
+        """Log a record."""
         words = ((logging.ERROR, "error"), (logging.WARNING, "warn"), (logging.INFO, "info"))
         level = next((word for least, word in words if record.levelno >= least), "debug")
         write_line(Line(level, record.name, self.format(record)))
 
 
 def forward_logging() -> None:
-    """See to it that what ap4r's own loggers tell is in the dispatcher's log, unless somebody takes it elsewhere."""
+    """Pass records of ap4r's own loggers to the dispatcher's log, unless another handler is configured."""
     logger = logging.getLogger("ap4r")
     if not logger.hasHandlers():
         logger.addHandler(Forwarded())
@@ -59,7 +59,7 @@ def forward_logging() -> None:
 class LineObserver:
     """Prints events of at least a level as text or JSON lines.
 
-    Of other parts of the process come warnings and errors, and what they print; at level debug everything.
+    From other parts of the process it prints warnings, errors, and what they print; at level debug everything.
     """
 
     def __init__(self, output: TextOutput, level: str, format: str) -> None:
@@ -68,7 +68,7 @@ class LineObserver:
         self.format = format
 
     def wants_debug(self) -> bool:
-        """Tell whether lines of level debug are printed."""
+        """Return whether lines of level debug are printed."""
         return self.level == "debug"
 
     def __call__(self, event: LogEvent) -> None:
@@ -77,7 +77,7 @@ class LineObserver:
         if line is None or _RANK[_LEVELS[line.level]] < _RANK[_LEVELS[self.level]]:
             return
         at = float(event.get("log_time", 0.0))
-        # A reader that has gone away must not stop the work.
+        # A reader that closed the pipe must not stop the work.
         try:
             self._output.write(_as_json(line, at) if self.format == "json" else _as_text(line, at))
             self._output.flush()
@@ -86,10 +86,10 @@ class LineObserver:
 
 
 def standard_output() -> TextOutput:
-    """Give the process's own standard output, also after Twisted has put its log in its place."""
+    """Return the process's own standard output, also after Twisted has replaced it by its log."""
     output = sys.__stdout__ if sys.__stdout__ is not None else sys.stdout
     if isinstance(output, io.TextIOWrapper):
-        # A line with a character that the terminal's encoding lacks would be lost as a whole.
+        # A line with a character that the terminal's encoding does not have would be lost as a whole.
         output.reconfigure(errors="backslashreplace")
     return output
 

@@ -1,4 +1,4 @@
-"""The log's subscriber: tells events as lines, thins what comes in crowds, sums up each queue once a minute."""
+"""The log's subscriber: writes events as lines, thins out frequent ones, and sums up each queue once a minute."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ap4r.outcome.outcome import Dead, Delivered, Dropped, RetryLater
 RETRIES_A_SECOND = 10  #: of one queue; the others are counted in its summary
 SUMMARY_SECONDS = 60.0
 MOST_SUMMARIES = 100  #: queues summed up with a line of their own, the busiest first
-STORE_FAILURE_SECONDS = 10.0  #: between two lines that tell of failures of the same store
+STORE_FAILURE_SECONDS = 10.0  #: between two lines about failures of the same store
 
 _CALLS = (happened.CallEnded, happened.CallStarted, happened.Claimed)
 _WORDS = {Delivered: "delivered", RetryLater: "retries", Dead: "dead", Dropped: "dropped"}
@@ -25,8 +25,8 @@ _THINNED = {"retry": "retries", "dropped": "dropped", "lease_lost": "lost leases
 class Log:
     """Writes the line of each event, unless there are too many of its kind.
 
-    :param write: takes a line.
-    :param wants_debug: whether lines of level debug go anywhere; without it delivered messages cost no text.
+    :param write: writes a line.
+    :param wants_debug: whether lines of level debug are printed; without it delivered messages cost no text.
     """
 
     def __init__(self, clock: IReactorTime, write: Callable[[Line], None], wants_debug: Callable[[], bool]) -> None:
@@ -38,14 +38,14 @@ class Log:
         self._second = 0
         self._told: Counter[tuple[str, str]] = Counter()
         self._store_told: dict[str, float] = {}
-        self._failing: set[str] = set()  # of which the log says last that they fail
+        self._failing: set[str] = set()  # whose last line in the log is a failure
 
     def wants(self, kind: type[happened.Event]) -> bool:
         """Tell whether events of this kind are written or counted now (`Events.subscribe`)."""
         return kind not in _CALLS or self._wants_debug()
 
     def __call__(self, event: happened.Event) -> None:
-        """Hear an event (`Events.subscribe`)."""
+        """Receive an event (`Events.subscribe`)."""
         if isinstance(event, happened.Settled):
             self._count(event)
             if isinstance(event.outcome, Delivered):
@@ -61,14 +61,14 @@ class Log:
             self._store_told[event.store] = now
             self._failing.add(event.store)
         elif isinstance(event, happened.StoreRecovered):
-            # Of an outage whose beginning was left out, the end is left out too.
+            # If the beginning of an outage was left out, its end is left out too.
             if event.store not in self._failing:
                 return
             self._failing.discard(event.store)
         self._write_line(event)
 
     def close(self) -> None:
-        """Sum up what was not summed up yet."""
+        """Write the summaries that are still due."""
         if self._summary is not None:
             self._summary.cancel()
             self._sum_up()

@@ -1,1 +1,1 @@
-"""Upstreams: which of their servers gets a call."""
+"""Upstreams: the choice of a server for each call."""

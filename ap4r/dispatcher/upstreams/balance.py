@@ -1,6 +1,6 @@
-"""The policies by which one of several servers is chosen. Pure functions: facts and chance are arguments.
+"""The policies that choose one of several servers. Pure functions: facts and random numbers are arguments.
 
-Each respects weights: of two idle servers, one of weight 2 gets two calls where one of weight 1 gets one.
+Each respects weights: of two idle servers, one of weight 2 gets two calls for each call of one of weight 1.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from itertools import accumulate
 
 from ap4r.settings.upstreams import LEAST_OUTSTANDING, RANDOM_TWO, ROUND_ROBIN
 
-#: Gives a number from 0 up to 1.
+#: Returns a number from 0 up to 1.
 Random = Callable[[], float]
 
 
 @dataclass(slots=True)
 class Candidate:
-    """What is known of a server that may be chosen. `credit` is what its turns have not given it yet."""
+    """The facts about a server that may be chosen. `credit` is the part of its turns that it has not had yet."""
 
     url: str
     weight: float = 1.0
@@ -26,14 +26,14 @@ class Candidate:
 
     @property
     def load(self) -> float:
-        """Calls in flight, measured by the weight."""
+        """Calls in flight, divided by the weight."""
         return self.outstanding / self.weight
 
 
 def round_robin(candidates: Sequence[Candidate], random: Random) -> Candidate:
-    """Give each its turn, as often as its weight says, and spread evenly.
+    """Choose each server in turn, as often as its weight says, evenly distributed.
 
-    What a server is owed is kept in `credit`, so that its share is right over a few turns, not only over many.
+    The part of its turns that a server has not had is kept in `credit`, so its share is right even over a few turns.
     """
     whole = 0.0
     for candidate in candidates:
@@ -45,9 +45,9 @@ def round_robin(candidates: Sequence[Candidate], random: Random) -> Candidate:
 
 
 def least_outstanding(candidates: Sequence[Candidate], random: Random) -> Candidate:
-    """Give the server with the fewest calls in flight by its weight; among equals, in turn.
+    """Choose the server with the fewest calls in flight by its weight; among equals, in turn.
 
-    A slow server's calls stay in flight longer, so it gets fewer without anybody measuring how slow it is.
+    A slow server's calls stay in flight longer, so it gets fewer of them, without any measurement of its speed.
     """
     least = min(candidate.outstanding / candidate.weight for candidate in candidates)
     idlest = [candidate for candidate in candidates if candidate.outstanding / candidate.weight <= least]
@@ -55,9 +55,9 @@ def least_outstanding(candidates: Sequence[Candidate], random: Random) -> Candid
 
 
 def random_two(candidates: Sequence[Candidate], random: Random) -> Candidate:
-    """Draw two by their weights, and give the one with fewer calls in flight.
+    """Draw two servers by their weights, and choose the one with fewer calls in flight.
 
-    Several dispatchers that know nothing of each other do not all rush to the same server.
+    Several dispatchers that do not share state do not all choose the same server.
     """
     if len(candidates) == 1:
         return candidates[0]

@@ -1,6 +1,6 @@
-"""What an exchange says about the server that was called: nothing, well done, or that it is to be left out.
+"""The effect of an exchange on the server that was called: none, a success, or its ejection.
 
-It tells the upstream, and judges no message.
+It updates the upstream, and decides nothing about messages.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from ap4r.outcome.retry_policy import slow_down_seconds
 
 @dataclass(frozen=True, slots=True)
 class Ejection:
-    """What follows for the call. `seconds` is news: the server is left out for so long."""
+    """The consequence for the call. `seconds` is set if the server has just been ejected for so long."""
 
     uncalled: bool = False  #: another server may be tried
     seconds: float | None = None
-    alone: bool = False  #: its queue was asked for less at this server, and others are there that did not ask it
+    alone: bool = False  #: its queue was asked for a pause at this server, and there are others that did not ask
 
 
 NOTHING = Ejection()
@@ -29,7 +29,7 @@ def blame(
     upstream: Upstream, server: str, queue: str, exchange: Exchange, rules: DeliveryRules, *,
     now: float, unix_now: float, random: float,
 ) -> Ejection:  # fmt: skip
-    """Note how a call of a queue to a server ended.
+    """Record how a call of a queue to a server ended.
 
     :param now: monotonic seconds.
     :param unix_now: for a Retry-After that is a date.

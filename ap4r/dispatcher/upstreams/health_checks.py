@@ -1,6 +1,6 @@
-"""Active checks: each server of an upstream with `check` is asked now and then whether it wants calls.
+"""Active health checks: each server of an upstream with `check` is requested regularly.
 
-A server whose check fails is left out until one passes; then it gets its share back little by little.
+A server whose check fails is ejected until one passes; then its share of calls grows back gradually.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from ap4r.message.target import Target
 from ap4r.outcome.outcome import Answer, Exchange
 from ap4r.settings.upstreams import UpstreamSettings
 
-MOST_SECONDS = 5.0  #: that a check may take
+MOST_SECONDS = 5.0  #: the longest time of a check
 
 
 class HealthChecks:
-    """Checks the servers of all upstreams that ask for it.
+    """Checks the servers of all upstreams with a `check`.
 
-    :param bearing_of: how an upstream wants to be called, checks too.
-    :param returned: told the name of an upstream of which a server has come back.
+    :param bearing_of: returns the Host and scheme by which an upstream is called, also by checks.
+    :param returned: called with the name of an upstream when one of its servers has passed its check again.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class HealthChecks:
         self._asking: set[tuple[str, str]] = set()
 
     def start(self, upstreams: tuple[UpstreamSettings, ...]) -> None:
-        """Check by these settings from now on; what was found for an upstream that stays as it is holds."""
+        """Use these settings from now on; results for an upstream whose settings stay the same are kept."""
         settings = {one.name: one for one in upstreams if one.check}
         for name in [name for name in self._timers if self._settings[name] != settings.get(name)]:
             timer = self._timers.pop(name)
@@ -68,7 +68,7 @@ class HealthChecks:
                 self._timers[name] = self._clock.callLater(0.0, self._turn, name)
 
     def stop(self) -> None:
-        """Check no more."""
+        """Stop checking."""
         for timer in self._timers.values():
             if timer.active():
                 timer.cancel()

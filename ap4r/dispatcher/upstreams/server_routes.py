@@ -1,6 +1,6 @@
-"""The way to each server: which endpoints lead there, what its requests' URLs begin with, what a proxy is shown.
+"""The route to each server: the endpoints, the beginning of its requests' URLs, and the headers for a proxy.
 
-Ways live as long as their settings stay the same, so connections that are kept stay good over a reload.
+Routes live as long as their settings stay the same, so kept connections stay usable over a reload.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from ap4r.settings.upstreams import UNIX
 
 
 class ServerRoute:
-    """How requests reach a server. Two are the same only if they are one: kept connections belong to a way.
+    """How requests reach a server. Routes are compared by identity: kept connections belong to a route.
 
-    :param base: what the URL of a request begins with; empty where the URL is whole already.
-    :param absolute: whether a request for http names the whole URL, as a proxy wants it (RFC 9112, 3.2.2).
-    :param headers: of http requests, for a proxy; as lines.
+    :param base: the beginning of a request's URL; empty if the URL is complete already.
+    :param absolute: whether a request for http has the whole URL, as a proxy requires (RFC 9112, 3.2.2).
+    :param lines: headers of http requests for a proxy, as lines.
     """
 
     __slots__ = ("absolute", "base", "endpoints", "lines")
@@ -43,7 +43,7 @@ class ServerRoute:
 
 @dataclass(frozen=True, slots=True)
 class _Made:
-    """What a way depends on."""
+    """The settings that a route depends on."""
 
     server: str
     identity: Identity
@@ -52,23 +52,23 @@ class _Made:
     rules: AddressRules | None
 
 
-#: The ways of absolute URLs by their name: directly, or by scheme through a proxy.
+#: The routes of absolute URLs by their name: direct, or by scheme through a proxy.
 _DIRECT = ("", "")
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedRoutes:
-    """All ways that settings ask for, and which proxies absolute URLs go through."""
+    """All routes that the settings need, and the proxies that absolute URLs use."""
 
     ways: dict[tuple[str, str], _Made]
     proxies: ForwardProxies | None
 
 
 class ServerRoutes:
-    """The ways of all upstreams, and the guarded one of absolute URLs (`others`).
+    """The routes of all upstreams, and the guarded one of absolute URLs (`others`).
 
-    :param instead: the only endpoints there are, in tests.
-    :raises ConfigError: a file or a secret that the settings refer to is not there.
+    :param instead: replaces all endpoints in tests.
+    :raises ConfigError: a file or a secret that the settings refer to is missing.
     """
 
     def __init__(self, reactor: Any, settings: Settings, instead: IAgentEndpointFactory | None = None) -> None:
@@ -81,32 +81,32 @@ class ServerRoutes:
         self.take(self.planned(settings))
 
     def of(self, upstream: str, server: str) -> ServerRoute:
-        """Give the way to a server of an upstream."""
+        """Return the route to a server of an upstream."""
         way = self._ways.get((upstream, server))
         if way is None:
-            # A server that is not of the settings: the application in this process.
+            # A server that is not in the settings: the application in this process.
             way = self._ways[upstream, server] = ServerRoute(self.others.endpoints, server)
         return way
 
     @property
     def others(self) -> ServerRoute:
-        """The way of absolute URLs."""
+        """The route of absolute URLs."""
         return self._ways[_DIRECT]
 
     @property
     def has_proxies(self) -> bool:
-        """Whether some absolute URL goes through a proxy."""
+        """Whether any absolute URL uses a proxy."""
         return self._proxies is not None
 
     def to(self, url: str) -> ServerRoute:
-        """Return the way to an absolute URL."""
+        """Return the route to an absolute URL."""
         proxy = self._proxies.choose(url) if self._proxies is not None else None
         return self.others if proxy is None else self._ways["", url.partition(":")[0]]
 
     def planned(self, settings: Settings) -> PlannedRoutes:
-        """Read what the settings refer to; nothing is changed yet.
+        """Read the files and secrets of the settings; nothing is changed yet.
 
-        :raises ConfigError: a file or a secret is not there.
+        :raises ConfigError: a file or a secret is missing.
         """
         rules = AddressRules(settings.allow_hosts, settings.deny_hosts, settings.allow_networks, settings.deny_networks)
         planned = {_DIRECT: _Made("", Identity(), "", b"", rules)}
@@ -123,7 +123,7 @@ class ServerRoutes:
         return PlannedRoutes(planned, proxies)
 
     def take(self, planned: PlannedRoutes) -> None:
-        """Go these ways from now on; those that stay the same are kept, with their connections."""
+        """Use these routes from now on; unchanged ones are kept, with their connections."""
         ways = {
             key: self._ways[key] if self._made.get(key) == made else self._make(made, key[1])
             for key, made in planned.ways.items()
@@ -140,12 +140,12 @@ class ServerRoutes:
                 "http://localhost",
             )
         if self._instead is not None:
-            # Without lines and absolute form: nobody is there who would want them.
+            # Without headers and the absolute form: there is no proxy that needs them.
             return ServerRoute(self._instead, made.server)
         guard = AddressGuard(self.own, made.rules)
         policy = Policy(made.identity)
         if made.proxy:
-            # The lists of the settings are about where messages go, not about the proxy on their way.
+            # The lists of the settings are about the targets of messages, not about the proxy on their route.
             to_proxy, targets = AddressGuard(self.own, None), guard if made.rules is not None else None
             proxied = ProxyEndpoints(self._reactor, to_proxy, policy, made.proxy, made.proxy_authorization, targets)
             authorization = made.proxy_authorization

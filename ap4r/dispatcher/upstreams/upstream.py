@@ -1,6 +1,6 @@
-"""One upstream as the dispatcher sees it: which of its servers is called, which is left out, and how one comes back.
+"""One upstream as the dispatcher sees it: the choice of a server, ejection, and the return of ejected servers.
 
-Pure: time and chance are arguments. Only what is not a message's fault leaves a server out.
+Pure: time and random numbers are arguments. Only failures that are not a message's fault eject a server.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from ap4r.dispatcher.flow.reduced_limits import QUEUES, WITHIN_SECONDS
 from ap4r.dispatcher.upstreams.balance import POLICIES, Candidate, Random
 from ap4r.settings.upstreams import LEAST_OUTSTANDING
 
-#: A server that comes back gets a trickle at first, and its whole share after so long.
+#: A server that returns gets few calls at first, and its whole share after so long.
 RETURN_SECONDS = 10.0
 TRICKLE = 0.05
-#: Calls in a row that end without an answer of the application before their server is left out for it: of one alone
-#: nobody can tell whether the message or the server is to blame.
+#: Calls in a row without an answer of the application after which their server is ejected: a single one may be the
+#: fault of the message or of the server.
 BAD_IN_A_ROW = 3
-#: Of so many queues it is remembered which servers they leave alone, for so long after the last answer that said so.
+#: The number of queues whose paused servers are remembered, for so long after the last answer that asked for a pause.
 MOST_QUEUES, QUEUE_SECONDS = 1_000, 120.0
 
 
@@ -46,7 +46,7 @@ class Upstream:
         self._left_out: dict[str, _LeftOut] = {}
         self._bad: dict[str, int] = {}
         self._failed_checks: set[str] = set()
-        #: Queues that a server asked for less, and when each of a server's queues did lately.
+        #: Queues that a server asked for a pause, and when each of a server's queues was asked recently.
         self._asked: Remembered[tuple[str, str], _LeftOut] = Remembered(MOST_QUEUES, QUEUE_SECONDS)
         self._asking: dict[str, dict[str, float]] = {}
         self.replace_servers(servers, weights, balance)
@@ -54,7 +54,7 @@ class Upstream:
     def replace_servers(
         self, servers: Sequence[str], weights: Mapping[str, float] | None = None, balance: str | None = None
     ) -> None:
-        """Take another list of servers; what is known of those that stay is kept."""
+        """Use another list of servers; what is known of those that stay is kept."""
         weights = weights or {}
         self.servers = tuple(servers)
         old = self._candidates
@@ -78,11 +78,11 @@ class Upstream:
         random: Random = lambda: 0.5,
         anyway: bool = False,
     ) -> str | None:
-        """Give a server that is not left out and not in `tried`; None when there is none.
+        """Return a server that is not ejected and not in `tried`; None when there is none.
 
-        :param queue: whose call it is; a server that asked it for less is given only where all did.
-        :param anyway: rather a server that is left out than none, the one whose time is over first. This is how
-            a probe finds out whether one of them has come back. One whose checks fail is never given.
+        :param queue: the queue of the call; a server that asked it for a pause is only returned if all did.
+        :param anyway: return an ejected server rather than none, the one whose time ends first. This is how
+            a probe finds out whether one of them works again. A server whose checks fail is never returned.
         """
         if not self._left_out and not tried and not self._failed_checks and not len(self._asked):
             if len(self.servers) == 1:
@@ -93,7 +93,7 @@ class Upstream:
         if good:
             if len(self._asked):
                 good = [url for url in good if not self._is_asked(queue, url, now)] or good
-            # With chance, not with the weight: so it is the same for every policy.
+            # By a random number and not by the weight, so that it is the same for every policy.
             back = [url for url in good if url not in self._left_out or random() < self.share(url, now)]
             return self._choose([self._candidates[url] for url in back or good], random).url
         if not anyway or not rest:
@@ -101,7 +101,7 @@ class Upstream:
         return min(rest, key=lambda url: self._left_out[url].until)
 
     def share(self, server: str, now: float) -> float:
-        """Tell which part of its full share a server gets: it grows from a trickle when it comes back."""
+        """Return the part of its full share that a server gets: it grows from little when the server returns."""
         out = self._left_out.get(server)
         if out is None:
             return 1.0
@@ -124,7 +124,7 @@ class Upstream:
             candidate.outstanding -= 1
 
     def refused(self, server: str, now: float, random: float) -> float | None:
-        """Leave a server out; the seconds if that is news, None if it was already."""
+        """Eject a server; return the seconds, or None if it was ejected already."""
         out = self._left_out.get(server)
         if server not in self._candidates or (out is not None and now < out.until):
             return None
@@ -135,16 +135,16 @@ class Upstream:
         return seconds
 
     def suspected(self, server: str, now: float, random: float) -> float | None:
-        """Leave a server out of which several calls in a row had no good answer, if others are there for its share."""
+        """Eject a server after several calls in a row without a good answer, if others are there for its share."""
         bad = self._bad[server] = self._bad.get(server, 0) + 1
         if bad < BAD_IN_A_ROW or not self.has_good(now, server):
             return None
         return self.refused(server, now, random)
 
     def asked_less(self, queue: str, server: str, now: float, random: float, asked_seconds: float) -> bool:
-        """Leave a server alone by a queue whose action asked for less there; true if others are there for the queue.
+        """Pause a queue at a server whose action asked for a pause; return whether others are there for the queue.
 
-        Where several queues of the server say so, all get a trickle of calls there, as of a server that comes back.
+        If several queues of the server were asked, all get few calls there, as at a server that returns.
         """
         if server not in self._candidates or len(self.servers) < 2:
             return False
@@ -167,9 +167,9 @@ class Upstream:
         )
 
     def answered(self, server: str, now: float, queue: str = "") -> None:
-        """Note that a server answered: its next failure is its first, and one that was left out comes back.
+        """Record that a server answered: its next failure counts as the first, and an ejected one returns.
 
-        :param queue: whose action answered without asking for less; "" where it did.
+        :param queue: the queue whose action answered without asking for a pause; "" if it asked.
         """
         if self._bad:
             self._bad.pop(server, None)
@@ -181,7 +181,7 @@ class Upstream:
             out.until = min(out.until, now)
 
     def checked(self, server: str, now: float, *, passed: bool) -> bool:
-        """Note how an active check ended; true if that changes anything."""
+        """Record the result of an active check; return whether it changes anything."""
         if server not in self._candidates:
             return False
         if not passed:
@@ -195,11 +195,11 @@ class Upstream:
         return True
 
     def check_no_more(self) -> None:
-        """Forget what checks have found."""
+        """Forget the results of checks."""
         self._failed_checks.clear()
 
     def has_good(self, now: float, beside: str = "") -> bool:
-        """Tell whether a server, `beside` aside, is there to be called."""
+        """Return whether a server other than `beside` can be called."""
         return any(
             url != beside and url not in self._failed_checks and not self._is_left_out(url, now) for url in self.servers
         )

@@ -1,1 +1,1 @@
-"""Descriptions of SOAP services: fetched, kept and used."""
+"""Descriptions of SOAP services: fetched, cached and used."""

@@ -1,7 +1,7 @@
-"""Writing the messages that need a description first (SOAP with a WSDL): fetched by our own client, read elsewhere.
+"""Writes the messages that need a description first (SOAP with a WSDL), which our own client fetches.
 
-A description is kept for a while, and fetched again sooner when a message does not fit it; if it cannot be had, the old
-one serves on. It is read and used in a process with limits of time and memory, so nothing here blocks the reactor.
+A description is cached for a while, and fetched again sooner when a message does not fit it; if that fails, the old one
+is still used. It is parsed and used in a process with limits of time and memory, so nothing here blocks the reactor.
 """
 
 from __future__ import annotations
@@ -36,22 +36,22 @@ from ap4r.message.target import Target
 from ap4r.outcome.response import NoResponse, Reason
 
 KEPT_SECONDS = 300.0
-FRESH_SECONDS = 10.0  #: the age up to which a description is not had anew for a message that does not fit it
+FRESH_SECONDS = 10.0  #: the age up to which a description is not fetched again for a message that does not fit it
 MAX_KEPT = 100
-MAX_SERVERS = 3  #: of an upstream that are asked for one description
-MAX_DOCUMENTS = 64  #: that one description may consist of
-MAX_BYTES = 8 * 1024 * 1024  #: of these together
-MAX_KEPT_BYTES = 64 * 1024 * 1024  #: of all descriptions
-#: For how long a description that cost its whole time is not read again.
+MAX_SERVERS = 3  #: of an upstream that are tried for one description
+MAX_DOCUMENTS = 64  #: the most in one description
+MAX_BYTES = 8 * 1024 * 1024  #: the most in one description
+MAX_KEPT_BYTES = 64 * 1024 * 1024  #: the most in all descriptions
+#: How long a description that used up its whole time is not parsed again.
 COSTLY_SECONDS = 60.0
 
-#: The protocol, the description as the message names it, and the upstream that it is fetched from.
+#: The protocol, the description as the message names it, and the upstream from which it is fetched.
 _Key = tuple[str, str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class DescribingRules:
-    """How descriptions are read: the settings wsdl_seconds, wsdl_dtd and [wsse.NAME], secrets included."""
+    """How descriptions are parsed: the settings wsdl_seconds, wsdl_dtd and [wsse.NAME], secrets included."""
 
     seconds: float = 10.0
     allow_dtd: bool = False
@@ -83,14 +83,14 @@ class DescriptionCache:
         self._computing = computing
         self._documents = documents
         self.rules = rules
-        self.answers = answers  #: what reads what comes back
+        self.answers = answers  #: reads the answers
         self._kept: OrderedDict[_Key, _Kept] = OrderedDict()
         self._kept_bytes = 0
         self._costly: OrderedDict[_Key, tuple[float, NoResponse]] = OrderedDict()
         self._waiting: dict[_Key, list[Deferred[Any]]] = {}
 
     def stop(self) -> None:
-        """End what is being read."""
+        """Stop the reading of descriptions."""
         self._computing.stop()
         self.answers.stop()
 
@@ -102,9 +102,9 @@ class DescriptionCache:
         within_seconds: float,
         done: Callable[[Message | NoResponse], None],
     ) -> Deferred[None]:
-        """Write `message` after its description; `done` is given it, or why it cannot be sent. Cancelling stops it.
+        """Write `message` by its description; `done` gets it, or why it cannot be sent. Cancelling stops it.
 
-        :param protocol: the name of one that is `Described`.
+        :param protocol: the name of a protocol that is `Described`.
         :param source: the target, as text, whose document describes the message.
         """
         writing: Deferred[Message | NoResponse] = Deferred.fromCoroutine(self._write(protocol, source, message))
@@ -134,7 +134,7 @@ class DescriptionCache:
             if isinstance(written, Forgotten):
                 written = await self._computing.run(key, partial(ask, description, message, securities), rules.seconds)
         except NotComputed as error:
-            return missing(f"the message could not be written after {key[1]}: {error}")
+            return missing(f"the message could not be written by {key[1]}: {error}")
         if isinstance(written, Unwritable):
             return NoResponse(Reason.NOT_ENCODABLE, False, written.problem)
         if isinstance(written, Message):
@@ -152,7 +152,7 @@ class DescriptionCache:
         waiting = self._waiting.setdefault(key, [])
         waiting.append(answer)
         if len(waiting) == 1:
-            # Its own: whoever waits may give up, and the others wait on.
+            # A Deferred of its own: one waiting message may be cancelled while the others still wait.
             Deferred.fromCoroutine(self._fetch(key)).addBoth(self._tell, key)
         found: Description | NoResponse = await answer
         return found
@@ -173,7 +173,7 @@ class DescriptionCache:
     async def _fetch(self, key: _Key) -> Description | NoResponse:
         _, source, owner = key
         document, tried = Target.from_text(source), list[str]()
-        fault = missing(f"{source}: no server is there for it")
+        fault = missing(f"{source}: no server is available")
         while len(tried) < MAX_SERVERS:
             self._costly.pop(key, None)
             found = self._documents.source(document, owner, tried)

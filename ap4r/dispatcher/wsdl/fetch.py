@@ -1,6 +1,6 @@
-"""Where the documents of a description come from: an upstream's own by the way to it, others as absolute URLs go.
+"""Fetches the documents of a description: an upstream's own by the route to it, others like absolute URLs.
 
-What an upstream is shown (a certificate, Authorization, a proxy's secret) is shown to its own servers, and nobody else.
+The credentials of an upstream (a certificate, Authorization, a proxy's secret) are only sent to its own servers.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from ap4r.outcome.response import Answer, Exchange, NoResponse, Reason
 FETCH_SECONDS = 30.0
 _ACCEPT = b"text/xml, application/xml, */*"
 
-#: Gives the whole body of a GET, or why there is none.
+#: Returns the whole body of a GET, or why there is none.
 Fetch = Callable[[str], "Deferred[bytes | NoResponse]"]
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A description's first document, and what gets it and those that it refers to. `server` is the upstream's."""
+    """A description's first document, and what fetches it and its references. `server` is the upstream's."""
 
     url: str
     fetch: Fetch
@@ -38,9 +38,9 @@ class Source:
 
 
 class DocumentFetcher:
-    """Fetches documents with the client that makes the calls, so that the same places are refused.
+    """Fetches documents with the client that makes the calls, so that the same addresses are refused.
 
-    :param bearing_of: how an upstream wants to be called.
+    :param bearing_of: returns the Host and scheme by which an upstream is called.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class DocumentFetcher:
         bearing_of: Callable[[Target], CallerIdentity],
         random: Callable[[], float],
     ) -> None:
-        self.copies: Mapping[str, str] = {}  #: files that stand for documents, by URL
+        self.copies: Mapping[str, str] = {}  #: files that replace documents, by URL
         self._bearing_of = bearing_of
         self._random = random
         self._transport = transport
@@ -59,9 +59,9 @@ class DocumentFetcher:
         self._upstreams = upstreams
 
     def owner(self, document: Target, called: Target) -> str:
-        """Name the upstream that a document is fetched from, or nothing.
+        """Return the name of the upstream from which a document is fetched, or "".
 
-        Where a message goes to an upstream, an absolute URL on that upstream's own origin belongs to it too.
+        If a message goes to an upstream, an absolute URL on that upstream's own origin belongs to it too.
         """
         if document.upstream is not None:
             return document.upstream
@@ -69,10 +69,10 @@ class DocumentFetcher:
         return name if document.origin in self._origins(name) else ""
 
     def source(self, document: Target, owner: str, tried: Collection[str] = ()) -> Source | None:
-        """Give where a document is and how it is got; None when no server of its upstream is there.
+        """Return where a document is and how to fetch it; None when no server of its upstream is available.
 
-        :param owner: as told by `owner`.
-        :param tried: servers of the upstream that are not to be asked.
+        :param owner: a result of `owner`.
+        :param tried: servers of the upstream that must not be used.
         """
         if not owner:
             return Source(document.url, partial(self._fetch, {}, PLAIN))
@@ -87,9 +87,9 @@ class DocumentFetcher:
         return Source(url, partial(self._fetch, origins, self._bearing_of(Target("/", owner))), server)
 
     def _origins(self, name: str, first: str | None = None) -> dict[str, ServerRoute]:
-        """Give the ways to the origins that are an upstream's own: its servers', and the name that it goes by.
+        """Return the routes to the origins that are an upstream's own: those of its servers, and that of its `host`.
 
-        :param first: the server that is meant where several have one name.
+        :param first: the server to use if several have one name.
         """
         upstream = self._upstreams.get(name)
         servers = [*([first] if first else []), *(upstream.servers if upstream else ())]
@@ -113,12 +113,12 @@ class DocumentFetcher:
 
         def ended(exchange: Exchange) -> None:
             if isinstance(exchange, NoResponse):
-                # No waiting changes where it may not go.
+                # Waiting does not change where requests are allowed to go.
                 refused = exchange.reason is Reason.REFUSED_ADDRESS
                 told = f"{url}: {exchange.reason}: {exchange.detail}"
                 answer.callback(NoResponse(exchange.reason, False, told) if refused else missing(told))
             elif not 200 <= exchange.status < 300:
-                answer.callback(missing(f"{url} is answered {exchange.status}"))
+                answer.callback(missing(f"{url} was answered {exchange.status}"))
             else:
                 answer.callback(bodies[0])
 
@@ -131,7 +131,7 @@ class DocumentFetcher:
             answer.callback(useless(str(error)))
             return answer
         if target.upstream is not None:
-            answer.callback(useless(f"{url} is no http or https URL"))
+            answer.callback(useless(f"{url} is not an http or https URL"))
             return answer
         way, whole_url = origins.get(target.origin), target.url
         headers = {b"user-agent": [USER_AGENT], b"accept": [_ACCEPT]}
@@ -155,10 +155,10 @@ def _copy(url: str, path: str) -> bytes | NoResponse:
 
 
 def useless(detail: str) -> NoResponse:
-    """Say why a description will never be of use: no waiting changes that."""
+    """Return why a description will never be usable, which waiting does not change."""
     return NoResponse(Reason.BAD_DESCRIPTION, False, detail)
 
 
 def missing(detail: str) -> NoResponse:
-    """Say why there is no description: it costs a message time, and no failure."""
+    """Return why there is no description: the message waits, and no failure is counted."""
     return NoResponse(Reason.NO_DESCRIPTION, False, detail)

@@ -1,7 +1,7 @@
-"""What is computed of a description (a WSDL): whether it can be read, and a message written after it.
+"""Computations with a description (a WSDL): parse it, and write a message by it.
 
-These functions run in a process of `ap4r.dispatcher.compute.process_pool`, which keeps what it has read for the next
-message.
+These functions run in a process of `ap4r.dispatcher.compute.process_pool`, which caches parsed descriptions for later
+messages.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _READ: OrderedDict[tuple[str, bytes, bool], Any] = OrderedDict()
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """The documents of a description, and how they are read. `digest` stands for all of it."""
+    """The documents of a description, and how they are parsed. `digest` identifies them."""
 
     protocol: str
     url: str
@@ -34,7 +34,7 @@ class Description:
 
 @dataclass(frozen=True, slots=True)
 class Readable:
-    """The description was read."""
+    """The description was parsed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Needs:
 
 @dataclass(frozen=True, slots=True)
 class Unusable:
-    """It cannot be read. `for_good` is true where the same documents will never be of use."""
+    """It cannot be parsed. `for_good` is true if the same documents will never be usable."""
 
     problem: str
     for_good: bool
@@ -61,11 +61,11 @@ class Unwritable:
 
 @dataclass(frozen=True, slots=True)
 class Forgotten:
-    """The description is not here any more: it must come along."""
+    """The description is not cached here any more: it must be sent along."""
 
 
 def read_description(description: Description) -> Readable | Needs | Unusable:
-    """Read a description, and keep it for messages."""
+    """Parse a description, and cache it for messages."""
     key = (description.protocol, description.digest, description.allow_dtd)
     if key in _READ:
         return Readable()
@@ -81,7 +81,7 @@ def read_description(description: Description) -> Readable | Needs | Unusable:
         return Unusable(f"{error}: pip install 'ap4r[soap]'", for_good=False)
     except (MemoryError, RecursionError):
         raise
-    except Exception as error:  # noqa: BLE001 - whatever its reader says about a document of others
+    except Exception as error:  # noqa: BLE001 - the parser may raise anything for a document of others
         return Unusable(*_problem(url, documents, error))
     while len(_READ) >= _MAX_KEPT:
         _READ.popitem(last=False)
@@ -97,9 +97,9 @@ def write_message(
     message: Message,
     securities: Mapping[str, Mapping[str, Any]],
 ) -> Message | Unwritable | Unusable | Forgotten:
-    """Write a message after a description that was read before, here or, where it comes along, elsewhere.
+    """Write a message by a description that was parsed before, here or, if it is sent along, elsewhere.
 
-    :param securities: what the tables [wsse.NAME] say, where the message may need one.
+    :param securities: the tables [wsse.NAME], if the message may need one.
     """
     key = (protocol, digest, allow_dtd)
     if key not in _READ:
@@ -126,20 +126,20 @@ def _described(name: str) -> Described:
 
 
 def _problem(url: str, documents: Mapping[str, bytes], error: Exception) -> tuple[str, bool]:
-    """Say why documents are of no use, and whether they will never be."""
+    """Return why documents are unusable, and whether they always will be."""
     for one, body in documents.items():
         start = body[:2_000].lstrip().lower()
         if not start or b"<html" in start or start.startswith(b"<!doctype html"):
-            # What stands in for a server while it is away.
+            # A page that replaces the server while it is away.
             return f"{one} is {'a page for people' if start else 'empty'}", False
     kind, told = type(error).__name__, " ".join(str(error).split())
     if kind in ("DTDForbidden", "EntitiesForbidden"):
-        told = "it has a document type; wsdl_dtd = true reads such documents, wsdl_copies takes others in their place"
-    return f"{url} is of no use: {kind}: {told}"[:1_000], True
+        told = "it has a document type; wsdl_dtd = true accepts such documents, wsdl_copies replaces them by others"
+    return f"{url} is unusable: {kind}: {told}"[:1_000], True
 
 
 def _flattened(body: bytes) -> bytes:
-    """Return a document without its document type: its own entities are written out, within libxml2's bounds.
+    """Return a document without its document type: its own entities are expanded, within libxml2's bounds.
 
     Nothing external is read, be it an entity or the rest of the document type.
     """
@@ -149,7 +149,7 @@ def _flattened(body: bytes) -> bytes:
     try:
         root = etree.fromstring(body, parser)
     except etree.XMLSyntaxError:
-        return body  # its reader says what is wrong
+        return body  # its parser reports what is wrong
     if not root.getroottree().docinfo.doctype and root.getroottree().docinfo.internalDTD is None:
         return body
     flat: bytes = etree.tostring(root, encoding="utf-8", xml_declaration=True)

@@ -63,7 +63,7 @@ def test_a_rolling_restart_costs_no_message_an_attempt(system, tmp_path):
         for number, port in enumerate(ports):
             drains[number].touch()
             server = f"http://{HOST}:{port}"
-            dispatcher.wait_for_output(f"server {server} of web is not to be called")
+            dispatcher.wait_for_output(f"server {server} of web is ejected")
             hold_for(0.5, lambda number=number: serving[number].running, "the calls in flight come to their end")
             serving[number].send(signal.SIGTERM)
             serving[number].wait(20)
