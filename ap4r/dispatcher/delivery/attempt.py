@@ -1,6 +1,6 @@
-"""One attempt: a message is called at one server after the other until one takes it.
+"""One attempt: a message is called at one server after the other until one accepts it.
 
-It decides nothing about the message; what came of it is told to the deliveries.
+It decides nothing about the message; its result is passed to the deliveries.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from ap4r.storage.store import Lease
 
 
 class AttemptContext(Protocol):
-    """What attempts have in common; they tell it their end."""
+    """What attempts have in common; an attempt reports its end here."""
 
     clock: IReactorTime
     transport: HttpClient
@@ -42,10 +42,10 @@ class AttemptContext(Protocol):
     may_write: Callable[[], bool]
 
     def ended(self, attempt: Attempt, exchange: Exchange) -> None:
-        """Take the end of an attempt."""
+        """Receive the end of an attempt."""
 
     def failed_unexpectedly(self, attempt: Attempt) -> None:
-        """Bring an attempt to its end while an exception is being handled."""
+        """End an attempt while an exception is being handled."""
 
 
 class Attempt:
@@ -72,16 +72,16 @@ class Attempt:
         self._upstream: Upstream | None = None
         self._call: HttpExchange | None = None
         self._wording: ProtocolStep | None = None
-        self.left_out_alone = False  # its queue was asked for less at this server, and others are there
+        self.left_out_alone = False  # its queue was asked for a pause at this server, and there are others
 
     def aim(self, target: Target) -> None:
-        """Call another target than the message names."""
+        """Call another target than the one that the message names."""
         if target is not self.target:
             self.target = target
             self.origin = target.origin
 
     def history_at(self, now: float) -> History:
-        """Give the facts for a judgement, as of an instant of the reactor's clock; begin to count from there."""
+        """Return the facts for the outcome, as of an instant of the reactor's clock; start counting from there."""
         self.begun_at = now
         history = self.history = self.lease.history(now - self.claimed_at)
         return history
@@ -101,7 +101,7 @@ class Attempt:
             self._wording.begin(deliveries.descriptions, self._left_seconds(self.begun_at), self._worded)
 
     def cut(self) -> None:
-        """End the call, once what has arrived of its answer is read."""
+        """End the call, after reading what has arrived of its answer."""
         if self._wording is not None:
             self._wording.cut()
         if self._call is not None:
@@ -109,14 +109,14 @@ class Attempt:
 
     def _worded(self, problem: NoResponse | None, took_time: bool) -> None:
         if took_time:
-            # What it took to write the message is not the target's delay.
+            # The time for writing the message is not a delay of the target.
             self.history_at(self._deliveries.clock.seconds())
         try:
             if problem is None:
                 self._call_next(None, self.begun_at)
             else:
                 self._deliveries.ended(self, problem)
-        except Exception:  # noqa: BLE001 - whatever it is, the message must come to an end
+        except Exception:  # noqa: BLE001 - after any exception the message must end
             self._deliveries.failed_unexpectedly(self)
 
     def _call_next(self, refused: NoResponse | None, now: float) -> None:
@@ -184,11 +184,11 @@ class Attempt:
                     self._call_next(exchange, now)
                     return
             self._deliveries.ended(self, exchange)
-        except Exception:  # noqa: BLE001 - whatever it is, the message must come to an end
+        except Exception:  # noqa: BLE001 - after any exception the message must end
             self._deliveries.failed_unexpectedly(self)
 
     def _by_its_own_time(self, fault: NoResponse, own: float) -> NoResponse:
-        """Say of a message that gives less time than connecting may take that it ran out of that, not the target."""
+        """Return the fault of a message whose own time is shorter than connecting may take: its time ran out."""
         connecting = self._deliveries.transport.bounds.connect_timeout_seconds
         if fault.reason is not Reason.CONNECT_TIMEOUT or own >= connecting:
             return fault
@@ -204,5 +204,5 @@ class Attempt:
         self.left_out_alone = found.alone
         if found.seconds is not None:
             deliveries.events.emit(happened.ServerLeftOut(upstream.name, self._server, found.seconds))
-        # Without time left the next server would be blamed for what this one took.
+        # Without time left, the next server would be blamed for the time of this one.
         return found.uncalled and self._left_seconds(now) > 0.0

@@ -1,4 +1,4 @@
-"""How a server wants to be called: by which Host and scheme, and with whose signature. Pure."""
+"""How a server is called: the Host, the scheme, and the signing secrets. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ap4r.signing.signing import Secret
 
 @dataclass(frozen=True, slots=True)
 class CallerIdentity:
-    """What a request says of itself beside its message. Empty is what the connection itself says, and unsigned."""
+    """What a request states beside its message. Empty values leave it to the connection, and unsigned."""
 
     host: str = ""
     scheme: str = ""
@@ -25,9 +25,9 @@ PLAIN = CallerIdentity()
 
 
 class CallerIdentities:
-    """The bearing of every target. A secret signs for the upstream or host that it belongs to, and no other.
+    """The caller identity for every target. A secret signs only for the upstream or host that it belongs to.
 
-    :raises ConfigError: a secret that the settings refer to is not there.
+    :raises ConfigError: a secret that the settings refer to is missing.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -40,9 +40,9 @@ class CallerIdentities:
         self._of_origin = lru_cache(maxsize=4_096)(self._look)
 
     def of(self, target: Target) -> CallerIdentity:
-        """Give the bearing of a call to a target."""
+        """Return the caller identity for a call to a target."""
         if target.upstream is not None:
-            # Even where an absolute URL leads to the same server: what it is called by is all that is known of it.
+            # Even if an absolute URL leads to the same server: only its URL is known here.
             return self._upstreams.get(target.upstream, PLAIN)
         return self._of_origin(target.origin) if self._hosts else PLAIN
 

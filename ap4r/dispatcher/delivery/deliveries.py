@@ -1,6 +1,6 @@
-"""Delivering what was claimed: each message through limit, balance, transport and judgement to its settlement.
+"""Delivers claimed messages: each one through limit, balance, HTTP client and retry policy to its settlement.
 
-It reads no store and waits for nothing; the transport tells it when an exchange has ended.
+It reads no store and never blocks; the client calls back when an exchange has ended.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ from ap4r.outcome.outcome import Answer, Delivered, Exchange, History, NoRespons
 from ap4r.outcome.retry_policy import before_call, is_client_error, judge
 from ap4r.storage.store import Lease, Settlement
 
-#: Of so many messages it is remembered since when they are answered with client errors, and for so long after the last.
-#: Of one that was forgotten the time counts from its next failure: it is called longer, never less long.
+#: How many messages it remembers to be answered with client errors, and for how long after the last such answer.
+#: For a forgotten message the time counts from its next failure, so it is called for longer, never for less.
 CLIENT_ERRORS, CLIENT_ERROR_SECONDS = 10_000, 7_200.0
 
 
 class Deliveries:
     """Every message between its claim and its outcome: first those that wait for their call, then those in flight.
 
-    :param full: whether so many calls are not settled that a crash must not find one more.
+    :param full: whether so many calls are unsettled that a crash must not affect another one.
     """
 
     def __init__(
@@ -91,16 +91,16 @@ class Deliveries:
 
     @property
     def in_flight(self) -> int:
-        """How many messages are being called."""
+        """The number of messages that are being called."""
         return len(self._in_flight)
 
     @property
     def held(self) -> int:
-        """How many messages are here, waiting ones included."""
+        """The number of messages that are here, waiting ones included."""
         return len(self._in_flight) + len(self._waiting)
 
     def take(self, leases: tuple[Lease, ...], claimed_at: float) -> None:
-        """Deliver these messages, each as soon as the limit allows it.
+        """Deliver these messages, each as soon as the limit allows.
 
         :param claimed_at: when the claim ended, by the reactor's clock.
         """
@@ -116,7 +116,7 @@ class Deliveries:
     def begin_waiting(self) -> None:
         """Call as many of the waiting messages as the limit allows."""
         if self._beginning:
-            # A call that ends at once comes here again; whoever began it goes on with the next.
+            # A call that ends at once calls this again; the outer loop continues with the next message.
             return
         self._beginning = True
         try:
@@ -126,7 +126,7 @@ class Deliveries:
             self._beginning = False
 
     def _begin_beside(self, attempts: list[Attempt]) -> None:
-        """Call messages beside those that take all calls there are and do not end."""
+        """Call messages beside those that occupy every call and do not end."""
         for attempt in attempts:
             if self.limit.may_begin_beside(attempt.origin) and attempt in self._waiting and not self._full():
                 self._waiting.remove(attempt)
@@ -135,11 +135,11 @@ class Deliveries:
     def _begin_or_fail(self, attempt: Attempt) -> None:
         try:
             self._begin(attempt)
-        except Exception:  # noqa: BLE001 - one message's trouble must not be the others'
+        except Exception:  # noqa: BLE001 - a failure of one message must not affect the others
             self.failed_unexpectedly(attempt)
 
     def put_back_waiting(self) -> None:
-        """Give back what was not called yet."""
+        """Put back the messages that were not called yet."""
         while self._waiting:
             self._settle(Settlement(self._waiting.popleft().lease, PutBack()))
         if self._late is not None:
@@ -147,7 +147,7 @@ class Deliveries:
             self._late = None
 
     def cut_all(self) -> None:
-        """End every call whose answer has not arrived; each gets the outcome of a call that was cut off."""
+        """End every call whose answer has not arrived; each gets the outcome of an interrupted call."""
         self.put_back_waiting()
         for attempt in list(self._in_flight):
             attempt.cut()
@@ -176,7 +176,7 @@ class Deliveries:
         self._lanes.learn(lease.lane, message.queue, origin)
         outcome = before_call(history, self.terms.rules)
         if outcome is None and not self._may_call():
-            # The beat is too old: the message may be another dispatcher's by now.
+            # The last heartbeat is too old: another dispatcher may have the message by now.
             outcome = PutBack()
         if outcome is not None:
             self._settle(Settlement(lease, outcome))
@@ -195,7 +195,7 @@ class Deliveries:
             attempt.begin(probe=probe, probe_queue=probe_queue)
 
     def ended(self, attempt: Attempt, exchange: Exchange) -> None:
-        """Judge an exchange and hand its outcome over to be settled (told by the attempt)."""
+        """Decide an exchange's outcome and pass it on to be settled (called by the attempt)."""
         if attempt not in self._in_flight:
             return
         self._in_flight.remove(attempt)
@@ -207,7 +207,7 @@ class Deliveries:
         message = lease.message
         outcome = self._judged(attempt, exchange, history, now, unix_now)
         if isinstance(exchange, Answer) and message.delivery is Delivery.REPEATED:
-            # Of the others a crash would give up also those that were claimed and not called.
+            # A crash would give up messages of the other kinds that were claimed and not called yet.
             self.ahead.answered()
         if self.events.wants(happened.CallEnded):
             self.events.emit(
@@ -223,7 +223,7 @@ class Deliveries:
         self._freed()
 
     def failed_unexpectedly(self, attempt: Attempt) -> None:
-        """Bring a message to an outcome after a defect of ours, so that it neither hangs nor is tried without end."""
+        """Give a message an outcome after a defect of ours, so that it neither hangs nor is retried without end."""
         trouble = Trouble()
         lease = attempt.lease
         self.events.emit(happened.Unexpected(f"delivering message {lease.message.id}", trouble.getTraceback()))
@@ -249,7 +249,7 @@ class Deliveries:
         return outcome
 
     def _learn(self, attempt: Attempt, exchange: Exchange, now: float, unix_now: float) -> None:
-        """Note what an exchange that was no plain success says of its target."""
+        """Record what an exchange that was not a plain success shows about its target."""
         message = attempt.lease.message
         held = CircuitBreaker(
             self.limit, self.events, attempt.origin, message.queue,

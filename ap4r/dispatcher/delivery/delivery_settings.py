@@ -1,4 +1,4 @@
-"""The settings of delivering, replaced as a whole when they are read anew."""
+"""The settings of deliveries, replaced as a whole when they are reloaded."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ap4r.outcome.outcome import DeliveryRules
 
 @dataclass(slots=True)
 class DeliverySettings:
-    """How attempts are judged and timed, how servers want to be called, where targets lead."""
+    """How attempts are decided and timed, how servers are called, where targets lead."""
 
     rules: DeliveryRules
     timeout_seconds: float

@@ -1,4 +1,4 @@
-"""Why an application may have turned a delivery away or left it unanswered, and which setting helps. Pure."""
+"""Why an application may have refused a delivery or left it unanswered, and which setting helps. Pure."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ AGAIN_SECONDS = 600.0  #: between two pieces of advice about the same queue and 
 MOST_REMEMBERED = 1_000
 _SEVERAL = 2  #: calls at once that may wait for each other in a server
 _TOO_MANY = (
-    "a server with fewer threads lets calls wait, and people behind them, and runs them after they were given up; "
-    "keep concurrency, of all dispatchers together, below what it works on at once"
+    "a server with fewer threads makes calls, and people after them, wait, and runs calls that were already given up; "
+    "keep concurrency, of all dispatchers together, below the number of requests that it processes at once"
 )
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
-#: How our own middleware's refusals begin.
+#: The beginning of our own middleware's refusals.
 _OURS = b"ap4r:"
 
 
 class MisconfigurationHints:
-    """Says it once in a while for each queue and status, so that a thousand failures are one line. Time is given."""
+    """Returns each hint once in a while for a queue and status, so that a thousand failures are one line."""
 
     def __init__(self) -> None:
         self._told_at: dict[tuple[str, int], float] = {}
 
     def about(self, message: Message, bearing: CallerIdentity, exchange: Exchange, now: float) -> str | None:
-        """Give the likely cause of an answer of our own application's, and what to change; None when there is none.
+        """Return the likely cause of an answer of our own application, and what to change; None without one.
 
         :param now: monotonic seconds.
         """
@@ -37,9 +37,9 @@ class MisconfigurationHints:
         return advice if advice is not None and self._is_due((message.queue, exchange.status), now) else None
 
     def about_silence(self, message: Message, exchange: Exchange, in_flight: int, now: float) -> str | None:
-        """Give the likely cause of a call that our own application did not answer in time; None where there is none.
+        """Return the likely cause of a call that our own application did not answer in time; None without one.
 
-        :param in_flight: the calls that were under way, this one among them.
+        :param in_flight: the calls in flight, including this one.
         """
         is_silence = isinstance(exchange, NoResponse) and exchange.called and exchange.reason is Reason.TIMEOUT
         if not is_silence or message.target.upstream is None or in_flight < _SEVERAL:
@@ -56,7 +56,7 @@ class MisconfigurationHints:
 
 
 def advise(answer: Answer, url: str, upstream: str, bearing: CallerIdentity) -> str | None:
-    """Return what an answer most likely means: a redirect, 400, 401 or 403 that settings mend, not the handler."""
+    """Return what an answer most likely means: a redirect, 400, 401 or 403 that settings correct, not the handler."""
     table = f"[upstreams.{upstream}]"
     if answer.status in _REDIRECTS:
         return _about_redirect(answer.headers.get("location", ""), url, table, bearing)
@@ -65,13 +65,11 @@ def advise(answer: Answer, url: str, upstream: str, bearing: CallerIdentity) -> 
             return (
                 f"does the application answer to the host {bearing.host} (Django: ALLOWED_HOSTS)? See host of {table}"
             )
-        return (
-            f"the application may not know the host that it is called by (Django: ALLOWED_HOSTS); set host of {table}"
-        )
+        return f"the application may not accept the host in the request (Django: ALLOWED_HOSTS); set host of {table}"
     if answer.status == 401:
         if bearing.authorization:
-            return f"it wants other credentials than auth of {table} names; the message waits"
-        return f"it wants credentials: see auth of {table}; the message waits"
+            return f"it requires other credentials than auth of {table} names; the message waits"
+        return f"it requires credentials: see auth of {table}; the message waits"
     if answer.status == 403:
         if answer.body.startswith(_OURS):
             lacks = (
@@ -99,14 +97,12 @@ def _about_redirect(location: str, url: str, table: str, bearing: CallerIdentity
     if to.path == path + "/" or to.path + "/" == path:
         return f"the action's path is {to.path!r}, with another slash at its end; call that one"
     if to.scheme == "https" and bearing.scheme != "https":
-        return f'the application wants https (Django: SECURE_SSL_REDIRECT); set scheme = "https" of {table}'
+        return f'the application requires https (Django: SECURE_SSL_REDIRECT); set scheme = "https" of {table}'
     if to.netloc and to.netloc != bearing.host and to.path == path:
-        return f"the application goes by another host; set host of {table} to {to.netloc.rpartition('@')[2][:100]!r}"
+        return f"the application uses another host; set host of {table} to {to.netloc.rpartition('@')[2][:100]!r}"
     if to.scheme == "https":
         return (
-            "the application sees no https in X-Forwarded-Proto (Django: SECURE_PROXY_SSL_HEADER; does its server let "
-            "the header through?)"
+            "the application does not see https in X-Forwarded-Proto (Django: SECURE_PROXY_SSL_HEADER; does its server "
+            "pass the header on?)"
         )
-    return (
-        f"a redirect is never followed; is a login asked for, or does the application miss host or scheme of {table}?"
-    )
+    return f"a redirect is never followed; is a login required, or does {table} need host or scheme?"

@@ -1,6 +1,6 @@
-"""One message in the words of its protocol: written after its description where it needs one, its answer read.
+"""One message in its protocol: written by its description if it needs one, and its answer interpreted.
 
-HTTP has nothing to add, and costs nothing here.
+HTTP adds nothing, and costs nothing here.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ap4r.storage.store import Lease
 
 
 class ProtocolStep:
-    """What is sent for a lease. `sent` is the lease with its message as it is sent."""
+    """The message that is sent for a lease. `sent` is the lease with that message."""
 
     __slots__ = ("_answers", "_protocol", "_writing", "sent")
 
@@ -34,7 +34,7 @@ class ProtocolStep:
     def begin(
         self, descriptions: DescriptionCache, within_seconds: float, done: Callable[[NoResponse | None, bool], None]
     ) -> None:
-        """Write the message; `done` is told why it cannot be sent, or None, and whether that took time."""
+        """Write the message; call `done` with the reason why it cannot be sent, or None, and whether that took time."""
         message = self.sent.message
         if message.protocol == "http":
             done(None, False)
@@ -61,13 +61,13 @@ class ProtocolStep:
             self._writing = writing
 
     def cut(self) -> None:
-        """Stop writing, if that is what goes on."""
+        """Stop writing, if it is being written."""
         if self._writing is not None:
             self._writing.cancel()
 
     @property
     def reader(self) -> AnswerReader | None:
-        """Give what reads the answer; None when its status says it all."""
+        """Return what reads the answer; None when its status alone decides."""
         if self._protocol is None or self._answers is None:
             return None
         return self._answers.reader(self._protocol, self.sent.message)

@@ -31,24 +31,24 @@ from ap4r.signing.signing import (
 from ap4r.storage.store import Lease
 
 USER_AGENT = f"ap4r/{__version__}".encode()
-# Printable ASCII stays as it is, but for "%" itself, so that decoding gives the name back.
+# Printable ASCII is unchanged, except for "%" itself, so that decoding returns the name.
 _PLAIN = "".join(chr(code) for code in range(0x21, 0x7F) if chr(code) != "%")
-#: What the transport says itself; a message that could say it too would blur where its request ends (RFC 9112, 6).
+#: Headers of the client itself; a message with one could blur where its request ends (RFC 9112, 6).
 _FRAMING = frozenset({b"content-length", b"transfer-encoding", b"connection", b"keep-alive", b"upgrade", b"te"})
-#: What only the dispatcher says. Gateways turn - into _ and back, so both spellings of a name arrive as one.
+#: Headers of the dispatcher only. Gateways turn - into _ and back, so both spellings of a name arrive as the same.
 _OURS = (b"ap4r-", b"webhook-")
-#: Those of these that the message brings: `async_to` writes them, and refuses them from callers.
+#: Those of these that the message has: `async_to` writes them, and refuses them from callers.
 _DEPTH = DEPTH.lower().encode()
 _BROUGHT = frozenset({PRIORITY.lower().encode(), _DEPTH})
-#: The rule for answers that needs no telling.
+#: The success rule that is not sent.
 DEFAULT_SUCCESS = "2xx"
 
-#: Headers up to this size are mostly the same for many messages: they are written once.
+#: Headers up to this size are mostly the same for many messages: their text is cached.
 _SHORT_CHARACTERS = 256
 
 
 class Request(NamedTuple):
-    """What is sent. `lines` are its headers but for those that frame the body, each with its end."""
+    """What is sent. `lines` are its headers except for those that frame the body, each with its line end."""
 
     method: str
     url: str
@@ -58,7 +58,7 @@ class Request(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class _Same:
-    """What the requests of messages have in common whose headers, queue and server are the same."""
+    """What requests have in common whose messages have the same headers, queue and server."""
 
     lines: bytes
     content_type: str
@@ -77,13 +77,13 @@ def build_request(
     span_id: str,
     bearing: CallerIdentity = PLAIN,
 ) -> Request:
-    """Make the request of one attempt.
+    """Build the request of one attempt.
 
     :param url: the whole URL, the upstream's server chosen.
     :param history: the lease's, as of now.
     :param now: Unix seconds of this host, for Ap4r-Expires and the signatures.
     :param span_id: 16 hex digits, new for each attempt (W3C Trace Context).
-    :raises ValueError: a header of the message's cannot be sent; says which.
+    :raises ValueError: a header of the message cannot be sent; the text names it.
     """
     message = lease.message
     same = (_same if _are_short(message.headers) else _look_up)(
@@ -94,7 +94,8 @@ def build_request(
     success = rules.success if message.protocol == HTTP else DEFAULT_SUCCESS
     says_rule = rules.success != DEFAULT_SUCCESS
     if says_rule:
-        # What an action says in a call that we take for a failure must not be stored, so it has to know our rule.
+        # The text of an answer that counts as a failure must not be stored by the application, so it has to know our
+        # rule.
         own += f"Ap4r-Success: {success}\r\n"
     if not same.says_key:
         # draft-ietf-httpapi-idempotency-key-header: a structured-field string, so quoted.
@@ -164,14 +165,14 @@ def _signatures(
 
 
 def shown(bearing: CallerIdentity) -> dict[bytes, list[bytes]]:
-    """Give the headers of a request that no message asks for: by which name the server is called, and by whom."""
+    """Return the headers that are not a message's: the name by which the server is called, and the credentials."""
     called = _called_by(bearing.host, bearing.scheme)
     return {**called, b"authorization": [bearing.authorization]} if bearing.authorization else dict(called)
 
 
 @lru_cache(maxsize=64)
 def _called_by(host: str, scheme: str) -> dict[bytes, list[bytes]]:
-    """Give the headers by which an application behind a proxy knows its own name (X-Forwarded-* and Host)."""
+    """Return the headers by which an application behind a proxy knows its own name (X-Forwarded-* and Host)."""
     called: dict[bytes, list[bytes]] = {}
     port = None
     if host:
@@ -192,7 +193,7 @@ def _resource_of(url: str) -> str:
 
 @lru_cache(maxsize=4_096)
 def host_of(url: str) -> bytes:
-    """Give the Host header that belongs to a URL."""
+    """Return the Host header of a URL."""
     scheme, _, rest = url.partition("://")
     host = rest.partition("/")[0]
     default = ":443" if scheme == "https" else ":80"

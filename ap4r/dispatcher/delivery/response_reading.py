@@ -1,6 +1,6 @@
-"""Where a protocol reads an answer: small ones at once, in the reactor; all others in a process with limits.
+"""Chooses where a protocol reads an answer: small ones at once, in the reactor; others in a process with limits.
 
-An answer is whatever its server likes it to be, and reading a megabyte of XML takes Python a good part of a second.
+The server decides the size of an answer, and parsing a megabyte of XML takes Python a large part of a second.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from ap4r.protocols.registry import find_protocol
 
 READING_PROCESSES = 2
 READING_SECONDS = 5.0  #: of CPU time, an answer
-#: Up to here an answer is read in the reactor: some milliseconds, whatever is in it.
+#: Up to this size an answer is read in the reactor: some milliseconds, for any content.
 MOST_BYTES = 8 * 1024
 
 
 def read_elsewhere(message: Message, answer: Answer) -> ResponseReading | None:
-    """Read an answer; to be run in a process of its own."""
+    """Read an answer; runs in a separate process."""
     return read_answer(find_protocol(message.protocol), message, answer)
 
 
@@ -41,7 +41,7 @@ class AnswerReading:
         return partial(self._read, protocol, message)
 
     def stop(self) -> None:
-        """End what is being read."""
+        """Stop all reading."""
         self._computing.stop()
 
     def _read(

@@ -1,6 +1,6 @@
-"""Rewriting targets right before the call: the first rule that matches says where the message goes instead.
+"""Rewrites targets right before the call: the first rule that matches decides the new target.
 
-What a rule makes of a target is checked as what a handler gives is; a rule that fails fails its message, nobody else.
+The result of a rule is validated like the target of a handler; a rule that fails only affects its message.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from ap4r.settings.rewrite_rules import RewriteRule
 
 
 class RewriteFailed(Exception):
-    """A rule made nothing of a target that could be called; the text says which and why."""
+    """The result of a rule cannot be called; the text names the rule and the reason."""
 
 
 class Rewriting:
-    """Applies the rules of the settings. A rule's result is remembered: its callable is asked once for each URL.
+    """Applies the rules of the settings. Results are cached: a callable is called once for each URL.
 
     :raises ConfigError: a callable cannot be imported.
     """
@@ -32,9 +32,9 @@ class Rewriting:
         self._cached = lru_cache(maxsize=4_096)(self._rewrite)
 
     def of(self, target: Target, queue: str) -> Target:
-        """Give the target that is called.
+        """Return the target that is called.
 
-        :raises RewriteFailed: the rule that is for it failed.
+        :raises RewriteFailed: its rule failed.
         """
         return self._cached(target, queue) if self._rules else target
 
@@ -46,9 +46,9 @@ class Rewriting:
 
 
 def load_callable(name: str) -> Callable[[str], object] | None:
-    """Import `package.module:function`; None where there is none.
+    """Import `package.module:function`; return None for an empty name.
 
-    :raises ConfigError: it is not there, or cannot be called.
+    :raises ConfigError: it does not exist, or is not callable.
     """
     if not name:
         return None
@@ -73,7 +73,7 @@ def _applied(which: str, rule: RewriteRule, call: Callable[[str], object] | None
         given = target.url if target.upstream == APP else str(target)
         made = call(given)
         if not isinstance(made, str):
-            raise RewriteFailed(f"{which}: {rule.call} gave {shortened(made)}, which is no URL")
+            raise RewriteFailed(f"{which}: {rule.call} returned {shortened(made)}, which is not a URL")
         return parse_target(made)[0]
     except TargetRefused as error:
         raise RewriteFailed(f"{which}: {error}") from None
