@@ -1,7 +1,7 @@
-"""Who may call the listening address and put messages there: Host, the browser's Origin, the token, the rate. Pure.
+"""Decides who may call the listen address and put messages: Host, the browser's Origin, the token, the rate. Pure.
 
-Any web page can make its reader's browser POST to an address of the reader's own machine, so being on loopback is no
-admission by itself: the page's name stands in Host where it was tricked into our address, and in Origin elsewhere.
+Any web page can make its reader's browser POST to an address of the reader's own machine, so calls over loopback are
+not admitted for that alone: Host has the page's name if its name was pointed to our address, otherwise Origin has it.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ _CALLERS_KNOWN = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Listening:
-    """What the setting `listen` says: the interface ("" for every one), or the path of a UNIX socket."""
+    """The setting `listen`: the interface ("" for every one), or the path of a UNIX socket."""
 
     interface: str = ""
     path: str = ""
 
     @property
     def is_private(self) -> bool:
-        """Whether only this host can come here."""
+        """Whether only this host can connect."""
         if self.path:
             return True
         try:
@@ -43,7 +43,7 @@ class Listening:
 
 
 def parse_listen(text: str) -> Listening:
-    """Read an endpoint of Twisted, such as tcp:7438:interface=127.0.0.1, as far as it says who can reach it."""
+    """Parse who can reach an endpoint of Twisted, such as tcp:7438:interface=127.0.0.1."""
     kind, *parts = (part.replace("\\:", ":") for part in re.split(r"(?<!\\):", text))
     values = dict(part.split("=", 1) for part in parts if "=" in part)
     plain = [part for part in parts if "=" not in part]
@@ -54,9 +54,9 @@ def parse_listen(text: str) -> Listening:
 
 
 class RequestAdmission:
-    """Tells whether a request may come in.
+    """Decides whether a request is admitted.
 
-    :param tokens: any of them is good; none means that none is asked for.
+    :param tokens: any of them is valid; none means that no token is required.
     :param hosts: names that Host may have beside this host's own.
     :param takes_messages: whether there is an intake, so that a listener that others can reach needs a token.
     """
@@ -64,7 +64,7 @@ class RequestAdmission:
     def __init__(
         self, listening: Listening, tokens: Sequence[str], hosts: Sequence[str], *, takes_messages: bool = True
     ) -> None:
-        """Take the rules.
+        """Store the rules.
 
         :raises ConfigError: others can reach the intake and there is no token.
         """
@@ -92,10 +92,10 @@ class RequestAdmission:
         return None
 
     def refuse_look(self, host: str | None, origin: str | None) -> Refusal | None:
-        """Return why a request with these headers may not even look, None when it may.
+        """Return why a request with these headers may not even read, None when it may.
 
-        A page that was led to this address calls it by a name. An address in Host is what load balancers send, and no
-        Host at all is what the oldest of them do; no page can do either.
+        A page whose name was pointed to this address calls it by that name. An address in Host is what load balancers
+        send, and no Host at all is what the oldest of them send; no page can do either.
         """
         if host and not self._is_our_name(host) and not _is_address(_PORT.sub("", host)):
             return _no_such_host(host)
@@ -104,19 +104,19 @@ class RequestAdmission:
         return None
 
     def sees_all(self, host: str | None, authorization: str | None, peer: str | None, *, is_forwarded: bool) -> bool:
-        """Return whether a request's sender may see where stores are and what is held: who shows a token, or calls from
-        this host by one of its names.
+        """Return whether a request's sender may see where stores are and what is held: one with a token, or one that
+        calls from this host by one of its names.
 
         :param peer: the address that the request comes from; None for a UNIX socket.
-        :param is_forwarded: whether a proxy says that it comes from elsewhere.
+        :param is_forwarded: whether a proxy reports that it comes from elsewhere.
         """
         if self._tokens and self._is_known(authorization or ""):
             return True
         return not is_forwarded and self._is_our_name(host or "") and (peer is None or _is_here(peer))
 
     def caller_of(self, authorization: str | None, peer: str) -> str:
-        """Return whom a request's messages count for: a token however it was written, else the address (of IPv6, the
-        network of 64 bits, which is one customer's).
+        """Return the caller for whom a request's messages count: a token in any spelling, else the address (of IPv6,
+        the network of 64 bits, which belongs to one customer).
         """
         if self._tokens:
             shown = _token_of(authorization or "")
@@ -130,7 +130,7 @@ class RequestAdmission:
         return host.lower() in self._hosts or name in self._hosts or _is_loopback(name)
 
     def is_self(self, target: Target, port: int) -> bool:
-        """Tell whether a target is this intake's own address."""
+        """Return whether a target is this intake's own address."""
         if target.upstream is not None or not port:
             return False
         scheme, _, authority = target.origin.partition("://")
@@ -143,7 +143,7 @@ class RequestAdmission:
 
     def _is_known(self, authorization: str) -> bool:
         shown = _token_of(authorization)
-        # All are compared, so that the time tells nothing of which one is near.
+        # All are compared, so that the time does not reveal which one is similar.
         good = [hmac.compare_digest(shown, token) for token in self._tokens]
         return any(good)
 
@@ -195,14 +195,14 @@ def _is_here(host: str) -> bool:
 
 
 class Rates:
-    """Lets each caller put so many messages a second, a second's worth at once; a larger batch is paid off after."""
+    """Limits each caller's messages a second, with a second's worth at once; a larger batch delays later ones."""
 
     def __init__(self, rate: float) -> None:
         self.rate = rate
         self._levels: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def refuse(self, caller: str, count: int, now: float) -> Refusal | None:
-        """Take `count` messages of a caller, or give why not."""
+        """Count `count` messages of a caller, or return why they are refused."""
         most = max(1.0, self.rate)
         level, at = self._levels.pop(caller, (most, now))
         level = min(most, level + (now - at) * self.rate)

@@ -1,4 +1,4 @@
-"""How many connections the ports hold, so that descriptors are left for deliveries and the store."""
+"""The limit of the ports' connections, so that descriptors are left for deliveries and the store."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import resource
 from collections import OrderedDict
 from typing import Protocol
 
-#: Descriptors that stay free: of each call that may be in flight one for its connection and one for its successor…
+#: Descriptors that stay free: for each call that may be in flight, one for its connection and one for its successor…
 _PER_CALL = 2
 #: … and for stores, logs, doorbells, listeners, look-ups of names, files.
 _KEPT = 64
@@ -14,9 +14,9 @@ _LEAST, _MOST = 16, 10_000
 
 
 def most_connections(descriptors: int, concurrency: int) -> int:
-    """Return how many connections from elsewhere may be open, of so many descriptors in all.
+    """Return how many connections from elsewhere may be open, for a total number of descriptors.
 
-    Where there are too few for everything, a few connections are held all the same: /healthz must answer.
+    If there are too few for everything, a few connections are still accepted, because /healthz must answer.
     """
     if descriptors < 0:
         return _MOST
@@ -24,7 +24,7 @@ def most_connections(descriptors: int, concurrency: int) -> int:
 
 
 def open_files_limit() -> int:
-    """Return how many descriptors this process may have; negative where there is no limit."""
+    """Return how many descriptors this process may have; negative without a limit."""
     soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return -1 if soft == resource.RLIM_INFINITY else soft
 
@@ -34,17 +34,17 @@ class ClosableConnection(Protocol):
 
     @property
     def is_busy(self) -> bool:
-        """Whether a request of it was let in and is not answered yet."""
+        """Whether a request of it was admitted and is not answered yet."""
 
     def drop(self) -> None:
-        """Close it at once."""
+        """Close the connection at once."""
 
 
 class Connections:
-    """The open connections, those first that have been without an answered request for longest.
+    """The open connections, in the order of the time without an answered request, the longest first.
 
-    Where one too many is opened, the first that is not busy is closed. That is never an honest one that sends its
-    request at once, unless `most` others come in the meantime.
+    If there is one too many, the first that is not busy is closed. That is never an honest one that sends its
+    request at once, unless `most` others arrive in the meantime.
     """
 
     def __init__(self, most: int) -> None:
@@ -59,7 +59,7 @@ class Connections:
         return connection in self._open
 
     def opened(self, connection: ClosableConnection) -> None:
-        """Take a connection in, and close another one where there are too many."""
+        """Add a connection, and close another one if there are too many."""
         self._open[connection] = None
         if len(self._open) > self.most:
             oldest = next((one for one in self._open if not one.is_busy), connection)
@@ -68,7 +68,7 @@ class Connections:
             oldest.drop()
 
     def answered(self, connection: ClosableConnection) -> None:
-        """Note that a request of it was answered."""
+        """Record that a request of it was answered."""
         if connection in self._open:
             self._open.move_to_end(connection)
 

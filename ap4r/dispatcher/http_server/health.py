@@ -1,6 +1,6 @@
-"""`GET /healthz`: whether the claim loop turned lately, and what is due. It changes nothing.
+"""`GET /healthz`: whether the claim loop ran recently, and what is due. It changes nothing.
 
-What costs the store something to tell is asked at most once in a while, however often the page is.
+Counts that are expensive for the store are read at most once in a while, however often the page is requested.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from twisted.web.server import NOT_DONE_YET, Request
 from ap4r.dispatcher.store_worker.store_thread import StoreThread
 from ap4r.storage.store import StoreStatus
 
-#: A loop that has tried for longer than this without success is not well.
+#: A loop that has tried for longer than this without success is not healthy.
 LATE_SECONDS = 15.0
-FIGURES_SECONDS = 5.0  #: how long the store's figures are good for
+FIGURES_SECONDS = 5.0  #: how long the store's counts are cached
 _HEADERS = {b"Content-Type": b"application/json", b"Cache-Control": b"no-store"}
 
 
 class StoreFigures:
-    """The store's own figures, asked for when somebody wants them and the last ones are old."""
+    """The store's own counts, read on request if the cached ones are old."""
 
     def __init__(self, store: StoreThread, clock: IReactorTime) -> None:
         self._store = store
@@ -35,11 +35,11 @@ class StoreFigures:
         self._waiting: list[Callable[[StoreStatus | None], None]] = []
 
     def tell(self, told: Callable[[StoreStatus | None], None]) -> None:
-        """Give the figures, now or when the store has answered; None when it did not."""
+        """Pass on the counts, now or when the store has answered; None when it did not."""
         if self._waiting:
             self._waiting.append(told)
         elif self._store.outage.lasts:
-            # It would keep the page waiting, and with it what is told of the other stores.
+            # It would delay the page, and with it the facts about the other stores.
             told(None)
         elif self._clock.seconds() - self._asked_at < FIGURES_SECONDS:
             told(self._status)
@@ -63,10 +63,10 @@ class StoreFigures:
 
 
 class Healthz(Resource):
-    """Answers 200 when all is well and 503 when not, the facts as JSON in either case.
+    """Answers 200 when all is healthy and 503 when not, with the facts as JSON in either case.
 
-    :param facts: what the dispatcher tells of itself and, in "stores", of each store; "ok" among both.
-    :param figures: of the same stores.
+    :param facts: the facts about the dispatcher and, in "stores", about each store; "ok" in both.
+    :param figures: the counts of the same stores.
     :param shows_all: whether a request's sender may see more than "ok": where stores are, what is held.
     """
 
@@ -84,7 +84,7 @@ class Healthz(Resource):
         self._figures = figures
 
     def render_GET(self, request: Request) -> int:
-        """Answer when the store's figures are there."""
+        """Answer when the store's counts have been read."""
         gone: list[Failure] = []
         request.notifyFinish().addErrback(gone.append)
 
@@ -114,7 +114,7 @@ class Healthz(Resource):
 
 
 def due(status: StoreStatus) -> dict[str, Any]:
-    """Sum up what waits in a store. `at_least` names the sums that are not exact: there are more."""
+    """Sum up what waits in a store. `at_least` names the sums that are lower bounds."""
     return {
         "oldest_seconds": round(status.oldest_due_seconds, 3),
         "ready": sum(queue.ready for queue in status.queues),

@@ -1,4 +1,4 @@
-"""Listening on what a setting names, with errors that say which setting. It knows nothing of what is served."""
+"""Listens at the endpoint of a setting, with errors that name the setting. It does not depend on what is served."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from ap4r.errors import ConfigError
 
 
 def listen(endpoints: Callable[[Any, str], Any], reactor: Any, setting: str, endpoint: str, factory: Any) -> Any:
-    """Listen on an endpoint such as `tcp:7438:interface=127.0.0.1` and give its port.
+    """Listen on an endpoint such as `tcp:7438:interface=127.0.0.1` and return its port.
 
-    :param endpoints: makes an endpoint of its text (`twisted.internet.endpoints.serverFromString`).
-    :raises ConfigError: naming `setting`; the address is taken, or the text means nothing.
+    :param endpoints: builds an endpoint from its text (`twisted.internet.endpoints.serverFromString`).
+    :raises ConfigError: naming `setting`; the address is in use, or the text is invalid.
     """
     if endpoint.startswith("unix:") and ":mode=" not in endpoint:
-        endpoint += ":mode=660"  # Twisted's own default lets everybody in
+        endpoint += ":mode=660"  # Twisted's own default admits every user
     try:
         made = endpoints(reactor, endpoint)
     except (ValueError, TypeError, KeyError) as error:
@@ -31,14 +31,14 @@ def listen(endpoints: Callable[[Any, str], Any], reactor: Any, setting: str, end
     if ports:
         return ports[0]
     if not failures:
-        raise ConfigError(setting, f"{endpoint} does not say at once whether it listens; use tcp:")
+        raise ConfigError(setting, f"{endpoint} does not report at once whether it listens; use tcp:")
     refused = failures[0].value
     why = refused.socketError if isinstance(refused, CannotListenError) else refused
     raise ConfigError(setting, f"cannot listen on {endpoint}: {why}") from refused
 
 
 def url_of(address: Any) -> str:
-    """Give the URL at which what listens is reached from this host."""
+    """Return the URL at which a listener is reached from this host."""
     if isinstance(address, UNIXAddress):
         name = address.name.decode() if isinstance(address.name, bytes) else address.name
         return f"http+unix://{name}"

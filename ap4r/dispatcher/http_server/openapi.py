@@ -1,4 +1,4 @@
-"""The OpenAPI document of the intake, as /openapi.json gives it and docs/openapi.json holds it. Pure."""
+"""The OpenAPI document of the intake, as /openapi.json serves it and docs/openapi.json has it. Pure."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ _JSON_TYPE = "application/json"
 
 _MESSAGE: dict[str, Any] = {
     "type": "object",
-    "description": "A call to be made later. Fields as of async_to; null is as good as absent, but for json.",
+    "description": "A call to make later. Fields as in async_to; null counts as absent, except for json.",
     "required": ["target"],
     "additionalProperties": False,
     "properties": {
         "id": {
             **_TEXT,
             "format": "uuid",
-            "description": "Makes a repeat harmless for 24 hours. Without it one is made.",
+            "description": "Makes a repeat harmless for 24 hours. Without it one is generated.",
         },
         "target": {
-            "description": "A path of the application, an absolute URL, or one of the two in words.",
+            "description": "A path of the application, an absolute URL, or one of the two as an object.",
             "oneOf": [
                 {**_TEXT, "minLength": 1, "maxLength": 8_192, "pattern": "^(/|[Hh][Tt][Tt][Pp][Ss]?://)"},
                 {
@@ -55,12 +55,12 @@ _MESSAGE: dict[str, Any] = {
         "format": {
             **_TEXT,
             "enum": ["form", "json", "text", "xml", "yaml", "multipart", "raw"],
-            "description": "How params are written; yaml where the dispatcher has PyYAML.",
+            "description": "How params are written; yaml if the dispatcher has PyYAML.",
         },
         "json": {"description": "The body instead of params: any value at most 64 levels deep, sent as JSON."},
         "text": {**_TEXT, "description": "The body instead of params: text in UTF-8."},
         "base64": {**_TEXT, "contentEncoding": "base64", "description": "The body instead of params: bytes."},
-        "queue": {**_TEXT, "minLength": 1, "maxLength": 128, "description": "Where it waits; made from the target."},
+        "queue": {**_TEXT, "minLength": 1, "maxLength": 128, "description": "Its queue; by default from the target."},
         "method": {**_TEXT, "minLength": 1, "maxLength": 32, "default": "POST"},
         "headers": {"type": "object", "additionalProperties": _TEXT, "description": "Sent with the call."},
         "delivery": {**_TEXT, "enum": [str(delivery.value) for delivery in Delivery], "default": "repeated"},
@@ -79,8 +79,8 @@ _MESSAGE: dict[str, Any] = {
             "default": "http",
             "description": "How it is called: http, xmlrpc, jsonrpc, soap. With base64 the call is written already.",
         },
-        "action": {**_TEXT, "minLength": 1, "maxLength": 1_000, "description": "What is called, but for http."},
-        "options": {"type": "object", "description": "What belongs to the protocol, such as wsdl."},
+        "action": {**_TEXT, "minLength": 1, "maxLength": 1_000, "description": "What is called; not for http."},
+        "options": {"type": "object", "description": "The options of the protocol, such as wsdl."},
         "priority": {"type": "integer", "minimum": -1_000, "maximum": 1_000},
         "depth": {
             "type": "integer",
@@ -95,11 +95,11 @@ _MESSAGE: dict[str, Any] = {
     },
 }
 
-_NEVER_NULL = frozenset({"target", "params", "json"})  #: those two take any value as it is
+_NEVER_NULL = frozenset({"target", "params", "json"})  #: those two accept any value, null too
 
 
 def _or_null(schema: dict[str, Any]) -> dict[str, Any]:
-    """Let a schema take null too."""
+    """Return a schema that accepts null too."""
     if "oneOf" in schema:
         return {**schema, "oneOf": [*schema["oneOf"], {"type": "null"}]}
     nullable = {**schema, "type": [schema["type"], "null"]}
@@ -125,19 +125,19 @@ _ERROR: dict[str, Any] = {
         "advice": {**_TEXT, "description": "What to do."},
         "outcome_unknown": {
             "type": "boolean",
-            "description": "True where the messages may be stored all the same: send them again under the same ids.",
+            "description": "True if the messages may be stored: send them again under the same ids.",
         },
     },
 }
 
 _REFUSALS = {
-    "400": "No JSON, no HTTP, or a header that stands there twice, is no text or has no meaning there.",
+    "400": "Not JSON, not HTTP, or a header that occurs twice, is not text or is not allowed here.",
     "401": "The token is missing or unknown.",
-    "403": "Host is no name of this intake, or a web page asks.",
+    "403": "Host is not a name of this intake, or the request comes from a web page.",
     "408": "The request took too long to arrive.",
     "413": "Too many messages or bytes; the message names the setting.",
     "415": "Not application/json, X-AP4R is missing, or there is a Content-Encoding.",
-    "422": "A field means nothing, or an id was used for other content.",
+    "422": "A field is invalid, or an id was used for other content.",
     "429": "Too many messages a second from this caller. Retry-After says when.",
     "500": "A defect of ap4r.",
     "503": "The store cannot be used now, or its answer was lost (outcome_unknown). Retry-After says when.",
@@ -145,7 +145,7 @@ _REFUSALS = {
 
 
 def describe() -> dict[str, Any]:
-    """Give the document."""
+    """Return the document."""
     assert set(_MESSAGE["properties"]) == FIELDS
     return {
         "openapi": "3.1.0",
@@ -164,7 +164,7 @@ def describe() -> dict[str, Any]:
                 "token": {
                     "type": "http",
                     "scheme": "bearer",
-                    "description": "Where the intake listens for other hosts, or where it has a token.",
+                    "description": "Required if the intake listens for other hosts, or if it has a token.",
                 }
             },
         },
@@ -172,7 +172,7 @@ def describe() -> dict[str, Any]:
 
 
 def document() -> bytes:
-    """Give the document as it is served."""
+    """Return the document as it is served."""
     return json.dumps(describe(), indent=2, ensure_ascii=False).encode() + b"\n"
 
 
@@ -221,7 +221,7 @@ def _post_queue() -> dict[str, Any]:
     name = {"name": "name", "in": "path", "required": True, "schema": {**_TEXT, "minLength": 1, "maxLength": 128}}
     return {
         "operationId": "putRaw",
-        "summary": "Put one message as AP4R took it: a raw body, options in a header",
+        "summary": "Put one message as AP4R accepted it: a raw body, options in a header",
         "parameters": [name, options, _key_header()],
         "requestBody": {"content": {"*/*": {"schema": {}}}},
         "responses": {

@@ -1,4 +1,4 @@
-"""What the intake answers when it takes nothing: what was wrong, where, and what to do, as JSON. Pure."""
+"""The intake's answer to a refused request: what was wrong, where, and what to do, as JSON. Pure."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _STORE_RETRY_SECONDS = 2.0
 class Refusal:
     """An answer other than success. `where` is a field of the request or a header, "" for the request as a whole.
 
-    `outcome_unknown` is true where the messages may be stored all the same.
+    `outcome_unknown` is true if the messages may be stored.
     """
 
     status: int
@@ -35,7 +35,7 @@ class Refusal:
     advice: str = ""
     retry_after_seconds: float | None = None
     outcome_unknown: bool = False
-    allow: str = ""  #: the methods that the path takes, where that was wrong
+    allow: str = ""  #: the methods of the path, if the method was wrong
 
     @property
     def body(self) -> bytes:
@@ -57,18 +57,18 @@ class Refusal:
 
 
 def refusal_of(error: Exception, where: str = "") -> Refusal:
-    """Give the answer to what a description or a store has raised.
+    """Return the answer to an error of a description or a store.
 
-    :param where: the place of the message in the request, as `[3].`.
+    :param where: the path of the message in the request, as `[3].`.
     """
     match error:
         case MessageConflict():
-            advice = "what was sent first stays; send this under another id"
+            advice = "the first message stays; send this one under another id"
             return Refusal(422, "id_used_before", str(error), f"{where}id", advice)
         case TargetRefused():
-            return Refusal(422, "target_refused", str(error), f"{where}target", "give another target")
+            return Refusal(422, "target_refused", str(error), f"{where}target", "use another target")
         case DepthExceeded():
-            return Refusal(422, "too_deep", str(error), f"{where}depth", "see to it that the chain ends")
+            return Refusal(422, "too_deep", str(error), f"{where}depth", "make sure that the chain ends")
         case OptionRefused():
             return Refusal(422, "option_refused", str(error), f"{where}{error.option}", "correct this field")
         case PayloadTooLarge():
@@ -88,5 +88,5 @@ def refusal_of(error: Exception, where: str = "") -> Refusal:
 
 
 def _said(error: Exception) -> str:
-    # Where the store is and what the database said is for the operator, not for whoever may call.
+    # Where the store is and what the database reported is for the operator, not for callers.
     return f"the store cannot be used now ({shortened(type(error).__name__)})"

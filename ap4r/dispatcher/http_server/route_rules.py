@@ -1,7 +1,7 @@
-"""What each path of the listening address takes: who may call it, by which methods, with what body. Pure.
+"""The rules of each path of the listen address: who may call it, by which methods, with what body. Pure.
 
-A request is held to the rules of its route by its headers, before anything of its body is read. What has no rules is no
-route, and a site with such a route does not start.
+A request is checked against the rules of its route by its headers, before anything of its body is read. A resource
+without rules is not a route, and a site with one does not start.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from ap4r.dispatcher.http_server.problem import Refusal
 
 
 class Headed(Protocol):
-    """A request of which the headers are there."""
+    """A request whose headers have arrived."""
 
     @property
     def fields(self) -> Mapping[bytes, Sequence[bytes]]:
@@ -25,14 +25,14 @@ class Headed(Protocol):
         """Return the header of that name as text."""
 
     def getClientAddress(self) -> Any:
-        """Return where it comes from."""
+        """Return the address that it comes from."""
 
 
 @dataclass(frozen=True, slots=True)
 class MostBytes:
-    """How long a body may be, and what says so.
+    """The longest body, and the setting that decides it.
 
-    :param setting: which the user can change, and its value.
+    :param setting: the setting that the user can change; `value` is its value.
     """
 
     count: int
@@ -42,10 +42,10 @@ class MostBytes:
 
     @property
     def refusal(self) -> Refusal:
-        """Say that a body is longer."""
+        """Return the answer to a longer body."""
         allowed = f"the setting {self.setting} is {self.value:,}"
         if self.count != self.value:
-            allowed += ", and JSON may be longer than what it brings"
+            allowed += ", and JSON may be longer than its content"
         problem = f"the request's body has more than {self.count:,} bytes: {allowed}"
         return Refusal(413, "too_large", problem, "", self.advice)
 
@@ -54,9 +54,9 @@ class MostBytes:
 class RouteRules:
     """The rules of one route.
 
-    :param admit: returns why a request may not come in, by who calls and by what name it is called.
-    :param most_bytes: of a body; None where none is taken.
-    :param has_names: whether the route is for what is below its path, as /queues/NAME, and not for the path itself.
+    :param admit: returns why a request is refused, by its caller and the name that it uses.
+    :param most_bytes: of a body; None if none is accepted.
+    :param has_names: whether the route is for paths below it, as /queues/NAME, and not for the path itself.
     """
 
     admit: Callable[[Headed], Refusal | None]
@@ -68,40 +68,40 @@ class RouteRules:
 class RuleBook:
     """The routes of an address by the first segment of their paths.
 
-    :param admit: who may hear that there is no such path.
+    :param admit: decides who may learn that a path does not exist.
     """
 
     def __init__(self, rules: Mapping[str, RouteRules], admit: Callable[[Headed], Refusal | None]) -> None:
-        """Take the rules.
+        """Store the rules.
 
         :raises TypeError: a route has none.
         """
         for path, rule in rules.items():
             if not isinstance(rule, RouteRules):
-                raise TypeError(f"the route /{path} declares no rules; say who may call it, how, and with what body")
+                raise TypeError(f"the route /{path} declares no rules; add who may call it, how, and with what body")
         self._rules = {path.encode(): rule for path, rule in rules.items()}
         self._admit = admit
 
     def refuse(self, request: Headed, method: str, path: bytes, length: int | None) -> Refusal | None:
-        """Return why a request may not come in, None when it may.
+        """Return why a request is refused, None when it is admitted.
 
-        :param length: of its body; None where that is not known before its end.
+        :param length: of its body; None if that is not known before its end.
         """
         first, *rest = path[1:].split(b"/")
         rules = self._rules_of(first)
         if rules is None or (b"".join(rest) == b"" if rules.has_names else rest):
-            advice = "GET /openapi.json tells what there is" if b"openapi.json" in self._rules else "GET /healthz"
-            return self._admit(request) or Refusal(404, "not_found", "nothing is at this path", "", advice)
+            advice = "GET /openapi.json lists the paths" if b"openapi.json" in self._rules else "GET /healthz"
+            return self._admit(request) or Refusal(404, "not_found", "there is nothing at this path", "", advice)
         refusal = self._stranger(request, rules)
         if refusal is not None:
             return refusal
         if method not in rules.methods:
             allowed = ", ".join(rules.methods)
-            problem = "this path does not take that method"
+            problem = "this path does not accept that method"
             return Refusal(405, "wrong_method", problem, "", f"use {allowed}", allow=allowed)
         if rules.most_bytes is None:
             if length != 0:
-                return Refusal(413, "too_large", "this path takes no body", "", "send the request without one")
+                return Refusal(413, "too_large", "this path accepts no body", "", "send the request without one")
         elif length:
             most = rules.most_bytes()
             if length > most.count:
@@ -109,7 +109,7 @@ class RuleBook:
         return rules.admit(request)
 
     def most_bytes(self, path: bytes) -> MostBytes | None:
-        """Return how long a body at a path may be; None where none is taken."""
+        """Return the longest body for a path; None if none is accepted."""
         rules = self._rules_of(path.split(b"/", 2)[1])
         return None if rules is None or rules.most_bytes is None else rules.most_bytes()
 
@@ -117,5 +117,5 @@ class RuleBook:
         return self._rules.get(unquote_to_bytes(segment))
 
     def _stranger(self, request: Headed, rules: RouteRules) -> Refusal | None:
-        # A caller who may not know of a path may not know which methods it has either.
+        # A caller who may not know of a path may not know its methods either.
         return None if rules.admit is self._admit else self._admit(request)

@@ -32,13 +32,13 @@ class Messages(Resource):
 
     isLeaf = True
 
-    def __init__(self, door: IntakeEndpoint) -> None:
+    def __init__(self, endpoint: IntakeEndpoint) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._door = door
+        self._endpoint = endpoint
 
     def render(self, request: Any) -> int:
-        """Take messages as JSON."""
-        self._door.post_json(request)
+        """Accept messages as JSON."""
+        self._endpoint.post_json(request)
         return NOT_DONE_YET
 
 
@@ -47,15 +47,16 @@ class Queues(Resource):
 
     isLeaf = True
 
-    def __init__(self, door: IntakeEndpoint) -> None:
+    def __init__(self, endpoint: IntakeEndpoint) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._door = door
+        self._endpoint = endpoint
 
     def render(self, request: Any) -> int:
-        """Take a message as AP4R did."""
-        # Twisted has undone the percent-encoding. What is not UTF-8 becomes what no queue's name may have.
+        """Accept a message as AP4R did."""
+        # Twisted has undone the percent-encoding. Bytes that are not UTF-8 become a character that no queue's name may
+        # have.
         name = b"/".join(request.postpath).decode("utf-8", "surrogateescape")
-        self._door.post_raw(request, name)
+        self._endpoint.post_raw(request, name)
         return NOT_DONE_YET
 
 
@@ -69,14 +70,14 @@ class OpenApi(Resource):
         self._document = document
 
     def render(self, request: Any) -> int:
-        """Give the document."""
+        """Return the document."""
         request.respond(200, JSON, self._document, {})
         return NOT_DONE_YET
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedIntake:
-    """Settings, and the rules that come of them."""
+    """Settings, and the rules that follow from them."""
 
     settings: Settings
     admission: RequestAdmission
@@ -92,7 +93,7 @@ class Router:
     def __init__(
         self, reactor: Any, store: Store, settings: Settings, events: Events, *, time: RunningTime | None = None
     ) -> None:
-        """Take the settings.
+        """Store the settings.
 
         :raises ConfigError: others can reach the intake and there is no token, or a token cannot be read.
         """
@@ -105,45 +106,45 @@ class Router:
         )  # fmt: skip
         self._gathered = PutBatches(self._store, reactor, Doorbell(store).ring)
         self._computing = Processes(reactor, READING_PROCESSES)
-        self._door = IntakeEndpoint(self._gathered, reactor)
+        self._endpoint = IntakeEndpoint(self._gathered, reactor)
         self.take(self.planned(settings))
 
     def site(self, site: ListenSite) -> Site:
-        """Return what answers at the listening address, with the intake's routes beside /healthz."""
+        """Return the site of the listen address, with the intake's routes beside /healthz."""
         putting = RouteRules(
-            admit=self._door.refuse, methods=("POST",), most_bytes=lambda: self._reading.intake.most_json
+            admit=self._endpoint.refuse, methods=("POST",), most_bytes=lambda: self._reading.intake.most_json
         )
         naming = replace(putting, has_names=True, most_bytes=lambda: self._reading.intake.most_raw)
-        site.add("messages", Messages(self._door), putting)
-        site.add("queues", Queues(self._door), naming)
+        site.add("messages", Messages(self._endpoint), putting)
+        site.add("queues", Queues(self._endpoint), naming)
         site.add("openapi.json", OpenApi(document()), site.looking)
-        return site.made(self._door.post_json)
+        return site.made(self._endpoint.post_json)
 
     @property
     def admission(self) -> RequestAdmission:
-        """Who may put messages now."""
+        """The rules of who may put messages now."""
         return self._admission
 
     def start(self) -> None:
-        """Be ready to store."""
+        """Get ready to store."""
         self._store.start()
 
     def planned(self, settings: Settings) -> PlannedIntake:
-        """Give what changed settings make of the intake, for `take`; nothing has changed yet.
+        """Return the effect of changed settings on the intake, for `take`; nothing has changed yet.
 
-        :raises ConfigError: a token cannot be read, or there is none any more.
+        :raises ConfigError: a token cannot be read, or there is no token any more.
         """
         admission = RequestAdmission(self._listening, read_tokens(settings.intake_token), settings.intake_hosts)
         return PlannedIntake(settings, admission, IntakeReading(settings, self._is_self, self._computing))
 
     def take(self, planned: PlannedIntake) -> None:
-        """Go by these settings from now on."""
+        """Use these settings from now on."""
         self._settings, self._admission, self._reading = planned.settings, planned.admission, planned.reading
-        self._door.take_over(planned.admission, planned.reading, planned.settings.intake_rate)
+        self._endpoint.take_over(planned.admission, planned.reading, planned.settings.intake_rate)
 
     async def stop(self) -> None:
-        """Take nothing more, and return when what was taken is answered."""
-        self._door.stopping = True
+        """Accept nothing more, and return when everything accepted is answered."""
+        self._endpoint.stopping = True
         self._computing.stop()
         await self._gathered.emptied()
         self._store.stop()

@@ -1,4 +1,4 @@
-"""What answers at the listening address: routes, each with its rules, over connections that are bounded."""
+"""The site of the listen address: routes, each with its rules, over a bounded number of connections."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ap4r.dispatcher.http_server.route_rules import Headed, RouteRules, RuleBook
 from ap4r.dispatcher.http_server.site import Arrivals, PlainSite
 from ap4r.settings.settings import Settings
 
-#: What proxies say of whom a request comes from.
+#: Headers in which proxies report where a request comes from.
 _FORWARDED = (b"forwarded", b"x-forwarded-for", b"x-real-ip", b"via")
 
 
@@ -32,15 +32,15 @@ class ListenSite:
         figures: Sequence[StoreFigures],
         connections: Connections,
     ) -> None:
-        """Take the settings, and who may call, as they are when a request comes.
+        """Store the settings and the admission, which are read for each request.
 
         :param facts: of /healthz.
-        :param connections: which are open, of all that come from elsewhere.
+        :param connections: counts the open connections, of all that come from elsewhere.
         """
         self._settings = settings
         self._admission = admission
         self._connections = connections
-        #: The rules of what everyone may see who calls this address by one of its names.
+        #: The rules of pages that every caller may read who uses one of this address's names.
         self.looking = RouteRules(admit=self._admit, methods=("GET", "HEAD"))
         self._rules: dict[str, RouteRules] = {}
         self._root = Resource()
@@ -54,7 +54,7 @@ class ListenSite:
     def made(self, take_plain: Callable[[Any], None] | None = None) -> Site:
         """Return the site.
 
-        :param take_plain: takes the plainest of POST /messages, where there is an intake.
+        :param take_plain: handles the plainest requests of POST /messages, if there is an intake.
         """
         arrivals = Arrivals(
             RuleBook(self._rules, self._admit),
@@ -68,7 +68,7 @@ class ListenSite:
         if not_text is not None:
             return not_text
         if len(request.fields.get(b"host", ())) > 1:
-            return Refusal(400, "repeated_header", "the header Host stands there twice", "Host", "send it once")
+            return Refusal(400, "repeated_header", "the header Host occurs twice", "Host", "send it once")
         return self._admission().refuse_look(request.field(b"host"), request.field(b"origin"))
 
     def _sees_all(self, request: Headed) -> bool:

@@ -1,7 +1,7 @@
-"""Requests at the listen address: held to the rules of their route, and bounded in size and time.
+"""Requests at the listen address: checked against the rules of their route, and bounded in size and time.
 
-A plain `POST /messages` that comes in one piece takes a short way to the intake. Twisted alone accepts any number of
-bytes, for as long as some come.
+A plain `POST /messages` that arrives in one piece takes a short path to the intake. Twisted alone accepts any number of
+bytes, for as long as some arrive.
 """
 
 from __future__ import annotations
@@ -25,50 +25,50 @@ from ap4r.dispatcher.http_server.problem import Refusal
 from ap4r.dispatcher.http_server.route_rules import MostBytes, RuleBook
 from ap4r.dispatcher.http_server.strict_channel import StrictChannel
 
-#: What is read beyond a refusal, so that its answer is not lost to a connection that is reset.
+#: Bytes that are read after a refusal, so that its answer is not lost to a reset connection.
 _READ_AFTER_BYTES = 64 * 1024 * 1024
 _HELD_BYTES = 256 * 1024 * 1024  #: of all requests together
 _IDLE_SECONDS = 60
 
 
 class Arrivals:
-    """What every request of an address is held to.
+    """The limits of every request of an address.
 
     :param rules: of each route.
-    :param seconds: how long a request may take to arrive, from its first byte to its last.
+    :param seconds: the longest time for a request to arrive, from its first byte to its last.
     """
 
     def __init__(self, rules: RuleBook, connections: Connections, *, seconds: Callable[[], float]) -> None:
         self.rules = rules
         self.connections = connections
         self.seconds = seconds
-        self.held_bytes = 0  # of the bodies that are here and not answered
+        self.held_bytes = 0  # of the bodies that have arrived and are not answered
 
     def has_room(self, length: int) -> bool:
-        """Tell whether a body of that length may come."""
+        """Return whether a body of that length can be accepted."""
         return self.held_bytes + length <= _HELD_BYTES
 
     def too_slow(self) -> Refusal:
-        """Say that a body took too long."""
+        """Return the answer to a body that took too long."""
         problem = f"the request was not here after {self.seconds():g} s (setting intake_body_seconds)"
         return Refusal(408, "too_slow", problem, "", "send it again, faster; nothing was stored")
 
 
 class ArrivingRequest(Request):
-    """A request whose body is counted while it comes. `site.arrivals` says what it may be."""
+    """A request whose body is counted while it arrives. `site.arrivals` has its limits."""
 
     def __init__(self, channel: Any, *args: Any, **options: Any) -> None:
         super().__init__(channel, *args, **options)  # type: ignore[no-untyped-call]
         self._arrivals: Arrivals = channel.site.arrivals
         self._parts: list[bytes] = []
         self._size = 0
-        self._most_bytes: MostBytes | None = None  # of a body whose length is not told
+        self._most_bytes: MostBytes | None = None  # of a body of unknown length
         self._refused = False
         self._here = False
-        self.admitted = False  #: whether its headers were looked at and are good
+        self.admitted = False  #: whether its headers were checked and are valid
         self.is_gone = False  #: whether its connection was lost, so that no client waits for an answer
-        self._refusal: Refusal | None = None  # of a request that has no body
-        self._timer: IDelayedCall | None = None  # after which a client that was refused is cut off
+        self._refusal: Refusal | None = None  # of a request without a body
+        self._timer: IDelayedCall | None = None  # after which the connection of a refused client is closed
 
     @property
     def body(self) -> bytes:
@@ -77,16 +77,16 @@ class ArrivingRequest(Request):
 
     @cached_property
     def fields(self) -> Mapping[bytes, Sequence[bytes]]:
-        """The headers by lower-case name. To be read when all are here."""
+        """The headers by lower-case name. To be read when all have arrived."""
         return {name.lower(): values for name, values in self.requestHeaders.getAllRawHeaders()}
 
     def field(self, name: bytes) -> str | None:
-        """Give the header of that name as text, the last where there are several."""
+        """Return the header of that name as text, the last if there are several."""
         values = self.fields.get(name)
         return values[-1].decode() if values else None
 
     def gotLength(self, length: int | None) -> None:
-        """Hold the request to its route's rules, before anything of the body was read."""
+        """Check the request against its route's rules, before anything of the body is read."""
         arrivals, channel = self._arrivals, self.channel
         method, path = channel._command.decode("latin-1"), channel._path.partition(b"?")[0]
         refusal = arrivals.rules.refuse(self, method, path, length)
@@ -102,7 +102,7 @@ class ArrivingRequest(Request):
             self._refuse(refusal)
 
     def handleContentChunk(self, data: bytes) -> None:
-        """Keep a part of the body."""
+        """Store a part of the body."""
         self._size += len(data)
         if self._refused:
             if self._size > _READ_AFTER_BYTES:
@@ -114,7 +114,7 @@ class ArrivingRequest(Request):
             self._parts.append(data)
 
     def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
-        """Begin to answer. (Twisted's own would read forms and queries, which nothing here has.)"""
+        """Begin to answer. (Twisted's own would parse forms and queries, which are not used here.)"""
         self._cancel()
         if self._refused:
             self.channel.loseConnection()
@@ -137,18 +137,18 @@ class ArrivingRequest(Request):
         self.finish()
 
     def finish(self) -> None:
-        """Be done with it."""
+        """Finish the response."""
         self._over()
         super().finish()  # type: ignore[no-untyped-call]
 
     def connectionLost(self, reason: Any) -> None:
-        """Let go."""
+        """Release the request's resources."""
         self.is_gone = True
         self._over()
         super().connectionLost(reason)  # type: ignore[no-untyped-call]
 
     def _refuse(self, refusal: Refusal) -> None:
-        """Answer now, with the body still on its way, and take nothing more on this connection."""
+        """Answer now, while the body may still arrive, and read no further request on this connection."""
         self._refused = True
         self._over()
         self.requestHeaders.removeHeader(b"expect")
@@ -166,7 +166,7 @@ class ArrivingRequest(Request):
             self.channel.forceAbortClient()
             return
         if readings and has_unread(self.channel):
-            # While this process stood still, the rest of it may have come.
+            # While this process was blocked, the rest of it may have arrived.
             self._timer = self.channel.callLater(0.0, partial(self.late, readings - 1))
         else:
             self._refuse(self._arrivals.too_slow())
@@ -184,7 +184,7 @@ class ArrivingRequest(Request):
 
 
 class ArrivingSite(Site):
-    """A site of such requests."""
+    """A site of arriving requests."""
 
     noisy = False
     displayTracebacks = False
@@ -194,13 +194,13 @@ class ArrivingSite(Site):
         self.arrivals = arrivals
 
     def log(self, request: Any) -> None:
-        """Write no line for each request."""
+        """Do nothing: there is no log line for each request."""
 
 
 def answer_bytes(
     protocol: bytes, status: int, kind: str, headers: Mapping[str, str], body: bytes, *, is_head: bool = False
 ) -> bytes:
-    """Write an answer, in one piece."""
+    """Return an answer, in one piece."""
     more = "".join([f"{name}: {value}\r\n" for name, value in headers.items()]).encode() if headers else b""
     head = _head(protocol, status, kind)
     return b"%sDate: %s\r\n%sContent-Length: %d\r\n\r\n%s" % (
@@ -226,9 +226,9 @@ _POST = b"POST /messages HTTP/1.1\r\n"
 _MOST_HEAD_BYTES = 8 * 1024
 #: Each header on a line of its own, its name a token, its value without a control character (RFC 9110, section 5).
 _HEADERS = re.compile(rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*\r\n)+\r\n")
-# The blanks around a value are no part of this: to look for them here takes time that grows with their square.
+# The spaces around a value are not part of this: matching them here takes time that grows with their square.
 _HEADER = re.compile(rb"([^:\r\n]+):([^\r\n]*)\r\n")
-#: What says how to read the request or what is to become of the connection: not to be judged here.
+#: Headers that decide how to read the request or what happens to the connection: not for the short path.
 _ODD = frozenset({b"connection", b"cookie", b"expect", b"te", b"trailer", b"transfer-encoding", b"upgrade"})
 _LENGTH = re.compile(rb"[0-9]{1,9}")
 
@@ -238,9 +238,9 @@ Fields = Mapping[bytes, Sequence[bytes]]
 
 
 def read_plain(data: bytes) -> tuple[Fields, bytes] | None:
-    """Give headers by lower-case name, and the body, of a plain request that `data` is; None for everything else. Pure.
+    """Return headers by lower-case name, and the body, if `data` is a plain request; None for everything else. Pure.
 
-    What it accepts can be read in one way only.
+    Everything that it accepts is unambiguous.
     """
     if not data.startswith(_POST):
         return None
@@ -261,7 +261,7 @@ def read_plain(data: bytes) -> tuple[Fields, bytes] | None:
 
 
 class PlainRequest:
-    """A request that came the short way. To the door it is like an `ArrivingRequest`."""
+    """A request of the short path. The intake's endpoint uses it like an `ArrivingRequest`."""
 
     __slots__ = ("_channel", "admitted", "body", "fields", "is_gone")
 
@@ -273,21 +273,21 @@ class PlainRequest:
         self.is_gone = False
 
     def field(self, name: bytes) -> str | None:
-        """Give the header of that name as text."""
+        """Return the header of that name as text."""
         values = self.fields.get(name)
         return values[0].decode() if values else None
 
     def getClientAddress(self) -> Any:
-        """Tell where it comes from."""
+        """Return the address that it comes from."""
         return self._channel.transport.getPeer()
 
     def respond(self, status: int, kind: str, body: bytes, headers: Mapping[str, str]) -> None:
-        """Answer, and let the next one come."""
+        """Answer, and let the next request begin."""
         self._channel.answered(answer_bytes(b"HTTP/1.1", status, kind, headers, body))
 
 
 class ArrivingChannel(StrictChannel):
-    """A connection of the listening address. `site` has what takes plain requests."""
+    """A connection of the listen address. `site` has the function that handles plain requests."""
 
     transport: Any
     site: Any
@@ -296,17 +296,17 @@ class ArrivingChannel(StrictChannel):
         super().__init__()  # type: ignore[no-untyped-call]
         self._is_plain = True  # so far
         self._request: PlainRequest | None = None  # that is not answered yet
-        self._behind: list[bytes] = []  # what came after it
+        self._behind: list[bytes] = []  # the bytes after it
         self._waits = True  # for the first byte of a request
         self._was_spared = False
 
     @property
     def is_busy(self) -> bool:
-        """Whether a request was let in and is not answered yet."""
+        """Whether a request was admitted and is not answered yet."""
         return self._request is not None or any(request.admitted for request in self.requests)
 
     def connectionMade(self) -> None:
-        """Begin, where there are not too many."""
+        """Begin, unless there are too many connections."""
         super().connectionMade()
         self.site.arrivals.connections.opened(self)
 
@@ -315,9 +315,9 @@ class ArrivingChannel(StrictChannel):
         self.transport.abortConnection()
 
     def dataReceived(self, data: bytes) -> None:
-        """Take the short way, or from the first other request on Twisted's."""
+        """Use the short path, or from the first other request on Twisted's."""
         if self._request is not None:
-            # The next one waits for its turn, and the sender for room.
+            # The next request waits for its turn, and the sender for room in the buffer.
             self._behind.append(data)
             self.transport.pauseProducing()
             return
@@ -335,23 +335,23 @@ class ArrivingChannel(StrictChannel):
         super().dataReceived(data)
 
     def answered(self, answer: bytes) -> None:
-        """Send the answer to the plain request, and take what came behind it."""
+        """Send the answer to the plain request, and handle the bytes after it."""
         self._forget()
         self.site.arrivals.connections.answered(self)
         self.transport.write(answer)
         if self._behind:
             data, self._behind = b"".join(self._behind), []
-            if not self._waitingForTransport:  # who does not read its answers may not send on
+            if not self._waitingForTransport:  # a client that does not read its answers may not send more
                 self.transport.resumeProducing()
             self.dataReceived(data)
 
     def refusal_bytes(self, status: int, problem: str) -> bytes:
-        """Write the answer to what is no request, as the intake's answers are written."""
+        """Return the answer to bytes that are not a request, in the form of the intake's answers."""
         body = Refusal(400, "malformed", problem, "", _ADVICE).body
         return answer_bytes(b"HTTP/1.1", 400, "application/json", {"Connection": "close"}, body)
 
     def resetTimeout(self) -> None:
-        """Begin to measure a request at its first byte. Those that follow do not begin it again."""
+        """Start the timer of a request at its first byte. Later bytes do not restart it."""
         if self._waits:
             self._waits = False
             self.setTimeout(self.site.arrivals.seconds())  # type: ignore[no-untyped-call]
@@ -370,12 +370,13 @@ class ArrivingChannel(StrictChannel):
             else:
                 self.drop()
         else:
-            # Once, for a standstill of ours: what stays unread belongs to a sender that does not read its answers.
+            # Once, because of a standstill of ours: unread bytes after that are of a sender that does not read its
+            # answers.
             self._was_spared = self._request is None
             self.setTimeout(self.timeOut)  # type: ignore[no-untyped-call]
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """Let go."""
+        """Release the connection's resources."""
         self.site.arrivals.connections.closed(self)
         if self._request is not None:
             self._request.is_gone = True
@@ -389,7 +390,7 @@ class ArrivingChannel(StrictChannel):
 
 
 class PlainSite(ArrivingSite):
-    """A site whose plain requests go straight to what takes them."""
+    """A site whose plain requests go straight to their handling function."""
 
     protocol = ArrivingChannel  # type: ignore[assignment]
 
@@ -398,5 +399,5 @@ class PlainSite(ArrivingSite):
         self.take_plain = take_plain
 
     def acceptableProtocols(self) -> list[bytes]:
-        """Offer HTTP/1.1 alone where a listener speaks TLS: requests are read by it only."""
+        """Offer only HTTP/1.1 if a listener uses TLS, because only that is parsed here."""
         return [b"http/1.1"]

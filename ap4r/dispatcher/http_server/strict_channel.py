@@ -1,6 +1,6 @@
-"""HTTP/1 requests that can be read in one way only: what two servers could read differently is refused with 400.
+"""HTTP/1 requests that are unambiguous: requests that two servers could read differently are refused with 400.
 
-Twisted's own channel takes folded headers, `Transfer-Encoding: identity` and chunks of HTTP/1.0. A proxy in front may
+Twisted's own channel accepts folded headers, `Transfer-Encoding: identity` and chunks of HTTP/1.0. A proxy in front may
 read those otherwise, and then see the end of a request elsewhere (RFC 9112, sections 5.2, 6.1 and 11.2).
 """
 
@@ -27,16 +27,16 @@ _CONTROLS = bytes([*range(9), *range(10, 32), 127])
 
 
 def reason_to_refuse_header(line: bytes, version: bytes) -> str:
-    """Return why a header makes the request's end doubtful; empty when it does not. Pure."""
+    """Return why a header makes the request's end ambiguous; "" when it does not. Pure."""
     name, _, value = line.partition(b":")
     name, value = name.lower(), value.strip(b" \t")
     if value.translate(None, _CONTROLS) != value:
         return "a header has a control character in its value"
     if name == b"transfer-encoding":
         if value.lower() != b"chunked":
-            return "the only Transfer-Encoding that is read here is chunked"
+            return "the only Transfer-Encoding that is supported is chunked"
         if version != b"HTTP/1.1":
-            return "Transfer-Encoding came with a request of HTTP/1.0"
+            return "Transfer-Encoding is not allowed in a request of HTTP/1.0"
     if name == b"content-length" and not value.isdigit():
         return "Content-Length is not a number"
     if name == b"content-length" and len(value) > _LENGTH_DIGITS:
@@ -45,7 +45,7 @@ def reason_to_refuse_header(line: bytes, version: bytes) -> str:
 
 
 class StrictChannel(HTTPChannel):
-    """One connection. Its factory makes it directly, so it speaks HTTP/1 only."""
+    """One connection. Its factory builds it directly, so it only supports HTTP/1."""
 
     paused: bool  # of LineReceiver: it reads no further request while this is set
     _refused = False
@@ -54,14 +54,14 @@ class StrictChannel(HTTPChannel):
     _goes_on_soon = False
 
     def refuse(self, status: int, problem: str) -> None:
-        """Answer that this is no request, and close the connection. Nothing more of it is read."""
+        """Answer that this is not a request, and close the connection. Nothing more of it is read."""
         self._refused = True
         transport: Any = self.transport
         transport.write(self.refusal_bytes(status, problem))
         self.loseConnection()  # type: ignore[no-untyped-call]
 
     def refusal_bytes(self, status: int, problem: str) -> bytes:
-        """Write the answer to what is no request."""
+        """Return the answer to bytes that are not a request."""
         body = f"{problem}\n".encode()
         head = f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\nConnection: close\r\nContent-Type: text/plain\r\n"
         return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
@@ -82,19 +82,19 @@ class StrictChannel(HTTPChannel):
         return self._refused
 
     def dataReceived(self, data: bytes) -> None:
-        """Read on, unless the connection was refused."""
+        """Continue to read, unless the connection was refused."""
         if not self._refused:
             super().dataReceived(data)  # type: ignore[no-untyped-call]
-            # What is left here is a line without its end, which some clients write as LF alone.
+            # The rest here is a line without its end, which some clients write as LF alone.
             is_at_rest = self.line_mode and not self.paused and not self._busyReceiving
             if is_at_rest and b"\n" in self._buffer and not self._refused:
                 self.refuse(400, _LF_ALONE)
 
     def requestDone(self, request: Any) -> None:
-        """Go on to the next request, in a turn of the reactor's own and when the client has room for its answer.
+        """Continue with the next request, in the next turn of the reactor and when the client has room for its answer.
 
-        A client that sends many requests at once and reads no answer holds one answer in memory, not all of them, and
-        does not keep others waiting.
+        A client that sends many requests at once and reads no answer occupies memory for one answer, not for all, and
+        does not make others wait.
         """
         self._read_at_a_time(FEW_BYTES)
         has_more = bool(self._buffer) or any(self._dataBuffer)
@@ -105,7 +105,7 @@ class StrictChannel(HTTPChannel):
             self._go_on_soon()
 
     def resumeProducing(self) -> None:
-        """Go on: the client has read what it was sent."""
+        """Continue: the client has read what it was sent."""
         super().resumeProducing()  # type: ignore[no-untyped-call]
         if self.paused:
             self._go_on_soon()
@@ -148,7 +148,7 @@ class StrictChannel(HTTPChannel):
         self._refuse_size()
 
     def headerReceived(self, line: bytes) -> bool:
-        """Keep a header, or refuse the request for it."""
+        """Store a header, or refuse the request for it."""
         problem = reason_to_refuse_header(line, self._version)
         if self._receivedHeaderCount >= self.maxHeaders:
             self.refuse(431, f"the request has more than {self.maxHeaders} headers")
@@ -190,6 +190,6 @@ class StrictChannel(HTTPChannel):
         self.refuse(414 if is_request_line else 431, "the request line or the headers are too long")
 
     def _respondToBadRequestAndDisconnect(self) -> None:
-        """Say that Twisted could not read a request, as `refuse` says it."""
+        """Answer that Twisted could not read a request, in the form of `refuse`."""
         if not self._refused:
             self.refuse(400, "the request cannot be read")

@@ -1,4 +1,4 @@
-"""The intake's door: admits a request, has `intake` read it and `gather` store it, and answers."""
+"""The endpoint of the intake: admits a request, has it read and stored, and answers."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from ap4r.message.message import Message, Put
 from ap4r.redaction import shortened
 
 JSON = "application/json"
-#: Of two that differ, any choice would be wrong for one of those who read them.
+#: Headers of which two with different values would be ambiguous.
 _ONCE = ("Host", "Authorization", "Content-Type", "Content-Encoding", "X-AP4R", "Idempotency-Key")
 _ONCE_NAMES = {name.lower().encode(): name for name in _ONCE}
-#: All that are read here.
+#: All headers that are read here.
 _READ_NAMES = {**_ONCE_NAMES, b"origin": "Origin", b"traceparent": "traceparent"}
 _log = Logger(namespace="ap4r.intake")
 
 
 class Arrived(Protocol):
-    """A request as the door sees it, whichever way it came."""
+    """A request as the endpoint uses it, by whichever path it arrived."""
 
     admitted: bool
     is_gone: bool
@@ -46,34 +46,34 @@ class Arrived(Protocol):
         """The whole body."""
 
     def field(self, name: bytes) -> str | None:
-        """Give the header of that name as text. To be asked when the door has seen that it is UTF-8."""
+        """Return the header of that name as text, after the endpoint has checked that it is UTF-8."""
 
     def getClientAddress(self) -> Any:
-        """Tell where it comes from."""
+        """Return the address that it comes from."""
 
     def respond(self, status: int, kind: str, body: bytes, headers: Mapping[str, str]) -> None:
         """Answer."""
 
 
 class IntakeEndpoint:
-    """Takes messages: admits a request, has it read, has it stored, answers."""
+    """Accepts messages: admits a request, has it read and stored, answers."""
 
     _admission: RequestAdmission
     _reading: IntakeReading
 
     def __init__(self, gathered: PutBatches, clock: IReactorTime) -> None:
-        """Begin closed to all: `take_over` gives the rules."""
+        """Refuse everything until `take_over` sets the rules."""
         self._rates = Rates(1.0)
         self._gathered = gathered
         self._clock = clock
         self.stopping = False
 
     def take_over(self, admission: RequestAdmission, reading: IntakeReading, rate: float) -> None:
-        """Take other rules."""
+        """Use other rules from now on."""
         self._admission, self._reading, self._rates.rate = admission, reading, rate
 
     def refuse(self, request: Headed) -> Refusal | None:
-        """Give why a request may not come in, by its headers alone."""
+        """Return why a request is refused, by its headers alone."""
         if self.stopping:
             advice = "call another dispatcher's intake, or this one later; nothing was stored"
             return Refusal(503, "stopping", "this dispatcher is stopping", "", advice, 2.0)
@@ -85,7 +85,7 @@ class IntakeEndpoint:
         return refusal or _unreadable(request)
 
     def post_json(self, request: Arrived) -> None:
-        """Answer `POST /messages`, whatever is wrong with it."""
+        """Answer `POST /messages`, also if anything is wrong with it."""
         self._answer(request, lambda: self._take_json(request))
 
     def _take_json(self, request: Arrived) -> None:
@@ -116,12 +116,12 @@ class IntakeEndpoint:
 
     def _put_read(self, request: Arrived, read: Read) -> None:
         ids = [message.id for message in read.messages]
-        # Ids have no character that JSON would write otherwise.
+        # Ids have no character that JSON would escape.
         body = json.dumps({"ids": ids}) if read.several else f'{{"id": "{ids[0]}"}}'
         return self._put(request, read.messages, 202, JSON, f"{body}\n".encode())
 
     def post_raw(self, request: Arrived, queue: str) -> None:
-        """Answer `POST /queues/NAME`, whatever is wrong with it."""
+        """Answer `POST /queues/NAME`, also if anything is wrong with it."""
         self._answer(request, lambda: self._take_raw(request, queue))
 
     def _take_raw(self, request: Arrived, queue: str) -> None:
@@ -146,11 +146,11 @@ class IntakeEndpoint:
             queue=queue,
             **options,
         )
-        # As AP4R answered: the id and nothing else.
+        # As AP4R answered: only the id.
         return self._put(request, [message], 200, "text/plain", message.id.encode())
 
     def _answer(self, request: Arrived, take: Callable[[], None]) -> None:
-        """Admit a request, take it in, and answer whatever that raises."""
+        """Admit a request, handle it, and answer whatever that raises."""
         try:
             refusal = None if request.admitted and not self.stopping else self.refuse(request)
             if refusal is not None:
@@ -196,7 +196,7 @@ class IntakeEndpoint:
 
 
 def undecodable(request: Headed) -> Refusal | None:
-    """Give why a request's headers are no text."""
+    """Return the refusal of a request whose headers are not text, or None."""
     for key, values in request.fields.items():
         name = _READ_NAMES.get(key)
         if name is None:
@@ -210,7 +210,7 @@ def undecodable(request: Headed) -> Refusal | None:
 
 
 def _unreadable(request: Headed) -> Refusal | None:
-    """Give why a request cannot be read as one thing only, by its headers."""
+    """Return the refusal of a request whose headers are ambiguous, or None."""
     for key, values in request.fields.items():
         if len(values) > 1 and key in _ONCE_NAMES:
             name = _ONCE_NAMES[key]

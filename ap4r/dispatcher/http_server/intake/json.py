@@ -1,4 +1,4 @@
-"""Read a request to the intake into messages, or say what is wrong with it. Pure: bytes in, values out.
+"""Parses a request to the intake into messages, or returns what is wrong with it. Pure: bytes in, values out.
 
 Fields are those of `async_to`, by the same names and with the same checks.
 """
@@ -27,7 +27,7 @@ from ap4r.protocols.registry import find_protocol
 from ap4r.redaction import shortened
 from ap4r.settings.settings import Settings
 
-#: Keys that are no UUID are made one by RFC 9562's name-based way, under this name space of ours.
+#: Keys that are not UUIDs become one by RFC 9562's name-based method, in this name space of ours.
 KEYS = uuid.UUID("0a0f4e2b-7c55-5d6e-9a51-6d2f1b0c7438")
 MAX_KEY_CHARACTERS = 255
 _BODIES = ("params", "json", "text", "base64")
@@ -35,7 +35,7 @@ _CALL = ("protocol", "action", "options", "priority", "depth")
 _RULES = ("delivery", "delay_seconds", "expires_seconds", "max_deliveries", "timeout_seconds")
 _OPTIONS = frozenset({*_CALL, *_RULES})
 _COUNTS = ("priority", "depth", "max_deliveries")
-#: What a message of the intake may have.
+#: The fields that a message of the intake may have.
 FIELDS = frozenset(
     {"id", "target", "format", "queue", "method", "headers", "deliver_at", "trace_id", *_BODIES, *_OPTIONS}
 )
@@ -43,7 +43,7 @@ _TRACE_ID = re.compile(r"(?!0{32})[0-9a-f]{32}")
 
 
 class RequestRefused(Exception):
-    """A request that is no put. Carries the answer."""
+    """A request that is not a valid put. Carries the answer."""
 
     def __init__(self, refusal: Refusal) -> None:
         super().__init__(refusal.message)
@@ -51,7 +51,7 @@ class RequestRefused(Exception):
 
 
 class Intake:
-    """Reads requests by the settings' limits.
+    """Parses requests within the settings' limits.
 
     :param is_self: whether a target is the dispatcher's own address, to which nothing is delivered.
     """
@@ -62,25 +62,25 @@ class Intake:
 
     @property
     def most_json(self) -> MostBytes:
-        """How long a body of JSON may be: base64 makes a third more of bytes, and every message has its fields."""
+        """The longest body of JSON: base64 adds a third to bytes, and every message has its fields."""
         most = self._limits.max_request_bytes
         return MostBytes(most * 3 // 2 + 1024 * 1024, "max_request_bytes", most, "send fewer messages at once")
 
     @property
     def most_raw(self) -> MostBytes:
-        """How long a body may be that is the message's own."""
+        """The longest body that is the message's own."""
         most = self._limits.max_body_bytes
         return MostBytes(most, "max_body_bytes", most, "send where the data is, in place of the data")
 
     def read_json(self, body: bytes, key: str | None, traceparent: str | None) -> tuple[list[Message], bool]:
-        """Read the body of `POST /messages`: one message, or an array of them; tells which of both.
+        """Parse the body of `POST /messages`: one message, or an array of them; return which of both it was.
 
         :param key: the Idempotency-Key, from which messages without an id get theirs.
-        :raises Refused: it is not that, or a message means nothing.
-        :raises OptionRefused: the key is none.
+        :raises RequestRefused: it is neither, or a message is invalid.
+        :raises OptionRefused: the key is invalid.
         """
         if key is not None:
-            id_of_key(key)  # also where no message needs it: what is wrong is told
+            id_of_key(key)  # also if no message needs it: an invalid key is refused
         value = _parsed(body)
         several = isinstance(value, list)
         given = value if isinstance(value, list) else [value]
@@ -133,7 +133,7 @@ class Intake:
         if not isinstance(options.get("options", {}), Mapping):
             raise OptionRefused("options", options["options"], "give an object with what belongs to the protocol")
         params, format = _body(fields, self._limits.max_body_bytes)
-        # Bytes for another protocol are a call that was written where it was said.
+        # Bytes for another protocol are a call that its sender has already written.
         written_for = HTTP
         if format == "raw":
             written_for = options.pop("protocol", HTTP)
@@ -157,7 +157,7 @@ class Intake:
 
 
 def id_of_key(key: str) -> str:
-    """Give the id of the message that was sent with an Idempotency-Key: the key itself where it is a UUID.
+    """Return the id of a message that was sent with an Idempotency-Key: the key itself if it is a UUID.
 
     :raises OptionRefused: it is empty, too long or not printable.
     """
@@ -203,8 +203,8 @@ _DECODER = json.JSONDecoder(parse_constant=_no_number, object_pairs_hook=_object
 
 
 def _body(fields: Mapping[str, Any], most_bytes: int) -> tuple[object, str]:
-    """Give params and format as `describe_message` takes them."""
-    # null is a value of JSON, and for the others as good as absent.
+    """Return params and format as `describe_message` accepts them."""
+    # null is a value of JSON, and counts as absent for the others.
     given = [name for name in _BODIES if name in fields and (fields[name] is not None or name == "json")]
     if len(given) > 1:
         raise OptionRefused(given[1], fields[given[1]], f"give one of {', '.join(_BODIES)}")

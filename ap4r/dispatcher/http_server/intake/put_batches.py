@@ -1,6 +1,6 @@
-"""Puts on their way from the intake into the store: those that come together share one commit.
+"""Puts from the intake that are being stored: those that arrive together share one commit.
 
-It answers nobody; it tells when each put is stored, or why not.
+It sends no answers; it reports when each put is stored, or why not.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _WAITING_BYTES = 64 * 1024 * 1024
 
 
 class _Waiting(NamedTuple):
-    """A put on its way, its messages' bytes, and who waits for it."""
+    """A put that is being stored, its messages' bytes, and the Deferred that waits for it."""
 
     put: Put
     size: int
@@ -30,7 +30,7 @@ class _Waiting(NamedTuple):
 
 
 class PutBatches:
-    """Puts into one store, a group after another.
+    """Puts into one store, one group after another.
 
     :param stored: called after every commit that has stored something.
     """
@@ -46,24 +46,24 @@ class PutBatches:
 
     @property
     def is_full(self) -> bool:
-        """Whether so much waits that no more may come."""
+        """Whether so much waits that no more can be accepted."""
         return self._messages >= _WAITING_MESSAGES or self._bytes >= _WAITING_BYTES
 
     def emptied(self) -> Deferred[None]:
-        """Give what fires when nothing is on its way any more."""
+        """Return a Deferred that fires when nothing is being stored any more."""
         if not self._writing:
             return succeed(None)
         self._empty = self._empty or Deferred()
         return self._empty
 
     def add(self, put: Put) -> Deferred[None]:
-        """Store a put; fires when it is durable, fails with what the store says."""
+        """Store a put; fires when it is durable, fails with the store's error."""
         one = _Waiting(put, sum([message.size for message in put.messages]), Deferred())
         self._waiting.append(one)
         self._count(one, 1)
         if not self._writing:
             self._writing = True
-            # What else this turn of the reactor brings belongs to the same commit.
+            # Puts of the same turn of the reactor belong to the same commit.
             self._clock.callLater(0, self._write)
         return one.answer
 

@@ -1,6 +1,6 @@
-"""Where a request to the intake is read: small and plain ones at once, in the reactor; all others in a process.
+"""Chooses where a request to the intake is parsed: small and plain ones at once, in the reactor; others in a process.
 
-Parsing a large body and writing a strange one in its format takes Python up to seconds, in which nothing else goes on.
+Parsing a large body, or writing an unusual one in its format, can block Python for seconds.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from ap4r.settings.upstreams import UpstreamSettings
 
 READING_PROCESSES = 2
 READING_SECONDS = 10.0  #: of CPU time, a request
-#: What is read in the reactor: some milliseconds of Python at most.
+#: The limit for parsing in the reactor: some milliseconds of Python at most.
 _MOST_BYTES = 256 * 1024
 _MOST_VALUES = 1_000
-#: Up to here also bodies for other formats and protocols, which take longer for each byte.
+#: The limit for bodies in other formats and protocols too, which take longer for each byte.
 _MOST_ODD_BYTES = 4 * 1024
-#: Reading a number takes the square of its digits.
+#: Parsing a number takes time with the square of its digits.
 _MOST_DIGITS_BYTES, _LONG_NUMBER = 16 * 1024, re.compile(rb"[0-9]{400}")
 _ODD = (b'"format"', b'"protocol"')
 _LIMITS = ("max_messages", "max_request_bytes", "max_body_bytes", "max_header_bytes")
@@ -45,14 +45,14 @@ class Read(NamedTuple):
 
 
 class Limits(NamedTuple):
-    """What a request is read by, as it travels to another process."""
+    """The limits for parsing a request, as they are sent to another process."""
 
     sizes: tuple[int, ...]
     upstreams: tuple[str, ...]
 
 
 def is_quick(body: bytes) -> bool:
-    """Return whether a body is so small and plain that it is read in the reactor. Pure, and some microseconds."""
+    """Return whether a body is so small and plain that it is parsed in the reactor. Pure, and some microseconds."""
     if len(body) <= _MOST_VALUES:
         # Nearly every body: it has no more values than bytes.
         return b"yaml" not in body and b"\\u007" not in body
@@ -60,7 +60,7 @@ def is_quick(body: bytes) -> bool:
         return False
     if len(body) > _MOST_DIGITS_BYTES and _LONG_NUMBER.search(body):
         return False
-    # A letter may be written as an escape; which word it belongs to is not worth finding out.
+    # A letter may be written as an escape; it is not worth finding out in which word.
     escaped = b"\\u00" in body
     if b"yaml" in body or (escaped and b"\\u007" in body):
         return False
@@ -68,7 +68,7 @@ def is_quick(body: bytes) -> bool:
 
 
 def read_elsewhere(limits: Limits, body: bytes, key: str | None, traceparent: str | None) -> Read | Refusal:
-    """Read a request; to be run in a process of its own."""
+    """Parse a request; runs in a separate process."""
     try:
         return Read(*_intake_of(limits).read_json(body, key, traceparent))
     except RequestRefused as refused:
@@ -81,12 +81,12 @@ def read_elsewhere(limits: Limits, body: bytes, key: str | None, traceparent: st
 def _intake_of(limits: Limits) -> Intake:
     sizes: dict[str, Any] = dict(zip(_LIMITS, limits.sizes, strict=True))
     upstreams = tuple(UpstreamSettings(name=name) for name in limits.upstreams)
-    # Which addresses are the dispatcher's own, only that knows.
+    # Only the dispatcher knows its own addresses.
     return Intake(Settings(**sizes, upstreams=upstreams), lambda target: False)
 
 
 class IntakeReading:
-    """Reads the requests of one intake.
+    """Parses the requests of one intake.
 
     :param is_self: whether a target is the dispatcher's own address.
     """
@@ -102,9 +102,9 @@ class IntakeReading:
         self._limits = Limits(tuple(getattr(settings, name) for name in _LIMITS), names)
 
     def read_quickly(self, body: bytes, key: str | None, traceparent: str | None) -> Read | None:
-        """Read a small and plain request; None for every other.
+        """Parse a small and plain request; return None for every other.
 
-        :raises Refused, MessageError: as `Intake.read_json` does.
+        :raises RequestRefused, MessageError: as `Intake.read_json` does.
         """
         if not is_quick(body):
             return None
@@ -112,13 +112,13 @@ class IntakeReading:
             return Read(*self._quick.read_json(body, key, traceparent))
         except RequestRefused as refused:
             if refused.refusal.error == "too_large" and self._quick_most < self._most:
-                return None  # by our own limit, perhaps: what it becomes is larger than it looked
+                return None  # perhaps by our own limit: its result is larger than expected
             raise
 
     def read(
         self, caller: Hashable, body: bytes, key: str | None, traceparent: str | None, done: Callable[[Any], None]
     ) -> None:
-        """Read any request elsewhere; `done` is given what was `Read`, or the `Refusal`.
+        """Parse any request elsewhere; call `done` with the `Read` result or the `Refusal`.
 
         :param caller: who sent it: one request of each caller is read at a time.
         """

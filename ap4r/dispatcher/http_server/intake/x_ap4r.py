@@ -1,6 +1,6 @@
 """AP4R's own way to put a message: `POST /queues/NAME` with the header X-AP4R and a raw body. Pure.
 
-The options are those of AP4R 0.3.7 (and of the queue beneath it, reliable-msg), as far as they have a meaning here.
+The options are those of AP4R 0.3.7 (and of the queue beneath it, reliable-msg), as far as they apply here.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 from ap4r.errors import OptionRefused
 
-#: A comma within a URL does not end it: what follows one that does is a name and =.
+#: A comma within a URL does not end it: after a comma that does, a name and = follow.
 _BETWEEN = re.compile(r",\s*(?=[A-Za-z_][A-Za-z0-9_-]*\s*=)")
 _HEADER = "http_header_"
 _MOST = 2**31 - 1
@@ -19,9 +19,9 @@ _DECIMAL = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,15})?")
 
 
 def read_options(text: str) -> dict[str, Any]:
-    """Read the header into the arguments of `async_to`; `target` is among them.
+    """Parse the header into the arguments of `async_to`; `target` is among them.
 
-    :raises OptionRefused: an option is unknown, comes twice, or has no meaning here; or there is no target_url.
+    :raises OptionRefused: an option is unknown, occurs twice, or is not allowed here; or there is no target_url.
     """
     options: dict[str, Any] = {}
     headers: dict[str, str] = {}
@@ -31,7 +31,7 @@ def read_options(text: str) -> dict[str, Any]:
         if not equals or not value:
             raise OptionRefused("X-AP4R", part, "options are written name=value, with commas between them")
         if name in seen:
-            raise OptionRefused("X-AP4R", name, "it stands there twice")
+            raise OptionRefused("X-AP4R", name, "it occurs twice")
         seen.add(name)
         if name.startswith(_HEADER):
             headers[name.removeprefix(_HEADER).replace("_", "-")] = value
@@ -78,7 +78,7 @@ def _priority(name: str, value: str) -> int:
     return int(number)
 
 
-#: An option of AP4R: what it is for `async_to` ("" for nothing), and how it is read.
+#: An option of AP4R: its name in `async_to` ("" for none), and how it is parsed.
 OPTIONS: dict[str, tuple[str, Callable[[str, str], Any]]] = {
     "target_url": ("target", _as_it_is),
     "target_method": ("method", _as_it_is),
