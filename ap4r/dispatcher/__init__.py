@@ -1,4 +1,5 @@
 """The dispatcher: claim → limit → balance → deliver → settle, one module each, joined by one Twisted service.
 
-Decisions are pure and take time as an argument; what does I/O is thin. Nothing here imports a WSGI toolkit.
+Decisions are pure functions with time as an argument; the code that does I/O is thin. Nothing here imports a WSGI
+toolkit.
 """

@@ -1,4 +1,4 @@
-"""What the dispatcher takes from outside: the world (replaced in tests), and the settings its parts work by."""
+"""The dispatcher's dependencies: what the system provides (replaced in tests), and the settings of its parts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ap4r.message.message import new_id
 from ap4r.settings.settings import Settings
 from ap4r.storage.store import Store
 
-#: What the dispatcher reads once; a change of the other settings is taken over while it runs.
+#: Settings that are read only at the start; a change of the others is applied while it runs.
 FIXED = frozenset(
     {
         "store",
@@ -41,7 +41,7 @@ FIXED = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dependencies:
-    """The world outside. None makes what the operating system offers."""
+    """The system's parts that the dispatcher uses. None uses the operating system's own."""
 
     make_workers: Callable[[Store], Workers] | None = None
     computing: Computing | None = None
@@ -53,7 +53,7 @@ class Dependencies:
 
 
 def bounds_of(settings: Settings) -> Bounds:
-    """Give the settings of an exchange."""
+    """Return the settings of an exchange."""
     return Bounds(
         connect_timeout_seconds=settings.connect_timeout_seconds,
         read_bytes=settings.response_read_bytes,
@@ -63,9 +63,9 @@ def bounds_of(settings: Settings) -> Bounds:
 
 
 def terms_of(settings: Settings, ways: ServerRoutes) -> DeliverySettings:
-    """Give the settings of delivering.
+    """Return the settings of deliveries.
 
-    :raises ConfigError: a secret or a callable that they refer to is not there.
+    :raises ConfigError: a secret or a callable that they refer to is missing.
     """
     return DeliverySettings(
         settings.delivery_rules, settings.timeout_seconds, CallerIdentities(settings), Rewriting(settings.rewrite), ways
@@ -75,7 +75,7 @@ def terms_of(settings: Settings, ways: ServerRoutes) -> DeliverySettings:
 def describing_of(settings: Settings) -> DescribingRules:
     """Return the settings of descriptions.
 
-    :raises ConfigError: a secret that they refer to is not there.
+    :raises ConfigError: a secret that they refer to is missing.
     """
     securities = {one.name: one.facts() for one in settings.wsse}
     return DescribingRules(settings.wsdl_seconds, settings.wsdl_dtd, securities)

@@ -1,6 +1,6 @@
-"""The dispatcher as one Twisted service: its stores and what they have in common, started, reloaded and drained.
+"""The dispatcher as one Twisted service: its stores and what they share, started, reloaded and drained.
 
-Each store has its own loops (`ap4r.dispatcher.store_worker.worker`); here is what there is one of in a process.
+Each store has its own loops (`ap4r.dispatcher.store_worker.worker`); this module has what exists once in a process.
 """
 
 from __future__ import annotations
@@ -89,9 +89,9 @@ class Dispatcher(Service):
         self._bells = DoorbellListeners(reactor, settings.bell, self._ring)
 
     def privilegedStartService(self) -> None:
-        """Take the doorbell's port, where the setting names one.
+        """Open the doorbell's port, if the setting names one.
 
-        :raises ConfigError: it is taken.
+        :raises ConfigError: it is in use.
         """
         super().privilegedStartService()  # type: ignore[no-untyped-call]
         bell = self._bells.listen()
@@ -99,7 +99,7 @@ class Dispatcher(Service):
             drain.advertise(bell)
 
     def startService(self) -> None:
-        """Begin to work on each store as soon as it can be reached."""
+        """Start working on each store as soon as it can be reached."""
         super().startService()  # type: ignore[no-untyped-call]
         self._clocks.start()
         self._checks.start(self._settings.upstreams)
@@ -107,33 +107,33 @@ class Dispatcher(Service):
             drain.start()
 
     def stopService(self) -> Deferred[None]:
-        """Claim no more, let calls end within the grace, settle, leave the stores."""
+        """Stop claiming, let calls end within the grace period, settle, leave the stores."""
         super().stopService()  # type: ignore[no-untyped-call]
         return Deferred.fromCoroutine(self._stop())
 
     def hurry(self) -> None:
-        """End the grace of a stop now."""
+        """End the grace period of a stop now."""
         for drain in self.drains:
             drain.hurry()
 
     @property
     def running_time(self) -> RunningTime:
-        """The time by which deadlines in this process are judged."""
+        """The time that deadlines in this process use."""
         return self._clocks.running_time
 
     def serve_app_at(self, urls: tuple[str, ...]) -> None:
-        """Call the upstream `app` at these servers from now on."""
+        """Use these servers for the upstream `app` from now on."""
         self._app_servers = urls
         self._upstreams[APP].replace_servers(urls)
 
     def refuse_own(self, host: str, port: int) -> None:
-        """Note where this process listens: nothing is delivered there."""
+        """Record where this process listens: nothing is delivered there."""
         self._ways.own.listen(host, port)
 
     def reload(self, settings: Settings) -> None:
-        """Take over changed settings, as far as that is possible without a restart.
+        """Apply changed settings, as far as that is possible without a restart.
 
-        :raises ConfigError: a file, a secret or a callable that they refer to is not there; nothing has changed then.
+        :raises ConfigError: a file, a secret or a callable that they refer to is missing; nothing has changed then.
         """
         planned, terms = self._ways.planned(settings), terms_of(settings, self._ways)
         describing = describing_of(settings)
@@ -147,7 +147,7 @@ class Dispatcher(Service):
         if self.running:
             self._checks.start(settings.upstreams)
         self._events.emit(happened.DispatcherReloaded(tuple(drain.store.store.name for drain in self.drains)))
-        # Beside what is in use, not beside what was read last: a change may be taken back before the restart.
+        # Compared with the settings in use, not with those read last: a change may be undone before the restart.
         fixed = [name for name in sorted(FIXED) if getattr(self._started_with, name) != getattr(settings, name)]
         if fixed:
             self._events.emit(happened.RestartNeeded(tuple(fixed)))
@@ -155,7 +155,7 @@ class Dispatcher(Service):
             drain.reload(terms)
 
     def facts(self) -> dict[str, Any]:
-        """Tell how this dispatcher is, for /healthz: it is well when it is well with each of its stores."""
+        """Return the facts for /healthz: the dispatcher is healthy when it is healthy with each of its stores."""
         stores = [drain.facts() for drain in self.drains]
         return {
             "ok": all(store["ok"] for store in stores),
@@ -172,7 +172,7 @@ class Dispatcher(Service):
             drain.clocks_changed()
 
     def _ring(self) -> None:
-        # A bell says nothing, not even whose it is.
+        # A bell has no content, not even its store.
         for drain in self.drains:
             drain.ring()
 
@@ -203,6 +203,6 @@ class Dispatcher(Service):
         self._checks.stop()
         self._transport.close()
         self._descriptions.stop()
-        # Only now: a thread that a store keeps waiting must not hold up the end of the others' calls.
+        # Only now: a thread that waits for one store must not delay the end of the others' calls.
         for drain in self.drains:
             drain.close()

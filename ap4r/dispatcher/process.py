@@ -34,11 +34,10 @@ from ap4r.settings.settings import Settings
 
 
 class Process(Service):
-    """Everything that runs in one dispatcher process: the health page, the application if it is served, the work.
+    """The services of one dispatcher process: the health page, the application if it is served, the dispatcher.
 
-    On SIGTERM and SIGINT it drains and exits with 0 (a second one ends the grace), on SIGHUP it reads the settings
-    again. What keeps it from starting is one line on standard error, and exit code 1.
-    """
+    On SIGTERM and SIGINT it drains and exits with 0 (a second one ends the grace period), on SIGHUP it reloads the
+    settings. An error that prevents its start is one line on standard error, and exit code 1."""
 
     name = "ap4r"
     _lookers: RequestAdmission
@@ -73,13 +72,13 @@ class Process(Service):
         self._stopping = False
 
     def setServiceParent(self, parent: Any) -> None:
-        """Join twistd's application, bringing the log's observer along."""
+        """Join twistd's application, and add the log's observer."""
         if self._observer is not None and isinstance(parent, Componentized):
             parent.setComponent(ILogObserver, self._observer)
         super().setServiceParent(parent)  # type: ignore[no-untyped-call]
 
     def privilegedStartService(self) -> None:
-        """Take the ports, the application's first: it is the one that may be a small one."""
+        """Open the ports, the application's first, because it may be a privileged one."""
         super().privilegedStartService()  # type: ignore[no-untyped-call]
         try:
             if self._app_server is not None:
@@ -91,7 +90,7 @@ class Process(Service):
             give_up(error)
 
     def startService(self) -> None:
-        """Begin to work."""
+        """Start working."""
         super().startService()  # type: ignore[no-untyped-call]
         try:
             if self._app_server is not None:
@@ -102,21 +101,21 @@ class Process(Service):
             self._dispatcher.startService()
         except Ap4rError as error:
             give_up(error)
-        # Twisted puts its handlers in place when the reactor starts, and after the end it would send the signal to
-        # itself once more: an orderly end would look like a violent one.
+        # Twisted installs its handlers when the reactor starts, and after the end it would send the signal to itself
+        # once more: an orderly end would look like a violent one.
         self._reactor.callWhenRunning(self._take_signals)
         self._reactor.callWhenRunning(spare_the_collector)
 
     def stopService(self) -> Deferred[None]:
-        """Drain. The application is served until the end: deliveries may be waiting for its answers."""
+        """Drain. The application is served until the end, because deliveries may wait for its answers."""
         super().stopService()  # type: ignore[no-untyped-call]
         return Deferred.fromCoroutine(self._stop())
 
     def reload(self) -> None:
-        """Read the settings again and take over what can be; wrong ones change nothing."""
+        """Reload the settings and apply what can be applied; invalid ones change nothing."""
         try:
             settings = self._read_settings()
-            # The intake's are wrong before anything is taken over, or they are right.
+            # The intake's settings are checked before anything is applied.
             planned = None if self._front is None else self._front.planned(settings)
             lookers = _lookers(settings)
             self._dispatcher.reload(settings)
@@ -181,7 +180,7 @@ class Process(Service):
 
 
 def _lookers(settings: Settings) -> RequestAdmission:
-    """Return who may see /healthz where there is no intake."""
+    """Return who may read /healthz if there is no intake."""
     tokens = read_tokens(settings.intake_token)
     return RequestAdmission(parse_listen(settings.listen), tokens, settings.intake_hosts, takes_messages=False)
 
@@ -197,10 +196,10 @@ def spare_the_collector() -> None:
 
 
 def give_up(error: Ap4rError) -> NoReturn:
-    """End the process before it has begun to work: one line on standard error, exit code 1."""
+    """End the process before it has started working: one line on standard error, exit code 1."""
     if os.path.samestat(os.fstat(2), os.stat(os.devnull)):
-        # A daemon's standard error reaches nobody, its log does; and twistd tells the shell that waits for it only of
-        # an Exception, never of SystemExit.
+        # A daemon's standard error is not read, its log is; and twistd only reports an Exception to the shell that
+        # waits for it, never SystemExit.
         write_line(Line("error", "given_up", str(error)))
         raise error
     print(f"ap4r: {error}", file=sys.__stderr__)
