@@ -397,7 +397,7 @@ def test_app_urls_in_a_variable_are_separated_by_commas():
         ("http://a:99999", "port"),
         ("http://a:b", "port"),
         ("http://user:secret@a", "credentials"),
-        ("http://a b", "blank"),
+        ("http://a b", "space"),
         ("http://a/../b", "segment"),
     ],
 )

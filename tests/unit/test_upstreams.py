@@ -207,7 +207,7 @@ def test_the_table_with_the_port_goes_first():
         ({"upstreams": {"app": {"ca": "a.pem"}}}, "ca is for https"),
         ({"upstreams": {"web": {"servers": "http://a", "proxy": "https://p:3128"}}}, "http://host:port"),
         ({"upstreams": {"web": {"servers": "unix:/run/a", "proxy": "http://p:3128"}}}, "UNIX socket"),
-        ({"upstreams": {"web": {"servers": "http://a", "proxy": "http://p:3128", "guarded": True}}}, "behind a proxy"),
+        ({"upstreams": {"web": {"servers": "http://a", "proxy": "http://p:3128", "guarded": True}}}, "with a proxy"),
         ({"upstreams": {"web": {"servers": "http://a", "proxy_auth": "basic:env:P"}}}, "without a proxy"),
         ({"upstreams": {"web": {"servers": "http://a", "guarded": "yes"}}}, "neither true nor false"),
         ({"upstreams": {"app": {"hosts": "a"}}}, "known are servers, balance, host"),

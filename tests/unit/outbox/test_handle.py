@@ -242,9 +242,9 @@ def test_an_empty_block_holds_nothing_up(handle, sink):
 
 def test_what_is_no_connection_is_refused(handle):
     """The error names what may be given, before anything is done."""
-    with pytest.raises(ConnectionUnfit, match="give a SQLAlchemy Session"), handle.transaction(object()):
+    with pytest.raises(ConnectionUnfit, match="pass a SQLAlchemy Session"), handle.transaction(object()):
         raise AssertionError("the block must not run")
-    with pytest.raises(ConnectionUnfit, match="give a SQLAlchemy Session"):
+    with pytest.raises(ConnectionUnfit, match="pass a SQLAlchemy Session"):
         handle.join(object())
     with pytest.raises(OptionRefused, match="pass the connection"):
         handle.join()

@@ -90,7 +90,7 @@ def test_a_timestamp_says_until_when_it_is_good():
 @pytest.mark.parametrize(
     ("securities", "told"),
     [
-        ({}, "no such table"),
+        ({}, "do not have this table"),
         (table(key="/no/key.pem", certificate="/no/certificate.pem"), "/no/key.pem cannot be read"),
     ],
 )
@@ -103,10 +103,10 @@ def test_what_cannot_be_secured_is_never_sent(securities, told):
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({}, "says nothing"),
-        ({"username": "a"}, "given together"),
+        ({}, "has no effect"),
+        ({"username": "a"}, "together"),
         ({"username": "a", "password": "hunter2"}, "a reference"),
-        ({"key": "a"}, "given together"),
+        ({"key": "a"}, "together"),
         ({"timestamp_seconds": -1}, "number of seconds"),
         ({"timestamp_seconds": 5, "digest": 1}, "true nor false"),
         ({"user": "a"}, "unknown"),
