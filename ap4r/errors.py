@@ -57,8 +57,8 @@ class PayloadTooLarge(MessageError):
     """
 
     def __init__(self, what: str, size: int, limit: int, setting: str) -> None:
-        told = f"setting {setting}" if setting else "which no setting raises"
-        super().__init__(f"{what}: {size:,} is more than the limit of {limit:,} ({told})")
+        which = f"setting {setting}" if setting else "which no setting raises"
+        super().__init__(f"{what}: {size:,} is more than the limit of {limit:,} ({which})")
         self.what = what
         self.size = size
         self.limit = limit

@@ -43,7 +43,7 @@ class DeadLetterSummary:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetterPage:
-    """Dead letters, oldest message id first. `next_after` is where the next page begins; None on the last page."""
+    """Dead letters, oldest message id first. `next_after` is the beginning of the next page; None on the last page."""
 
     letters: tuple[DeadLetterSummary, ...]
     next_after: str | None

@@ -7,14 +7,14 @@ from collections.abc import Collection, Iterable
 from ap4r.message.depth import DEEP, depth_of
 from ap4r.storage.reports import STUCK_SECONDS, DeadLetter, Held, StoreStatus, TurnedAwayQueue
 
-#: So many sentences of a kind; the others are counted.
+#: The most sentences of a kind; the others are counted.
 MOST_SENTENCES = 10
 
 
 def findings(status: StoreStatus, bells: Collection[str], heard: Collection[str]) -> list[str]:
-    """Return a sentence for each thing that a person should know or do; none when all is well.
+    """Return a sentence for each problem that a person should know or solve; none without problems.
 
-    :param heard: those of the `bells` that this host can reach, as far as it can find out.
+    :param heard: those of the `bells` that this host seems to reach.
     """
     found = []
     if not any(one.alive for one in status.dispatchers):
@@ -30,7 +30,7 @@ def findings(status: StoreStatus, bells: Collection[str], heard: Collection[str]
         queue = max(status.queues, key=lambda one: one.oldest_due_seconds)
         found.append(
             f"messages of {queue.queue} have been due for {queue.oldest_due_seconds:.0f} s; is their target held, or "
-            "too slow for what comes? The dispatcher's log and /healthz tell more"
+            "too slow for their number? See the dispatcher's log and /healthz"
         )
     found += _held(status) + _turned_away(status)
     silent = [
@@ -50,13 +50,13 @@ def findings(status: StoreStatus, bells: Collection[str], heard: Collection[str]
 def chain_findings(queues: Iterable[str], dead: Iterable[DeadLetter]) -> list[str]:
     """Return a sentence for each queue that feeds itself.
 
-    :param queues: those that a dispatcher tells of.
+    :param queues: those that a dispatcher reports.
     :param dead: dead letters, of which some may have been refused at max_depth.
     """
     deep = {letter.message.queue for letter in dead if depth_of(letter.message.headers) >= DEEP}
     return [
-        f"queue {queue} feeds itself: its messages came about by deliveries that each asked for the next; does an "
-        "action ask for itself, or for what leads back to it, each time it is called? At max_depth it is refused"
+        f"queue {queue} feeds itself: a chain of deliveries led to its messages, each asking for the next; does an "
+        "action call itself, directly or through other actions, each time it is called? At max_depth it is refused"
         for queue in sorted({*queues, *deep})
     ]
 
@@ -70,7 +70,7 @@ def bell_notes(bells: Collection[str], heard: Collection[str], host: str) -> lis
 
 
 def what_is_held(status: StoreStatus) -> list[Held]:
-    """Return what the living dispatchers make no call to, each once, the oldest first."""
+    """Return the holds of the living dispatchers, each once, the oldest first."""
     found: dict[tuple[str, str], Held] = {}
     for one in (held for dispatcher in status.dispatchers if dispatcher.alive for held in dispatcher.held):
         known = found.get((one.queue, one.origin))
@@ -93,14 +93,14 @@ def _held(status: StoreStatus) -> list[str]:
 
 
 def _turned_away(status: StoreStatus) -> list[str]:
-    return _some([_turned_away_words(one) for one in status.turned_away], "are turned away as well")
+    return _some([_turned_away_words(one) for one in status.turned_away], "are refused as well")
 
 
 def _turned_away_words(one: TurnedAwayQueue) -> str:
     # An absolute URL's credentials are the message's own.
     setting = f"auth and secrets of [upstreams.{one.origin}]" if "/" not in one.origin else "the message's own headers"
     count = "1 message" if one.messages == 1 else f"{one.messages:,} messages"
-    return f"{count} of {one.queue} wait because {one.origin} answered {one.status}: see {setting}, and what it lets in"
+    return f"{count} of {one.queue} wait because {one.origin} answered {one.status}: see {setting}, and what it admits"
 
 
 def _some(sentences: list[str], others: str) -> list[str]:

@@ -16,7 +16,7 @@ from ap4r.storage.store import Store
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """What was found out about one store: a sentence for each thing that needs a person, and notes on the rest."""
+    """The findings about one store: a sentence for each problem that needs a person, and notes on the rest."""
 
     store: str
     findings: tuple[str, ...]
@@ -43,12 +43,12 @@ def diagnose(store: Store, settings: Settings) -> Diagnosis:
 
 
 def _write_findings(store: Store) -> list[str]:
-    # The heartbeat of a dispatcher that does not exist changes nothing, and fails as any write where the store can
+    # The heartbeat of a dispatcher that does not exist changes nothing, and fails like any write if the store can
     # only be read.
     try:
         store.beat("")
     except OwnerLost:
         pass
     except (StoreUnavailable, StoreUnusable) as error:
-        return [f"nothing can be written to it, so no message is taken and none delivered: {error.problem}"]
+        return [f"nothing can be written to it, so no message is accepted or delivered: {error.problem}"]
     return []

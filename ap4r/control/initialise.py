@@ -16,12 +16,12 @@ from ap4r.signing.signing import SECRET_PREFIX
 _SECRET_BYTES = 32
 _BYTE_ORDER_MARK = "\ufeff"  # some editors begin a file with it
 _HEADER = "# Settings of ap4r, for the application and the dispatcher; docs/settings.md lists them all.\n"
-_COMMENT = "# What signs deliveries to the application. Whoever has it can pretend to be the dispatcher.\n"
+_COMMENT = "# Signs deliveries to the application. Anyone who has it can pretend to be the dispatcher.\n"
 
 
 @dataclass(frozen=True, slots=True)
 class Initial:
-    """What was done: whether the file is new, whether it got a secret, and whether others can read it."""
+    """The result: whether the file is new, whether it got a secret, and whether others can read it."""
 
     path: str
     made: bool
@@ -30,7 +30,7 @@ class Initial:
 
 
 def make_secret(random: Callable[[int], bytes] = os.urandom) -> str:
-    """Return a new secret, as it is written in ap4r.toml."""
+    """Return a new secret, in the form for ap4r.toml."""
     return SECRET_PREFIX + base64.b64encode(random(_SECRET_BYTES)).decode()
 
 
@@ -39,7 +39,7 @@ def extended(text: str, secret: str) -> str:
 
     A line is added and every other one stays as it is.
 
-    :raises ConfigError: the text is no TOML, or the secret cannot be added without changing a line.
+    :raises ConfigError: the text is not TOML, or the secret cannot be added without changing a line.
     """
     try:
         table = tomllib.loads(text)
@@ -51,9 +51,9 @@ def extended(text: str, secret: str) -> str:
         return text
     if "secrets" in table or (isinstance(app, dict) and "secrets" in app):
         raise ConfigError(
-            "secrets", f"it is there, and empty; write into it: {SECRET_PREFIX}… (`openssl rand -base64 32`)"
+            "secrets", f"it exists and is empty; write into it: {SECRET_PREFIX}… (`openssl rand -base64 32`)"
         )
-    # Before everything else: behind the first [table] it would belong to that one.
+    # Before everything else, because after the first [table] it would belong to that one.
     longer = f'{_COMMENT}secrets = ["{secret}"]\n' + (f"\n{text}" if text else "")
     if tomllib.loads(longer) != {**table, "secrets": [secret]}:
         raise ConfigError("config", "the secret cannot be added without changing a line; write it by hand")
@@ -63,7 +63,7 @@ def extended(text: str, secret: str) -> str:
 def initialise(path: Path, secret: str) -> Initial:
     """Write a secret into the settings file. A file that does not exist yet is created, readable by its owner only.
 
-    :raises ConfigError: the file cannot be read or written; it is as it was.
+    :raises ConfigError: the file cannot be read or written; it is unchanged.
     """
     try:
         return _write_new(path, secret)
@@ -86,7 +86,7 @@ def initialise(path: Path, secret: str) -> Initial:
 
 
 def _write_new(path: Path, secret: str) -> Initial:
-    # Made with its mode, not changed to it: there is no moment at which others could read it.
+    # Created with its mode, not changed to it: there is no moment at which others could read it.
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         os.fchmod(descriptor, 0o600)
@@ -95,7 +95,7 @@ def _write_new(path: Path, secret: str) -> Initial:
 
 
 def _replace(path: Path, text: str) -> None:
-    """Replace a file by another text at one moment, with the same mode; a link's target, not the link."""
+    """Replace a file by another text atomically, with the same mode; a link's target, not the link."""
     real = path.resolve(strict=True)
     beside = real.with_name(f".{real.name}.{os.getpid()}")
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

@@ -1,4 +1,4 @@
-"""The use cases of a store's tables: create or move them, check their version, and print the SQL for a person."""
+"""The use cases of a store's tables: create or migrate them, check their version, and return the SQL."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ap4r.storage.sql_store import SqlStore
 
 @dataclass(frozen=True, slots=True)
 class Migration:
-    """The version of a store's tables before and after. `before` is None where there were no tables."""
+    """The version of a store's tables before and after. `before` is None if there were no tables."""
 
     store: str
     before: str | None
@@ -26,7 +26,7 @@ class MigrationSql:
 
 
 def migrate(store: SqlStore) -> Migration:
-    """Create the tables of a store, or move them to the version that this code needs."""
+    """Create the tables of a store, or migrate them to the version that this code needs."""
     before = store.version()
     store.migrate()
     return Migration(store.name, before, store.version())
@@ -35,7 +35,7 @@ def migrate(store: SqlStore) -> Migration:
 def check_tables(store: SqlStore, table_prefix: str) -> Migration:
     """Return the version of a store's tables, and change nothing.
 
-    :raises SchemaMismatch: this code cannot run on them; it names the command that moves them.
+    :raises SchemaMismatch: this code cannot run on them; the text names the command that migrates them.
     """
     found = store.version()
     check_version(found, store.name, table_prefix)

@@ -10,7 +10,7 @@ from ap4r.storage.store import Store
 
 @dataclass(frozen=True, slots=True)
 class StatusReport:
-    """The figures of one store. `stuck`: messages have been due for a minute and no dispatcher of it is alive."""
+    """The counts of one store. `stuck`: messages have been due for a minute and no dispatcher of it is alive."""
 
     store: str
     stuck: bool
@@ -18,6 +18,6 @@ class StatusReport:
 
 
 def status(store: Store) -> StatusReport:
-    """Return the figures of a store."""
+    """Return the counts of a store."""
     figures = store.status()
     return StatusReport(store.name, is_stuck(figures), figures)

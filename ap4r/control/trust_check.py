@@ -1,6 +1,6 @@
-"""Whether deliveries are signed, and whether dispatcher and application share the secret: asked of both.
+"""Checks whether deliveries are signed, and whether dispatcher and application share the secret, at both of them.
 
-The dispatcher tells fingerprints of its secrets at /healthz. The application is sent a signed probe, which its
+The dispatcher shows fingerprints of its secrets at /healthz. The application gets a signed probe, which its
 middleware answers itself if it can verify it; without the middleware it is a GET of "/" like any other.
 """
 
@@ -34,7 +34,7 @@ _MOST_BYTES = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """What was found out. `knows_secret` is None of whoever could not be asked; each is a place and that."""
+    """The findings. `knows_secret` is None for a place that could not be checked; each entry is a place and that."""
 
     signed: bool
     dispatcher: tuple[str, bool | None] | None
@@ -42,7 +42,7 @@ class Trust:
 
 
 def look(settings: Settings) -> Trust:
-    """Ask dispatcher and application, as far as they can be reached. It never raises."""
+    """Check dispatcher and application, as far as they can be reached. It never raises."""
     if not settings.secrets:
         return Trust(False, None, ())
     health = health_address(settings.listen)
@@ -52,36 +52,36 @@ def look(settings: Settings) -> Trust:
 
 
 def trust_findings(trust: Trust) -> list[str]:
-    """Give a sentence for whoever is known not to share the secret."""
+    """Return a sentence for each place that is known not to share the secret."""
     found = []
     if trust.dispatcher is not None and trust.dispatcher[1] is False:
         found.append(
             f"the dispatcher at {trust.dispatcher[0]} signs with other secrets than the settings here, or with none; "
-            "give it the same ap4r.toml, and reload it (SIGHUP)"
+            "use the same ap4r.toml for it, and reload it (SIGHUP)"
         )
     for url, knows_secret in trust.applications:
         if knows_secret is False:
             found.append(
                 f"the application at {url} does not verify the secret of the settings here; is AP4RMiddleware around "
-                "it, does it read the same ap4r.toml, and was it started again since?"
+                "it, does it read the same ap4r.toml, and was it restarted since?"
             )
     return found
 
 
 def trust_notes(trust: Trust) -> list[str]:
-    """Say what is known, for a person."""
+    """Return the other findings, for a person."""
     if not trust.signed:
-        return ["deliveries to the application are not signed; `ap4r init` makes a secret"]
+        return ["deliveries to the application are not signed; `ap4r init` writes a secret"]
     asked = [("dispatcher", *trust.dispatcher)] if trust.dispatcher is not None else []
     asked += [("application", *one) for one in trust.applications]
     notes = ["deliveries to the application are signed"]
     notes += [f"the {who} at {where} shares the secret" for who, where, knows in asked if knows]
-    notes += [f"the {who} at {where} could not be asked" for who, where, knows in asked if knows is None]
+    notes += [f"the {who} at {where} could not be checked" for who, where, knows in asked if knows is None]
     return notes
 
 
 def health_address(listen: str) -> str | None:
-    """Give host and port of the setting `listen`; None when it is not a TCP port that has a number."""
+    """Return host and port of the setting `listen`; None when it is not a TCP port that has a number."""
     kind, _, rest = listen.partition(":")
     port, *options = rest.split(":")
     if kind != "tcp" or not port.isdecimal() or port == "0":
@@ -91,7 +91,7 @@ def health_address(listen: str) -> str | None:
 
 
 def queues_that_feed_themselves(settings: Settings, store: str) -> list[str]:
-    """Ask the dispatcher, as far as it can be reached, which queues of a store feed themselves. It never raises."""
+    """Return the queues of a store that feed themselves, as the dispatcher reports them, if it can. Never raises."""
     health = health_address(settings.listen)
     answer = None if health is None else _ask(f"http://{health}", "/healthz", {})
     try:
@@ -117,7 +117,7 @@ def _application_knows(url: str, settings: Settings) -> bool | None:
 
 
 def probe_headers(settings: Settings, path: str, now: float) -> dict[str, str]:
-    """Sign a GET that asks nothing but whether it can be verified."""
+    """Return the headers of a signed GET that only checks whether it can be verified."""
     app, message_id, timestamp = settings.upstream(APP), new_id(), str(int(now))
     whole = request_content(message_id, timestamp, "GET", path.encode(), "", "", [(PROBE, "1")], b"")
     headers = {

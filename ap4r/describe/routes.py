@@ -46,21 +46,21 @@ def resolve_target(given: TargetLike, routes: Routes | None) -> tuple[Target, st
     """
     if isinstance(given, str):
         return parse_target(given)
-    asked = given
+    wanted = given
     if isinstance(given, Mapping) and set(given) == {"url"} and isinstance(given["url"], Mapping):
-        asked = given["url"]
-    if not isinstance(asked, Mapping) or not ({"endpoint", "controller"} & set(asked)):
+        wanted = given["url"]
+    if not isinstance(wanted, Mapping) or not ({"endpoint", "controller"} & set(wanted)):
         return parse_target(given)
-    if "endpoint" in asked and ({"controller", "url"} & set(asked)):
+    if "endpoint" in wanted and ({"controller", "url"} & set(wanted)):
         raise TargetRefused(given, "a mapping has one of 'url', 'endpoint', or 'controller' and 'action'")
-    if not all(isinstance(key, str) for key in asked):
+    if not all(isinstance(key, str) for key in wanted):
         raise TargetRefused(given, "the keys of a target must be strings")
     if routes is None:
-        if "endpoint" in asked:
+        if "endpoint" in wanted:
             problem = "there are no routes; give AP4RMiddleware(app, routes=…) or session(routes=…)"
             raise TargetRefused(given, problem)
         return parse_target(given)
-    resolved = routes.resolve(asked)
+    resolved = routes.resolve(wanted)
     if resolved is None:
         return parse_target(given)
     return parse_target(resolved.path)[0], name_queue(resolved.words)
@@ -69,9 +69,9 @@ def resolve_target(given: TargetLike, routes: Routes | None) -> tuple[Target, st
 def unknown_name(given: object, name: object, known: Iterable[str], kind: str = "endpoint") -> TargetRefused:
     """Return the error for a name that no route has: it lists the existing names, the nearest first."""
     names = sorted(set(known))
-    asked = str(name)[:_COMPARED_CHARACTERS].lower()
+    wanted = str(name)[:_COMPARED_CHARACTERS].lower()
     compared = names[:_COMPARED]
-    compared.sort(key=lambda one: -SequenceMatcher(None, asked, one[:_COMPARED_CHARACTERS].lower()).ratio())
+    compared.sort(key=lambda one: -SequenceMatcher(None, wanted, one[:_COMPARED_CHARACTERS].lower()).ratio())
     listed = ", ".join(shortened(one, 80)[1:-1] for one in compared[:_LISTED])
     more = f" and {len(names) - _LISTED:,} more" if len(names) > _LISTED else ""
     there_are = f"there are {listed}{more}" if names else "no route has a name"
@@ -82,6 +82,8 @@ def wrong_values(given: object, name: object, values: Iterable[str], rules: Iter
     """Return the error for values that fit none of a name's rules: it lists the rules."""
     listed = [shortened(rule, 100)[1:-1] for rule in rules]
     shown = " or ".join(listed[:5]) + (f" and {len(listed) - 5} more" if len(listed) > 5 else "")
-    told = ", ".join(sorted(shortened(value, 40)[1:-1] for value in values)[:_LISTED]) or "none"
-    problem = f"the values given ({told}) do not make a path for {shortened(name, 80)}: it needs those of {shown}"
+    listed_values = ", ".join(sorted(shortened(value, 40)[1:-1] for value in values)[:_LISTED]) or "none"
+    problem = (
+        f"the values given ({listed_values}) do not make a path for {shortened(name, 80)}: it needs those of {shown}"
+    )
     return TargetRefused(given, problem)

@@ -42,9 +42,9 @@ def encode_xml(params: object, limit: SizeLimit) -> tuple[bytes, str]:
         limit.check(len(params))
     if isinstance(params, str):
         text = text_of(params, ValuePath(), "xml")
-        told = _ENCODING.match(text)
-        if told and told[1].lower() not in ("utf-8", "utf8", "us-ascii"):
-            advice = f"it declares the encoding {told[1]}, but a str is sent as UTF-8; give bytes"
+        declared = _ENCODING.match(text)
+        if declared and declared[1].lower() not in ("utf-8", "utf8", "us-ascii"):
+            advice = f"it declares the encoding {declared[1]}, but a str is sent as UTF-8; give bytes"
             raise PayloadNotEncodable("params", params, "xml", advice)
         return _checked(text.encode(), params), CONTENT_TYPE
     if isinstance(params, (bytes, bytearray, memoryview)):
@@ -132,8 +132,8 @@ def _written(name: str, value: Any, place: ValuePath) -> Iterator[str]:
         yield f"</{name}>"
     else:
         kind, text = _typed(value, place)
-        told = f' type="{kind}"' if kind else ""
-        yield f"<{name}{told}>{xml_text(text, place, 'xml')}</{name}>"
+        declared = f' type="{kind}"' if kind else ""
+        yield f"<{name}{declared}>{xml_text(text, place, 'xml')}</{name}>"
 
 
 def _typed(value: Any, place: ValuePath) -> tuple[str, str]:

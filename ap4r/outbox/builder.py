@@ -16,7 +16,7 @@ from ap4r.errors import BlockUsed, OptionRefused
 
 _log = logging.getLogger("ap4r.outbox")
 
-#: What AP4R called the same.
+#: The options that AP4R had under these names.
 _AP4R_WORDS = {"dispatch_mode": "protocol", "queue_name": "queue", "target_method": "method"}
 _OPTIONS = (
     "action", "deliver_at", "delay_seconds", "delivery", "expires_seconds", "max_deliveries", "method", "on",
@@ -25,7 +25,7 @@ _OPTIONS = (
 
 
 class MessageBuilder:
-    """What `with ap4r.message.message(target) as m:` gives. `message_id` is set when the block has ended cleanly."""
+    """The object of `with ap4r.message.message(target) as m:`. `message_id` is set when the block has ended cleanly."""
 
     def __init__(self, params: object, options: dict[str, Any]) -> None:
         self.params = params
@@ -35,9 +35,9 @@ class MessageBuilder:
         self._own: dict[str, object] | None = None
 
     def body(self, key: str, value: object) -> None:
-        """Add a key to the params; said again, the later value stands.
+        """Add a key to the params; a later value for the same key replaces it.
 
-        :raises OptionRefused: the params are no mapping.
+        :raises OptionRefused: the params are not a mapping.
         """
         if self.params is None:
             self.params = self._own = {}
@@ -50,52 +50,52 @@ class MessageBuilder:
         self._has_keys = True
 
     def body_as(self, params: object, format: str | None = None) -> None:
-        """Give the params as a whole: a text, XML, a list. With `format`, say its format too.
+        """Set the params as a whole: a text, XML, a list. With `format`, also set their format.
 
         :raises OptionRefused: `body` has added keys, which would be lost.
         """
         if self._has_keys:
             raise OptionRefused(
-                "body_as", params, "body() has added keys, which would be lost; say body_as() before it"
+                "body_as", params, "body() has added keys, which would be lost; call body_as() before it"
             )
         self.params = params
         if format is not None:
             self.format(format)
 
     def header(self, name: str, value: object) -> None:
-        """Say how it is delivered: an option of `async_to`, or AP4R's own word for it.
+        """Set an option of the delivery: one of `async_to`, or AP4R's own name for it.
 
-        :raises OptionRefused: there is no such option.
+        :raises OptionRefused: the option does not exist.
         """
         option = _AP4R_WORDS.get(name, name)
         if option not in _OPTIONS:
             nearest = get_close_matches(str(name), _OPTIONS, n=1)
             hint = f"did you mean {nearest[0]}? " if nearest else ""
-            advice = f"{hint}one of {', '.join(_OPTIONS)}; a header of the request is said with http_header()"
+            advice = f"{hint}one of {', '.join(_OPTIONS)}; set a header of the request with http_header()"
             raise OptionRefused("header", name, advice)
         if name == "dispatch_mode" and isinstance(value, str):
             value = value.lower()
         self.options[option] = value
 
     def option(self, name: str, value: object) -> None:
-        """Say what belongs to the protocol, such as `wsdl`."""
+        """Set an option of the protocol, such as `wsdl`."""
         self.options[name] = value
 
     def http_header(self, name: str, value: str) -> None:
-        """Add a header of the request; said again, the later value stands."""
+        """Add a header of the request; a later value for the same name replaces it."""
         headers = dict(self.options.get("headers") or {})
         for known in [known for known in headers if known.lower() == name.lower()]:
             del headers[known]
         self.options["headers"] = {**headers, name: value}
 
     def format(self, format: str) -> None:
-        """Say how the params are written: "form", "json", "text", "xml", "yaml", "multipart" or "raw"."""
+        """Set how the params are written: "form", "json", "text", "xml", "yaml", "multipart" or "raw"."""
         self.options["format"] = format
 
 
 @contextmanager
 def building(send: Callable[..., str], params: object, options: dict[str, Any]) -> Iterator[MessageBuilder]:
-    """Give a builder; at a clean end of the block `send` is given what it was told, and gives the message's id."""
+    """Yield a builder; at a clean end of the block call `send` with its content, and store the id that it returns."""
     builder = MessageBuilder(params, options)
     yield builder
     builder.message_id = send(builder.params, **builder.options)
@@ -114,7 +114,7 @@ class SingleUse(AbstractContextManager[T], Generic[T]):
         self._is_open = False
 
     def __enter__(self) -> T:
-        """Enter it.
+        """Enter the block.
 
         :raises BlockUsed: it was entered before.
         """
@@ -128,14 +128,14 @@ class SingleUse(AbstractContextManager[T], Generic[T]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool | None:
-        """Leave it."""
+        """Leave the block."""
         self._is_open = False
         return self._block.__exit__(kind, error, traceback)
 
     def __del__(self) -> None:
         if self._is_open:
             _log.warning(
-                "a %s() block was entered and never left, so it is undone, and no message that was said in it is "
+                "a %s() block was entered and never left, so it is rolled back, and no message created in it is "
                 "stored; use it in a `with` statement",
                 self._name,
             )

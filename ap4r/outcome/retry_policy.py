@@ -40,7 +40,9 @@ def judge(
             return Delivered(exchange.status, exchange.seconds)
         failure, final, called = _failure_of_answer(exchange, rules), _is_final(exchange), True
     else:
-        failure = Failure(exchange.reason, exchange.status, _told(exchange.detail, exchange.body), exchange.seconds)
+        failure = Failure(
+            exchange.reason, exchange.status, _with_body(exchange.detail, exchange.body), exchange.seconds
+        )
         final, called = exchange.reason in _HOPELESS, exchange.called
     if failure.reason in UNREADABLE and _is_2xx(failure.status):
         # The work is probably done: another call would do it again, and its answer could not be read either.
@@ -174,13 +176,13 @@ def _failure_of_answer(answer: Answer, rules: DeliveryRules) -> Failure:
         reason = Reason.NOT_TRUE
     else:
         reason = Reason.STATUS
-    told = answer.reading.detail if answer.reading is not None else ""
+    detail = answer.reading.detail if answer.reading is not None else ""
     if reason is Reason.BAD_RESPONSE:
-        told = _told(told, answer.body)
-    return Failure(reason, answer.status, told or answer.body.decode("utf-8", "replace"), answer.seconds)
+        detail = _with_body(detail, answer.body)
+    return Failure(reason, answer.status, detail or answer.body.decode("utf-8", "replace"), answer.seconds)
 
 
-def _told(detail: str, body: bytes) -> str:
+def _with_body(detail: str, body: bytes) -> str:
     """Return the kept part of an answer that could not be read: text, and its bytes without loss."""
     text = body.decode("utf-8", "backslashreplace")
     return f"{detail}\n{text}" if detail and text else detail or text

@@ -108,11 +108,11 @@ def _root_part(body: bytes, content_type: str) -> tuple[bytes, str]:
     """Return the part that the others of a multipart/related belong to (RFC 2387), and its type; or the body."""
     if content_type.lstrip()[:10].lower() != "multipart/":
         return body, content_type
-    told = _parameters(content_type)
-    boundary = told.get("boundary", "").encode("latin-1", "replace")
+    parameters = _parameters(content_type)
+    boundary = parameters.get("boundary", "").encode("latin-1", "replace")
     if not boundary:
         return body, content_type
-    wanted, first = told.get("start", "").strip("<>"), None
+    wanted, first = parameters.get("start", "").strip("<>"), None
     for piece in (b"\n" + body).split(b"\n--" + boundary, MOST_PARTS)[1:]:
         if piece.startswith(b"--"):
             break

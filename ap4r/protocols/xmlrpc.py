@@ -86,12 +86,12 @@ def _choose(path: tuple[str, ...]) -> Step:
 
 
 def _fault(element: Element) -> tuple[str, str]:
-    told = {"faultCode": "?", "faultString": ""}
+    found = {"faultCode": "?", "faultString": ""}
     for member in element.iterfind("value/struct/member"):
         name, value = member.findtext("name", "").strip(), member.find("value")
-        if name in told and value is not None:
-            told[name] = "".join(value.itertext()).strip()
-    return told["faultCode"], told["faultString"]
+        if name in found and value is not None:
+            found[name] = "".join(value.itertext()).strip()
+    return found["faultCode"], found["faultString"]
 
 
 class _Checked:

@@ -227,9 +227,9 @@ def parse_settings(
     values["wsdl_copies"] = tuple((url, abspath(join(folder, path))) for url, path in values["wsdl_copies"])
     refuse_unknown(values["rewrite"], {APP, *(one.name for one in values["upstreams"])})
     # The store that is written to is always drained.
-    told = not values["stores"] or any(name == "store" for name, _, _ in given)
+    is_one = not values["stores"] or any(name == "store" for name, _, _ in given)
     # A single store first, because --store sets both.
-    store = absolute_store(values["store"], folder) if told else ""
+    store = absolute_store(values["store"], folder) if is_one else ""
     stores = [absolute_store(url, folder, "stores") for url in values["stores"]]
     values["store"] = store or stores[0]
     values["stores"] = tuple(dict.fromkeys([values["store"], *stores]))

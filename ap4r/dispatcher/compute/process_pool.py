@@ -151,10 +151,10 @@ class Processes:
         """Record that a process has ended (called by the child): by its limits, or because it was killed."""
         if child in self._children:
             if getattr(reason.value, "signal", None) == signal.SIGXCPU and child.task is not None:
-                told = f"it took longer than {child.task.seconds:g} s"
+                problem = f"it took longer than {child.task.seconds:g} s"
             else:
-                told = f"its process ended: {reason.getErrorMessage()}"
-            self._leave(child, NotComputed(told))
+                problem = f"its process ended: {reason.getErrorMessage()}"
+            self._leave(child, NotComputed(problem))
 
     def _begin_waiting(self) -> None:
         running = {child.task.key for child in self._children if child.task is not None}

@@ -104,14 +104,14 @@ def build_request(
         # All attempts of a message belong to one trace: without a trace of its caller, the one named by its id.
         own += f"Traceparent: 00-{message.trace_id or identity.replace('-', '')}-{span_id}-01\r\n"
     if bearing.secrets:
-        told = [
+        signed = [
             *same.ours,
             ("ap4r-message-id", identity),
             ("ap4r-attempt", str(lease.attempt)),
             ("ap4r-expires", str(expires)),
             *([("ap4r-success", success)] if says_rule else ()),
         ]
-        own += _signatures(message, url, same.content_type, told, bearing.secrets, str(int(now)))
+        own += _signatures(message, url, same.content_type, signed, bearing.secrets, str(int(now)))
     return Request(message.method, url, same.lines + own.encode(), message.body)
 
 
@@ -149,13 +149,13 @@ def _signatures(
     message: Message,
     url: str,
     content_type: str,
-    told: list[tuple[str, str]],
+    signed: list[tuple[str, str]],
     secrets: tuple[Secret, ...],
     timestamp: str,
 ) -> str:
     path, _, query = _resource_of(url).partition("?")
     whole = request_content(
-        message.id, timestamp, message.method, decoded_path(path), query, content_type, told, message.body
+        message.id, timestamp, message.method, decoded_path(path), query, content_type, signed, message.body
     )
     return (
         f"{WEBHOOK_ID}: {message.id}\r\n{WEBHOOK_TIMESTAMP}: {timestamp}\r\n"

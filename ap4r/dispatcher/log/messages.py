@@ -31,11 +31,11 @@ class Line:
 
 def line_of(event: happened.Event) -> Line | None:
     """Return the line of an event, or None when it is not worth one."""
-    tell = _TELL.get(type(event))
-    return None if tell is None else tell(event)
+    build = _LINES.get(type(event))
+    return None if build is None else build(event)
 
 
-def say_failure(failure: Failure | None) -> str:
+def failure_words(failure: Failure | None) -> str:
     """Return the reason in a few words, without any text of the target."""
     if failure is None:
         return "unknown"
@@ -111,7 +111,7 @@ def _stood_still(event: happened.StoodStill) -> Line:
 def _call_ended(event: happened.CallEnded) -> Line:
     target = without_query(event.target)
     text = (
-        f"{_say_outcome(event.outcome)}: message {event.message_id} of {event.queue} to {target}, "
+        f"{_outcome_words(event.outcome)}: message {event.message_id} of {event.queue} to {target}, "
         f"attempt {event.attempt}, {event.seconds * 1000:.0f} ms"
     )
     fields = {"message": event.message_id, "queue": event.queue, "target": target, "attempt": event.attempt}
@@ -125,15 +125,15 @@ def _settled(event: happened.Settled) -> Line | None:
     if isinstance(outcome, RetryLater):
         fields |= {"why": outcome.failure.reason.value, "status": outcome.failure.status}
         fields["wait_seconds"] = round(outcome.wait_seconds, 3)
-        text = f"retry in {outcome.wait_seconds:.1f} s: {about}: {say_failure(outcome.failure)}"
+        text = f"retry in {outcome.wait_seconds:.1f} s: {about}: {failure_words(outcome.failure)}"
         return Line("info", "retry", text, fields)
     if isinstance(outcome, Dead):
         fields |= {"why": outcome.reason.value, "status": outcome.failure.status if outcome.failure else None}
-        text = f"dead letter ({outcome.reason.value.replace('_', ' ')}): {about}: {say_failure(outcome.failure)}"
+        text = f"dead letter ({outcome.reason.value.replace('_', ' ')}): {about}: {failure_words(outcome.failure)}"
         return Line("warn", "dead", text, fields)
     if isinstance(outcome, Dropped):
         fields |= {"why": outcome.failure.reason.value, "status": outcome.failure.status}
-        return Line("info", "dropped", f"dropped as agreed: {about}: {say_failure(outcome.failure)}", fields)
+        return Line("info", "dropped", f"dropped as agreed: {about}: {failure_words(outcome.failure)}", fields)
     return None
 
 
@@ -143,7 +143,7 @@ def _lease_lost(event: happened.LeaseLost) -> Line:
 
 
 def _held(event: happened.TargetHeld) -> Line:
-    text = f"target {event.origin} is held for {event.seconds:.1f} s: {say_failure(event.why)}"
+    text = f"target {event.origin} is held for {event.seconds:.1f} s: {failure_words(event.why)}"
     fields = {"origin": event.origin, "seconds": round(event.seconds, 3), "why": event.why.reason.value}
     return Line("warn", "held", text, fields)
 
@@ -153,7 +153,7 @@ def _released(event: happened.TargetReleased) -> Line:
 
 
 def _queue_held(event: happened.QueueHeld) -> Line:
-    text = f"queue {event.queue} at {event.origin} is held for {event.seconds:.1f} s: {say_failure(event.why)}"
+    text = f"queue {event.queue} at {event.origin} is held for {event.seconds:.1f} s: {failure_words(event.why)}"
     fields = {"queue": event.queue, "origin": event.origin, "seconds": round(event.seconds, 3)}
     return Line("warn", "queue_held", text, {**fields, "why": event.why.reason.value, "status": event.why.status})
 
@@ -165,7 +165,7 @@ def _queue_released(event: happened.QueueReleased) -> Line:
 
 def _cut(event: happened.TargetCut) -> Line:
     calls = "1 call" if event.calls == 1 else f"{event.calls} calls"
-    text = f"target {event.origin} gets at most {calls} at once for now: {say_failure(event.why)}"
+    text = f"target {event.origin} gets at most {calls} at once for now: {failure_words(event.why)}"
     fields = {"origin": event.origin, "calls": event.calls, "why": event.why.reason.value, "status": event.why.status}
     return Line("warn", "target_cut", text, fields)
 
@@ -236,17 +236,17 @@ def _unexpected(event: happened.Unexpected) -> Line:
     return Line("error", "unexpected", text, {"doing": event.doing})
 
 
-def _say_outcome(outcome: Outcome) -> str:
+def _outcome_words(outcome: Outcome) -> str:
     if isinstance(outcome, Delivered):
         return f"delivered {outcome.status}"
     if isinstance(outcome, RetryLater):
-        return f"failed, {say_failure(outcome.failure)}"
+        return f"failed, {failure_words(outcome.failure)}"
     if isinstance(outcome, PutBack):
-        return "not called" if outcome.failure is None else f"not called, {say_failure(outcome.failure)}"
-    return f"given up, {say_failure(outcome.failure)}"
+        return "not called" if outcome.failure is None else f"not called, {failure_words(outcome.failure)}"
+    return f"given up, {failure_words(outcome.failure)}"
 
 
-_TELL: dict[type, Callable[[Any], Line | None]] = {
+_LINES: dict[type, Callable[[Any], Line | None]] = {
     happened.DispatcherStarted: _started,
     happened.DispatcherStopping: _stopping,
     happened.DispatcherStopped: _stopped,

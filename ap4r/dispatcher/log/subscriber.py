@@ -41,7 +41,7 @@ class Log:
         self._failing: set[str] = set()  # whose last line in the log is a failure
 
     def wants(self, kind: type[happened.Event]) -> bool:
-        """Tell whether events of this kind are written or counted now (`Events.subscribe`)."""
+        """Return whether events of this kind are written or counted now (`Events.subscribe`)."""
         return kind not in _CALLS or self._wants_debug()
 
     def __call__(self, event: happened.Event) -> None:

@@ -115,8 +115,8 @@ class DocumentFetcher:
             if isinstance(exchange, NoResponse):
                 # Waiting does not change where requests are allowed to go.
                 refused = exchange.reason is Reason.REFUSED_ADDRESS
-                told = f"{url}: {exchange.reason}: {exchange.detail}"
-                answer.callback(NoResponse(exchange.reason, False, told) if refused else missing(told))
+                detail = f"{url}: {exchange.reason}: {exchange.detail}"
+                answer.callback(NoResponse(exchange.reason, False, detail) if refused else missing(detail))
             elif not 200 <= exchange.status < 300:
                 answer.callback(missing(f"{url} was answered {exchange.status}"))
             else:

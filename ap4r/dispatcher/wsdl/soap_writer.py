@@ -132,10 +132,10 @@ def _problem(url: str, documents: Mapping[str, bytes], error: Exception) -> tupl
         if not start or b"<html" in start or start.startswith(b"<!doctype html"):
             # A page that replaces the server while it is away.
             return f"{one} is {'a page for people' if start else 'empty'}", False
-    kind, told = type(error).__name__, " ".join(str(error).split())
+    kind, text = type(error).__name__, " ".join(str(error).split())
     if kind in ("DTDForbidden", "EntitiesForbidden"):
-        told = "it has a document type; wsdl_dtd = true accepts such documents, wsdl_copies replaces them by others"
-    return f"{url} is unusable: {kind}: {told}"[:1_000], True
+        text = "it has a document type; wsdl_dtd = true accepts such documents, wsdl_copies replaces them by others"
+    return f"{url} is unusable: {kind}: {text}"[:1_000], True
 
 
 def _flattened(body: bytes) -> bytes:

@@ -82,7 +82,7 @@ def typed_call(call: ProtocolCall, action: str, wsdl: object) -> Encoded:
         params = plain(params, "soap", limit, keep=_TYPES)
     if not isinstance(params, (dict, list, type(None))):
         raise PayloadNotEncodable("params", call.params, "soap", "with a WSDL give a mapping, or a list by position")
-    told = {
+    written = {
         "wsdl": str(parse_target(wsdl)[0]),
         "action": action,
         "service": text_option(call, "service") or None,
@@ -94,13 +94,13 @@ def typed_call(call: ProtocolCall, action: str, wsdl: object) -> Encoded:
         given = [header] if is_element(header) else header
         if not isinstance(given, (Mapping, list, tuple)):
             raise _no_header(header)
-        told["header"] = typed_json.tagged(plain(given, "soap", limit, keep=_TYPES), ValuePath(), limit)
+        written["header"] = typed_json.tagged(plain(given, "soap", limit, keep=_TYPES), ValuePath(), limit)
     security = text_option(call, "wsse")
     if security:
         if not SECURITY_NAME.fullmatch(security):
             raise OptionRefused("wsse", security, "give the NAME of a table [wsse.NAME] of the dispatcher's settings")
-        told["wsse"] = security
-    return Encoded(target=call.target, headers=(("Content-Type", UNWRITTEN),), body=typed_json.write(told))
+        written["wsse"] = security
+    return Encoded(target=call.target, headers=(("Content-Type", UNWRITTEN),), body=typed_json.write(written))
 
 
 def _header(call: ProtocolCall, namespace: str, limit: SizeLimit) -> str:

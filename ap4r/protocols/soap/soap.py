@@ -123,8 +123,8 @@ def _reading_of_fault(found: SearchEnd) -> ResponseReading:
     names = [code.strip().rpartition(":")[2] for code in codes] or [""]
     is_client = names[0].partition(".")[0] in _CLIENT_CODES
     more = _text_of(detail)
-    told = f"fault {' '.join(names)}: {text.strip()}" + (f" ({more})" if more else "")
-    return ResponseReading(Reason.CLIENT_FAULT if is_client else Reason.FAULT, told)
+    text_of_fault = f"fault {' '.join(names)}: {text.strip()}" + (f" ({more})" if more else "")
+    return ResponseReading(Reason.CLIENT_FAULT if is_client else Reason.FAULT, text_of_fault)
 
 
 def _text_of(detail: Element | None) -> str:

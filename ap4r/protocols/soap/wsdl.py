@@ -101,7 +101,7 @@ class Wsdl:
             raise ValueError("it has no services, so it is not a WSDL")
 
     def complete(
-        self, message: Message, told: Mapping[str, Any], securities: Mapping[str, Mapping[str, Any]] = {}
+        self, message: Message, call: Mapping[str, Any], securities: Mapping[str, Mapping[str, Any]] = {}
     ) -> Message:
         """Return the message with its envelope, and the headers that belong to it.
 
@@ -109,19 +109,19 @@ class Wsdl:
         :raises PayloadNotEncodable: the service, the operation or the params are not in the WSDL.
         """
         try:
-            service = self._client.bind(told["service"], told["port"])
+            service = self._client.bind(call["service"], call["port"])
             binding = service._binding
             if not isinstance(binding, SoapBinding):
                 raise ValueError("its first port is not a SOAP port; name one with port=")
-            operation = binding.get(told["action"])
-            given = told["params"]
+            operation = binding.get(call["action"])
+            given = call["params"]
             args, kwargs = (given, {}) if isinstance(given, list) else ((), dict(given or {}))
-            if "header" in told:
-                kwargs["_soapheaders"] = told["header"]
-            envelope = self._client.create_message(service, told["action"], *args, **kwargs)
+            if "header" in call:
+                kwargs["_soapheaders"] = call["header"]
+            envelope = self._client.create_message(service, call["action"], *args, **kwargs)
         except (Error, TypeError, ValueError, KeyError, AttributeError, LookupError, ArithmeticError) as error:
-            advice = f"it does not fit the WSDL {told['wsdl']}: {type(error).__name__}: {error}"
-            raise PayloadNotEncodable(told["action"], told["params"], "soap", advice) from error
+            advice = f"it does not fit the WSDL {call['wsdl']}: {type(error).__name__}: {error}"
+            raise PayloadNotEncodable(call["action"], call["params"], "soap", advice) from error
         version = "1.2" if isinstance(binding, Soap12Binding) else "1.1"
         mine = headers_of(version, operation.soapaction or "")
         names = {name.lower() for name, _ in mine}
@@ -130,14 +130,14 @@ class Wsdl:
             for name, value in message.headers
             if (name, value) != ("Content-Type", UNWRITTEN) and name.lower() not in names
         )
-        if told.get("wsse"):
-            self._secure(envelope, told, securities)
+        if call.get("wsse"):
+            self._secure(envelope, call, securities)
         body: bytes = etree.tostring(envelope, xml_declaration=True, encoding="utf-8")
         return message._replace(headers=others + mine, body=body)
 
-    def _secure(self, envelope: Any, told: Mapping[str, Any], securities: Mapping[str, Mapping[str, Any]]) -> None:
+    def _secure(self, envelope: Any, call: Mapping[str, Any], securities: Mapping[str, Mapping[str, Any]]) -> None:
         """Write the header Security by the table that the message names."""
-        name = told["wsse"]
+        name = call["wsse"]
         try:
             if name not in securities:
                 raise ValueError("the dispatcher's settings do not have this table")
@@ -147,4 +147,4 @@ class Wsdl:
         except Exception as error:
             # xmlsec and OpenSSL raise errors of their own for malformed keys.
             problem = f"it cannot be secured by [wsse.{name}]: {type(error).__name__}: {error}"
-            raise PayloadNotEncodable(told["action"], told["params"], "soap", problem) from error
+            raise PayloadNotEncodable(call["action"], call["params"], "soap", problem) from error

@@ -120,7 +120,7 @@ def test_diagnose_returns_findings_and_notes(store, database):
     assert [finding for finding in diagnosis.findings if "no dispatcher of this store is alive" in finding]
     assert [finding for finding in diagnosis.findings if "dead letters wait for a person: 1" in finding]
     assert not diagnosis.signed
-    assert diagnosis.notes == ("deliveries to the application are not signed; `ap4r init` makes a secret",)
+    assert diagnosis.notes == ("deliveries to the application are not signed; `ap4r init` writes a secret",)
 
 
 def test_results_are_values(store, capsys):

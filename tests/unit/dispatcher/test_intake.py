@@ -87,7 +87,7 @@ class TestMessages:
         body = "{" + ",".join(f'"{n}":0' for n in range(20_000)) + ',"19999":0}'
         refused = refusal(body.encode())
         assert refused.error == "not_json"
-        assert "'19999' stands twice" in refused.message
+        assert "'19999' occurs twice" in refused.message
 
     def test_many_headers_are_looked_at_once_each(self):
         """And the size of all is refused as one."""

@@ -14,7 +14,7 @@ from twisted.logger import Logger, LogLevel, LogPublisher
 from twisted.python.failure import Failure as Trouble
 
 from ap4r.dispatcher.log import output
-from ap4r.dispatcher.log.messages import Line, line_of, say_failure, without_query
+from ap4r.dispatcher.log.messages import Line, failure_words, line_of, without_query
 from ap4r.dispatcher.log.output import Forwarded, LineObserver
 from ap4r.dispatcher.log.subscriber import RETRIES_A_SECOND, Log
 from ap4r.events import events
@@ -103,10 +103,10 @@ class TestLines:
 
     def test_failures_are_said_in_words(self):
         """With the status when there is one, else with what kept us from connecting."""
-        assert say_failure(Failure(Reason.STATUS, 500, "body")) == "status 500"
-        assert say_failure(Failure(Reason.CONNECT_FAILED, detail="refused")) == "connect failed (refused)"
-        assert say_failure(Failure(Reason.BAD_RESPONSE, detail=SECRET)) == "bad response"
-        assert say_failure(None) == "unknown"
+        assert failure_words(Failure(Reason.STATUS, 500, "body")) == "status 500"
+        assert failure_words(Failure(Reason.CONNECT_FAILED, detail="refused")) == "connect failed (refused)"
+        assert failure_words(Failure(Reason.BAD_RESPONSE, detail=SECRET)) == "bad response"
+        assert failure_words(None) == "unknown"
 
     def test_a_url_without_its_query(self):
         """Paths are told."""

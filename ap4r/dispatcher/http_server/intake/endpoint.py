@@ -90,7 +90,7 @@ class IntakeEndpoint:
 
     def _take_json(self, request: Arrived) -> None:
         if b"x-ap4r" in request.fields:
-            advice = "POST /queues/NAME takes it, with the body to be sent on; here the options stand in the JSON"
+            advice = "POST /queues/NAME accepts it, with the body to send on; here the options are in the JSON"
             problem = "the header X-AP4R has no meaning at /messages"
             return self._answer_refusal(request, Refusal(400, "misplaced_header", problem, "X-AP4R", advice))
         media_type = (request.field(b"content-type") or "").partition(";")[0].strip().lower()
@@ -214,7 +214,7 @@ def _unreadable(request: Headed) -> Refusal | None:
     for key, values in request.fields.items():
         if len(values) > 1 and key in _ONCE_NAMES:
             name = _ONCE_NAMES[key]
-            return Refusal(400, "repeated_header", f"the header {name} stands there twice", name, "send it once")
+            return Refusal(400, "repeated_header", f"the header {name} occurs twice", name, "send it once")
     coding = request.field(b"content-encoding")
     if coding and coding.strip().lower() not in ("", "identity"):
         problem = f"bodies with Content-Encoding are not taken ({shortened(coding, 80)})"

@@ -187,7 +187,7 @@ def _parsed(body: bytes) -> object:
 
 
 def _no_number(name: str) -> object:
-    raise ValueError(f"{name} is no number in JSON")
+    raise ValueError(f"{name} is not a number in JSON")
 
 
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -195,7 +195,7 @@ def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     if len(made) != len(pairs):
         times = Counter([name for name, _ in pairs])
         twice = next(name for name, count in times.items() if count > 1)
-        raise ValueError(f"{shortened(twice, 80)} stands twice in one object")
+        raise ValueError(f"{shortened(twice, 80)} occurs twice in one object")
     return made
 
 
