@@ -96,7 +96,7 @@ bench-peers: ## Measure what people use instead beside ours, on one sink, and pr
 	@.ci/prepare-peers
 	@$(BIN)/python -m benchmarks.peers $(ARGS)
 
-docs: setup ## Write the table of docs/settings.md anew from the settings
+docs: setup ## Write the table of docs/settings.md from the settings
 	@$(BIN)/python -m tests.meta.settings_table
 
 clean: ## Remove everything that `make` has made

@@ -35,10 +35,10 @@ class Database(Protocol):
     """Where stores can be made."""
 
     def url(self, name: str) -> str:
-        """Make an empty database of that name, and give its URL."""
+        """Create an empty database of that name, and return its URL."""
 
     def backlog(self, name: str) -> AbstractContextManager[Backlog]:
-        """Give an empty store of that name, deleted afterwards."""
+        """Return an empty store of that name, deleted afterwards."""
 
 
 class _Files:
@@ -78,7 +78,7 @@ def _opened(url: str) -> Iterator[Backlog]:
 
 @contextmanager
 def open_database(kind: str) -> Iterator[Database]:
-    """Give a place for SQLite files, or a server of that kind."""
+    """Yield a place for SQLite files, or a server of that kind."""
     if kind == "sqlite":
         with tempfile.TemporaryDirectory(prefix="ap4r-bench-") as folder:
             yield _Files(folder)
@@ -207,7 +207,7 @@ class Backlog:
         driver.executemany(statement, (parameters(number) for number in numbers))
 
     def analyze(self) -> None:
-        """Have the database renew its figures, as a server does by itself within minutes."""
+        """Update the database's statistics, as a server does by itself within minutes."""
         with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             if connection.dialect.name == "postgresql":
                 connection.exec_driver_sql("VACUUM ANALYZE")

@@ -5,8 +5,8 @@
 
 Two stores on one server, one full and one nearly empty, are claimed from in turn, because machines are noisy; what
 counts is the ratio of the medians. The full one also holds scheduled messages and dead letters. Then:
-`held`: all lanes but one are held, of --lanes. `passing`: so many messages pass through while a transaction of somebody
-else stays open, which keeps the database from forgetting what was deleted.
+`held`: all lanes but one are held, of --lanes. `passing`: so many messages pass through while another transaction
+stays open, which keeps the database from removing deleted rows.
 The servers are MariaDB and PostgreSQL as Debian installs them, with fsync on, in a temporary folder.
 """
 
@@ -88,7 +88,7 @@ def with_lanes_held(database: Database, arguments: argparse.Namespace) -> float:
 
 
 def while_many_pass(database: Database, arguments: argparse.Namespace) -> tuple[float, float]:
-    """Let many messages pass while a transaction is open; give the median seconds of a claim before and after."""
+    """Pass many messages through while a transaction is open; return the median seconds of a claim before and after."""
     with database.backlog("passing") as backlog:
         backlog.fill(3, ready=arguments.passing + 50 * _CLAIMED)
         store = backlog.store

@@ -74,7 +74,7 @@ def dispatchers(
 ) -> Iterator[list[subprocess.Popen[bytes]]]:
     """Run so many dispatchers of a store until the block ends; they are ready when they say so.
 
-    :param one_core: leaves them a single core, the last there is, and the others to whoever answers.
+    :param one_core: leave them a single core, the last one, and the others to the sink.
     :raises SystemExit: one did not start.
     """
     started: list[subprocess.Popen[bytes]] = []
@@ -156,7 +156,7 @@ def drain(
 
 
 def middle(rounds: Sequence[Drained]) -> Drained:
-    """Give the median of each figure."""
+    """Return the median of each figure."""
     return Drained(
         statistics.median(one.per_second for one in rounds),
         statistics.median(one.cpu_per_1000 for one in rounds),
@@ -166,6 +166,6 @@ def middle(rounds: Sequence[Drained]) -> Drained:
 
 @contextmanager
 def new_file() -> Iterator[str]:
-    """Give the URL of a new SQLite store, which is deleted afterwards."""
+    """Yield the URL of a new SQLite store, which is deleted afterwards."""
     with tempfile.TemporaryDirectory(prefix="ap4r-bench-") as folder:
         yield f"sqlite:///{folder}/ap4r.db"

@@ -36,7 +36,7 @@ class Options:
     rounds: int = 3
 
     def count(self, number: int, least: int = 20) -> int:
-        """Give so many, scaled."""
+        """Return so many, scaled."""
         return max(least, round(number * self.scale))
 
 
@@ -44,7 +44,7 @@ Measure = Callable[[Options], list[Figure]]
 
 
 def as_table(figures: Sequence[Figure]) -> str:
-    """Give a line for each figure, with its goal."""
+    """Return a line for each figure, with its goal."""
     lines = [f"{'':58}{'found':>12}  {'goal':14}"]
     for figure in figures:
         goal = ""

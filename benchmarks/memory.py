@@ -52,7 +52,7 @@ def main() -> int:
 
 
 def measured(database: Database, name: str, sink: Sink, backlog: int, deliveries: int) -> float:
-    """Let a dispatcher deliver so many messages, with or without others behind them; give its megabytes at most."""
+    """Deliver so many messages with a dispatcher, with or without others waiting; return its peak megabytes."""
     with database.backlog(name) as store, tempfile.TemporaryDirectory(prefix="ap4r-bench-") as folder:
         store.fill(_LANES, ready=deliveries + backlog, scheduled=backlog, dead=backlog)
         command = [Path(sys.executable).with_name("twistd"), "-n", "ap4r", "--store", store.url, "--listen", "none"]

@@ -71,7 +71,7 @@ def stop(started: Iterable[subprocess.Popen[bytes]], grace_seconds: float = 5.0)
     kill(started)
     for root, pids in below.items():
         for pid in pids:
-            # What still leads its life in the session that we made for it is ours; a number used anew is not.
+            # A process in the session that we created for it is ours; one with a reused number is not.
             with suppress(ProcessLookupError):
                 if os.getsid(pid) == root:
                     os.kill(pid, signal.SIGKILL)

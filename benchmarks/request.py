@@ -30,7 +30,7 @@ _TABLES = ("ap4r_puts", "ap4r_messages", "ap4r_ready")
 
 
 def measure(options: Options) -> list[Figure]:
-    """Take turns; the medians count."""
+    """Measure in turns; the medians count."""
     environ: dict[str, Any] = {}
     setup_testing_defaults(environ)
     with tempfile.TemporaryDirectory(prefix="ap4r-bench-") as folder:
@@ -46,7 +46,7 @@ def measure(options: Options) -> list[Figure]:
             ]
             seconds: list[list[float]] = [[] for _ in acts]
             for _ in range(options.count(3_000)):
-                # In any order: whoever comes after a request finds the processor's caches full of other things.
+                # In random order, because what follows a request finds other data in the processor's caches.
                 for kind in random.sample(range(len(acts)), len(acts)):
                     seconds[kind].append(_seconds(acts[kind]))
     insert, three, request = (statistics.median(found[5:]) for found in seconds)
@@ -71,7 +71,7 @@ def _opened(path: str) -> sqlite3.Connection:
 
 
 def _again(connection: sqlite3.Connection, table: str) -> tuple[str, int, list[Any]]:
-    """Give what inserts a table's only row again, the place of its id, and the row."""
+    """Return what inserts a table's only row again, the place of its id, and the row."""
     names = [column[1] for column in connection.execute(f"PRAGMA table_info({table})")]
     [row] = connection.execute(f"SELECT {', '.join(names)} FROM {table}")
     return f"INSERT INTO {table} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})", names.index("id"), [*row]

@@ -63,7 +63,7 @@ def is_full(path: Path, parameters: str) -> bool:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
-    """Let a test that was skipped because something is missing fail where CI is set."""
+    """Fail a test that was skipped because something is missing, if CI is set."""
     report = yield
     if os.environ.get("CI") and report.skipped and _MISSING.search(str(report.longrepr)):
         report.outcome = "failed"
@@ -73,6 +73,6 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 @pytest.fixture
 def stalls() -> Iterator[Stalls]:
-    """Tell when the machine stood still, for a test that holds somebody to a deadline."""
+    """Yield the stalls of the machine, for a test that checks a deadline."""
     with Stalls() as watched:
         yield watched

@@ -47,7 +47,7 @@ class Figures:
     again: int = 0  #: messages that cost an attempt, of all rounds
 
     def share(self, server: str) -> float:
-        """Give the share of a server, from 0 to 1."""
+        """Return the share of a server, from 0 to 1."""
         return statistics.median(self.shares[server])
 
 

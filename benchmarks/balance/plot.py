@@ -16,7 +16,7 @@ _STYLE = (
 
 
 def draw(found: Sequence[Figures]) -> str:
-    """Give the picture as SVG, a row for each policy."""
+    """Return the picture as SVG, a row for each policy."""
     width, height = _NAMES + 2 * _BAR + _GAP + _FIGURE, _TOP + _ROW * len(found) + 8
     right = _NAMES + _BAR + _GAP
     lines = [

@@ -42,7 +42,7 @@ def main() -> None:
 
 
 def _calls(url: str, count: int) -> Iterator[Call]:
-    """Give the calls of the work."""
+    """Enqueue the calls of the work."""
     # Text that no database makes smaller.
     body = random.Random(0).randbytes(BODY_BYTES // 2).hex()
     for number in range(count):
@@ -55,7 +55,7 @@ def _calls(url: str, count: int) -> Iterator[Call]:
 
 
 def _without_first(url: str, count: int, began_at: list[float]) -> Iterator[Call]:
-    """Give the calls; the clock starts behind the first, which also connects."""
+    """Enqueue the calls; the clock starts after the first, which also connects."""
     for call in _calls(url, count):
         if call[1] < 2:
             began_at.append(time.monotonic())
@@ -63,7 +63,7 @@ def _without_first(url: str, count: int, began_at: list[float]) -> Iterator[Call
 
 
 def _paced(url: str, count: int, rate: float, begun: dict[int, float]) -> Iterator[Call]:
-    """Give the calls, `rate` a second; note when the put of each begins, by the clock that all processes share."""
+    """Enqueue the calls, `rate` a second; record when the put of each begins, by the clock that all processes share."""
     for number in range(count):
         begun[number] = time.monotonic()
         yield url, number
@@ -80,7 +80,7 @@ def _put_bursts(peer: Any, url: str, size: int, count: int) -> None:
 
 
 def _on_demand(burst: list[Call], count: int) -> Iterator[list[Call]]:
-    """Give the burst whenever a line comes; answer each with the instant, by the clock that all processes share."""
+    """Enqueue the burst for each input line; answer each with the instant, by the clock that all processes share."""
     for _ in range(count):
         if not sys.stdin.readline():
             return

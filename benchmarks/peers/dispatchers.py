@@ -21,7 +21,7 @@ if IN_FLIGHT:
 
 
 def commands(count: int) -> list[list[str]]:
-    """Give the commands of so many dispatchers of the store."""
+    """Return the commands of so many dispatchers of the store."""
     command = [sys.executable, "-c", _RUN, "-n", "ap4r", "--store", f"sqlite:///{STORE}", "--listen", "none"]
     if IN_FLIGHT:
         command += ["--concurrency", str(IN_FLIGHT // count)]

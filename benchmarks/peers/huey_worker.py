@@ -17,7 +17,7 @@ SETUP = f"""{PROCESSES}, no periodic tasks, no results; requests. One queue for 
 
 
 def commands(huey: str) -> list[list[str]]:
-    """Give the commands that work on that instance: processes, or greenlets, as its guide advises for I/O."""
+    """Return the commands that work on that instance: processes, or greenlets, as its guide advises for I/O."""
     usual = ["huey_consumer", huey, "--no-periodic", "--quiet"]
     if IN_FLIGHT:
         return [[*usual, f"--workers={_GREENLETS}", "--worker-type=greenlet"]] * 2

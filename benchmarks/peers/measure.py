@@ -38,7 +38,7 @@ class Figures:
     skipped: str = ""
 
     def middle(self, name: str) -> float | None:
-        """Give the median of what was measured, if it was."""
+        """Return the median of what was measured, if it was."""
         values = getattr(self, name)
         return statistics.median(values) if values else None
 
@@ -98,7 +98,7 @@ def latency(peer: Peer, figures: Figures, messages: int, rate: float) -> None:
 
 
 def killed(peer: Peer, figures: Figures, seconds: float) -> None:
-    """Kill every worker while a task waits for its answer, start them anew, and see when the task runs again."""
+    """Kill every worker while a task waits for its response, restart them, and measure when the task runs again."""
     with receiver() as target:
         with peer.workers() as started:
             peer.client("enqueue", f"{target.url}/hold", "1")
@@ -116,7 +116,7 @@ def killed(peer: Peer, figures: Figures, seconds: float) -> None:
 def opened(
     module: str, stores: Stores, folder: Path, figures: Figures, environ: Mapping[str, str] | None = None
 ) -> Peer:
-    """Give the peer with an empty store, and note its name.
+    """Return the peer with an empty store, and note its name.
 
     :param environ: what its processes are told of the work.
     """

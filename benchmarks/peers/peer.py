@@ -92,7 +92,7 @@ class Peer:
             processes.stop(started)
 
     def cannot(self, work: str) -> str:
-        """Say why it cannot do a kind of work; nothing where it can."""
+        """Return why it cannot do a kind of work; empty if it can."""
         return str(self._told["cannot"].get(work, ""))
 
     @property
@@ -132,7 +132,7 @@ def _python_of(module: str) -> str:
 
 
 def open_peer(module: str, stores: Stores, folder: Path, environ: Mapping[str, str] | None = None) -> Peer:
-    """Give a peer with an empty store.
+    """Return a peer with an empty store.
 
     :param environ: more that its processes are told.
 

@@ -19,7 +19,7 @@ _STYLE = (
 
 
 def draw(found: Sequence[Figures]) -> str:
-    """Give the picture as SVG; the peers stand in the order of their deliveries a second."""
+    """Return the picture as SVG; the peers are ordered by their deliveries a second."""
     shown = sorted(
         (figures for figures in found if figures.deliveries), key=lambda figures: -(figures.middle("deliveries") or 0)
     )

@@ -12,7 +12,7 @@ _shared: list[requests.Session] = []
 
 
 def share(connections: int) -> None:
-    """Let all threads of this process share a session from now on: for those that have a new one for each task."""
+    """Share one session among all threads of this process, for peers that start a thread for each task."""
     _shared.append(_session(connections))
 
 

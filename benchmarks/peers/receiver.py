@@ -45,7 +45,7 @@ class Receiver(ThreadingHTTPServer):
         self._released.set()
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Say nothing of callers that were killed."""
+        """Ignore errors of callers that were killed."""
 
 
 class _Request(BaseHTTPRequestHandler):
@@ -63,7 +63,7 @@ class _Request(BaseHTTPRequestHandler):
         self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ntrue")
 
     def log_message(self, *_: object) -> None:
-        """Say nothing of each call."""
+        """Log no line for each call."""
 
 
 @contextmanager

@@ -26,7 +26,7 @@ class Table:
     words: Sequence[str]
 
     def as_columns(self) -> str:
-        """Give it for a terminal."""
+        """Format it for a terminal."""
         lines = [self.headings, *self.rows]
         widths = [max(len(line[column]) for line in lines) for column in range(len(self.headings))]
         return "\n".join(
@@ -38,19 +38,19 @@ class Table:
         )
 
     def as_markdown(self) -> str:
-        """Give it for a document."""
+        """Format it for a document."""
         rule = ["---" if heading in self.words else "---:" for heading in self.headings]
         return "\n".join(f"| {' | '.join(line)} |" for line in (self.headings, rule, *self.rows))
 
 
 def by_peer(found: Sequence[Figures]) -> Table:
-    """Tell all that was found of the usual work."""
+    """Report all results of the usual work."""
     rows = [_row(figures) for figures in found if not figures.skipped]
     return Table(HEADINGS, rows, (HEADINGS[0], HEADINGS[-1]))
 
 
 def by_work(found: Mapping[str, Mapping[str, Figures]]) -> Table:
-    """Tell what was found of each work by each peer's module; the deliveries as a part of the best peer's, too."""
+    """Report the results of each kind of work by peer; the deliveries also as a part of the best peer's."""
     rows = []
     for work, peers in found.items():
         best = best_of(peers)
@@ -65,7 +65,7 @@ def by_work(found: Mapping[str, Mapping[str, Figures]]) -> Table:
 
 
 def best_of(peers: Mapping[str, Figures]) -> float:
-    """Give the most deliveries a second of those that are not ours; 0 when there are none."""
+    """Return the most deliveries a second of those that are not ours; 0 when there are none."""
     return max(
         (figures.middle("deliveries") or 0.0 for module, figures in peers.items() if module not in OURS), default=0.0
     )

@@ -36,6 +36,6 @@ class Served:
 
 
 def last_words(log: Path) -> str:
-    """Give the last line that workers have said."""
+    """Return the last line that workers printed."""
     lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
     return lines[-1][:200] if lines else "(they said nothing)"

@@ -41,7 +41,7 @@ class Stores:
             self._postgresql.remove()
 
     def make(self, kind: str) -> str:
-        """Give the address of an empty store.
+        """Return the address of an empty store.
 
         :raises Missing: its server is not installed.
         """

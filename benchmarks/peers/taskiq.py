@@ -33,7 +33,7 @@ async def open_connections(state: TaskiqState) -> None:
 
 
 def the_session(context: Annotated[Context, TaskiqDepends()]) -> aiohttp.ClientSession:
-    """Give a task its worker's session."""
+    """Pass its worker's session to a task."""
     return context.state.session
 
 

@@ -24,12 +24,12 @@ class Work:
 
     @property
     def environ(self) -> dict[str, str]:
-        """Tell it to a peer's processes (place.py)."""
+        """Pass it to a peer's processes (place.py)."""
         told = {"BENCH_IN_FLIGHT": self.in_flight, "BENCH_BODY_BYTES": self.body_bytes, "BENCH_QUEUES": self.queues}
         return {name: str(value) for name, value in told.items()}
 
     def count(self, messages: int) -> int:
-        """Give how many a round has, where the usual work has so many."""
+        """Return how many a round has, where the usual work has so many."""
         return max(20, round(messages * self.share))
 
 

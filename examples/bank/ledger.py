@@ -1,6 +1,6 @@
 """The ledger: it moves money from one account to another, once for each order. Django, and its own connection.
 
-The middleware lets nobody but the dispatcher in, and answers a repeat without asking the application. What is booked,
+The middleware accepts only the dispatcher, and answers a repeat without calling the application. What is booked,
 the record that the message was received, and the message that confirms it are one commit.
 
     LEDGER_DB    the database of the ledger, with ap4r's tables in it (sqlite:///ledger.db)

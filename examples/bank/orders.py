@@ -22,7 +22,7 @@ from ap4r.middleware import AP4RMiddleware
 ORDERS_DB = os.environ.get("ORDERS_DB", "sqlite:///orders.db")
 LEDGER_URL = os.environ.get("LEDGER_URL", "http://127.0.0.1:8002")
 
-# The database may be restarted at any time; whoever takes a connection from the pool gets one that works.
+# The database may be restarted at any time; a connection from the pool is checked before use.
 engine = create_engine(ORDERS_DB, pool_pre_ping=True)
 app = Flask(__name__)
 
@@ -32,7 +32,7 @@ class Base(DeclarativeBase):
 
 
 class Order(Base):
-    """A transfer that somebody has ordered. The customer's program makes the number, and so may ask again."""
+    """A transfer that was ordered. The customer's program creates the number, so it can repeat the request."""
 
     __tablename__ = "orders"
     number: Mapped[str] = mapped_column(String(64), primary_key=True)
@@ -44,7 +44,7 @@ class Order(Base):
 
 @app.post("/orders")
 def place_order() -> ResponseReturnValue:
-    """Store the order and what has to follow it. Whoever got no answer asks again, with the same number."""
+    """Store the order and its message. A client without a response repeats the request with the same number."""
     wanted = {name: request.json[name] for name in ("number", "payer", "payee", "cents")}
     ap4r = request.environ["ap4r"]
     with Session(engine) as session:
@@ -79,7 +79,7 @@ def show_order(number: str) -> ResponseReturnValue:
 @app.errorhandler(DBAPIError)
 @app.errorhandler(StoreUnavailable)
 def is_away(error: Exception) -> ResponseReturnValue:
-    """Answer while the database is away. If it went during COMMIT nobody knows what became of the order."""
+    """Answer while the database is unreachable. After a failed COMMIT the outcome of the order is unknown."""
     app.logger.warning("%s", error)
     return "the database is away; ask again\n", 503
 

@@ -34,7 +34,7 @@ CREATE TABLE IF NOT EXISTS search_index (word TEXT NOT NULL, number TEXT NOT NUL
 
 
 class CardDeclined(Exception):
-    """The bank said no: an exception that nobody catches, as happens in real life."""
+    """The bank declined the payment: an exception that is not caught, as in real applications."""
 
 
 @contextmanager
@@ -65,7 +65,7 @@ def place_order(request: Request) -> Response:
 
 
 def confirm_by_mail(request: Request) -> Response:
-    """Write to the customer. A redelivered message is recognised by its id, so nobody gets two mails."""
+    """Write to the customer. A redelivered message is recognised by its id, so no customer gets two mails."""
     number, mail = request.form["number"], request.form["mail"]
     if mail.startswith("gone@"):
         # 410: trying again is useless. The message becomes a dead letter at once.
@@ -80,7 +80,7 @@ def confirm_by_mail(request: Request) -> Response:
 
 
 def rebuild_index(request: Request) -> Response:
-    """Make the order findable by the words of its item."""
+    """Index the order by the words of its item."""
     number, item = request.form["number"], request.form["item"]
     with database() as connection:
         words = [(word, number) for word in item.lower().split()]
@@ -138,7 +138,7 @@ def shop(request: Request) -> Response:
     return response
 
 
-# With a secret (`ap4r init`) nobody but the dispatcher gets into these two; the shop runs without one, too.
+# With a secret (`ap4r init`) only the dispatcher can call these two; the shop also runs without one.
 INTERNAL = ["/mail/*", "/search/*"] if load_settings().secrets else []
 
 application = AP4RMiddleware(shop, internal=INTERNAL)

@@ -34,7 +34,7 @@ class Warehouse:
 
 class _Quiet(WSGIRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:
-        """Say nothing: the ledger says it all."""
+        """Log nothing: the ledger has everything."""
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """The stores that must all keep the one contract. A further database is a further class and its name in the lists.
 
-For a store of somebody else's, CONTRACT_BACKEND=module:name names what makes a `Backend` from a test's folder; then
+For an external store, CONTRACT_BACKEND=module:name names what creates a `Backend` in a test's folder; then
 only that store is tried.
 """
 
@@ -28,7 +28,7 @@ class Backend(Protocol):
     """One database of one test, its tables made and empty."""
 
     def open(self, **settings: Any) -> Store:
-        """Give a store on the database, as good as one of another process."""
+        """Return a store on the database, as good as one of another process."""
 
 
 class SharedBackend(Backend, Protocol):
@@ -40,7 +40,7 @@ class SharedBackend(Backend, Protocol):
         """Leave a database without tables. Call it before the first store is opened."""
 
     def engine(self) -> Engine:
-        """Give a way to the tables without any code of the stores."""
+        """Return access to the tables without any code of the stores."""
 
 
 class Sqlite:
@@ -52,7 +52,7 @@ class Sqlite:
         shutil.copyfile(template, self._path)
 
     def open(self, **settings: Any) -> Store:
-        """Give a store on the file."""
+        """Return a store on the file."""
         return open_store(self.url, Settings(store=self.url, **settings))
 
     def clear(self) -> None:
@@ -60,12 +60,12 @@ class Sqlite:
         self._path.unlink()
 
     def engine(self) -> Engine:
-        """Give a way to the tables."""
+        """Return access to the tables."""
         return create_engine(self.url, poolclass=NullPool)
 
 
 def sqlite_template(folder: Path) -> Path:
-    """Make a file with the tables in it."""
+    """Create a file with the tables in it."""
     path = folder / "template.db"
     store = open_store(f"sqlite:///{path}", Settings())
     store.prepare()
@@ -91,15 +91,15 @@ class OnServer:
             self._made.add(kind)
 
     def open(self, **settings: Any) -> Store:
-        """Give a store on the database."""
+        """Return a store on the database."""
         return open_store(self.url, Settings(store=self.url, **settings))
 
     def clear(self) -> None:
-        """Make the database anew."""
+        """Create the database again."""
         self._server.make("kept")
 
     def engine(self) -> Engine:
-        """Give a way to the tables."""
+        """Return access to the tables."""
         return create_engine(self.url, poolclass=NullPool)
 
     def _emptied(self) -> bool:
@@ -130,7 +130,7 @@ BACKENDS: dict[str, Callable[[Path, Path], Backend]] = {**SHARED, "memory": lamb
 
 
 def in_memory(folder: Path) -> Backend:
-    """Make what a stand-in store is tried with, as an example for others."""
+    """Create the backend of the in-memory store, as an example for external stores."""
     return MemoryDatabase()
 
 

@@ -16,19 +16,19 @@ Open = Callable[..., Store]
 
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make what the SQLite files of all tests are copied from."""
+    """Create the template of all SQLite files of the tests."""
     return sqlite_template(tmp_path_factory.mktemp("template"))
 
 
 @pytest.fixture(params=sorted(BACKENDS))
 def backend(request: pytest.FixtureRequest, tmp_path: Path, template: Path) -> Backend:
-    """Give an empty database of each kind."""
+    """Return an empty database of each kind."""
     return BACKENDS[request.param](tmp_path, template)
 
 
 @pytest.fixture(params=sorted(SHARED))
 def shared(request: pytest.FixtureRequest, tmp_path: Path, template: Path) -> SharedBackend:
-    """Give an empty database of each kind that several processes can open."""
+    """Return an empty database of each kind that several processes can open."""
     return SHARED[request.param](tmp_path, template)
 
 
@@ -57,5 +57,5 @@ def open_store(backend: Backend, opened: Callable[[Backend], Open]) -> Open:
 
 @pytest.fixture
 def store(open_store: Open) -> Store:
-    """Give an empty store."""
+    """Return an empty store."""
     return open_store()

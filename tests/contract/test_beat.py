@@ -9,7 +9,7 @@ from tests.support.factories import NOW, dispatcher
 
 
 def beat_of(store, owner):
-    """Give the counter of a dispatcher, None when it is unknown."""
+    """Return the counter of a dispatcher, None when it is unknown."""
     return next((seen.beat for seen in store.look(now=NOW).beats if seen.owner == owner), None)
 
 
@@ -50,11 +50,11 @@ def test_a_claim_beats_unless_it_need_not(store):
         store.claim(owner, 10, beat=beat, now=NOW)
         seen.append(beat_of(store, owner))
         with pytest.raises(OwnerLost):
-            store.claim("nobody", 10, beat=beat, now=NOW)
+            store.claim("unknown", 10, beat=beat, now=NOW)
     assert seen[0] < seen[1] == seen[2]
 
 
-def test_a_beat_tells_when_a_dispatcher_was_seen(store):
+def test_a_beat_shows_when_a_dispatcher_was_seen(store):
     """The age of a dispatcher's last sign counts from its last beat."""
     owner = dispatcher(store)
     store.beat(owner, now=NOW + 10)
@@ -66,8 +66,8 @@ def test_a_beat_tells_when_a_dispatcher_was_seen(store):
 def test_the_beat_of_a_stranger_is_refused(store):
     """Who is not known, or no longer, is told so by its beat."""
     with pytest.raises(OwnerLost) as caught:
-        store.beat("nobody", now=NOW)
-    assert caught.value.owner == "nobody"
+        store.beat("unknown", now=NOW)
+    assert caught.value.owner == "unknown"
     owner = dispatcher(store)
     store.unregister(owner, now=NOW)
     with pytest.raises(OwnerLost):
@@ -77,7 +77,7 @@ def test_the_beat_of_a_stranger_is_refused(store):
 def test_a_stranger_is_not_made_known_by_its_beat(store):
     """A beat that is refused leaves nothing behind."""
     with pytest.raises(OwnerLost):
-        store.beat("nobody", now=NOW)
+        store.beat("unknown", now=NOW)
     assert store.look(now=NOW).beats == ()
 
 
@@ -108,7 +108,7 @@ class TestBells:
         assert store.bells(now=NOW + 111) == []
 
     def test_no_bells_in_an_empty_store(self, store):
-        """Without dispatchers there is nobody to ring."""
+        """Without dispatchers there is no doorbell."""
         assert store.bells(now=NOW) == []
 
     def test_who_has_left_is_not_rung(self, store):

@@ -35,7 +35,7 @@ def share(leases):
 
 
 def lane_of(store, queue):
-    """Give the number of a queue's lane; there is one."""
+    """Return the number of a queue's lane; there is one."""
     [lane] = [lane for lane, (name, _) in store.lanes(range(1, 200)).items() if name == queue]
     return lane
 
@@ -328,7 +328,7 @@ class TestDue:
         assert len(claim(store, "one", now=NOW + 60)) == 1
 
     def test_held_lanes_fall_due_too(self, store):
-        """Messages of a held lane that fall due keep nobody else's back."""
+        """Due messages of a held lane delay no other lane's messages."""
         put(store, *messages(300, "held", delay_seconds=5), message("free", delay_seconds=6))
         owner = dispatcher(store)
         excluded = [lane_of(store, "held")]
@@ -403,12 +403,12 @@ class TestOwner:
         """Who is not registered claims nothing."""
         put(store, message())
         with pytest.raises(OwnerLost) as caught:
-            store.claim("nobody", 10, now=NOW)
-        assert caught.value.owner == "nobody"
+            store.claim("unknown", 10, now=NOW)
+        assert caught.value.owner == "unknown"
         assert counts(store) == (1, 0, 0, 0)
 
     def test_who_was_rescued_is_refused(self, store):
-        """A dispatcher that was taken for dead is told so by its next claim."""
+        """A dispatcher that was considered dead gets an error from its next claim."""
         owner = dispatcher(store)
         put(store, message())
         claim(store, owner)

@@ -1,4 +1,4 @@
-"""The inbox: a record commits with whatever else its transaction does, once, and nobody waits for anybody."""
+"""The inbox: a record commits with the rest of its transaction, once, and no transaction waits for another."""
 
 from __future__ import annotations
 
@@ -51,12 +51,12 @@ class Ledger:
 
     @contextmanager
     def begun(self):
-        """Give a transaction that commits at the end of the block, and what runs statements in it."""
+        """Return a transaction that commits at the end of the block, and what runs statements in it."""
         with self.engine.begin() as connection:
             yield connection, runner(connection)
 
     def receive(self, one, *, now=NOW, answer=None):
-        """Have the effect of a message unless it had it; tell what the inbox said."""
+        """Apply the effect of a message unless it is a repeat; return the inbox's answer."""
         with self.begun() as (connection, run):
             entry = self.inbox.record(run, one, now)
             if entry is RecordResult.FIRST:
@@ -79,7 +79,7 @@ class Ledger:
 
 @pytest.fixture
 def make(shared, opened):
-    """Make a ledger at an isolation level."""
+    """Create a ledger at an isolation level."""
     made = []
 
     def make_one(level="default"):
@@ -95,7 +95,7 @@ def make(shared, opened):
 
 @pytest.fixture(params=LEVELS)
 def leveled(request, shared, make):
-    """Give a ledger at each isolation level that there is."""
+    """Return a ledger at each isolation level that there is."""
     if request.param != "default" and "sqlite" in shared.url:
         pytest.skip("SQLite has one level")
     return make(request.param)
@@ -159,7 +159,7 @@ class TestRepeats:
 
 
 class TestInProgress:
-    def test_told_without_waiting(self, leveled, stalls):
+    def test_answered_without_waiting(self, leveled, stalls):
         """While another transaction holds the record, one is told so within a bounded time, again and again."""
         with leveled.begun() as (_, run):
             assert leveled.inbox.record(run, record(), NOW) is RecordResult.FIRST
@@ -242,7 +242,7 @@ class TestInProgress:
 
 class TestForgetting:
     def test_a_record_lives_as_long_as_repeats_can_come(self):
-        """Until the last repeat and an hour for clocks and slow calls; for a week where nobody tells."""
+        """Until the last repeat and an hour for clocks and slow calls; for a week where the last repeat is unknown."""
         assert expiry(NOW + 500, NOW) == NOW + 500 + TOLERANCE_SECONDS
         assert expiry(NOW - 500, NOW) == NOW + TOLERANCE_SECONDS
         assert expiry(None, NOW) == NOW + DEFAULT_SECONDS

@@ -9,7 +9,7 @@ from tests.support.factories import NOW, claim, claimed, dispatcher, message, me
 
 
 def test_an_empty_store(store):
-    """Nothing is due, nothing will be, and nobody is there."""
+    """Nothing is due or scheduled, and there is no dispatcher."""
     look = store.look(now=NOW)
     assert (look.due, look.next_due_in_seconds, look.beats) == (False, None, ())
 

@@ -89,7 +89,7 @@ class Model(RuleBasedStateMachine):
 
     @property
     def store(self):
-        """Take the two stores of the database in turn: what one does the other must know."""
+        """Return the two stores of the database in turn: each must see what the other does."""
         self.turn += 1
         return self.stores[self.turn % 2]
 
@@ -296,7 +296,7 @@ class Model(RuleBasedStateMachine):
 
 
 def run(kind: str, template: Path, examples: int, steps: int) -> None:
-    """Let hypothesis look for a sequence of calls after which store and model disagree."""
+    """Search for a sequence of calls after which store and model disagree (hypothesis)."""
     machine = type("Machine", (Model,), {"kind": kind, "template": template})
     run_state_machine_as_test(
         machine,

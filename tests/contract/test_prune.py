@@ -56,7 +56,7 @@ class TestPuts:
 
 class TestLanes:
     def test_an_unused_lane_is_forgotten(self, store, open_store):
-        """A lane that nobody has used for a long time and that holds nothing goes."""
+        """An empty lane that was not used for a long time is deleted."""
         put(store, message("queue.old"))
         [lease] = claim(store, dispatcher(store))
         settle(store, (lease, Delivered()))
@@ -65,7 +65,7 @@ class TestLanes:
         prune_all(store, now=NOW + 30 * DAY)
         assert open_store().lanes([lease.lane]) == {}
 
-    def test_a_forgotten_lane_is_made_anew(self, store):
+    def test_a_forgotten_lane_is_created_again(self, store):
         """A queue that comes back after a long time works as on its first day."""
         put(store, message("queue.old"))
         owner = dispatcher(store)

@@ -31,7 +31,7 @@ TEXT = "naïve-Ünïcödé %s 'q' \"d\" ; -- Ω 日本 🦊\U0001d4b3"
 
 
 def claimed_message(store, described, now=NOW):
-    """Store a message and give it as the dispatcher gets it."""
+    """Store a message and return it as the dispatcher gets it."""
     return claimed(store, described, now=now).message
 
 
@@ -101,7 +101,7 @@ class TestOnce:
             b"first"
         ]
 
-    def test_ids_are_told_apart_to_the_last_digit(self, store):
+    def test_ids_are_distinguished_to_the_last_digit(self, store):
         """Ids that differ in one digit are two messages, and their letters' case does not matter."""
         first = new_id()
         second = first[:-1] + ("0" if first[-1] != "0" else "1")

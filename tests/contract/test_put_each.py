@@ -13,7 +13,7 @@ DAY = 86_400
 
 
 def put_each(store, *described, now=NOW):
-    """Store messages as an intake does, in a put that nobody will name again."""
+    """Store messages as an intake does, in a put that is not repeated."""
     store.put(Put(new_id(), described, each=True), now=now)
 
 

@@ -1,4 +1,4 @@
-"""Many at once: no message is claimed twice or lost, and nobody meets an error. Asserted by message, never by time."""
+"""Many at once: no message is claimed twice or lost, without an error. Asserted by message, never by time."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def at_once(*actions):
 
 @pytest.fixture(params=["one store", "a store each"])
 def stores(request, store, open_store):
-    """Give stores for so many threads: the same one to all, or to each its own."""
+    """Return stores for so many threads: the same one to all, or to each its own."""
     if request.param == "one store":
         return lambda count: [store] * count
     return lambda count: [open_store() for _ in range(count)]
@@ -249,7 +249,7 @@ class Workers:
         )
 
     def go(self):
-        """Let all begin, as soon as the last is ready."""
+        """Start all when the last is ready."""
         for process in self._started:
             assert process.stdout.readline() == "ready\n"
         for process in self._started:

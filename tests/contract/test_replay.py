@@ -54,7 +54,7 @@ def test_other_lanes_have_their_turn_all_the_same(store):
     assert "queue.a" in [lease.message.queue for lease in claim(store, dispatcher(store), 2)]
 
 
-def test_counters_begin_anew_but_calls_are_not_forgotten(store):
+def test_counters_restart_but_calls_are_not_forgotten(store):
     """After a replay no failure or crash counts; `attempt` goes on, for it is the number of calls."""
     one = message()
     put(store, one)
@@ -73,7 +73,7 @@ def test_counters_begin_anew_but_calls_are_not_forgotten(store):
     assert (lease.attempt, lease.failures, lease.crashes) == (6, 0, 0)
 
 
-def test_age_and_expiry_begin_anew(store):
+def test_age_and_expiry_restart(store):
     """A person wants it now: what was given up for its age or expiry is young again, and does not expire."""
     one = message(expires_seconds=10.0)
     bury(store, one, called=False)
@@ -101,7 +101,7 @@ class TestOnce:
         assert store.replay([one.id], now=NOW) == Replayed(replayed=(one.id,))
 
     def test_once_of_a_dispatcher_that_died(self, store):
-        """What nobody knows about counts as called."""
+        """A call with an unknown outcome counts as made."""
         one = message(delivery=Delivery.ONCE)
         put(store, one)
         claim(store, dispatcher(store))

@@ -25,13 +25,13 @@ from tests.support.factories import (
 
 
 def beat_of(store, owner):
-    """Give the counter at which a dispatcher stands."""
+    """Return the counter of a dispatcher."""
     [beat] = [seen.beat for seen in store.look(now=NOW).beats if seen.owner == owner]
     return beat
 
 
 def rescue(store, owner="one", now=NOW, **options):
-    """Take a dispatcher's leases, as one who saw its counter stand still."""
+    """Rescue a dispatcher's leases, as another one that saw its counter unchanged."""
     return store.rescue(owner, beat_of(store, owner), now=now, **options)
 
 
@@ -51,8 +51,8 @@ class TestWhoLives:
         assert settle(store, *((lease, Delivered()) for lease in leases)) == [SettleResult.SETTLED] * len(leases)
         store.beat(owner, now=NOW)
 
-    def test_who_was_rescued_is_told_so(self, store):
-        """A dispatcher that was taken for dead can neither beat nor claim."""
+    def test_a_rescued_dispatcher_is_refused(self, store):
+        """A dispatcher that was considered dead can neither beat nor claim."""
         claimed(store, message())
         rescue(store)
         with pytest.raises(OwnerLost):
@@ -61,7 +61,7 @@ class TestWhoLives:
             store.claim("one", 1, now=NOW)
         assert store.look(now=NOW).beats == ()
 
-    def test_time_kills_nobody(self, store):
+    def test_time_alone_rescues_no_dispatcher(self, store):
         """No clock decides: a counter that stands is rescued at once, one that moved never."""
         claimed(store, message())
         seen = beat_of(store, "one")
@@ -92,9 +92,9 @@ class TestWhoLives:
         assert store.look(now=NOW).beats == ()
 
     def test_an_unknown_owner(self, store):
-        """Rescuing from somebody who never was changes nothing."""
+        """A rescue from an unknown dispatcher changes nothing."""
         put(store, message())
-        assert store.rescue("nobody", 7, now=NOW) in (None, Rescued())
+        assert store.rescue("unknown", 7, now=NOW) in (None, Rescued())
         assert counts(store) == (1, 0, 0, 0)
 
 
@@ -133,7 +133,7 @@ class TestOutcomes:
         assert (lease.attempt, lease.failures, lease.crashes) == (2, 1, 1)
 
     def test_once_is_dead(self, store):
-        """Nobody knows whether a `once` message was called, so it is never called again."""
+        """Whether a `once` message was called is unknown, so it is never called again."""
         one = message(delivery=Delivery.ONCE)
         claimed(store, one)
         assert rescue(store, now=NOW + 20) == Rescued(dead=1)
@@ -237,7 +237,7 @@ class TestStale:
         assert ids(claim(store, dispatcher(store, "two"))) == ids(leases[3:])
 
     def test_a_new_owner_of_the_old_name(self, store):
-        """Who registers anew after its rescue begins with no leases and a place of its own."""
+        """A dispatcher that registers again after its rescue has no leases and an owner id of its own."""
         lease = claimed(store, message())
         rescue(store)
         dispatcher(store, "one")

@@ -27,7 +27,7 @@ SETTLED, LOST = SettleResult.SETTLED, SettleResult.LEASE_LOST
 
 
 def counters(lease):
-    """Give what is counted of a message."""
+    """Return the counters of a message."""
     return (lease.attempt, lease.failures, lease.crashes)
 
 
@@ -159,7 +159,7 @@ class TestTokens:
 
     @pytest.mark.parametrize("outcome", [Delivered(), Dropped(failure()), PutBack(), retry(), dead()])
     def test_a_stale_lease_changes_nothing(self, store, outcome):
-        """Once a message was claimed anew, the old lease has no say, whatever its outcome."""
+        """After a message was claimed again, its old lease changes nothing, whatever its outcome."""
         old = claimed(store, message())
         store.unregister("one", now=NOW)
         [new] = claim(store, dispatcher(store, "two"))
@@ -175,7 +175,7 @@ class TestTokens:
 
     @pytest.mark.parametrize("state", ["ready", "scheduled", "dead", "gone"])
     def test_what_is_not_leased_is_lost(self, store, state):
-        """A lease of a message that nobody holds any more is lost, wherever the message is now."""
+        """A lease of a message that is not leased any more is lost, in every state of the message."""
         one = message()
         lease = claimed(store, one)
         outcome = {"ready": PutBack(), "scheduled": retry(), "dead": dead(), "gone": Delivered()}[state]
@@ -304,7 +304,7 @@ def test_many_attempts_of_one_instant(store):
 
 
 def test_a_buried_message_can_die_again(store):
-    """A message that was put back by a person can be given up anew."""
+    """A replayed message can become a dead letter again."""
     one = message()
     bury(store, one)
     store.replay([one.id], now=NOW)

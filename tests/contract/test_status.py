@@ -26,7 +26,7 @@ from tests.support.factories import (
 
 
 def test_an_empty_store(store):
-    """Nothing waits and nobody is there."""
+    """No message waits, and there is no dispatcher."""
     assert store.status(now=NOW) == StoreStatus()
 
 
@@ -72,7 +72,7 @@ class TestAges:
         assert status.oldest_due_seconds == pytest.approx(100.0)
 
     def test_what_is_not_due_has_no_age(self, store):
-        """Scheduled, leased and dead messages wait for nobody."""
+        """Scheduled, leased and dead messages wait for no dispatcher."""
         bury(store, message())
         claimed(store, message())
         put(store, message(delay_seconds=500))
@@ -91,12 +91,12 @@ class TestAges:
         settle(store, (lease, PutBack()), now=NOW + 100)
         assert store.status(now=NOW + 110).oldest_due_seconds == pytest.approx(80.0)
 
-    def test_what_fell_due_is_told_from_what_did_not(self, store):
+    def test_due_and_not_due_are_distinguished(self, store):
         """Of messages that were scheduled alike, those whose time has come are ready."""
         put(store, *messages(2, delay_seconds=30), *messages(3, delay_seconds=300))
         assert counts(store, now=NOW + 100) == (2, 3, 0, 0)
 
-    def test_a_retry_waits_anew(self, store):
+    def test_a_retry_waits_from_its_own_due_time(self, store):
         """A message that is to be repeated waits from the instant of its repeat, not from its first try."""
         lease = claimed(store, message())
         settle(store, (lease, retry(1_000.0)))
@@ -140,7 +140,7 @@ class TestDispatchers:
         assert [one.alive for one in store.status(now=NOW + 35).dispatchers] == [True]
         assert [one.alive for one in store.status(now=NOW + 60).dispatchers] == [False]
 
-    def test_who_has_left_is_not_told(self, store):
+    def test_an_unregistered_dispatcher_is_not_listed(self, store):
         """A dispatcher that has left is gone from the figures."""
         dispatcher(store)
         store.unregister("one", now=NOW)
@@ -150,7 +150,7 @@ class TestDispatchers:
 class TestHeld:
     HELD = (Held("queue.a", "app", 12.0, 8.0, "slow down 503"), Held("", "http://away.example", 3.0, 30.0, "refused"))
 
-    def test_what_a_dispatcher_holds_is_told_with_it(self, store):
+    def test_what_a_dispatcher_holds_is_reported_with_it(self, store):
         """Since and until when by the store's clock, so that it is right later too."""
         dispatcher(store)
         dispatcher(store, "two")
@@ -211,7 +211,7 @@ class TestTurnedAway:
 
 
 def marked(queue):
-    """Give a queue's counts, and which of them are not exact."""
+    """Return a queue's counts, and which of them are not exact."""
     return counts_of(queue), queue.at_least
 
 
@@ -222,7 +222,7 @@ class TestLimits:
 
     @pytest.fixture
     def limited(self, shared, opened):
-        """Give a store that counts no further than five."""
+        """Return a store that counts no further than five."""
         store = opened(shared)()
         store._figures = StatusQueries(store._schema, self.LIMIT)
         return store
@@ -253,7 +253,7 @@ class TestLimits:
         assert marked(many) == ((3, self.LIMIT, 0, 0), ("scheduled",))
         assert marked(few) == ((2, 2, 0, 0), ())
 
-    def test_what_nobody_has_noticed(self, limited):
+    def test_a_dead_dispatcher_that_was_not_rescued_yet(self, limited):
         """Where more is due than is counted, nothing is called exact that is not."""
         put(limited, *messages(20, "a", delay_seconds=0.5), *messages(20, "a", delay_seconds=60))
         put(limited, *messages(2, "b", delay_seconds=0.6))

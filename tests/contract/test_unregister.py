@@ -76,4 +76,4 @@ def test_what_was_handed_back_is_lost_to_who_left(store):
 def test_leaving_twice_or_unknown(store):
     """Leaving may be repeated, and is no error for who is not known."""
     dispatcher(store)
-    assert [store.unregister(owner, now=NOW) for owner in ("one", "one", "nobody")] == [0, 0, 0]
+    assert [store.unregister(owner, now=NOW) for owner in ("one", "one", "unknown")] == [0, 0, 0]

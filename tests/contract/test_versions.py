@@ -27,7 +27,7 @@ from tests.support.factories import (
 
 @pytest.fixture
 def empty(shared):
-    """Give a database without tables."""
+    """Return a database without tables."""
     shared.clear()
     return shared
 
@@ -276,7 +276,7 @@ class TestSchema:
         assert [row[0] for row in rows] == [VERSION]
 
 
-def test_a_closed_store_opens_anew(shared, opened):
+def test_a_closed_store_opens_again(shared, opened):
     """After `close` the next call connects again, and finds all that was there."""
     store = opened(shared)()
     put(store, message())

@@ -19,7 +19,7 @@ from tests.support.probe import wait_until
 
 
 def put(store: Store, name: str, count: int) -> list[str]:
-    """Store so many messages, one put each; give their ids."""
+    """Store so many messages, one put each; return their ids."""
     stored = []
     for _ in range(count):
         one = message(f"queue.{name}")
@@ -47,7 +47,7 @@ def drain(store: Store, name: str, count: int) -> list[str]:
 
 
 def prepare(store: Store, name: str, count: int) -> list[str]:
-    """Make the tables, and store so many messages."""
+    """Create the tables, and store so many messages."""
     store.prepare()
     return put(store, name, count)
 

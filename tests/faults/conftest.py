@@ -39,7 +39,7 @@ def system(processes: Processes, target: ScriptedTarget) -> System:
 
 @pytest.fixture
 def measured(request: pytest.FixtureRequest) -> Callable[[str], None]:
-    """Say what was measured; it is printed when all tests are over."""
+    """Return what records a measurement; it is printed after all tests."""
     lines = request.config.stash.setdefault(_MEASURED, [])
     return lambda text: lines.append(f"{request.node.name}: {text}")
 

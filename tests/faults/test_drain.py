@@ -83,7 +83,7 @@ def test_a_second_signal_ends_the_grace(system: System, target: ScriptedTarget):
     [message] = system.send("/work?answer=hold:never,200")
     target.wait_for(1)
     dispatcher.send(signal.SIGTERM)
-    # Two signals that nobody has taken yet are one.
+    # Two pending signals are one.
     dispatcher.wait_for_output("stopping work on")
     hold_for(0.5, lambda: dispatcher.running, "the patience for calls in flight")
     dispatcher.send(signal.SIGTERM)

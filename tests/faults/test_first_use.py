@@ -1,4 +1,4 @@
-"""An empty store is made by whoever comes first: several at once, and some of them killed on the way."""
+"""The first process creates an empty store: several start at once, and some are killed meanwhile."""
 
 from __future__ import annotations
 

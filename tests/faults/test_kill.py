@@ -125,7 +125,7 @@ def _kill_for(rounds: int, processes: Processes, measured: Callable[[str], None]
     once = {line["message"] for line in lines if line["kind"] == "put" and line["delivery"] == "once"}
     assert once & set(found.arrivals) - set(dead), "no `once` message was delivered"
     assert not [message for message in once if len(found.arrivals.get(message, [])) > 1], "`once` was called twice"
-    # Only what may go `once` and was under way at a kill is given up; whether it was called nobody can know.
+    # Only what may go `once` and was under way at a kill is given up, because it is unknown whether it was called.
     assert set(dead) <= once and {letter["reason"] for letter in dead.values()} <= {"unknown"}, dead
 
 
@@ -149,7 +149,7 @@ def test_nothing_is_lost_in_many_kills(processes: Processes, measured: Callable[
 def test_what_a_killed_dispatcher_held_is_soon_called_again(
     processes: Processes, target: ScriptedTarget, measured: Callable[[str], None], stalls: Stalls
 ):
-    """Calls in flight at a kill are begun anew within 20 s: by another dispatcher, or by the same one restarted.
+    """Calls in flight at a kill are repeated within 20 s: by another dispatcher, or by the same one restarted.
 
     Measured from the kill to the arrival at the target of the second call, on the machine's monotonic clock. A lone
     dispatcher is restarted at once, and the time until it is known in the store is allowed on top of the 20 s.

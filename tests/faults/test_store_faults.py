@@ -1,6 +1,6 @@
 """A store that is damaged, read-only, full, misnamed or deleted: a clear message, nothing lost, and work goes on.
 
-Whoever cannot store answers 503 or ends with an exit code; whoever runs goes on by itself when the cause is gone.
+A process that cannot store answers 503 or ends with an exit code; one that runs recovers when the cause is gone.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.timeout(90)
 #: With this the file is no database any more; it is longer than the header that tells one.
 DAMAGE = b"this was a store once\n" * 4_096
 RECOVERS_SECONDS = 25.0
-OUTAGE_SECONDS = 20.0  #: longer than the 15 s of silence after which a dispatcher is taken for dead
+OUTAGE_SECONDS = 20.0  #: longer than the 15 s of silence after which a dispatcher is considered dead
 
 
 class Shop:
@@ -42,7 +42,7 @@ class Shop:
         self._number = 0
 
     def buy(self, **wish: object) -> Asked:
-        """Make one request with a message."""
+        """Send one request with a message."""
         self._number += 1
         made = Wish(f"{self._name}-{self._number}", **wish)  # type: ignore[arg-type]
         asked = ask(self._system.web_port, made.path)
@@ -50,7 +50,7 @@ class Shop:
         return asked
 
     def buy_until_stored(self, timeout_seconds: float = RECOVERS_SECONDS) -> None:
-        """Make requests until one is answered with a success."""
+        """Send requests until one is answered with a success."""
         wait_until(
             lambda: self.buy().status == 200,
             "the web process stores messages again",
@@ -113,7 +113,7 @@ def _assert_ends_or_waits(system: System, dispatcher: Process, said: str) -> boo
 
 
 def test_damaged_from_the_start(told: System):
-    """A file that is no database is said to be none, is changed by nobody, and a good one is taken up at once."""
+    """A file that is no database is reported and not changed, and a good one is used at once."""
     told.store.write_bytes(DAMAGE)
     shop = Shop(told)
     _assert_refused(told, shop, "not a SQLite database")
@@ -221,8 +221,8 @@ def test_wrong_url_in_a_web_process(told: System):
     _assert_ledger(told)
 
 
-def test_an_outage_kills_nobody(told: System):
-    """When nobody can write for longer than a lease lasts, no dispatcher takes another for dead and repeats its calls.
+def test_an_outage_makes_no_dispatcher_dead(told: System):
+    """When no process can write for longer than a lease lasts, no dispatcher is considered dead, and no call repeated.
 
     The answers that come meanwhile are kept and settled afterwards, although reading went on all the time.
     """
@@ -238,7 +238,7 @@ def test_an_outage_kills_nobody(told: System):
 
 
 def test_deleted_under_running_processes(told: System):
-    """What is acknowledged after the file was deleted is in a new file, not in one that nobody can find again."""
+    """What is acknowledged after the file was deleted is in a new file, not in the deleted one."""
     shop, dispatcher = Shop(told), told.dispatcher()
     shop.buy_until_stored()
     told.wait_until_empty()
@@ -248,7 +248,7 @@ def test_deleted_under_running_processes(told: System):
     assert told.store.exists()
     _assert_ledger(told)
     assert dispatcher.running
-    # Also what nobody delivers now must be found by those who come later.
+    # Messages without a dispatcher must be found by a later one.
     dispatcher.kill()
     assert shop.buy().status == 200
     shop.process.kill()

@@ -66,7 +66,7 @@ def test_ledger_finds_what_is_wrong():
     assert found.repeats == 1
 
 
-def test_ledger_doubts_only_what_nobody_can_know():
+def test_ledger_doubts_only_what_cannot_be_known():
     """Killed before its own end is ABORT, after it DOUBT, and a client that has read the answer ends the doubt."""
     puts = [("put", {"request": "early", "message": "m-early", "on": "success", "kept": True})]
     told = [("client", {"request": "read", "status": 200, "whole": True})]
@@ -94,7 +94,7 @@ def test_ledger_file_survives_a_torn_line(tmp_path: Path):
 
 
 def test_a_line_counts_once_it_is_whole(tmp_path: Path):
-    """A line is read when its end is there, and a file that nobody has begun has no lines."""
+    """A line is read when it is complete, and a missing file has no lines."""
     path = tmp_path / "calls"
     assert whole_lines(path) == []
     for said, lines in [("on", []), ("e\ntw", [b"one"]), ("o\n\n", [b"one", b"two", b""])]:
@@ -182,7 +182,7 @@ def test_ports_refuse_and_get_stuck():
 
 
 def test_a_port_that_was_found_is_not_found_again():
-    """While the server of a port that was found has not begun to listen, nobody else is given the port."""
+    """A port that was found is not found again before its server listens."""
     found = [free_port() for _ in range(100)]
     assert len(set(found)) == len(found)
 
@@ -222,7 +222,7 @@ def test_processes_are_hurt_and_ended(tmp_path: Path):
         assert first.wait() == 7
         second.kill()
         assert second.wait() == -signal.SIGKILL
-    # What they forked is no child of ours: nobody waits for its end, and a kill returns before it.
+    # What they forked is no child of ours: its end is not waited for, and a kill returns before it.
     wait_until(lambda: not {first.pid, second.pid} & _living_groups(), "all that was forked has ended too")
 
 

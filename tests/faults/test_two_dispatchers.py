@@ -26,7 +26,7 @@ COMMITS, MESSAGES = 120, 8
 CONCURRENCY = 4
 ROUNDS = 3
 POLL_SECONDS = 5.0
-#: A dispatcher is taken for dead after 15 s of silence; looking takes a second, and the machine may be busy.
+#: A dispatcher is considered dead after 15 s without a heartbeat; looking takes a second, and the machine may be busy.
 TAKEN_FOR_DEAD_SECONDS = 25.0
 #: So long are calls allowed to last, that nothing but the pause ends them.
 PATIENT = {"AP4R_TIMEOUT_SECONDS": "100", "AP4R_CONNECT_TIMEOUT_SECONDS": "100"}
@@ -66,7 +66,7 @@ def test_the_other_joins_in_a_backlog(
     doors = {name: target.door(name) for name in ("one", "two")}
     everything, soon, late = [], [], []
     for number in range(ROUNDS):
-        # Each round begins anew: for a while after a backlog dispatchers look at each other's leases more often.
+        # Each round starts fresh: for a while after a backlog dispatchers look at each other's leases more often.
         system = System(processes, target, processes.folder / f"{number}.db")
         dispatchers = [system.dispatcher(*arguments, name=f"{name}-{number}", app_url=doors[name]) for name in doors]
         # One that is full stays full until the gate opens: it cannot come to the end of the backlog by itself.
@@ -83,12 +83,12 @@ def test_the_other_joins_in_a_backlog(
         late.append(max(first) - sent_at - stalls.within(sent_at, max(first)))
     assert Counter(target.ids()) == Counter(everything)
     measured(f"the first called after {_listed(soon)} s, the other after {_listed(late)} s")
-    # Whoever misses a poll does so each time; a machine that stands still for a moment spoils one round.
+    # A dispatcher that misses polls misses one each time; a short stall of the machine spoils one round.
     assert statistics.median(late) < POLL_SECONDS + 1
 
 
 def _both_called(target: ScriptedTarget, sent: list[str]) -> list[float]:
-    """Give when each of two dispatchers made its first call for these messages; nothing until both have."""
+    """Return when each of two dispatchers made its first call for these messages; empty until both have."""
     first: dict[str, float] = {}
     for message in sent:
         for request in target.requests_for(message):
@@ -159,7 +159,7 @@ def test_a_paused_dispatcher_settles_and_calls_nothing_stale(
 
 @pytest.mark.timeout(120)
 def test_a_paused_dispatcher_goes_on_under_a_new_name(system: System, target: ScriptedTarget):
-    """One that was taken for dead while it held calls works again after SIGCONT, all by itself."""
+    """A dispatcher that was considered dead while it held calls works again after SIGCONT."""
     door = target.door()
     first = system.dispatcher(name="first", app_url=target.door("first"), **PATIENT)
     [held] = system.send(f"{door}/work?answer=hold:never,200")
@@ -177,7 +177,7 @@ def test_a_paused_dispatcher_goes_on_under_a_new_name(system: System, target: Sc
 
 
 def _pause(dispatcher: Process, system: System) -> None:
-    """Stop one that does not hold the file's write lock, which would keep everybody out until it goes on."""
+    """Stop one that does not hold the file's write lock, which would block all others until it continues."""
     with storefile.locked(system.store):
         dispatcher.pause()
         let_pass(0.1)

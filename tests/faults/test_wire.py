@@ -186,7 +186,7 @@ def test_refused_and_unreachable_cost_nothing(system: System):
     stuck.close()
 
 
-def test_keep_alive_and_what_the_target_is_told(system: System, target: ScriptedTarget):
+def test_keep_alive_and_what_the_target_receives(system: System, target: ScriptedTarget):
     """Calls go over persistent connections and carry the message's id, queue, attempt and own headers."""
     system.dispatcher("--concurrency", "1")
     sent = system.send(*["/work?answer=200"] * 20, headers={"X-Colour": "blue"}, queue="queue.told")

@@ -90,7 +90,7 @@ def test_status_for_people_names_queues_and_dispatchers(store, url, capsys):
     assert "alive" in out
 
 
-def test_status_tells_since_when_a_killed_dispatcher_gave_no_sign(store, url, capsys):
+def test_status_shows_since_when_a_killed_dispatcher_gave_no_sign(store, url, capsys):
     """Its heartbeat decides, and no other dispatcher has to have watched it."""
     put(store, now=time.time() - 30)
     store.register("one", "host:7", "0.1", "", now=time.time() - 30)
@@ -101,7 +101,7 @@ def test_status_tells_since_when_a_killed_dispatcher_gave_no_sign(store, url, ca
     assert [one["alive"] for one in json.loads(out)["dispatchers"]] == [False]
 
 
-def test_status_exits_1_when_nobody_delivers(store, url, capsys):
+def test_status_exits_1_without_a_dispatcher(store, url, capsys):
     """Messages due for a minute without a living dispatcher are an alarm."""
     put(store, now=time.time() - 61)
     code, _, err = run(capsys, "status", "--store", url)
@@ -109,14 +109,14 @@ def test_status_exits_1_when_nobody_delivers(store, url, capsys):
     assert "no dispatcher of this store is alive" in err
 
 
-def test_status_exits_0_when_somebody_delivers(store, url, capsys):
+def test_status_exits_0_with_a_dispatcher(store, url, capsys):
     """The same messages are no alarm while a dispatcher lives."""
     put(store, now=time.time() - 61)
     store.register("one", "host:7", "0.1", "")
     assert run(capsys, "status", "--store", url)[0] == 0
 
 
-def test_dead_tells_why_and_never_shows_the_body(store, url, capsys):
+def test_dead_shows_why_and_never_shows_the_body(store, url, capsys):
     """A dead letter is listed with its target and reason, its body is not."""
     (message_id,) = put(store)
     bury(store)
@@ -263,7 +263,7 @@ def test_migrate_sql_prints_what_makes_the_tables(tmp_path, capsys):
 
 @pytest.fixture
 def bell():
-    """Give the address of a doorbell that can be rung."""
+    """Return the address of a doorbell that can be rung."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listening:
         listening.bind(("127.0.0.1", 0))
         yield f"udp://127.0.0.1:{listening.getsockname()[1]}"
@@ -325,7 +325,7 @@ def test_doctor_names_who_is_turned_away(store, url, capsys, bell):
     assert "2 messages of queue.search.reindex wait because app answered 403: see auth and secrets of" in out
 
 
-def test_doctor_tells_of_a_held_target(store, url, capsys, bell):
+def test_doctor_shows_a_held_target(store, url, capsys, bell):
     """Messages that wait although a dispatcher lives are named by their queue."""
     put(store, now=time.time() - 61)
     store.register("hears", "host:8", "0.1", bell)
@@ -407,7 +407,7 @@ def test_every_command_has_help(command, option, capsys):
         (["migrate", "--sql", "--check"], "--check and --sql exclude each other"),
     ],
 )
-def test_a_wrong_command_line_is_told(arguments, says, capsys):
+def test_a_wrong_command_line_is_reported(arguments, says, capsys):
     """What is not understood is named, on standard error, with exit code 2."""
     code, out, err = run(capsys, *arguments)
     assert (code, out) == (2, "")
@@ -460,7 +460,7 @@ def test_several_stores_by_name(store, url, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("command", ["status", "migrate"])
-def test_a_missing_folder_is_told_once_and_for_all(command, tmp_path, capsys):
+def test_a_missing_folder_is_reported_once_and_for_all(command, tmp_path, capsys):
     """What is printed is all that has to be typed: no message sends its reader on to another error."""
     url = f"sqlite:///{tmp_path}/new/shop.db"
     code, _, err = run(capsys, command, "--store", url)
@@ -496,7 +496,7 @@ def test_one_attempt_is_one_attempt(store, url, capsys):
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
 @pytest.mark.parametrize("arguments", [["status"], ["status", "--json"], ["dead"]])
-def test_an_output_that_takes_nothing_is_told(store, url, arguments):
+def test_an_output_that_takes_nothing_is_reported(store, url, arguments):
     """One line and exit code 2: 1 would say that messages wait and no dispatcher is alive."""
     with open("/dev/full", "w") as full:
         done = subprocess.run(

@@ -118,8 +118,8 @@ def test_machines_can_read_what_was_done(folder, monkeypatch, capsys):
     assert told == {"path": str(folder / "named.toml"), "made": True, "added": True, "readable_by_others": False}
 
 
-def test_a_variable_that_wins_is_told(folder, monkeypatch, capsys):
-    """Whoever has AP4R_SECRETS set learns that the file's secret does not count here."""
+def test_a_variable_that_wins_is_reported(folder, monkeypatch, capsys):
+    """If AP4R_SECRETS is set, the command says that the file's secret is not used."""
     monkeypatch.setenv("AP4R_SECRETS", secret_text(1))
     main(["init"])
     assert "AP4R_SECRETS is set" in capsys.readouterr().out

@@ -99,7 +99,7 @@ def test_an_empty_variable_names_no_file():
         load_settings(environ={"AP4R_CONFIG": ""})
 
 
-def test_an_unknown_name_in_the_file_is_told(tmp_path):
+def test_an_unknown_name_in_the_file_is_reported(tmp_path):
     """A misspelt setting stops the start instead of being ignored."""
     with pytest.raises(ConfigError, match=r"setting concurency: in .*/ap4r\.toml: unknown"):
         load_settings(_write(tmp_path, "concurency = 3\n"), {})
@@ -121,7 +121,7 @@ def test_a_byte_order_mark_is_passed_over(content, tmp_path):
     assert load_settings(path, {}).store == f"sqlite:///{tmp_path}/a.db"
 
 
-def test_utf_16_is_told_by_its_name(tmp_path):
+def test_utf_16_is_reported_by_its_name(tmp_path):
     """A file that PowerShell's redirection wrote names the encoding to save it in."""
     path = tmp_path / "ap4r.toml"
     path.write_bytes('store = "sqlite:///a.db"\n'.encode("utf-16"))
@@ -190,7 +190,7 @@ def test_a_script_without_settings_says_where_its_new_store_is(tmp_path):
 
 @pytest.mark.parametrize("start", ["conf", "elsewhere"])
 def test_file_references_count_from_the_settings_folder(start, tmp_path, monkeypatch):
-    """`file:` of intake_token and of secrets is read beside ap4r.toml, wherever the process was started."""
+    """`file:` of intake_token and of secrets is read beside ap4r.toml, in every working folder."""
     path = _write(tmp_path / "conf", 'intake_token = ["file:tok"]\nsecrets = ["file:sec"]\n')
     _write(tmp_path / "conf", "\ufefftoken-of-sixteen-characters\n", "tok")
     _write(tmp_path / "conf", "\ufeffwhsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n", "sec")

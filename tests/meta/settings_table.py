@@ -1,4 +1,4 @@
-"""The table of docs/settings.md, made from the settings. Run as a program it writes both documents anew."""
+"""The table of docs/settings.md, made from the settings. Run as a program it rewrites both documents."""
 
 from __future__ import annotations
 

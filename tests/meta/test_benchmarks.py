@@ -1,4 +1,4 @@
-"""Benchmarks that nobody runs rot: each runs here in its short form. Speed itself is not judged."""
+"""Each benchmark runs here in its short form, so that it keeps working. Speed itself is not checked."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ import sys
 from tests.meta.tree import ROOT
 
 
-def test_the_suite_runs_on_a_store_of_somebody_elses():
+def test_the_suite_runs_on_an_external_store():
     """With CONTRACT_BACKEND it runs on that store and on no other, and a stand-in in memory passes it."""
     environ = {**os.environ, "CONTRACT_BACKEND": "tests.contract.backends:in_memory"}
     ended = subprocess.run(

@@ -1,4 +1,4 @@
-"""The layers hold: nobody imports what is above or beside it."""
+"""The layers hold: no module imports what is above or beside it."""
 
 from __future__ import annotations
 

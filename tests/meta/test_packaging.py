@@ -62,11 +62,11 @@ class Fresh:
         (self.site / "borrowed.pth").write_text(f"{borrowed}\n")
 
     def pip(self, *arguments: str | Path) -> str:
-        """Let the running Python's pip work on this venv."""
+        """Run the running Python's pip on this venv."""
         return _run(_PIP[0], *_PIP[1:3], "--python", self.python, *_PIP[3:], *arguments)
 
     def twistd_plugins(self) -> list[str]:
-        """Give the names of the plugins that twistd lists."""
+        """Return the names of the plugins that twistd lists."""
         shown = _run(self.python, "-c", _TWISTD, "--help", cwd=self.folder)
         commands = shown.split("Commands:")[1]
         return [line.split()[0] for line in commands.splitlines() if line.startswith("    ") and line[4] != " "]
@@ -74,7 +74,7 @@ class Fresh:
 
 @pytest.fixture(scope="module")
 def fresh(tmp_path_factory) -> Fresh:
-    """Give a fresh venv."""
+    """Return a fresh venv."""
     return Fresh(tmp_path_factory.mktemp("fresh"))
 
 
@@ -87,7 +87,7 @@ def test_the_wheel_holds_every_module_and_nothing_else(wheel):
 
 
 def test_every_library_that_is_imported_is_declared():
-    """pyproject.toml names each library that ap4r imports, so that nobody's installation lacks one."""
+    """pyproject.toml names each library that ap4r imports, so that no installation lacks one."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
     declared = project["dependencies"] + [one for name in extras.keys() - {"test", "dev"} for one in extras[name]]

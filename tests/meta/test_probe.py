@@ -9,7 +9,7 @@ from tests.support.starved import starved_seconds
 
 
 class Machine:
-    """A clock that goes on while nobody sleeps, too."""
+    """A clock that also runs while the test does not sleep."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -17,11 +17,11 @@ class Machine:
         self.starved = 0.0  # of each second that passes
 
     def starved_seconds(self) -> float:
-        """Tell for how long something waited for the processor."""
+        """Return for how long something waited for the processor."""
         return self.starved * (self.now - 100.0)
 
     def monotonic(self) -> float:
-        """Tell the time."""
+        """Return the time."""
         return self.now
 
     def sleep(self, seconds: float) -> None:
@@ -49,7 +49,7 @@ def test_waiting_ends_in_time(machine):
 
 
 def test_what_was_late_with_the_machine_is_not_late(machine):
-    """While the machine stands still nobody can do anything, and what is waited for has the rest of its time."""
+    """A stall of the machine does not count: what is waited for keeps the rest of its time."""
     machine.stands_still = 60.0
     began, come_at = machine.now, machine.now + 62.0
     assert probe.wait_until(lambda: machine.now >= come_at, "it comes", timeout_seconds=5.0)
@@ -96,7 +96,7 @@ def test_a_processor_that_others_use_is_noticed(machine):
     assert watched.within(100.5, 101.5) == pytest.approx(0.5, abs=0.06)
 
 
-def test_the_kernel_tells_how_long_the_processor_was_away():
+def test_the_kernel_shows_how_long_the_processor_was_away():
     """A number that never falls, where the machine tells it."""
     first = starved_seconds()
     assert 0.0 <= first <= starved_seconds()

@@ -7,7 +7,7 @@ import importlib
 import ap4r
 from tests.meta.tree import ROOT
 
-#: module → names. Taking one away, or renaming it, breaks somebody's program: it needs a new major version.
+#: module → names. Removing or renaming one breaks programs of users: it needs a new major version.
 PUBLIC = {
     "ap4r": {"File", "__version__", "require_delivery", "session"},
     "ap4r.middleware": {"AP4RMiddleware", "Verdict", "find_routes", "judge_response"},

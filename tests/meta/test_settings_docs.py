@@ -18,7 +18,7 @@ def test_every_setting_stands_in_the_table_with_its_default():
 
 
 def test_every_ap4r_toml_in_the_documents_is_a_valid_one():
-    """Whoever copies a piece of ap4r.toml out of the documents gets no error."""
+    """A piece of ap4r.toml that is copied from the documents causes no error."""
     pieces = [block for document in DOCUMENTS for block in blocks(document, "toml")]
     assert pieces
     for piece in pieces:

@@ -31,7 +31,7 @@ class Block:
 
 
 def blocks(document: Path, language: str) -> Iterator[Block]:
-    """Give the fenced blocks of one language in a document, from top to bottom."""
+    """Yield the fenced blocks of one language in a document, from top to bottom."""
     text = document.read_text(encoding="utf-8")
     for match in _FENCE.finditer(text):
         if match[1] == language:

@@ -27,13 +27,13 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def server(kind: str) -> Server:
-    """Give the server of that kind which all tests share."""
+    """Return the server of that kind which all tests share."""
     return shared_server(kind)
 
 
 @pytest.fixture
 def url(server: Server) -> str:
-    """Give an empty database of the test's own."""
+    """Return an empty database of the test's own."""
     return server.make("own")
 
 
@@ -53,7 +53,7 @@ def opened() -> Iterator[Open]:
 
 @pytest.fixture
 def store(opened: Open, url: str) -> SqlStore:
-    """Give an empty store."""
+    """Return an empty store."""
     return opened(url)
 
 
@@ -67,7 +67,7 @@ def processes(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Proces
 
 @pytest.fixture
 def measured(request: pytest.FixtureRequest) -> Callable[[str], None]:
-    """Say what was measured; it is printed when all tests are over."""
+    """Return what records a measurement; it is printed after all tests."""
     lines = request.config.stash.setdefault(_MEASURED, [])
     return lambda text: lines.append(f"{request.node.name}: {text}")
 

@@ -29,7 +29,7 @@ from tests.support.factories import message
 
 LANES = 12
 #: Of a call. Longer than the default: dozens of threads on a busy machine may wait for the processor alone for seconds,
-#: which is nobody's conflict. What is told of conflicts and locks is told all the same.
+#: without any conflict. Conflicts and locks are reported all the same.
 DEADLINE_SECONDS = 20.0
 _CLAIMED_AT_ONCE = 25
 
@@ -49,7 +49,7 @@ class Member:
         self._file.write(json.dumps({"kind": kind, **facts}) + "\n")
 
     def end(self) -> None:
-        """Say how often the store tried again, and close."""
+        """Record how often the store retried, and close it."""
         self.say("retried", count=self.store.retried)
         self.store.close()
         self._file.close()

@@ -1,4 +1,4 @@
-"""Queues that nobody has used for more than a week, and which a prune looks at."""
+"""Queues that were not used for more than a week, which a prune examines."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _FULL = 3_000
 
 
 def make_old(engine: Engine, names: Sequence[str]) -> int:
-    """Make queues that were last used eight days ago; give when that was, as the tables have it."""
+    """Create queues that were last used eight days ago; return when that was, as the tables have it."""
     old = int((time.time() - 8 * 86_400) * 1e6)
     with engine.begin() as connection:
         connection.execute(SCHEMA.lanes.insert(), [{"queue": name, "origin": "app", "used_at": old} for name in names])
@@ -26,7 +26,7 @@ def make_old(engine: Engine, names: Sequence[str]) -> int:
 
 
 def make_full(engine: Engine) -> None:
-    """Make so many old queues with a dead letter in each that a prune takes its time."""
+    """Create so many old queues with a dead letter in each that a prune takes its time."""
     old = make_old(engine, [f"full.{number}" for number in range(_FULL)])
     letter = {
         "died_at": old,

@@ -127,7 +127,7 @@ class Clients:
         return Counter(asked.status for _, asked in self.answers())
 
     def answers(self) -> list[tuple[Wish, Asked]]:
-        """Give every answer so far."""
+        """Return every answer so far."""
         return list(self._load.asked)
 
 

@@ -94,7 +94,7 @@ class Dumped:
 
 
 def means(how: str, folder: Path) -> Vacuumed | Dumped:
-    """Give a way to back up and restore."""
+    """Return a way to back up and restore."""
     if how in KINDS:
         return Dumped(how, folder)
     return {"vacuum": Vacuumed, "backup": Copied}[how](folder)

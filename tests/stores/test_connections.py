@@ -38,7 +38,7 @@ CALLS = {
 
 
 def raising(error):
-    """Give what raises an error, however it is called."""
+    """Return what raises an error, however it is called."""
 
     def fail(*args, **kwargs):
         raise error
@@ -47,7 +47,7 @@ def raising(error):
 
 
 def commit_and_raise(error):
-    """Give what runs a statement, and raises an error when a COMMIT has been done."""
+    """Return what runs a statement, and raises an error when a COMMIT has been done."""
     changed = driver_calls._changed
 
     def run(connection, statement, values=None):
@@ -60,7 +60,7 @@ def commit_and_raise(error):
 
 
 class TestDeadlines:
-    def test_a_call_ends_in_time_though_nobody_answers(self, server, url, opened, stalls):
+    def test_a_call_ends_in_time_without_an_answer(self, server, url, opened, stalls):
         """Where the way was cut without a word, each call fails within the deadline, and works when it is open."""
         with Tunnel(server.port) as tunnel, ThreadPoolExecutor(len(CALLS)) as threads:
             stores = {call: opened(server.url("own", port=tunnel.port), store_deadline_seconds=2.5) for call in CALLS}
@@ -85,7 +85,7 @@ class TestDeadlines:
                 CALLS[call](store)
 
     def test_a_call_that_waits_for_a_lock_ends_in_time(self, store, server, opened, url, stalls):
-        """A lock that somebody else keeps is waited for no longer than the deadline."""
+        """A lock of another session is waited for no longer than the deadline."""
         hasty = opened(url, store_deadline_seconds=2.0)
         dispatcher(store, now=None)
         put(store, message(), now=None)
@@ -133,7 +133,7 @@ class TestLostConnections:
         put(store, message())
         assert store.retried == 0
 
-    def test_a_forked_process_opens_anew(self, store):
+    def test_a_forked_process_opens_its_own_connection(self, store):
         """A child uses connections of its own, and its end does not disturb its parent's."""
         put(store, message("parent"), now=None)
         reading, writing = os.pipe()
@@ -177,7 +177,7 @@ class TestLostConnections:
         assert store.status().queues[0].ready == (3 if where == "at the COMMIT" else 2)
 
     def test_nothing_is_opened_before_the_first_call(self, kind):
-        """Making and closing a store connects to nobody."""
+        """Creating and closing a store opens no connection."""
         store = open_store(KIND_URLS[kind].format(host=f"127.0.0.1:{free_port()}"), Settings())
         assert store.retried == 0
         store.close()
@@ -353,7 +353,7 @@ class TestRefused:
         put(store, message(), now=None)
         assert store.status().queues[0].ready == 1
 
-    def test_nobody_listens(self, kind, opened):
+    def test_no_listener(self, kind, opened):
         """A server that is not there may come: the error says so much, and where it was looked for."""
         port = free_port()
         with pytest.raises(StoreUnavailable, match=str(port)) as caught:

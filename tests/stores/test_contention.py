@@ -1,4 +1,4 @@
-"""Many dispatchers and writers on one database: nobody is told of a conflict, and nothing is claimed twice."""
+"""Many dispatchers and writers on one database: no caller sees a conflict, and nothing is claimed twice."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CLAIMERS, WRITERS, PROCESSES = 8, 16, 4
 
 
 def worked(folder, url, seconds, **members):
-    """Let so many members of each role work on one database, in as many processes of each; give what they did."""
+    """Run so many members of each role on one database, in as many processes of each; return what they did."""
     with Crowd(folder, seconds) as crowd:
         for _ in range(PROCESSES):
             for role, count in members.items():

@@ -1,4 +1,4 @@
-"""Tables on servers: made once by whoever comes first, by a person with the printed SQL, and finished if half made."""
+"""Tables on servers: created once by the first process, or by a person with the printed SQL; finished if half done."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TABLES = {"ap4r_version", *Schema("ap4r_").metadata.tables}
 
 @pytest.fixture
 def engine(url):
-    """Give a way to the database without any code of the stores."""
+    """Return access to the database without any code of the stores."""
     return create_engine(url, poolclass=NullPool)
 
 
@@ -94,7 +94,7 @@ class Left(BaseException):
 
 
 def test_a_first_use_that_broke_off_is_finished_by_the_next(server, opened, engine):
-    """Wherever the making of the tables ends, whoever comes next makes them whole, and nobody types anything."""
+    """After an interruption at any point of creating the tables, the next process finishes them by itself."""
     begun = []
 
     def leave_after(most):
@@ -161,7 +161,7 @@ def test_key_columns_are_compared_byte_by_byte(store, engine, kind):
 
 
 def test_rights_to_rows_suffice(url, kind, server, opened, processes):
-    """Where somebody else makes the tables, a user who may only read and write rows can do all else."""
+    """If an administrator creates the tables, a user who may only read and write rows can do all else."""
     made = processes.ap4r("migrate", "--store", url)
     assert (made.returncode, made.stderr) == (0, "")
     rights = "SELECT, INSERT, UPDATE, DELETE"
@@ -181,6 +181,6 @@ def test_rights_to_rows_suffice(url, kind, server, opened, processes):
     assert store.replay([dead_lease.message.id]).replayed == (dead_lease.message.id,)
     store.beat(owner)
     store.prune()
-    assert store.look().due and store.rescue("nobody", 1) is not None
+    assert store.look().due and store.rescue("unknown", 1) is not None
     assert store.unregister(owner) == 0
     assert sum(queue.ready for queue in store.status().queues) == 1

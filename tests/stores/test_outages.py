@@ -27,7 +27,7 @@ REFUSED_SECONDS = 5.0 + 3.0
 
 @pytest.fixture(scope="module", params=sorted(KINDS))
 def own_server(request: pytest.FixtureRequest) -> Iterator[Server]:
-    """A server that nobody else uses."""
+    """A server of this test alone."""
     server = KINDS[request.param]()
     server.start()
     yield server
@@ -109,14 +109,14 @@ def test_the_server_is_killed_again_and_again(scene, measured):
 def test_the_server_is_stopped_for_a_while(scene, measured, seconds):
     """A server that is shut down comes back after some seconds, and after a minute: longer than a lease is trusted."""
     scene.server.stop()
-    hold_for(seconds, lambda: scene.runs, "everybody's life")
+    hold_for(seconds, lambda: scene.runs, "all processes run")
     scene.clients.wait_until_refused()
     scene.server.start()
     scene.go_on(measured)
 
 
 def test_the_way_is_blocked(scene, measured, stalls):
-    """Connections carry nothing for a while and nobody is told: every request is answered within the deadline."""
+    """Connections carry nothing for a while, without an error: every request is answered within the deadline."""
     scene.tunnel.stop()
     scene.clients.wait_until_refused()
     scene.tunnel.go_on()
@@ -147,7 +147,7 @@ def test_no_connection_is_left(scene, measured):
     """Others have taken every connection that the server allows (max_connections), and those of the shop are gone."""
     with scene.server.crowded():
         scene.clients.wait_until_refused()
-        hold_for(2.0, lambda: scene.runs, "everybody's life")
+        hold_for(2.0, lambda: scene.runs, "all processes run")
     scene.go_on(measured)
 
 
@@ -155,6 +155,6 @@ def test_the_server_turns_read_only(scene, measured):
     """A switch to read-only and back, as in a failover."""
     scene.server.make_read_only(True)
     scene.clients.wait_until_refused()
-    hold_for(2.0, lambda: scene.runs, "everybody's life")
+    hold_for(2.0, lambda: scene.runs, "all processes run")
     scene.server.make_read_only(False)
     scene.go_on(measured)

@@ -112,7 +112,7 @@ class Busy(NamedTuple):
 
 
 def freeze_figures(server, kind):
-    """Have the server leave its figures as they are."""
+    """Keep the server from updating its statistics."""
     for table in TABLES:
         change = "STATS_AUTO_RECALC = 0" if kind == "mariadb" else "SET (autovacuum_enabled = off)"
         server.execute(f"ALTER TABLE ap4r_{table} {change}", "plans")
@@ -137,7 +137,7 @@ def figures(request):
 
 @pytest.fixture(scope="module", params=sorted(KINDS))
 def busy(request, figures):
-    """Give a store with a backlog, of which the server believes this or that, and 300 leases of others."""
+    """Return a store with a backlog, of which the server believes this or that, and 300 leases of others."""
     kind = request.param
     server = shared_server(kind)
     url = server.make("plans")
@@ -175,7 +175,7 @@ class Plans:
         self._found = set()
 
     def of(self, action):
-        """Tell how all that an action does finds its rows."""
+        """Return how the statements of an action find their rows."""
         to_driver = driver_calls.call_driver
 
         def call_driver(connection, call, statement, values):
@@ -237,7 +237,7 @@ def settle_some(store, leases):
 
 
 def rescue(store):
-    """Take the leases of a dispatcher that fell silent."""
+    """Rescue the leases of a dispatcher without a heartbeat."""
     [beat] = [seen.beat for seen in store.look().beats if seen.owner == "one"]
     return lambda: store.rescue("one", beat)
 
@@ -250,7 +250,7 @@ def put_again(store):
 
 
 def actions(busy):
-    """Give what each operation does, once it has been made ready."""
+    """Return what each operation does, once it has been made ready."""
     store = busy.store
     letters = store.dead(limit=20)
     held = range(1, 590)

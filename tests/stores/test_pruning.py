@@ -1,4 +1,4 @@
-"""What is forgotten on servers while somebody is about to use it: nothing of theirs is lost."""
+"""Pruning on servers at the moment of a new use: nothing is lost."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ TRIES = 8
 
 @pytest.fixture
 def engine(url):
-    """Give the application's own connections."""
+    """Return the application's own connections."""
     return create_engine(url, poolclass=NullPool)
 
 
 @pytest.fixture
 def careful(server, url, kind):
-    """Have the server begin every transaction as one that repeats what it reads, if nobody says otherwise."""
+    """Set the server's default isolation level to repeatable read."""
     if kind != "postgresql":  # elsewhere it does so already
         yield
         return

@@ -89,7 +89,7 @@ def hold_the_way_of_messages(url, opened):
 
 
 def hold_that_all_is_gone(server):
-    """Look into the tables without ap4r."""
+    """Read the tables without ap4r."""
     for table in ("messages", "ready", "scheduled", "leased", "dead", "attempts"):
         assert server.execute(f"SELECT count(*) FROM ap4r_{table}", "own") == [(0,)], table
 
@@ -148,7 +148,7 @@ def test_a_mode_of_the_server(mode, opened):
 
 @contextmanager
 def passwords_asked(server):
-    """Have PostgreSQL ask for passwords in one database, where it otherwise trusts."""
+    """Require passwords in one database of PostgreSQL, which otherwise trusts."""
     [(name,)] = server.execute("SHOW hba_file")
     path = Path(name)
     before = path.read_text()

@@ -87,7 +87,7 @@ def test_one_goes_away_and_comes_back(away, urls, processes, target, send, stall
             ended = time.monotonic()
             took.append(ended - began - stalls.within(began, ended))
             sent |= some
-        # Far sooner than the next look, so nobody waits for what is away.
+        # Far sooner than the next poll, so no store waits for the unreachable one.
         assert median(took) < 2.0, took
         wait_until(lambda: health(port)[1][away]["problem"], "the page says which one is away", timeout_seconds=30)
         status, told = health(port)

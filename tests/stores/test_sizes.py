@@ -35,7 +35,7 @@ ROOM = {
 
 @pytest.fixture(scope="module", params=["sqlite", *sorted(KINDS)])
 def roomy(request, tmp_path_factory):
-    """Make empty databases where a body may have 16 MiB: `roomy(name)` gives a URL."""
+    """Create empty databases where a body may have 16 MiB: `roomy(name)` gives a URL."""
     if request.param == "sqlite":
         folder = tmp_path_factory.mktemp("roomy")
         yield lambda name: f"sqlite:///{folder / name}.db"
@@ -48,7 +48,7 @@ def roomy(request, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def large(roomy):
-    """Give a store where a body may have 16 MiB."""
+    """Return a store where a body may have 16 MiB."""
     url = roomy("large")
     store = open_store(url, Settings(store=url, max_body_bytes=16 * MEBIBYTE))
     yield store
@@ -152,7 +152,7 @@ def test_the_whole_way_by_default(roomy, processes):
 
 
 def zone_that_changes(at):
-    """Give a time zone (POSIX.1-2017, 8.3, TZ) that goes from summer to winter at an instant: an hour comes twice."""
+    """Return a time zone (POSIX.1-2017, 8.3, TZ) that goes from summer to winter at an instant: an hour comes twice."""
     end = datetime.datetime.fromtimestamp(int(at), datetime.UTC) + datetime.timedelta(hours=1)
     day = end.timetuple().tm_yday - 1
     return f"WIN0SUM-1,{(day + 180) % 365},{day}/{end:%H:%M:%S}"
@@ -174,7 +174,7 @@ def test_the_zone_changes():
 
 
 def instants():
-    """Give instants around the changes of daylight saving time, and at other odd places."""
+    """Return instants around the changes of daylight saving time, and at other odd places."""
     change = datetime.datetime(2026, 10, 25, 1, 0, tzinfo=datetime.UTC).timestamp()
     spring = datetime.datetime(2026, 3, 29, 1, 0, tzinfo=datetime.UTC).timestamp()
     odd = [0.000001, 2**31 - 0.5, 2**32 + 0.25]

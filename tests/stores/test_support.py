@@ -12,7 +12,7 @@ from tests.support.databases import require
 
 
 def line(kind, id, attempt):
-    """Make a line of the target's."""
+    """Create a line of the target's."""
     return {"kind": kind, "id": id, "attempt": attempt}
 
 

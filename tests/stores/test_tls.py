@@ -51,7 +51,7 @@ def _given(path: Path, folder: Path, owner: str) -> Path:
 
 
 def encrypted(server):
-    """Give whether each session of the user `ap4r` is encrypted, by the server's own word."""
+    """Return whether each session of the user `ap4r` is encrypted, by the server's own word."""
     if isinstance(server, MariaDB):
         rows = server.execute(
             "SELECT s.variable_value FROM performance_schema.status_by_thread s"
@@ -77,7 +77,7 @@ def test_a_verified_connection(secured, opened):
 
 
 def test_another_authority_is_refused(secured, opened):
-    """A server that somebody else certified is given nothing."""
+    """A server with a certificate of another authority receives nothing."""
     kind, (server, _), (_, other) = secured
     store = opened(server.make("own") + VERIFIED[kind].format(ca=other))
     with pytest.raises(StoreUnavailable, match=r"TLS|certificate"):

@@ -18,7 +18,7 @@ _PATIENCE_SECONDS = 120.0
 
 
 def is_success(answer: str) -> bool:
-    """Tell whether an answer, as it is asked for, is a success in the end."""
+    """Return whether a requested answer is a success in the end."""
     return answer.startswith("2") or answer.partition(":")[0] in ("slow", "hold", "hold-long")
 
 
@@ -34,7 +34,7 @@ class Gates:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def of(self, name: str) -> threading.Event:
-        """Give the gate of a name."""
+        """Return the gate of a name."""
         with self._lock:
             return self._opened.setdefault(name, threading.Event())
 
@@ -73,12 +73,12 @@ class Answers:
     def _send(self, status: int, headers: str = "", body: bytes = b"answer\n", *, length: bool = True) -> bool:
         if length:
             headers += f"Content-Length: {len(body)}\r\n"
-        self._check_that_somebody_listens()
+        self._check_that_a_reader_listens()
         head = f"HTTP/1.1 {status} {_REASONS.get(status, 'As Asked')}\r\n{headers}\r\n"
         self._connection.sendall(head.encode() + body)
         return True
 
-    def _check_that_somebody_listens(self) -> None:
+    def _check_that_a_reader_listens(self) -> None:
         # The first bytes to a caller that is gone are taken by the kernel as if all were well.
         with suppress(BlockingIOError):
             if not self._connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT):
@@ -94,7 +94,7 @@ class Answers:
         return False
 
     def never(self, _: str) -> bool:
-        """Say nothing until the caller has left."""
+        """Send nothing until the caller has left."""
         self._wait_for_leave()
         return False
 

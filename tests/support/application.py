@@ -208,7 +208,7 @@ def endless(environ: Environ, start_response: Any, put: Put) -> Iterator[bytes]:
     start_response("200 OK", [("Content-Type", "application/octet-stream")])
     for _ in range(2_048):
         yield CHUNK
-    raise Broken("nobody left")
+    raise Broken("the iterator failed")
 
 
 def failed_transaction(environ: Environ, start_response: Any, put: Put) -> Iterable[bytes]:

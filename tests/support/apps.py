@@ -457,7 +457,7 @@ def endless(environ: Environ, start_response: Any, say: Say) -> Iterator[bytes]:
     start_response("200 OK", [TEXT])
     for _ in range(8_192):
         yield LONG_CHUNK
-    raise Broken("nobody left")
+    raise Broken("the iterator failed")
 
 
 @_bad
@@ -467,7 +467,7 @@ def endless_with_length(environ: Environ, start_response: Any, say: Say) -> Iter
     start_response("200 OK", [TEXT, _length(8_193 * len(LONG_CHUNK))])
     for _ in range(8_192):
         yield LONG_CHUNK
-    raise Broken("nobody left")
+    raise Broken("the iterator failed")
 
 
 KINDS = {**GOOD, **BAD, **ODD}
@@ -489,7 +489,7 @@ def application(environ: Environ, start_response: Any) -> Iterable[bytes]:
 
 
 def served() -> Callable[[Environ, Any], Iterable[bytes]]:
-    """Make what a server serves: `/bare/KIND` without the middleware, `/kept/KIND` behind it.
+    """Build the application of a server: `/bare/KIND` without the middleware, `/kept/KIND` behind it.
 
     AP4R_STORE names the store; TESTS_SINK, if set, a file that stands in for it.
     """

@@ -18,7 +18,7 @@ from ap4r.middleware import AP4RMiddleware
 
 
 def make_tables(path: Path) -> None:
-    """Make the bank's own table."""
+    """Create the bank's own table."""
     connection = sqlite3.connect(path)
     connection.execute("CREATE TABLE bookings (number INTEGER NOT NULL, cents INTEGER NOT NULL)")
     connection.commit()
@@ -35,7 +35,7 @@ def bookings(path: Path) -> list[tuple[int, int]]:
 
 
 def make_application() -> Callable[..., Iterable[bytes]]:
-    """Give the bank, which answers repeats before its own code runs."""
+    """Return the bank, which answers repeats before its own code runs."""
     url = f"sqlite:///{os.environ['BANK_FILE']}"
     return AP4RMiddleware(_book, store=url, once=["/async/*"], bell="none")
 

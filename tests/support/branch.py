@@ -54,7 +54,7 @@ class Branch:
         }
 
     def open(self) -> None:
-        """Make the secret, the settings and the tables, as the README says."""
+        """Create the secret, the settings and the tables, as the README says."""
         ended = self._processes.run(sys.executable, str(EXAMPLE / "open_bank.py"), timeout_seconds=90, **self._environ)
         assert ended.returncode == 0, ended.stdout + ended.stderr
 
@@ -83,11 +83,11 @@ class Branch:
         self._processes.wait_until_listening(process, self.ports[name], _START_SECONDS)
 
     def start_dispatcher(self) -> None:
-        """Start a dispatcher of both databases. Whoever waits for it looks at what it delivers."""
+        """Start a dispatcher of both databases. To wait for it, wait for its deliveries."""
         self.running["dispatcher"] = self._processes.twistd_ap4r("--listen", "none", **self._environ, **_DISPATCHER)
 
     def victims(self, chance: random.Random, *servers: Server) -> list[Victim]:
-        """Give everything that can be killed, the databases included where they are servers."""
+        """Return everything that can be killed, the databases included where they are servers."""
         webs = [
             victim
             for name in self.ports

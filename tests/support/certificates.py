@@ -53,7 +53,7 @@ class Authority:
 
 
 def issue(folder: Path, name: str) -> Issued:
-    """Make an authority and let it sign a certificate for a name or an address."""
+    """Create an authority and let it sign a certificate for a name or an address."""
     authority = Authority(name)
     try:
         other: x509.GeneralName = x509.IPAddress(ipaddress.ip_address(name))

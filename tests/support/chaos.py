@@ -1,4 +1,4 @@
-"""Kill -9 at random, by a seed: each victim's turn comes, in an order that nobody knows, and some fall together."""
+"""Kill -9 at random, by a seed: each process is killed in turn, in random order, and some at the same time."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ def ask(
     leave_after: int | None = None,
     timeout_seconds: float = 20.0,
 ) -> Asked:
-    """Make one request on a connection of its own.
+    """Send one request on a connection of its own.
 
     :param leave_after: read so many bytes of the body, then vanish with a reset.
     """

@@ -60,7 +60,7 @@ class Node(MariaDB):
         )
 
     def is_ready(self) -> bool:
-        """Tell whether it is a member that works."""
+        """Return whether it is a working member."""
         try:
             found: dict[str, Any] = dict(self.execute("SHOW STATUS LIKE 'wsrep_%'"))  # type: ignore[arg-type]
         except Exception:  # noqa: BLE001
@@ -68,7 +68,7 @@ class Node(MariaDB):
         return found.get("wsrep_ready") == "ON" and found.get("wsrep_local_state_comment") == "Synced"
 
     def status(self, name: str) -> str:
-        """Give one figure of the server's."""
+        """Return one figure of the server's."""
         return str(self.execute(f"SHOW STATUS LIKE '{name}'")[0][1])
 
     def cut_off(self, cut: bool) -> None:
@@ -103,7 +103,7 @@ class Cluster:
             node.remove()
 
     def make(self, database: str) -> None:
-        """Make an empty database on all nodes."""
+        """Create an empty database on all nodes."""
         self.nodes[0].make(database)
 
     def execute(self, statement: str, database: str | None = None) -> list[tuple[Any, ...]]:
@@ -112,7 +112,7 @@ class Cluster:
         return node.execute(statement, database)
 
     def url(self, database: str, first: int) -> str:
-        """Give a URL of all nodes, the one of that number to be tried first."""
+        """Return a URL of all nodes, the one of that number to be tried first."""
         turned = self.nodes[first:] + self.nodes[:first]
         hosts = ",".join(f"127.0.0.1:{node.port}" for node in turned)
         return f"mysql+pymysql://{USER}:{PASSWORD}@{hosts}/{database}"

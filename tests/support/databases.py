@@ -1,6 +1,6 @@
 """Real MariaDB and PostgreSQL servers of the tests' own: in a temporary folder, on a free port, with fsync on.
 
-They run as whoever runs the tests, but where that is root, as the users that Debian made for them: PostgreSQL refuses
+They run as the user of the tests, or for root as the users that Debian created for them: PostgreSQL refuses
 to be root, and so does what copies a node of a cluster.
 """
 
@@ -33,7 +33,7 @@ _SERVER_FOLDERS = "/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin"
 
 
 def require(program: str | None, package: str) -> str:
-    """Give the program's path; without it skip on a laptop, saying so, and fail in CI."""
+    """Return the program's path; without it skip on a laptop, saying so, and fail in CI."""
     if program is not None:
         return program
     says = f"{package} is not installed (apt-get install {package})"
@@ -43,7 +43,7 @@ def require(program: str | None, package: str) -> str:
 
 
 def without_tls(url: str) -> str:
-    """Give the URL of a server whose connections are plain, for tests that make thousands and ask nothing of TLS.
+    """Return the URL of a server whose connections are plain, for tests that make thousands and ask nothing of TLS.
 
     For each that might be encrypted PyMySQL reads all authorities of the system, which is most of a connection's cost.
     """
@@ -51,7 +51,7 @@ def without_tls(url: str) -> str:
 
 
 def _as_user(name: str) -> list[str]:
-    """Give what makes a command run as another user, where we are root; it ends with whoever started it."""
+    """Return the prefix that runs a command as another user, for root; the command ends with its parent."""
     if os.getuid() != 0:
         return []
     return ["setpriv", f"--reuid={name}", f"--regid={name}", "--init-groups", "--pdeathsig=KILL"]
@@ -84,11 +84,11 @@ class Server:
         raise NotImplementedError
 
     def url(self, database: str, *, port: int | None = None) -> str:
-        """Give the URL of a database for the user `ap4r`, through another port if there is a proxy."""
+        """Return the URL of a database for the user `ap4r`, through another port if there is a proxy."""
         raise NotImplementedError
 
     def make(self, database: str) -> str:
-        """Make an empty database of that name, which the user `ap4r` owns, and give its URL."""
+        """Create an empty database of that name, which the user `ap4r` owns, and return its URL."""
         raise NotImplementedError
 
     def start(self) -> Server:
@@ -114,7 +114,7 @@ class Server:
             time.sleep(0.05)
 
     def answers(self) -> bool:
-        """Tell whether it answers."""
+        """Return whether it answers."""
         try:
             self.execute("SELECT 1")
         except Exception:  # noqa: BLE001
@@ -122,7 +122,7 @@ class Server:
         return True
 
     def log(self) -> str:
-        """Give what the server has said."""
+        """Return the server's log."""
         return (self.folder / "server.log").read_text(errors="replace")
 
     def stop(self, number: int | None = None) -> None:
@@ -141,7 +141,7 @@ class Server:
         self._signal_all(signal.SIGSTOP)
 
     def go_on(self) -> None:
-        """Let it go on."""
+        """Continue it (SIGCONT)."""
         self._signal_all(signal.SIGCONT)
 
     def _signal_all(self, number: int) -> None:
@@ -174,7 +174,7 @@ class Server:
 
     @contextmanager
     def counting(self) -> Iterator[Callable[[], int]]:
-        """Give what tells how many statements the server has had since."""
+        """Yield what tells how many statements the server has executed since."""
         raise NotImplementedError
         yield
 
@@ -236,7 +236,7 @@ class MariaDB(Server):
         )
 
     def url(self, database: str, *, port: int | None = None) -> str:
-        """Give the URL of a database for the user `ap4r`."""
+        """Return the URL of a database for the user `ap4r`."""
         return f"mysql+pymysql://{USER}:{PASSWORD}@127.0.0.1:{port or self.port}/{database}"
 
     def make_read_only(self, read_only: bool) -> None:
@@ -267,7 +267,7 @@ class MariaDB(Server):
 
     @contextmanager
     def counting(self) -> Iterator[Callable[[], int]]:
-        """Give what tells how many statements the server has had since, by its own count."""
+        """Yield what tells how many statements the server has executed since, by its own count."""
         with self._connect("root") as connection, connection.cursor() as cursor:
 
             def questions() -> int:
@@ -279,7 +279,7 @@ class MariaDB(Server):
 
     @contextmanager
     def crowded(self) -> Iterator[None]:
-        """Take every connection there can be, but root's."""
+        """Open every possible connection except root's."""
         with ExitStack() as stack:
             root = stack.enter_context(self._connect("root")).cursor()
             root.execute("SELECT @@GLOBAL.max_connections")
@@ -301,7 +301,7 @@ class MariaDB(Server):
             root.execute(f"SET GLOBAL max_connections = {before}")
 
     def make(self, database: str) -> str:
-        """Make an empty database of that name and give its URL."""
+        """Create an empty database of that name and return its URL."""
         self.execute(f"DROP DATABASE IF EXISTS {database}")
         # The server's default collation is left alone: the tables must say by themselves what they need.
         self.execute(f"CREATE DATABASE {database}")
@@ -343,7 +343,7 @@ class PostgreSQL(Server):
             return list(cursor.fetchall()) if cursor.description else []
 
     def url(self, database: str, *, port: int | None = None) -> str:
-        """Give the URL of a database for the user `ap4r`."""
+        """Return the URL of a database for the user `ap4r`."""
         return f"postgresql+psycopg://{USER}:{PASSWORD}@127.0.0.1:{port or self.port}/{database}"
 
     def make_read_only(self, read_only: bool) -> None:
@@ -374,7 +374,7 @@ class PostgreSQL(Server):
 
     @contextmanager
     def counting(self) -> Iterator[Callable[[], int]]:
-        """Give what tells how many statements the server has had since, by its own log."""
+        """Yield what tells how many statements the server has executed since, by its own log."""
         self.set_globally("log_statement", "all")
         try:
             wait_until(lambda: self.execute("SHOW log_statement") == [("all",)], "it logs all statements")
@@ -385,7 +385,7 @@ class PostgreSQL(Server):
 
     @contextmanager
     def crowded(self) -> Iterator[None]:
-        """Take every connection there can be, but those that the server keeps for postgres."""
+        """Open every possible connection except those reserved for postgres."""
         import psycopg
 
         where = f"host=127.0.0.1 port={self.port} user={USER} dbname=postgres connect_timeout=2"
@@ -404,7 +404,7 @@ class PostgreSQL(Server):
             yield
 
     def make(self, database: str) -> str:
-        """Make an empty database of that name and give its URL."""
+        """Create an empty database of that name and return its URL."""
         if not self.execute(f"SELECT 1 FROM pg_roles WHERE rolname = '{USER}'"):
             self.execute(f"CREATE ROLE {USER} LOGIN")
         self.execute(f"DROP DATABASE IF EXISTS {database} WITH (FORCE)")
@@ -417,7 +417,7 @@ KINDS: dict[str, type[MariaDB] | type[PostgreSQL]] = {"mariadb": MariaDB, "postg
 
 @functools.cache
 def shared_server(kind: str) -> Server:
-    """Give the server that tests share which need nothing of their own; it ends with the tests."""
+    """Return the server that tests share which need nothing of their own; it ends with the tests."""
     server = KINDS[kind]()
     atexit.register(server.remove)
     return server.start()

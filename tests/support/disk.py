@@ -27,7 +27,7 @@ class Disk:
         assert free.f_bavail == 0, f"{free.f_bavail} blocks are still free"
 
     def free(self) -> None:
-        """Give back what `fill` took."""
+        """Free the space that `fill` used."""
         self._filler.unlink(missing_ok=True)
 
     def make_read_only(self) -> None:
@@ -35,7 +35,7 @@ class Disk:
         subprocess.run(["mount", "-o", "remount,ro", str(self.folder)], check=True)
 
     def make_writable(self) -> None:
-        """Take writes again."""
+        """Accept writes again."""
         subprocess.run(["mount", "-o", "remount,rw", str(self.folder)], check=True)
 
 

@@ -24,7 +24,7 @@ def configure() -> None:
 
 @contextmanager
 def routed_by(module: str) -> Iterator[None]:
-    """Let a module's `urlpatterns` be Django's for a while."""
+    """Use a module's `urlpatterns` as Django's within the block."""
     configure()
     from django.test import override_settings
     from django.urls import clear_url_caches

@@ -32,7 +32,7 @@ def put(store: Store, *described: Message, now: float | None = NOW) -> Put:
 
 
 def dispatcher(store: Store, owner: str = "one", *, bell: str = "", now: float | None = NOW) -> str:
-    """Make a dispatcher known, and give its owner id."""
+    """Register a dispatcher, and return its owner id."""
     store.register(owner, f"{owner}@test", "1.0", bell, now=now)
     return owner
 
@@ -63,12 +63,12 @@ def failure(reason: Reason = Reason.STATUS, **values: Any) -> Failure:
 
 
 def retry(wait_seconds: float = 60.0, *, counts: bool = True) -> RetryLater:
-    """Give the outcome of a call that is to be repeated."""
+    """Return the outcome of a call that is to be repeated."""
     return RetryLater(failure(), wait_seconds, counts)
 
 
 def dead(reason: Reason = Reason.STATUS, *, called: bool = True) -> Dead:
-    """Give the outcome of a message that is given up."""
+    """Return the outcome of a message that is given up."""
     return Dead(reason, failure(reason), called=called, counts=called)
 
 
@@ -83,12 +83,12 @@ def bury(store: Store, *described: Message, called: bool = True, now: float = NO
 
 
 def ids(leases: Iterable[Lease]) -> list[str]:
-    """Give the ids of leased messages, in order."""
+    """Return the ids of leased messages, in order."""
     return [lease.message.id for lease in leases]
 
 
 def counts(store: Store, queue: str = "queue.a", *, now: float = NOW) -> tuple[int, int, int, int]:
-    """Give how many messages of a queue are ready, scheduled, leased and dead."""
+    """Return how many messages of a queue are ready, scheduled, leased and dead."""
     for figures in store.status(now=now).queues:
         if figures.queue == queue:
             return counts_of(figures)
@@ -96,5 +96,5 @@ def counts(store: Store, queue: str = "queue.a", *, now: float = NOW) -> tuple[i
 
 
 def counts_of(figures: QueueStatus) -> tuple[int, int, int, int]:
-    """Give ready, scheduled, leased and dead of one queue's figures."""
+    """Return ready, scheduled, leased and dead of one queue's figures."""
     return (figures.ready, figures.scheduled, figures.leased, figures.dead)

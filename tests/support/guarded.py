@@ -29,7 +29,7 @@ def _note(environ: dict[str, Any], body: bytes) -> None:
 
 
 def plain() -> Any:
-    """Make the plain application: everything below /async is internal."""
+    """Create the plain application: everything below /async is internal."""
 
     def application(environ: dict[str, Any], start_response: Any) -> list[bytes]:
         length = environ.get("CONTENT_LENGTH")
@@ -42,7 +42,7 @@ def plain() -> Any:
 
 
 def django() -> Any:
-    """Make a Django project with production's settings; /async/work wants a form token of everybody but us."""
+    """Create a Django project with production's settings; /async/work requires a form token except for deliveries."""
     import django as framework
     from django.conf import settings
     from django.core.wsgi import get_wsgi_application
@@ -77,7 +77,7 @@ def django() -> Any:
 
 
 def flask() -> Any:
-    """Make a Flask application under Flask-WTF; its form asks for a token of everybody but us."""
+    """Create a Flask application under Flask-WTF; its form requires a token except for deliveries."""
     import flask as framework
     from flask_wtf import FlaskForm
     from wtforms import StringField

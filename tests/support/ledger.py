@@ -27,7 +27,7 @@ class Verdict(StrEnum):
 
     COMMIT = "commit"
     ABORT = "abort"
-    DOUBT = "doubt"  #: nobody can know: it was killed between its own end and the last byte
+    DOUBT = "doubt"  #: unknown: it was killed between its own end and the last byte
 
 
 class LedgerFile:
@@ -100,9 +100,9 @@ class Comparison:
 def compare(lines: Iterable[Line], dead: Collection[str] = ()) -> Comparison:
     """Hold what the servers promised against what the target received.
 
-    Lines of the kinds `put`, `inner` and `outer` come from `tests.support.wsgi_recorder`, `client` from whoever made
-    the request, `arrival` and `answer` from the target, `locked` (with `since`) from whoever kept the store from
-    being written; others are passed over.
+    Lines of the kinds `put`, `inner` and `outer` come from `tests.support.wsgi_recorder`, `client` from the sender of
+    the request, `arrival` and `answer` from the target, `locked` (with `since`) from the process that kept the store
+    from being written; others are ignored.
 
     :param dead: message ids of dead letters, which are not lost.
     """

@@ -17,7 +17,7 @@ _MOST_BYTES = MostBytes(2**20, "max_request_bytes", 2**20, "send less")
 
 
 def arrivals_of(admit: Callable[[Any], Refusal | None] = lambda request: None, *, most: int = 1_000) -> Arrivals:
-    """Make what holds requests to POST /messages and GET /healthz, 1 MiB, 30 s and so many connections."""
+    """Create the HTTP factory for POST /messages and GET /healthz, with 1 MiB, 30 s and so many connections."""
     rules = {
         "messages": RouteRules(admit=admit, methods=("POST",), most_bytes=lambda: _MOST_BYTES),
         "healthz": RouteRules(admit=admit, methods=("GET", "HEAD")),

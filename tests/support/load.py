@@ -51,7 +51,7 @@ class Load:
     asked: list[tuple[Wish, Asked]] = field(default_factory=list)
 
     def run(self, wishes: Iterable[Wish], before: Callable[[Wish], None] = lambda wish: None) -> None:
-        """Make all the wishes, and return when each was answered or failed."""
+        """Send all the wishes, and return when each was answered or failed."""
         self.start(wishes, before)
         self.join()
 
@@ -68,7 +68,7 @@ class Load:
             thread.start()
 
     def stop(self) -> None:
-        """Make no more wishes, and wait for those that are being made."""
+        """Send no more wishes, and wait for those in flight."""
         self._stopping.set()
         self.join()
 
@@ -99,6 +99,6 @@ class Load:
 
 
 def without_end(*wishes: Wish) -> Iterator[Wish]:
-    """Give these wishes round and round, each time under a new name, which begins with the wish's own."""
+    """Yield these wishes without end, each time under a new name, which begins with the wish's own."""
     for number, wish in zip(itertools.count(), itertools.cycle(wishes), strict=False):
         yield replace(wish, name=f"{wish.name}{number}-{wish.how}")

@@ -18,7 +18,7 @@ class MemorySocket:
         self.sent = b""
 
     def recv(self, count: int, flags: int = 0) -> bytes:
-        """Take up to `count` bytes."""
+        """Return up to `count` bytes."""
         if not self.unread:
             raise BlockingIOError
         taken = self.unread[:count]

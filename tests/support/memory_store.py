@@ -106,7 +106,7 @@ class MemoryDatabase:
         self.replays = 0
 
     def open(self, **settings: Any) -> MemoryStore:
-        """Give a store on this database."""
+        """Return a store on this database."""
         made = Settings(**settings)
         rules = StoreRules(
             put_memory_seconds=made.put_memory_seconds,
@@ -177,7 +177,7 @@ class MemoryStore:
                 self._add(message_id, message, at)
 
     def register(self, owner: str, name: str, version: str, bell: str, *, now: float | None = None) -> None:
-        """Make a dispatcher known."""
+        """Register a dispatcher."""
         with self._call("register", now) as at:
             self.database.members.setdefault(owner, Member(name[:_NAME_CHARACTERS], version, bell, at))
 
@@ -260,7 +260,7 @@ class MemoryStore:
             return Look(due, next_due, (*beats, *(Beat(owner, _NO_BEAT, True) for owner in orphans)))
 
     def rescue(self, owner: str, beat: int, *, limit: int = 500, now: float | None = None) -> Rescued | None:
-        """Take the leases of a dispatcher that stands still."""
+        """Rescue the leases of a dispatcher whose counter does not change."""
         with self._call("rescue", now) as at:
             member = self.database.members.get(owner)
             if member is not None and member.beat != beat:
@@ -286,7 +286,7 @@ class MemoryStore:
             return ""
 
     def bells(self, *, now: float | None = None) -> list[str]:
-        """Give the doorbells of those seen lately."""
+        """Return the doorbells of those seen lately."""
         with self._call("bells", now) as at:
             members = self.database.members.values()
             return [member.bell for member in members if member.bell and at - member.seen_at < _BELL_SECONDS]
@@ -318,7 +318,7 @@ class MemoryStore:
             return Replayed(tuple(replayed), tuple(refused), tuple(missing))
 
     def status(self, *, now: float | None = None) -> StoreStatus:
-        """Give the figures."""
+        """Return the figures."""
         with self._call("status", now) as at:
             queues: dict[str, Counter[str]] = {}
             oldest: dict[str, float] = {}

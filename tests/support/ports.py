@@ -12,7 +12,7 @@ from tests.support.processes import HOST, free_port
 
 @contextmanager
 def refusing_port() -> Iterator[int]:
-    """Give a port where connections are refused, held so that nobody else takes it."""
+    """Yield a port where connections are refused, reserved against other uses."""
     with socket.socket() as holder:
         holder.bind((HOST, free_port()))
         yield holder.getsockname()[1]
@@ -21,7 +21,7 @@ def refusing_port() -> Iterator[int]:
 class StuckPort:
     """A port where connections neither come about nor are refused, until it is opened.
 
-    The kernel lets callers wait when the queue of connections that nobody accepts is full.
+    The kernel lets callers wait when the queue of connections that are not accepted is full.
     """
 
     def __init__(self) -> None:
@@ -45,7 +45,7 @@ class StuckPort:
         return f"http://{HOST}:{self._listener.getsockname()[1]}"
 
     def open(self) -> None:
-        """Let the waiting connections come about, and count what is sent over them; nothing is answered."""
+        """Accept the waiting connections, and count what is sent over them; nothing is answered."""
         strangers = {filler.getsockname() for filler in self._fillers}
         for filler in self._fillers:
             filler.close()
@@ -53,7 +53,7 @@ class StuckPort:
         self._thread.start()
 
     def close(self) -> None:
-        """Let go of everything."""
+        """Release everything."""
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()

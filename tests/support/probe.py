@@ -15,7 +15,7 @@ Found = TypeVar("Found")
 
 #: How often a condition is looked at.
 EVERY_SECONDS = 0.02
-#: What one turn counts at most: where the machine stood still, nobody else could do anything either.
+#: What one turn counts at most, because a stall of the machine stops all processes.
 _TURN_SECONDS = 1.0
 #: And while others use up the processor, what is waited for gets this much less done in its time.
 _STARVED_PART = 0.75
@@ -51,7 +51,7 @@ def wait_until(
 
 
 def hold_for(seconds: float, condition: Callable[[], bool], what: str) -> None:
-    """Look for `seconds` at a condition that must stay true: the proof that something does *not* happen.
+    """Check for `seconds` that a condition stays true: the proof that something does *not* happen.
 
     :raises AssertionError: as soon as it is false.
     """
@@ -64,5 +64,5 @@ def hold_for(seconds: float, condition: Callable[[], bool], what: str) -> None:
 
 
 def let_pass(seconds: float) -> None:
-    """Let real time pass where it is the very thing that is tested: a lock that is held, a load that goes on."""
+    """Wait in real time where that is what is tested: a lock that is held, a load that continues."""
     time.sleep(seconds)

@@ -25,7 +25,7 @@ from tests.support.probe import wait_until
 
 ROOT = Path(__file__).resolve().parents[2]
 HOST = "127.0.0.1"
-#: Below the range from which Linux takes the ports of outgoing connections, so that nobody takes one meanwhile.
+#: Below the range from which Linux takes the ports of outgoing connections, so that none is taken meanwhile.
 _PORTS = range(20_000, 32_000)
 _PORTS_A_PROCESS = 500
 # Not the chance that pytest-randomly seeds, with the same number for each test: all would be given the same ports.
@@ -34,7 +34,7 @@ _TAIL_CHARACTERS = 6_000
 
 
 def free_port() -> int:
-    """Find a port of the loopback address that nobody listens on, and that nobody else will find in the meantime."""
+    """Find a port of the loopback address without a listener, which no other search finds in the meantime."""
     for port in itertools.islice(_own_ports(), _PORTS_A_PROCESS):
         with socket.socket() as probe, suppress(OSError):
             probe.bind((HOST, port))
@@ -44,10 +44,10 @@ def free_port() -> int:
 
 @functools.cache
 def _own_ports() -> Iterator[int]:
-    """Take a share of the ports for as long as this process lives; each comes once before any comes again.
+    """Yield the ports of a share that this process owns for its lifetime; each comes once before any is repeated.
 
-    A port that was found is free until its server listens, and again while a test has that server down: nobody who
-    looks for one meanwhile must find it, in this process or another. Whoever holds a share's first port has the share.
+    A port that was found is free until its server listens, and again while a test has that server down: no process that
+    looks for one meanwhile must find it, in this process or another. A process that holds a share's first port owns it.
     """
     for first in _PORTS[::_PORTS_A_PROCESS]:
         holder = socket.socket()
@@ -63,7 +63,7 @@ def _own_ports() -> Iterator[int]:
 
 
 def listens(port: int) -> bool:
-    """Tell whether somebody accepts connections on a port."""
+    """Return whether a server accepts connections on a port."""
     with socket.socket() as probe:
         probe.settimeout(1.0)
         return probe.connect_ex((HOST, port)) == 0
@@ -138,7 +138,7 @@ class Process:
         self._signal_group(signal.SIGSTOP)
 
     def go_on(self) -> None:
-        """Let it and all it forked go on (SIGCONT)."""
+        """Continue it and all that it forked (SIGCONT)."""
         self._signal_group(signal.SIGCONT)
 
     def send(self, number: signal.Signals) -> None:
@@ -296,7 +296,7 @@ class Processes:
             process.kill()
 
     def outputs(self) -> str:
-        """Give the end of everything written, for a failure's report."""
+        """Return the end of all output, for a failure's report."""
         latest = {process.name: process for process in self.started}
         return "".join(process.tail for process in latest.values())
 

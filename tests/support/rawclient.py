@@ -40,7 +40,7 @@ class RawAnswer:
 
     @property
     def looks_whole(self) -> bool:
-        """Tell whether a client would take this for a whole response."""
+        """Return whether a client would accept this as a whole response."""
         return bool(self.status) and not self.reset and self._body()[1]
 
     def _body(self) -> tuple[bytes, bool]:

@@ -28,7 +28,7 @@ SERVERS: dict[str, tuple[str, ...] | None] = {
 
 
 def is_installed(server: str) -> bool:
-    """Tell whether a server can be started here."""
+    """Return whether a server can be started here."""
     module = {"gunicorn-gevent": "gevent", "wsgiref": "wsgiref", "app": "twisted.web"}
     try:
         importlib.import_module(module.get(server, server.partition("-")[0]))

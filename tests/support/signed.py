@@ -22,7 +22,7 @@ def secret_text(number: int) -> str:
 
 
 def secret(number: int) -> Secret:
-    """Give the secret of this number."""
+    """Return the secret of this number."""
     return Secret.from_text(secret_text(number))
 
 
@@ -38,7 +38,7 @@ def signed_request(
 
 
 def headers_of(request: Request) -> dict[str, list[str]]:
-    """Give the headers of a request by their names in lower case, as a server reads them."""
+    """Return the headers of a request by their names in lower case, as a server reads them."""
     headers: dict[str, list[str]] = {}
     for line in request.lines.decode("latin-1").split("\r\n")[:-1]:
         name, _, value = line.partition(": ")
@@ -47,7 +47,7 @@ def headers_of(request: Request) -> dict[str, list[str]]:
 
 
 def environ_of(request: Request, **more: Any) -> dict[str, Any]:
-    """Give the environ that a server makes of a request."""
+    """Return the environ that a server makes of a request."""
     resource = "/" + request.url.split("/", 3)[3]
     path, _, query = resource.partition("?")
     environ = make_environ(request.method, unquote_to_bytes(path).decode("latin-1"), query)

@@ -57,11 +57,11 @@ class MemorySink:
                 raise self.error
 
     def bells(self) -> list[str]:
-        """Give the doorbells that a test has hung up."""
+        """Return the doorbells that a test has hung up."""
         return self.addresses
 
     def status(self) -> StoreStatus:
-        """Give the figures that a test has set."""
+        """Return the figures that a test has set."""
         self.looks += 1
         return self.figures
 
@@ -69,7 +69,7 @@ class MemorySink:
 class FileSink:
     """Appends puts to a file, one line each. While a file of the same name with .away exists, it fails.
 
-    It is opened anew for each put, so a fork shares nothing.
+    It is opened again for each put, so a fork shares nothing.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -89,11 +89,11 @@ class FileSink:
             os.close(descriptor)
 
     def take_away(self, *, outcome_unknown: bool = False) -> None:
-        """Let every put fail until `bring_back()`."""
+        """Fail every put until `bring_back()`."""
         self._away.write_text("unknown" if outcome_unknown else "known")
 
     def bring_back(self) -> None:
-        """Let puts succeed again."""
+        """Accept puts again."""
         self._away.unlink(missing_ok=True)
 
     @property
@@ -102,10 +102,10 @@ class FileSink:
         return [json.loads(line) for line in whole_lines(self._path)]
 
     def stored(self, request: str) -> list[str]:
-        """Give the paths of a request's messages."""
+        """Return the paths of a request's messages."""
         return [one["path"] for put in self.puts for one in put["messages"] if one["request"] == request]
 
 
 def unavailable(*, outcome_unknown: bool = False) -> StoreUnavailable:
-    """Make the error of a store that cannot be used now."""
+    """Create the error of a store that cannot be used now."""
     return StoreUnavailable("memory", "a test took it away", outcome_unknown=outcome_unknown)

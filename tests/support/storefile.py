@@ -1,4 +1,4 @@
-"""Look into the file of a store, and get in its way, without any code of the system under test; and listen to it."""
+"""Read, lock and observe the file of a store without any code of the system under test."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def owners(store: Path) -> list[str]:
 
 
 def leases_of(store: Path) -> dict[str, str]:
-    """Give the owner of each leased message."""
+    """Return the owner of each leased message."""
     with _reading(store) as connection:
         rows = connection.execute("SELECT id, owner FROM ap4r_leased").fetchall()
     return {str(uuid.UUID(bytes=key)): owner for key, owner in rows}
@@ -76,7 +76,7 @@ def failed_attempts(store: Path, message: str) -> list[tuple[int, str, int | Non
 
 
 def due_in(store: Path, message: str) -> float:
-    """Tell in how many seconds a scheduled message is due."""
+    """Return in how many seconds a scheduled message is due."""
     with _reading(store) as connection:
         row = connection.execute(
             "SELECT due_at FROM ap4r_scheduled WHERE id = ?", (uuid.UUID(message).bytes,)
@@ -126,7 +126,7 @@ def _has_tables(store: Path) -> bool:
 
 
 def trace(store: SqlStore, told: Callable[[str], None]) -> None:
-    """Have SQLite itself tell each statement that a store runs from now on, with its values written out."""
+    """Record each statement that a store runs from now on, as SQLite expands it."""
     engine, opened = store._database.engine(), store._database._opened  # type: ignore[attr-defined]
     event.listen(engine, "checkout", lambda driver, *_: driver.set_trace_callback(told))
     for connection in opened.idle:
@@ -134,6 +134,6 @@ def trace(store: SqlStore, told: Callable[[str], None]) -> None:
 
 
 def move_bells(store: Path, address: str) -> None:
-    """Let every dispatcher have left another address of its doorbell than it listens on."""
+    """Replace every dispatcher's doorbell by an address without a listener."""
     with closing(sqlite3.connect(store, timeout=20, isolation_level=None)) as connection:
         connection.execute("UPDATE ap4r_dispatchers SET bell = ?", (address,))

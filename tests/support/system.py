@@ -97,7 +97,7 @@ class System:
         return process
 
     def ledger_file(self, name: str) -> LedgerFile:
-        """Give a part of the ledger to write to."""
+        """Return a part of the ledger to write to."""
         return LedgerFile(self.ledger / f"{name}.jsonl")
 
     def send(self, *targets: Any, **options: Any) -> list[str]:
@@ -108,13 +108,13 @@ class System:
             ]
 
     def status(self) -> dict[str, Any]:
-        """Give what `ap4r status --json` says, whatever its exit code."""
+        """Return the output of `ap4r status --json`, whatever its exit code."""
         ended = self.processes.ap4r("status", "--json", AP4R_STORE=self.url)
         assert ended.stdout, f"ap4r status said nothing, exit code {ended.returncode}: {ended.stderr}"
         return dict(json.loads(ended.stdout))
 
     def dead(self) -> dict[str, dict[str, Any]]:
-        """Give what `ap4r dead --json` says, by message id."""
+        """Return the output of `ap4r dead --json`, by message id."""
         ended = self.processes.ap4r("dead", "--json", "--limit", "1000", AP4R_STORE=self.url)
         assert ended.returncode == 0, f"ap4r dead: exit code {ended.returncode}: {ended.stderr}"
         return {letter["message"]["id"]: letter for letter in json.loads(ended.stdout)}

@@ -74,7 +74,7 @@ class ScriptedTarget:
         return f"http://{HOST}:{listener.getsockname()[1]}"
 
     def open(self, gate: str) -> None:
-        """Let all calls that `hold` at a gate, now or later, have their answer."""
+        """Answer all calls that `hold` at a gate, now or later."""
         self._gates.of(gate).set()
 
     def requests_for(self, message: str) -> list[Request]:

@@ -102,7 +102,7 @@ class Customers:
 
 
 def balances(transfers: Iterable[Transfer], at_first: Mapping[int, int]) -> dict[int, int]:
-    """Give what is on the accounts after these transfers."""
+    """Return what is on the accounts after these transfers."""
     after = dict(at_first)
     for transfer in transfers:
         after[transfer.payer] -= transfer.cents

@@ -1,4 +1,4 @@
-"""A way to a server that a test may stop or cut: nothing passes any more, and nobody is told (no FIN, no RST)."""
+"""A way to a server that a test may stop or cut: nothing passes any more, without FIN or RST."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ class Tunnel:
         self._listener.close()
 
     def stop(self) -> None:
-        """Let nothing through from now on; connections are still accepted, and stay."""
+        """Pass nothing through from now on; connections are still accepted, and stay open."""
         self._open.clear()
 
     def go_on(self) -> None:
-        """Let everything through again. What was under way arrives late."""
+        """Pass everything through again. Data in flight arrives late."""
         self._open.set()
 
     def cut(self) -> None:

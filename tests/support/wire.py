@@ -38,7 +38,7 @@ class Answer:
 
     @property
     def looks_whole(self) -> bool:
-        """Tell whether a client would take this for a whole success."""
+        """Return whether a client would accept this as a whole success."""
         lengths = [int(value) for name, value in self.headers if name.lower() == "content-length"]
         return (
             bool(self.status)
@@ -50,7 +50,7 @@ class Answer:
 
 
 def make_environ(method: str = "GET", path: str = "/", query: str = "", **more: Any) -> dict[str, Any]:
-    """Make the environ of a request that has no body."""
+    """Create the environ of a request that has no body."""
     return {
         "REQUEST_METHOD": method,
         "SCRIPT_NAME": "",

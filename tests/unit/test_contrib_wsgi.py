@@ -24,7 +24,7 @@ def sink():
 
 
 def failing_twice():
-    """Make an application whose third call in a request succeeds."""
+    """Create an application whose third call in a request succeeds."""
     calls = []
 
     def application(environ, start_response):
@@ -40,7 +40,7 @@ def failing_twice():
 
 
 def retrying(application):
-    """Make a middleware that calls its application again after a failure."""
+    """Create a middleware that calls its application again after a failure."""
 
     def retry(environ, start_response):
         for _ in range(2):

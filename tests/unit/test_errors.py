@@ -137,7 +137,7 @@ def test_credentials_are_left_out(text, safe):
         {"url": ["http://user:secret@host/"]},
     ],
 )
-def test_a_refused_target_tells_no_password(target):
+def test_a_refused_target_shows_no_password(target):
     """However a target with a password was given, the text of its refusal can be logged."""
     assert "secret" not in str(TargetRefused(target, "no"))
 

@@ -1,4 +1,4 @@
-"""Events: told to everybody, in order."""
+"""Events: sent to all subscribers, in order."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ def test_an_id_is_a_uuid_of_version_7():
     assert str(parsed).startswith(new_id(1_750_000_000.125)[:18])
 
 
-def test_an_id_tells_the_time_of_its_making():
+def test_an_id_contains_the_time_of_its_creation():
     """Without a given time an id holds this host's clock."""
     before = time.time_ns() // 1_000_000
     made = uuid.UUID(new_id()).int >> 80

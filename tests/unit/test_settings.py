@@ -119,7 +119,7 @@ def test_every_setting_says_what_it_is(name):
 
 
 def test_settings_cannot_be_changed():
-    """Settings are a value: nobody changes them behind another's back."""
+    """Settings are an immutable value."""
     with pytest.raises(dataclasses.FrozenInstanceError):
         Settings().concurrency = 1
 
@@ -146,7 +146,7 @@ def test_the_later_source_wins(table, environ, overrides, concurrency):
         ({"concurrency": 1}, {"AP4R_CONCURRENCY": "x"}, {"concurrency": 3}, "AP4R_CONCURRENCY"),
     ],
 )
-def test_a_bad_value_is_told_where_a_later_one_wins(table, environ, overrides, where):
+def test_a_bad_value_is_reported_where_a_later_one_wins(table, environ, overrides, where):
     """A mistake does not hide behind another source until that one is taken away."""
     with pytest.raises(ConfigError, match=where):
         parse_settings(table, environ, overrides, "/")
@@ -466,7 +466,7 @@ def test_what_is_written_to_is_always_drained(table, environ, overrides, store, 
     assert (settings.store, settings.stores) == (store, stores)
 
 
-def test_a_wrong_one_of_several_stores_is_told_as_such():
+def test_a_wrong_one_of_several_stores_is_reported_as_such():
     """The error names the setting in which it stands."""
     with pytest.raises(ConfigError, match=r"setting stores: .*names no file"):
         parse_settings({"stores": [_A, "sqlite:///"]}, {}, {}, "/srv/shop")

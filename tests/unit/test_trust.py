@@ -25,7 +25,7 @@ def test_where_the_dispatcher_is_asked(listen, address):
     assert health_address(listen) == address
 
 
-def test_without_a_secret_nobody_is_asked():
+def test_without_a_secret_no_server_is_called():
     """It is only said that nothing is signed, which is no finding."""
     trust = look(Settings())
     assert trust == Trust(False, None, ())
@@ -35,7 +35,7 @@ def test_without_a_secret_nobody_is_asked():
 
 @pytest.mark.parametrize(("knows", "findings"), [(True, 0), (None, 0), (False, 2)])
 def test_only_what_is_known_to_be_wrong_is_a_finding(knows, findings):
-    """Whoever could not be asked is told as such, and nobody is alarmed."""
+    """A server that could not be reached is listed as such, without an alarm."""
     trust = Trust(True, ("127.0.0.1:7438", knows), (("http://a", knows),))
     assert len(trust_findings(trust)) == findings
     assert len(trust_notes(trust)) == (1 if knows is False else 3)

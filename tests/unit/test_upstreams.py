@@ -53,7 +53,7 @@ def test_host_and_scheme_stand_beside_the_short_spelling():
 
 @pytest.mark.parametrize(("short", "own"), [("app_urls", "servers"), ("secrets", "secrets")])
 def test_one_place_of_a_file_says_it(short, own):
-    """The same thing said twice in one file is refused; nobody has to know which would win."""
+    """The same key twice in one file is refused, so it need not be known which one wins."""
     value = "http://a:1" if own == "servers" else [ONE]
     with pytest.raises(ConfigError, match="remove one"):
         _parse({short: value, "upstreams": {"app": {own: value}}})
@@ -258,7 +258,7 @@ def test_senders_may_be_given_short_as_an_argument():
 
 
 def test_variables_near_the_name_of_a_table_are_left_alone():
-    """AP4R_HOST and the like are somebody else's: nobody would write a table into them."""
+    """AP4R_HOST and similar variables belong to other programs: they hold no table."""
     assert _parse({}, {"AP4R_HOST": "y", "AP4R_SENDER": "", "AP4R_UPSTREAM_PORT": "1"}) == _parse({})
 
 
@@ -284,7 +284,7 @@ def test_other_upstreams_are_not_the_application():
 
 
 def test_files_count_from_the_folder_of_the_settings():
-    """Wherever the dispatcher is started."""
+    """In every working folder of the dispatcher."""
     web = {"servers": "https://a", "ca": "ca.pem", "certificate": "/etc/own.pem", "key": "../own.key"}
     one = _parse({"upstreams": {"web": web}}).upstream("web")
     assert (one.ca, one.certificate, one.key) == ("/srv/shop/ca.pem", "/etc/own.pem", "/srv/own.key")

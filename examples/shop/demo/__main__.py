@@ -53,7 +53,7 @@ class Demo:
         return self._reckon()
 
     def run_on(self) -> None:
-        """Place orders until somebody presses Ctrl-C."""
+        """Place orders until Ctrl-C."""
         for index, order in enumerate(invent_orders()):
             self._neighbour_is_there(index % CYCLE not in AWAY_IN_CYCLE)
             self._place(order)

@@ -32,12 +32,12 @@ class Placed:
 
     @property
     def kept(self) -> bool:
-        """Tell whether the request succeeded, so that its messages must be delivered; if not, they never may."""
+        """Return whether the request succeeded: then its messages must be delivered, otherwise never."""
         return self.status < 400
 
 
 def invent_orders() -> Iterator[Order]:
-    """Give orders without end: one in five declined, one in five broken, now and then a mail that cannot be sent."""
+    """Yield orders without end: one in five declined, one in five broken, now and then a mail that cannot be sent."""
     for index in itertools.count(1):
         card = {3: "declined", 0: "broken"}.get(index % 5, "good")
         name = {2: "slow", 6: "gone"}.get(index % 10, "customer")

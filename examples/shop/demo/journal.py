@@ -30,7 +30,7 @@ class Journal:
         self._read_to = 0
 
     def news(self) -> Iterator[tuple[str, str]]:
-        """Give what has happened since the last time: a text and its colour."""
+        """Yield what has happened since the last time: a text and its colour."""
         with self._log.open("rb") as log:
             log.seek(self._read_to)
             for line in log:

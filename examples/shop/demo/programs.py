@@ -31,7 +31,7 @@ class Program:
 
     @property
     def running(self) -> bool:
-        """Tell whether it runs now."""
+        """Return whether it runs now."""
         return self._process is not None and self._process.poll() is None
 
     def start(self, answers_at: str, within_seconds: float = 15.0) -> None:
@@ -64,12 +64,12 @@ class Program:
         return process.wait()
 
     def last_lines(self, count: int = 30) -> str:
-        """Give the end of what it printed."""
+        """Return the end of what it printed."""
         return "\n".join(self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-count:])
 
 
 def free_port() -> int:
-    """Give a port of the loopback that nobody listens on now.
+    """Return a port of the loopback address without a listener.
 
     It is below the ports that outgoing connections are given, so that the neighbour can leave it for a while and come
     back to it.
@@ -83,7 +83,7 @@ def free_port() -> int:
 
 
 def clean_environ() -> dict[str, str]:
-    """Give our environment without settings of ap4r, which are for the user's own dispatcher and not for the demo."""
+    """Return our environment without settings of ap4r, which are for the user's own dispatcher and not for the demo."""
     return {name: value for name, value in os.environ.items() if not name.startswith("AP4R_")}
 
 

@@ -1,4 +1,4 @@
-"""What the terminal shows: lines that scroll, and below them the figures, drawn anew in place.
+"""What the terminal shows: lines that scroll, and below them the figures, updated in place.
 
 Where the output is no terminal only the lines are printed, and the figures once at the end.
 """
@@ -29,7 +29,7 @@ class Screen:
         return f"\x1b[{COLOURS[colour]}m{text}\x1b[0m" if self._coloured else text
 
     def draw(self, lines: Sequence[str], panel: Sequence[str]) -> None:
-        """Let new lines scroll by, and draw the panel below them."""
+        """Print new lines, and draw the panel below them."""
         if not self.live:
             self.write(lines)
             return

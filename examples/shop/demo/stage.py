@@ -43,7 +43,7 @@ class Stage:
         self.warehouse = Program(python, SHOP, environ, folder / "warehouse.log")
 
     def start(self) -> None:
-        """Make a secret, start everything and wait until it answers.
+        """Create a secret, start everything and wait until it answers.
 
         :raises subprocess.CalledProcessError: `ap4r init` could not write it.
         """
@@ -75,7 +75,7 @@ class Stage:
         return json.loads(done.stdout)
 
     def directions(self) -> list[str]:
-        """Say where to look further."""
+        """Print where to look further."""
         return [
             f"  the shop      http://127.0.0.1:{self.app_port}/",
             f"  its health    http://127.0.0.1:{self.health_port}/healthz",

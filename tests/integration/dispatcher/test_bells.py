@@ -50,7 +50,7 @@ def test_a_path_that_was_left_over_is_taken(system):
 
 @pytest.mark.parametrize("bell", ["none", "udp"])
 def test_a_lost_bell_costs_at_most_the_poll(system, target, bell, stalls):
-    """A message whose bell nobody heard is found by the next look, within 5 s."""
+    """A message whose bell was lost is found by the next poll, within 5 s."""
     system.dispatcher("--bell", "none" if bell == "none" else "udp:0:interface=127.0.0.1")
     if bell == "udp":
         storefile.move_bells(system.store, "udp://127.0.0.1:9")
@@ -61,7 +61,7 @@ def test_a_lost_bell_costs_at_most_the_poll(system, target, bell, stalls):
     assert at - stored_at < 7.0 + stalls.within(stored_at, at)
 
 
-def test_doctor_says_that_nobody_hears(system):
+def test_doctor_reports_that_no_dispatcher_listens(system):
     """Where no doorbell can be reached the doctor says that latency is the poll."""
     system.dispatcher("--bell", "udp:0:interface=127.0.0.1")
     heard = system.processes.ap4r("doctor", AP4R_STORE=system.url).stdout

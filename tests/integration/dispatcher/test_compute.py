@@ -34,7 +34,7 @@ def child():
 
 
 def ask(child, call, seconds=5.0):
-    """Have a call computed; give whether that succeeded, and the result."""
+    """Compute a call; return whether that succeeded, and the result."""
     child.stdin.write(framed((seconds, call)))
     child.stdin.flush()
     length = int.from_bytes(child.stdout.read(LENGTH_BYTES), "big")

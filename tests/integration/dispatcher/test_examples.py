@@ -22,7 +22,7 @@ _PATH = re.compile(r"[\"'](/[a-z][a-z0-9/_-]*)[\"']")
 
 
 def _examples():
-    """Give the blocks that make an application, with those before them that they need."""
+    """Return the blocks that make an application, with those before them that they need."""
     for document in DOCUMENTS:
         before = []
         for block in blocks(document, "python"):

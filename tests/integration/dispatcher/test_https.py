@@ -92,7 +92,7 @@ class TlsTarget:
 
 @pytest.fixture
 def tls(tmp_path: Path) -> Iterator[TlsTarget]:
-    """Give a target whose certificate is for `localhost`."""
+    """Yield a target whose certificate is for `localhost`."""
     target = TlsTarget(*make_certificate(tmp_path, "localhost"))
     yield target
     target.close()
@@ -110,11 +110,11 @@ def test_a_trusted_target_is_called(system, tls, tmp_path):
 
 
 @pytest.mark.parametrize("delivery", ["repeated", "once"])
-@pytest.mark.parametrize("why", ["nobody vouches for it", "its name is another"])
+@pytest.mark.parametrize("why", ["no trusted authority", "another name"])
 def test_a_target_that_is_not_trusted_is_sent_nothing(system, tls, tmp_path, why, delivery):
     """The message waits, at no cost: no call took place."""
     trusted = {"SSL_CERT_FILE": str(tmp_path / "localhost.crt")} if why == "its name is another" else {}
-    host = "localhost" if why == "nobody vouches for it" else HOST
+    host = "localhost" if why == "no trusted authority" else HOST
     dispatcher = system.dispatcher(**trusted)
     [sent] = system.send(f"https://{host}:{tls.port}/work", delivery=delivery)
     dispatcher.wait_for_output("tls failed")

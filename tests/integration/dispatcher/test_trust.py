@@ -64,7 +64,7 @@ SHAPES = [
 
 
 @pytest.mark.parametrize("server", ["wsgiref", "waitress", "app", "gunicorn-sync", "gunicorn-gthread"])
-def test_every_server_lets_deliveries_in_and_nobody_else(server, processes, system):
+def test_every_server_accepts_only_deliveries(server, processes, system):
     """Whatever a message looks like, its signature verifies behind each server; tricks of strangers do not pass."""
     if not is_installed(server):
         pytest.skip(f"{server} is not installed")
@@ -169,7 +169,7 @@ def test_rotation_loses_nothing(processes, system):
         assert text.removeprefix("whsec_") not in dispatcher.output
 
 
-def test_another_secret_is_told_on_both_sides(processes, system):
+def test_another_secret_is_reported_on_both_sides(processes, system):
     """A dispatcher whose secret is not the application's gets 403s; both logs say why, and none says a secret."""
     guarded = Guarded(processes, "waitress", "plain")
     put(system, ("/async/work", None, {}), ("/async/work", None, {}))
@@ -247,11 +247,11 @@ def test_a_stranger_needs_a_token(factory, status, number, processes):
         }
     answer = ask(guarded.port, "/async/work", method="POST", body=b"number=1", headers=headers)
     assert answer.status == status
-    hold_for(0.2, lambda: guarded.calls == [], "nobody got in")
+    hold_for(0.2, lambda: guarded.calls == [], "no call is accepted")
 
 
-def test_doctor_tells_whether_the_secret_is_shared(processes, system):
-    """Both asked and content; then an application with another secret, then nobody there."""
+def test_doctor_shows_whether_the_secret_is_shared(processes, system):
+    """Both have the secret; then the application has another one; then it is unreachable."""
     guarded = Guarded(processes, "waitress", "plain")
     other = Guarded(processes, "waitress", "plain", AP4R_SECRETS=secret_text(9))
     health = f"tcp:{free_port()}:interface={HOST}"

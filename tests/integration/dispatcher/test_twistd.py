@@ -103,7 +103,7 @@ def test_at_the_usual_level_a_delivery_is_no_line(system):
     assert "50 delivered" in process.output
 
 
-def test_a_message_that_gives_no_time_to_connect_holds_up_nobody(system):
+def test_a_message_without_time_to_connect_delays_no_other(system):
     """It waits by itself: its target is not held, and the others are called at once."""
     process = system.dispatcher()
     with ap4r.session(system.url) as handle:

@@ -19,7 +19,7 @@ from tests.support.wsdl import DONE, SCHEMA, WSDL
 
 @pytest.fixture
 def recorder():
-    """Make recorders; all are closed with the test."""
+    """Create recorders; all are closed with the test."""
     made = []
 
     def make(**options):

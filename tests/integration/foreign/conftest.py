@@ -33,14 +33,14 @@ class Shop:
         self.schema = Schema(prefix)
 
     def make(self) -> Shop:
-        """Make all tables."""
+        """Create all tables."""
         self._store.migrate()
         engine = " ENGINE=InnoDB" if self._engine.dialect.name == "mysql" else ""
         self.execute(f"CREATE TABLE orders (number INTEGER PRIMARY KEY){engine}")
         return self
 
     def execute(self, *statements: str) -> None:
-        """Run statements as somebody else."""
+        """Run statements in another session."""
         with self._engine.begin() as connection:
             for statement in statements:
                 connection.execute(text(statement))
@@ -67,18 +67,18 @@ class Shop:
         return sorted(lease.message.target.url for lease in self._store.claim(owner, 100).leases)
 
     def register(self, bell: str) -> None:
-        """Have a dispatcher with a doorbell."""
+        """Register a dispatcher with a doorbell."""
         self._store.register(f"dispatcher-{next(_owners)}", "one", "1", bell)
 
     def close(self) -> None:
-        """Let go."""
+        """Release everything."""
         self._store.close()
         self._engine.dispose()
 
 
 @pytest.fixture(scope="session")
 def make_shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Shop]]:
-    """Give a shop on each kind of database; its tables are made once, under another name once more."""
+    """Yield a shop on each kind of database; its tables are made once, under another name once more."""
     made: dict[tuple[str, str], Shop] = {}
 
     def of(database: str, name: str = "shop") -> Shop:
@@ -106,14 +106,14 @@ class Case:
 
     @contextlib.contextmanager
     def session(self, **settings: Any) -> Iterator[Any]:
-        """Give a handle whose own store is elsewhere."""
+        """Yield a handle whose own store is elsewhere."""
         with ap4r.session(self.elsewhere, **settings) as handle:
             yield handle
 
 
 @pytest.fixture(params=sorted(SUBJECTS))
 def case(request: pytest.FixtureRequest, make_shop: Callable[..., Shop]) -> Iterator[Case]:
-    """Give each kind of connection on a clean shop."""
+    """Yield each kind of connection on a clean shop."""
     database, open_subject = SUBJECTS[request.param]
     shop = make_shop(database)
     subject = open_subject(shop.url)

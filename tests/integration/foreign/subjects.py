@@ -49,7 +49,7 @@ class Subject:
 
     @contextlib.contextmanager
     def savepoint(self) -> Iterator[None]:
-        """Make a transaction within the open one, as the application does; undone by an exception."""
+        """Create a transaction within the open one, as the application does; undone by an exception."""
         self.run("SAVEPOINT theirs")
         try:
             yield
@@ -222,7 +222,7 @@ class MySQLdbAutocommit(MySQLdb):
 
 
 def traced(kind: type[Dbapi]) -> type[Dbapi]:
-    """Give a driver's subject whose connection is wrapped as OpenTelemetry's instrumentation does it."""
+    """Return a driver's subject whose connection is wrapped as OpenTelemetry's instrumentation does it."""
 
     class Traced(kind):  # type: ignore[misc, valid-type]
         """With spans."""
@@ -236,13 +236,13 @@ def traced(kind: type[Dbapi]) -> type[Dbapi]:
 
 
 def pooled(kind: type[Dbapi], module: str, *, persistent: bool = False) -> type[Dbapi]:
-    """Give a driver's subject whose connection is of a pool of DBUtils."""
+    """Return a driver's subject whose connection is of a pool of DBUtils."""
 
     class Pooled(kind):  # type: ignore[misc, valid-type]
         """Of a pool."""
 
         def connect(self) -> Any:
-            """Take one."""
+            """Return a connection."""
             pools = pytest.importorskip("dbutils.persistent_db" if persistent else "dbutils.pooled_db")
             make = super().connect
 

@@ -25,7 +25,7 @@ def connection(request, make_shop):
 
 
 def found(connection, **options):
-    """Give what Alembic would do, and to which table or index."""
+    """Return what Alembic would do, and to which table or index."""
     context = MigrationContext.configure(connection, opts=options)
     return sorted((step[0], step[1].name) for step in compare_metadata(context, models) if isinstance(step, tuple))
 

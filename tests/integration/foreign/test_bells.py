@@ -66,12 +66,12 @@ class Clock:
     now = 0.0
 
     def __call__(self):
-        """Tell the time."""
+        """Return the time."""
         return self.now
 
 
 def test_addresses_are_kept_for_half_a_minute():
-    """One is rung at random; rings of the same moment are one; a failure is nobody's business."""
+    """One is rung at random; rings of the same moment are one; a failure is ignored."""
     clock, sent = Clock(), []
     bells = KnownBells(clock=clock, choose=lambda known: known[-1], send=sent.append)
     assert bells.is_due

@@ -34,7 +34,7 @@ def session(shop):
 
 
 def listen(session, name, work):
-    """Have `work` done at the first such event."""
+    """Run `work` at the first such event."""
     event.listen(session, name, lambda *given: work(), once=True)
 
 

@@ -28,7 +28,7 @@ def shop(make_shop):
 
 
 def shown(raw):
-    """Give what the server says of the open transaction."""
+    """Return what the server says of the open transaction."""
     return [raw.execute(f"SHOW {name}").fetchone() for name in SHOWN]
 
 

@@ -117,7 +117,7 @@ def test_a_group_within_a_session_is_still_told_when_it_stays_open(sink):
         handle.async_to("/mail")
 
 
-def test_a_wrong_connection_setting_is_told(sink):
+def test_a_wrong_connection_setting_is_reported(sink):
     """At the construction if it can be seen there, else in the handler's own line."""
     with pytest.raises(ConfigError, match="connection"):
         AP4RMiddleware(lambda environ, start_response: [], store=sink, connection=3)

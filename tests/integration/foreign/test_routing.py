@@ -61,7 +61,7 @@ def writing(session, clause):
 
 
 def routing(engines, leads):
-    """Make a session of replicas."""
+    """Create a session of replicas."""
 
     class Routing(Session):
         def get_bind(self, mapper=None, *, clause=None, **more):

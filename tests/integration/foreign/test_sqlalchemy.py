@@ -64,7 +64,7 @@ def test_autobegin_counts_as_no_transaction(shop, engine, handle):
     assert shop.deliver() == ["/mail"]
 
 
-def test_a_transaction_that_somebody_holds_is_not_ended(shop, engine, handle):
+def test_a_transaction_held_elsewhere_is_not_ended(shop, engine, handle):
     """Whether it was begun by `with`, into a variable, or by the sessionmaker."""
     with engine.begin() as connection:
         connection.execute(text("INSERT INTO orders VALUES (1)"))
@@ -154,7 +154,7 @@ def test_a_repeatable_read_snapshot_finds_a_lane_that_is_newer(shop, engine, han
 
 
 def test_two_transactions_use_one_queue_at_once(shop, engine, handle):
-    """A message that is not committed yet keeps nobody else from the same queue, once the queue is known."""
+    """An uncommitted message blocks no other transaction from the same queue, once the queue is known."""
     if engine.dialect.name == "sqlite":
         pytest.skip("SQLite has one writer at a time")
     with Session(engine) as session, handle.transaction(session):
@@ -231,7 +231,7 @@ def test_what_only_makes_connections_is_refused(engine, handle):
 
 
 def test_what_is_asynchronous_is_refused(handle):
-    """Sessions and connections of asyncio, whoever makes them."""
+    """Sessions and connections of asyncio, however they are created."""
     from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
 
     psycopg = pytest.importorskip("psycopg")

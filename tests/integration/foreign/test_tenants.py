@@ -1,4 +1,4 @@
-"""PostgreSQL with a schema for each tenant: the tables are found wherever the application's search_path leads."""
+"""PostgreSQL with a schema for each tenant: the tables are found with every search_path of the application."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ def writes(monkeypatch):
 
 
 def found(case):
-    """Give what finds the connection, as the middleware takes it."""
+    """Return the function that finds the connection, as an argument of the middleware."""
     return (
         next(iter(case.subject.given.values())) if "using" in case.subject.given else lambda: case.subject.given["conn"]
     )

@@ -167,7 +167,7 @@ def test_join_writes_at_the_call_and_ends_nothing(case, as_block):
 
 
 def test_a_joined_transaction_that_has_ended_takes_no_more(case):
-    """A message would otherwise wait for a commit that nobody makes."""
+    """A message would otherwise wait for a commit that never comes."""
     subject = case.subject
     with case.session() as handle:
         subject.begin()
@@ -205,7 +205,7 @@ def test_messages_that_wait_for_something_else_are_refused(case):
     assert case.shop.deliver() == []
 
 
-def test_a_transaction_that_the_application_ends_within_the_block_is_told(case):
+def test_a_transaction_that_the_application_ends_within_the_block_is_reported(case):
     """What was said before a commit is committed with its row, what comes after it is undone, and the end raises."""
     subject = case.subject
     if case.kind.startswith("django"):
@@ -242,7 +242,7 @@ def test_nothing_is_said_where_it_would_commit_by_itself(case, end):
     assert case.shop.deliver() == ["/next"]
 
 
-def test_an_undone_transaction_is_told(case):
+def test_an_undone_transaction_is_reported(case):
     """A rollback of the application's takes the block's messages, and what it did after that goes too."""
     subject = case.subject
     if case.kind.startswith("django") or case.kind in AUTOCOMMIT:
@@ -297,7 +297,7 @@ def test_all_that_was_said_can_be_undone(case):
 
 
 def test_a_block_takes_no_more_than_a_request_may_say(case):
-    """The limit holds within a block, for that block; the next one begins anew."""
+    """The limit holds within a block, for that block; the next one starts at zero."""
     with case.session(max_messages=2) as handle:
         for number in (1, 2):
             with handle.transaction(**case.subject.given):
@@ -338,7 +338,7 @@ def test_a_failed_transaction_is_refused(case):
     assert case.shop.deliver() == ["/mail"]
 
 
-def test_a_failure_that_was_swallowed_is_told_at_the_end(case):
+def test_a_failure_that_was_swallowed_is_reported_at_the_end(case):
     """The block's exit raises, for its COMMIT could only be a ROLLBACK."""
     if case.database != "postgresql":
         pytest.skip("only PostgreSQL gives a transaction up after an error")

@@ -15,7 +15,7 @@ _EACH = [(database, kind) for database, kinds in KINDS.items() for kind in kinds
 
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make what the SQLite files are copied from."""
+    """Create the template of the SQLite files."""
     return sqlite_template(tmp_path_factory.mktemp("template"))
 
 

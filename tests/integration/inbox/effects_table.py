@@ -55,7 +55,7 @@ class EffectsTable:
         return Session(self.engine)
 
     def effect(self, conn: Any, number: int = 1) -> None:
-        """Have an effect, over the application's connection."""
+        """Write an effect over the application's connection."""
         statement = f"INSERT INTO effects VALUES ({number})"
         if isinstance(conn, sqlite3.Connection) or not hasattr(conn, "execute"):
             conn.cursor().execute(statement)
@@ -82,7 +82,7 @@ class EffectsTable:
             return int(connection.execute(text("SELECT count(*) FROM ap4r_messages")).scalar_one())
 
     def close(self) -> None:
-        """Take the table away, and close what the receivers look into."""
+        """Drop the table, and close the receivers' inboxes."""
         for receiver in self.receivers:
             if receiver.application._repeats:
                 receiver.application._repeats.inbox.close()
@@ -124,7 +124,7 @@ class Receiver:
         return [b"first" if delivery.first else b"again"]
 
     def receive(self, request: Any) -> tuple[int, dict[str, str], bytes]:
-        """Have a request answered; what the application raises is a 500, as a server makes of it."""
+        """Answer a request; an exception of the application becomes a 500, as in a server."""
         return call(self.application, environ_of(request))
 
 

@@ -18,7 +18,7 @@ _MOST_POINTS = 60
 
 
 def _kill_at(effects_table: EffectsTable, point: int) -> None:
-    """Have this process killed when it comes to its so-manieth point: before and behind each statement, at COMMIT."""
+    """Kill this process at the point of this number: before and after each statement, and at COMMIT."""
     passed = 0
 
     def pass_by(*_: Any) -> None:
@@ -70,7 +70,7 @@ def _repeat(effects_table: EffectsTable, number: int) -> bytes:
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("database", sorted(KINDS))
 def test_killed_at_every_statement(database, tmp_path, template, monkeypatch):
-    """Wherever kill -9 strikes, call and repeat together have one effect, one record and one message sent on."""
+    """After kill -9 at any point, call and repeat together have one effect, one record and one further message."""
     # What is done now and then, behind the commit, is not what is to be killed.
     monkeypatch.setattr(receive._Cleanup, "run_if_due", lambda *_: None)
     effects_table = EffectsTable(SHARED[database](tmp_path, template).url, "Connection")

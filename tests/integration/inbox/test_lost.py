@@ -28,8 +28,8 @@ def effects_table(request):
 
 @pytest.mark.parametrize("receiving", [True, False], ids=["once", "transaction"])
 @pytest.mark.parametrize("effect", [True, False], ids=["behind a statement", "before any"])
-def test_a_lost_connection_is_told_as_an_outage(effects_table, receiving, effect):
-    """Whoever catches StoreUnavailable catches it; nothing is stored, its outcome is known, and a new one succeeds."""
+def test_a_lost_connection_is_reported_as_an_outage(effects_table, receiving, effect):
+    """It is a StoreUnavailable with a known outcome; nothing is stored, and a new connection succeeds."""
 
     def attempt(*, lose: bool) -> None:
         conn = effects_table.open()
@@ -56,8 +56,8 @@ def test_a_lost_connection_is_told_as_an_outage(effects_table, receiving, effect
 
 
 @pytest.mark.parametrize("receiving", [True, False], ids=["once", "transaction"])
-def test_a_connection_lost_before_the_block_is_told_as_an_outage(effects_table, receiving):
-    """What nobody has noticed shows in the block's first words to the server, and in no driver's own words."""
+def test_a_connection_lost_before_the_block_is_reported_as_an_outage(effects_table, receiving):
+    """An unnoticed loss appears at the block's first statement, as an error of ap4r and not of the driver."""
     if effects_table.kind.startswith("Session"):
         pytest.skip("a session connects within the block")
     conn = effects_table.open()

@@ -24,14 +24,14 @@ DAY = 86_400.0
 
 
 def _without_path(request):
-    """Give the environ of a request of which a signature covers id, time and body only."""
+    """Return the environ of a request of which a signature covers id, time and body only."""
     environ = environ_of(request)
     del environ["HTTP_AP4R_SIGNATURE"]
     return environ
 
 
 def _again(environ, **more):
-    """Give a request once more, its body unread."""
+    """Return a request once more, its body unread."""
     return {**environ, "wsgi.input": io.BytesIO(b"id=12"), **more}
 
 
@@ -180,7 +180,7 @@ class TestFailures:
         assert (effects_table.messages, effects_table.effects) == (2, [1])
 
     def test_within_a_transaction_of_the_application(self, effects_table):
-        """Inside a transaction that somebody else ends the record follows that one."""
+        """Inside an outer transaction the record commits or rolls back with that one."""
         for ends, effects in (("rollback", []), ("commit", [1])):
             receiver = Receiver(effects_table)
             conn = effects_table.open()
@@ -206,7 +206,7 @@ class TestFailures:
 
 
 class TestInProgress:
-    def test_a_call_that_still_runs_is_told_409(self, effects_table, stalls):
+    def test_a_call_that_still_runs_is_answered_409(self, effects_table, stalls):
         """While one call is in its block, another is answered 409, marked and with Retry-After, in bounded time."""
         receiver, inside, go_on = Receiver(effects_table, once=ONCE), threading.Event(), threading.Event()
         receiver.within = lambda handle, conn, one: (inside.set(), go_on.wait(20))
@@ -283,7 +283,7 @@ class TestForgetting:
 
 class TestKeys:
     def test_a_request_that_is_no_delivery_is_refused(self, plain):
-        """Whoever is not verified can neither suppress a message nor have one recorded, whatever id he sends."""
+        """An unverified sender can neither suppress a message nor have one recorded, whatever id it sends."""
         receiver = Receiver(plain)
         forged = environ_of(delivery(party=9))
         with pytest.raises(NotADelivery, match="ap4r init"):

@@ -86,5 +86,5 @@ def start_taker(system: System) -> Callable[..., Taker]:
 
 @pytest.fixture
 def taker(start_taker: Callable[..., Taker]) -> Taker:
-    """Give a dispatcher that takes messages."""
+    """Return a dispatcher that takes messages."""
     return start_taker()

@@ -38,7 +38,7 @@ def put_of(count=1, **values):
 
 @pytest.fixture
 def client():
-    """Give clients of intakes, closed with the test."""
+    """Return clients of intakes, closed with the test."""
     clients = []
 
     def make(url, **settings):
@@ -89,7 +89,7 @@ class Answering:
 
 @pytest.fixture
 def answering():
-    """Give servers that answer nothing."""
+    """Return servers that answer nothing."""
     servers = []
 
     def make(how, to_port=0):
@@ -152,7 +152,7 @@ def test_a_token_is_shown(start_taker, system, client):
     assert stored(system) == 1
 
 
-def test_a_message_that_is_refused_is_told_so(taker, client):
+def test_a_refused_message_is_reported(taker, client):
     """What no intake would take is an error that says which field, not one to wait out."""
     with pytest.raises(IntakeRefused, match="max_body_bytes"):
         client(taker.url).put(put_of(body=b"x" * (2**20 + 1)))
@@ -205,7 +205,7 @@ class TestSeveralHosts:
         assert stored(system) == 4
 
 
-def test_nobody_is_there(client):
+def test_no_server_is_there(client):
     """Without any intake nothing is stored, and it is certain."""
     with pytest.raises(StoreUnavailable) as refused:
         client(f"http://{HOST}:{free_port()}").put(put_of())
@@ -214,7 +214,7 @@ def test_nobody_is_there(client):
 
 @pytest.mark.parametrize("how", ["lose", "stall"])
 def test_an_answer_that_is_lost_for_good_is_not_known(client, answering, how, stalls):
-    """Where nobody can tell, the error says so, within the deadline."""
+    """Where the outcome is unknown, the error says so, within the deadline."""
     server = answering(how)
     began = time.monotonic()
     with pytest.raises(StoreUnavailable) as refused:
@@ -246,7 +246,7 @@ def test_threads_have_connections_of_their_own(taker, system, client):
 
 
 def test_a_fork_shares_no_connection(taker, system, client):
-    """A child opens anew, and the parent's connection goes on."""
+    """A child opens its own connection, and the parent's stays usable."""
     one = client(taker.url)
     one.put(put_of())
     child = os.fork()
@@ -341,7 +341,7 @@ class _ScriptedRequest(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def scripted():
-    """Give servers that answer by a script."""
+    """Return servers that answer by a script."""
     servers = []
 
     def make(*script):
@@ -384,8 +384,8 @@ def test_an_unknown_outcome_is_never_said_to_be_nothing(client, scripted, stalls
     assert ended - began < 3.0 + stalls.within(began, ended)
 
 
-def test_a_server_that_is_busy_at_once_is_told(client, scripted):
-    """Nothing was lost, so it is certain that nothing was stored, and nobody waits."""
+def test_a_server_that_is_busy_at_once_is_reported(client, scripted):
+    """Nothing was lost, so it is certain that nothing was stored, and no call waits."""
     server = scripted((503, 1))
     with pytest.raises(StoreUnavailable, match="nothing was stored") as refused:
         client(server.url).put(put_of())
@@ -394,7 +394,7 @@ def test_a_server_that_is_busy_at_once_is_told(client, scripted):
 
 
 def test_the_applications_url_is_no_intake(client, scripted, taker, system):
-    """A success of somebody else acknowledges nothing; beside an intake it costs nothing."""
+    """A success of another kind of server acknowledges nothing; beside an intake it costs nothing."""
     application = scripted((200, 0))
     with pytest.raises(StoreUnusable, match="application's URL"):
         client(application.url).put(put_of())

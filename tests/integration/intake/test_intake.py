@@ -26,7 +26,7 @@ TOKEN = "a-token-of-sixteen-characters"
 
 
 def calls(target):
-    """Give what was called: method, path and body."""
+    """Return what was called: method, path and body."""
     return sorted((request.method, request.path, request.body) for request in target.requests)
 
 
@@ -195,7 +195,7 @@ class TestRefusals:
             ("/nowhere", {}, 404),
         ],
     )
-    def test_each_is_told_in_json(self, taker, path, headers, status):
+    def test_each_refusal_is_json(self, taker, path, headers, status):
         """Whatever is refused is told as JSON, with what to do."""
         given, answer = taker.post(path, b'{"target": "/x"}', **headers)
         assert given == status
@@ -233,14 +233,14 @@ class TestRefusals:
         assert (answer.status, told["error"]) == (413, "too_large")
         assert f"more than {most:,} bytes: the setting {setting} is " in told["message"]
 
-    def test_options_at_the_wrong_path_are_told(self, taker):
+    def test_options_at_the_wrong_path_are_reported(self, taker):
         """X-AP4R is not ignored where a message is JSON: the answer names the path that reads it."""
         headers = {"Content_Type": "application/json", "X_AP4R": "target_url=/x, delivery=once"}
         status, answer = taker.put({"target": "/x"}, **headers)
         assert (status, answer["error"], answer["where"]) == (400, "misplaced_header", "X-AP4R")
         assert "/queues/NAME" in answer["advice"]
 
-    def test_lines_that_end_with_lf_alone_are_told(self, taker):
+    def test_lines_that_end_with_lf_alone_are_reported(self, taker):
         """They are no HTTP, and are answered so at once, in place of a wait for the rest."""
         with socket.create_connection((HOST, taker.port), timeout=20) as connection:
             connection.sendall(b"POST /messages HTTP/1.1\nHost: localhost\n\n")
@@ -318,7 +318,7 @@ class TestRefusals:
         process = processes.twistd_ap4r("--listen", f"tcp:{port}", AP4R_INTAKE="false", name="closed")
         processes.wait_until_listening(process, port)
 
-    def test_a_store_that_is_away_is_told(self, start_taker, system):
+    def test_a_store_that_is_away_is_reported(self, start_taker, system):
         """Without a store the answer is 503 with a time to come again, and nothing was stored."""
         taker = start_taker(AP4R_STORE_DEADLINE_SECONDS="3")
         assert taker.put({"target": "/x", **LATER})[0] == 202
@@ -351,7 +351,7 @@ def test_a_unix_socket(system):
         ({"Host": "localhost", "Origin": "http://evil.example"}, 403, False),
     ],
 )
-def test_the_health_page_tells_strangers_no_more_than_ok(taker, headers, status, shown):
+def test_the_health_page_shows_strangers_no_more_than_ok(taker, headers, status, shown):
     """Where stores are and what is held is for this host; a page that was led here by its own name is refused."""
     connection = http.client.HTTPConnection(HOST, taker.port, timeout=20)
     try:

@@ -24,7 +24,7 @@ class Served:
         self.process = process
 
     def request(self, kind, *, messages=1, mount="kept", **more):
-        """Make the path of a request, with a name that no other has."""
+        """Create the path of a request, with a name that no other has."""
         name = f"{kind}-{next(_numbers)}"
         extra = "".join(f"&{key}={value}" for key, value in more.items())
         return name, f"/{mount}/{kind}?messages={messages}&request={name}{extra}"

@@ -41,7 +41,7 @@ def test_a_bell_is_one_datagram(ear):
     assert ear.recv(100) == b"ap4r"
 
 
-def test_a_bell_that_nobody_hears_is_no_error():
+def test_a_bell_without_a_listener_is_no_error():
     """A dispatcher that is gone costs nothing."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as gone:
         gone.bind((HOST, 0))
@@ -116,12 +116,12 @@ def test_a_name_is_looked_up_beside_the_request(ear):
     assert ear.recv(100) == b"ap4r"
 
 
-def test_who_hears_is_told(ear, tmp_path):
-    """An address at which somebody listens is told from one at which nobody does."""
+def test_listeners_are_reported(ear, tmp_path):
+    """An address with a listener is distinguished from one without."""
     assert is_listening(address_of(ear))
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as gone:
         gone.bind((HOST, 0))
         address = address_of(gone)
     assert not is_listening(address)
-    assert not is_listening(f"unix:{tmp_path}/nobody")
+    assert not is_listening(f"unix:{tmp_path}/unused")
     assert not is_listening("nonsense")

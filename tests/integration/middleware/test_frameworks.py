@@ -35,7 +35,7 @@ def sink():
 
 
 def flask_application():
-    """Make the views in Flask."""
+    """Create the views in Flask."""
     flask = pytest.importorskip("flask")
     app = flask.Flask("tests")
 
@@ -77,7 +77,7 @@ def cut():
 
 
 def django_application():
-    """Make the views in Django."""
+    """Create the views in Django."""
     configure()
     from django.core.handlers.wsgi import WSGIHandler
 
@@ -145,7 +145,7 @@ def test_a_frameworks_responses_are_kept(path, validated, framework, sink):
 
 
 @pytest.mark.parametrize("path", [path for path, (_, _, stored) in EXPECTED.items() if stored])
-def test_a_framework_never_tells_a_success_that_lies(path, framework, sink):
+def test_a_framework_never_sends_a_false_success(path, framework, sink):
     """With the store away every good answer becomes a 503."""
     sink.error = unavailable()
     answer = exchange(AP4RMiddleware(framework, store=sink), make_environ(path=path))

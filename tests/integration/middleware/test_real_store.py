@@ -56,7 +56,7 @@ def test_every_process_and_thread_stores(server, processes):
 
 @pytest.mark.parametrize("server", ["wsgiref", "gunicorn-sync", "gunicorn-gthread"])
 def test_a_locked_store_is_answered_503_and_work_goes_on_behind_it(server, processes):
-    """While another process holds the file nobody reads a success; then all is as before."""
+    """While another process locks the file no client reads a success; then all is as before."""
     port, store = start(processes, server, AP4R_STORE_DEADLINE_SECONDS="0.5")
     assert ask_raw(port, "/kept/one_chunk?messages=1").status == 200
     lock = sqlite3.connect(store, isolation_level=None)

@@ -83,7 +83,7 @@ def test_a_client_that_leaves_is_no_success(served, kind):
 @pytest.mark.parametrize("unknown", [False, True])
 @pytest.mark.parametrize(("method", "version"), _WAYS)
 def test_no_success_lies(served, method, version, unknown):
-    """While the store fails, nobody reads a whole success of a request with messages; others are as ever."""
+    """While the store fails, no client reads a whole success of a request with messages; others are unchanged."""
     served.sink.take_away(outcome_unknown=unknown)
     try:
         for kind in GOOD:

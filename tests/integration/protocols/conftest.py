@@ -30,7 +30,7 @@ class Callees:
         self._ledger = ledger
 
     def url(self, path: str) -> str:
-        """Give the URL of a path of the servers that speak WSGI."""
+        """Return the URL of a path of the servers that speak WSGI."""
         return f"http://{HOST}:{self.port}{path}"
 
     def called(self, server: str, call: Callable[[Handle], object], count: int = 1) -> list[Any]:

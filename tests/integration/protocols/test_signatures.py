@@ -18,12 +18,12 @@ from tests.unit.protocols.test_wsse import UTILITY, envelope_of, table
 
 
 def rsa_key():
-    """Make a key of RSA."""
+    """Create a key of RSA."""
     return rsa.generate_private_key(65_537, 2_048)
 
 
 def ec_key():
-    """Make a key on a curve."""
+    """Create a key on a curve."""
     return ec.generate_private_key(ec.SECP256R1())
 
 

@@ -37,5 +37,5 @@ def opened() -> Iterator[Open]:
 
 @pytest.fixture
 def store(opened: Open, path: Path) -> SqlStore:
-    """Give an empty store on `path`."""
+    """Return an empty store on `path`."""
     return opened(path)

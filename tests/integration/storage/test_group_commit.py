@@ -113,7 +113,7 @@ def test_a_bad_put_harms_no_other(together, bad):
 
 
 def test_a_commit_in_doubt_is_in_doubt_for_all(together):
-    """When nobody knows whether the group was stored, each of its puts says so, and nothing is written again."""
+    """If it is unknown whether the group was stored, each of its puts says so, and nothing is written again."""
     writer = Writer()
     writer.fails = lambda group: StoreUnavailable("x", "the disk failed", outcome_unknown=True)
     results = together(writer, puts(5))
@@ -121,7 +121,7 @@ def test_a_commit_in_doubt_is_in_doubt_for_all(together):
     assert len(writer.groups) == 2
 
 
-def test_a_store_that_is_away_tells_each(together):
+def test_a_store_that_is_away_shows_each(together):
     """Where the store cannot be used, each put is told, and that it was not stored."""
     writer = Writer()
     writer.fails = lambda group: StoreUnavailable("x", "the disk is full")
@@ -129,7 +129,7 @@ def test_a_store_that_is_away_tells_each(together):
     assert [(type(error), error.outcome_unknown) for error in results] == [(StoreUnavailable, False)] * 5
 
 
-def test_who_is_interrupted_takes_nobody_along(together):
+def test_an_interrupted_put_interrupts_no_other(together):
     """An interrupt in the thread that writes for all is its own: the others are written all the same."""
     writer = Writer()
     interrupted = []
@@ -167,7 +167,7 @@ def test_who_waits_too_long_gives_up(together, stalls):
 
 
 def test_who_gives_up_while_being_written_is_in_doubt():
-    """A put that others are writing when its deadline comes may be stored: it says that nobody knows."""
+    """The outcome of a put that others are writing at its deadline is unknown, and its error says so."""
     writer, second = Writer(), threading.Event()
     commit = GroupCommit("x", writer, 2.0)
 

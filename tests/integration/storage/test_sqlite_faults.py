@@ -36,7 +36,7 @@ WRITES = {
 
 @pytest.fixture
 def impatient(opened, path):
-    """Give a store with a short deadline, one message leased in it."""
+    """Return a store with a short deadline, one message leased in it."""
     store = opened(path, store_deadline_seconds=DEADLINE)
     put(store, message())
     dispatcher(store)
@@ -115,7 +115,7 @@ class TestLocked:
         assert sum(unknown) < len(unknown), "who wrote knows that it did not"
         assert counts(impatient, "queue.b") == (0, 0, 0, 0)
 
-    def test_preparing_a_file_that_somebody_keeps_for_himself(self, opened, path, stalls):
+    def test_preparing_a_file_that_is_locked(self, opened, path, stalls):
         """Also the first call of a store ends within about the deadline."""
         with closing(sqlite3.connect(path, isolation_level=None)) as other:
             other.execute("CREATE TABLE theirs (id)")
@@ -170,7 +170,7 @@ class TestDamage:
         put(opened(path), message())
 
     def test_dropped_tables(self, store, path):
-        """Tables that somebody dropped are an error once, and are there again with the next call."""
+        """Dropped tables are an error once, and exist again with the next call."""
         put(store, message())
         with closing(sqlite3.connect(path)) as other:
             found = other.execute(
@@ -303,7 +303,7 @@ class TestDisks:
 
 class TestReplaced:
     def test_deleted_while_open(self, store, path):
-        """After the file was deleted the next put is stored in a new one, where everybody finds it."""
+        """After the file was deleted the next put is stored in a new one, which other processes open too."""
         put(store, message(), message("queue.b"))
         forget(path)
         one = message("queue.b")

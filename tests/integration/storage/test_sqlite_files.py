@@ -54,7 +54,7 @@ def pragma(store, name):
 
 class TestDurability:
     def test_every_connection_is_durable(self, store, opened, path):
-        """Commits are fsynced (synchronous=FULL) to a write-ahead log, also on a file that somebody made otherwise."""
+        """Commits are fsynced (synchronous=FULL) to a write-ahead log, also on a file with other settings."""
         with closing(sqlite3.connect(path)) as other:
             other.execute("PRAGMA journal_mode=DELETE")
             other.execute("CREATE TABLE theirs (id)")
@@ -71,7 +71,7 @@ class TestDurability:
             assert connection.exec_driver_sql("PRAGMA busy_timeout").scalar() == 1_500
 
     def test_a_put_is_there_for_others_when_it_returns(self, store, path):
-        """An acknowledged put is in the file, for whoever opens it next."""
+        """An acknowledged put is in the file for the next process that opens it."""
         put(store, message())
         with closing(sqlite3.connect(path)) as other:
             assert other.execute("SELECT count(*) FROM ap4r_ready").fetchone() == (1,)
@@ -226,8 +226,8 @@ class TestForks:
 
 
 class TestInterruptions:
-    def test_whoever_is_interrupted_can_put_again(self, opened, path):
-        """Exceptions of a signal's handler, wherever in a put they come, do not shut a process out of the store."""
+    def test_an_interrupted_process_can_put_again(self, opened, path):
+        """An exception of a signal's handler at any point of a put does not lock a process out of the store."""
 
         class Interrupted(Exception):
             pass
@@ -300,7 +300,7 @@ class TestThreads:
         assert [counts(store) for store in stores] == [(1, 0, 0, 0)] * 6
 
 
-def test_a_lane_that_was_rolled_back_is_made_anew(store, path):
+def test_a_lane_that_was_rolled_back_is_created_again(store, path):
     """A lane whose put failed leaves no number behind: the next lane has it, and no message goes astray."""
     with closing(sqlite3.connect(path)) as other:
         store.prepare()

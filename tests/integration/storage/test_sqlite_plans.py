@@ -116,7 +116,7 @@ class Plans:
             self.lines += [row[3] for row in other.execute(f"EXPLAIN QUERY PLAN {statement}")]
 
     def of(self, action):
-        """Give the lines of the plans of all that an action does."""
+        """Return the lines of the plans of all that an action does."""
         self.lines = []
         action()
         return self.lines
@@ -124,7 +124,7 @@ class Plans:
 
 @pytest.fixture
 def busy(store):
-    """Give a store with messages in every state and several lanes, `q1` being long; dispatcher `one` holds some."""
+    """Return a store with messages in every state and several lanes, `q1` being long; dispatcher `one` holds some."""
     for number in range(5):
         bury(store, *messages(5, f"q{number}"))
     put(store, *(message(f"q{number}") for number in range(5) for _ in range(20)), *messages(200, "q1"))
@@ -194,14 +194,14 @@ class Steps:
         return 0
 
     def of(self, action):
-        """Give the steps that an action takes."""
+        """Return the steps that an action takes."""
         self._count = 0
         action()
         return self._count
 
 
 def measured(store):
-    """Give the steps of claiming, settling, looking, beating and putting: ten messages each."""
+    """Return the steps of claiming, settling, looking, beating and putting: ten messages each."""
     owner = dispatcher(store, "measured")
     steps = Steps(store)
     for _ in range(2):

@@ -21,7 +21,7 @@ NOW = 1_700_000_000.0
 
 @pytest.fixture
 def database():
-    """A database whose clock stands still."""
+    """A database whose clock is stopped."""
     return MemoryDatabase(lambda: NOW)
 
 
@@ -81,7 +81,7 @@ def test_a_dead_letter_never_has_its_body(store):
     assert "secret" not in repr(dataclasses.asdict(letter))
 
 
-def test_replay_tells_replayed_from_refused_and_missing(store):
+def test_replay_distinguishes_replayed_refused_and_missing(store):
     """A `once` message that was called is refused, and an id that is no dead letter is missing."""
     [repeated], [once], unknown = put(store), put(store, delivery=Delivery.ONCE), new_id()
     bury(store)

@@ -9,5 +9,5 @@ from tests.unit.dispatcher.world import World
 
 @pytest.fixture
 def world() -> World:
-    """Give a dispatcher that has started and found nothing to do."""
+    """Return a dispatcher that has started and found nothing to do."""
     return World().start()

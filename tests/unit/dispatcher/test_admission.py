@@ -13,7 +13,7 @@ TOKEN = "a-token-of-sixteen-characters"
 
 
 def refused(admission, host="127.0.0.1:7438", origin=None, authorization=None):
-    """Give the status of a refusal, 0 for none."""
+    """Return the status of a refusal, 0 for none."""
     refusal = admission.refuse(host, origin, authorization)
     return 0 if refusal is None else refusal.status
 

@@ -80,7 +80,7 @@ def test_what_is_remembered_is_bounded():
     assert len(advice._told_at) <= MOST_REMEMBERED
 
 
-def test_a_dispatcher_tells_it():
+def test_a_dispatcher_shows_it():
     """The event comes with the call's end, for the target as a whole."""
     world = World(Settings(bell="none", listen="none", app_urls=("http://a:1",))).start()
     world.targets.scripts["/do"] = http(301, b"", "Location: https://a/do")
@@ -111,7 +111,7 @@ def test_silence_is_explained_where_calls_may_wait_for_each_other(exchange, in_f
     assert (advice is not None and "concurrency" in advice) is told
 
 
-def test_silence_is_told_once_in_a_while_and_of_the_application_alone():
+def test_silence_is_reported_once_in_a_while_and_of_the_application_alone():
     """A thousand calls without an answer are one line in ten minutes; another host's threads are not ours to know."""
     advice = MisconfigurationHints()
     told = [advice.about_silence(message(), SILENT, 9, float(second)) for second in range(int(AGAIN_SECONDS) + 1)]
@@ -119,7 +119,7 @@ def test_silence_is_told_once_in_a_while_and_of_the_application_alone():
     assert advice.about_silence(message(url="http://elsewhere/do", upstream=None), SILENT, 9, 0.0) is None
 
 
-def test_a_dispatcher_tells_of_calls_that_wait_in_the_server():
+def test_a_dispatcher_shows_calls_that_wait_in_the_server():
     """Where several calls end without an answer, the event tells how many were in flight."""
     world = World(Settings(bell="none", listen="none", app_urls=("http://a:1",), timeout_seconds=5.0)).start()
     world.targets.scripts["/do"] = [1_000.0]

@@ -16,7 +16,7 @@ QUICK = 1_000  #: messages; a quick target, called eight at a time, takes as man
 
 
 def run(ahead, per_second, seconds=0.5, step=0.01, now=0.0):
-    """Let answers come at a rate; give what is worth claiming ahead at the end."""
+    """Simulate answers at a rate; return what is worth claiming ahead at the end."""
     count = 0
     for number in range(1, round(seconds / step) + 1):
         for _ in range(round(per_second * step)):
@@ -53,7 +53,7 @@ def in_flight(world):
 
 
 def settle_all(world, seconds=3.0):
-    """Let time pass until nothing is left; give the most calls that were in flight."""
+    """Advance time until nothing is left; return the most calls that were in flight."""
     most = 0
     for _ in range(round(seconds / 0.001)):
         world.clock.advance(0.001)
@@ -81,7 +81,7 @@ def test_a_slow_target_has_nothing_claimed_ahead(world):
 
 
 def stalled(world, **described):
-    """Let a target answer many, then nobody; give what is leased, more than is called."""
+    """Simulate a target that answers many calls, then none; return the leased messages, more than the calls."""
     world.put(*messages(QUICK, **described))
     world.pass_time(0.15, step=0.001)
     world.targets.scripts["/do"] = [1_000.0]

@@ -46,7 +46,7 @@ NAMES = [name for name, *_ in FAILURES]
 
 
 def deliver(script, delivery=Delivery.REPEATED, **settings):
-    """Deliver one message to a target that answers so; give its outcome and the world."""
+    """Deliver one message to a target that answers so; return its outcome and the world."""
     # So that nothing is repeated while the test looks.
     world = World(Settings(bell="none", listen="none", backoff_first_seconds=400, **settings)).start()
     world.targets.scripts["/call"] = script

@@ -37,7 +37,7 @@ def test_the_fewest_in_flight_by_weight():
 
 
 def test_of_two_drawn_the_idler_one():
-    """The busiest of all is chosen only when nobody else is there."""
+    """The busiest server is chosen only when there is no other."""
     candidates = [Candidate("a", 1.0, 0), Candidate("b", 1.0, 1), Candidate("c", 1.0, 9)]
     random = Random(3).random
     chosen = Counter(random_two(candidates, random).url for _ in range(1_000))

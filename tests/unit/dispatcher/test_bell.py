@@ -41,7 +41,7 @@ def test_addresses(text, address):
     ],
 )
 def test_what_means_nothing_is_refused(text):
-    """The error names the setting. An address that nobody can be told is none."""
+    """The error names the setting. An address that cannot be advertised is invalid."""
     with pytest.raises(ConfigError) as caught:
         parse_bell(text)
     assert caught.value.setting == "bell"

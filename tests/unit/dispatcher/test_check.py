@@ -11,7 +11,7 @@ from tests.unit.dispatcher.world import World, http
 
 
 def settings(**more):
-    """Give settings with two servers that are checked each second."""
+    """Return settings with two servers that are checked each second."""
     table = {"servers": ["http://a.test", "http://b.test"], "check": "/healthz", "check_seconds": 1, **more}
     return parse_settings(
         {"bell": "none", "listen": "none", "upstreams": {"web": table}}, {}, {}, "/nowhere", lambda reference: "tok-1"
@@ -24,7 +24,7 @@ def sick(server):
 
 
 def called(here, path="/x"):
-    """Give the servers of the calls."""
+    """Return the servers of the calls."""
     return [got.server for got in here.targets.received if got.path == path]
 
 

@@ -155,7 +155,7 @@ def test_a_target_that_stays_sick_is_probed_once_a_hold(world):
     assert max(waits) <= 30
 
 
-def test_a_capped_origin_gets_no_more_than_its_cap_and_holds_up_nobody():
+def test_a_capped_origin_gets_no_more_than_its_cap_and_delays_no_other():
     """An application in the same process is never given more calls than it has threads for."""
     world = World(Settings(bell="none", listen="none", concurrency=20), caps={"app": 3}).start()
     world.targets.scripts["/slow"] = [1.0, *http(200)]
@@ -186,7 +186,7 @@ def test_a_store_that_fails_is_asked_again_and_again(world):
 
 
 def test_a_defect_does_not_end_the_loop(world):
-    """An error that nobody foresaw is told with its traceback, and work goes on."""
+    """An unexpected error is logged with its traceback, and work continues."""
     world.store.failing = ZeroDivisionError("a defect")
     world.ring()
     world.pass_time(3)

@@ -124,7 +124,7 @@ def test_the_detail_is_short_and_says_what_happened():
     [(b"true", b"true"), (b"x" * 20 + b"true", b"true"), (b"x" * 20, b"x" * 10), (b"x true xxxxxx", b"x true xxx")],
 )
 def test_a_true_behind_the_cut_is_kept(body, kept):
-    """The original success rule finds it wherever it stood."""
+    """The original success rule finds it at every position."""
     assert answer_of(200, {}, body, kept_bytes=10, search_true=True, seconds=0.0).body == kept
 
 

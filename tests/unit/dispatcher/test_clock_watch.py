@@ -25,7 +25,7 @@ def after(*, wall=0.0, stood_still=0.0, slept=0.0):
 class TestChanges:
     @pytest.mark.parametrize("seconds", [1.0, 40.0, 3_600.0, DAY_SECONDS])
     @pytest.mark.parametrize("way", [1, -1])
-    def test_a_step_of_the_wall_clock_is_told_with_its_direction(self, seconds, way):
+    def test_a_step_of_the_wall_clock_is_reported_with_its_direction(self, seconds, way):
         """From one second to a day, forwards and backwards."""
         [event] = changes(BEFORE, after(wall=way * seconds))
         assert isinstance(event, events.ClockStepped)
@@ -72,16 +72,16 @@ class Machine:
         self.changed += 1
 
     def run(self, seconds):
-        """Let the reactor turn for so long."""
+        """Run the reactor for so long."""
         self.clock.pump([0.25] * round(seconds * 4))
 
     def stand_still(self, seconds):
-        """Let so much time pass in one turn."""
+        """Advance the time in one turn."""
         self.clock.advance(seconds)
 
 
 class TestWatch:
-    def test_nothing_is_told_while_nothing_happens(self):
+    def test_nothing_is_reported_while_nothing_happens(self):
         """An hour of quiet is quiet."""
         machine = Machine()
         machine.run(3_600)
@@ -89,7 +89,7 @@ class TestWatch:
         assert machine.watch.longest_standstill_seconds() == 0.0
 
     @pytest.mark.parametrize("seconds", [-DAY_SECONDS, -1.0, 1.0, DAY_SECONDS])
-    def test_a_step_is_told_once_and_the_store_is_looked_at(self, seconds):
+    def test_a_step_is_reported_once_and_the_store_is_looked_at(self, seconds):
         """Within a second or two, and never again."""
         machine = Machine()
         machine.run(5)

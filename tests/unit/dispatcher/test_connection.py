@@ -225,7 +225,7 @@ def test_what_is_not_http_ends_the_connection(garbage):
     assert line.idle == []
 
 
-def test_bytes_that_nobody_asked_for_end_an_idle_connection():
+def test_unrequested_bytes_end_an_idle_connection():
     """A connection that is out of step is never used again."""
     line = Line()
     line.connection.dataReceived(PLAIN)

@@ -6,7 +6,7 @@ from ap4r.dispatcher.flow.reduced_limits import DOUBLED_SECONDS, MOST_SERVERS, P
 
 
 def ask(cuts: Cuts, queues: str, now: float = 0.0, calls: int = 40) -> int | None:
-    """Let queues ask for less; return what the last one brings."""
+    """Answer several queues with requests for fewer calls; return the result of the last one."""
     return [cuts.asked_less("o", queue, calls, now) for queue in queues][-1]
 
 

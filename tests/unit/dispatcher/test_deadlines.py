@@ -63,7 +63,7 @@ def test_those_that_were_met_are_forgotten():
 
 
 def test_one_that_raises_costs_no_other_its_end():
-    """The error is told to whoever runs the timer, and the others pass all the same."""
+    """The error reaches the owner of the timer, and the others pass all the same."""
     watch = Watch()
     watch.deadlines.set(1.0, lambda: 1 / 0)
     watch.set(1.0, "other")

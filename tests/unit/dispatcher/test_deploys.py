@@ -18,7 +18,7 @@ SETTINGS = Settings(bell="none", listen="none", app_urls=("http://old:1", "http:
 
 
 def roll(world: World, status: int = 404) -> None:
-    """Let the server `old` answer with a status until it is replaced."""
+    """Answer with a status as the server `old` until it is replaced."""
 
     def script(received):
         is_old = received.server == "old:1" and world.clock.seconds() < ROLLING_SECONDS

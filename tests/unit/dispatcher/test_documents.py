@@ -18,7 +18,7 @@ TOKEN = "Bearer tok-1"
 
 
 def settings(token="tok-1", **table):
-    """Give settings with an upstream `billing` that wants to be shown a token."""
+    """Return settings with an upstream `billing` that wants to be shown a token."""
     billing = {"servers": ["https://inner.test/base"], "auth": "bearer:env:TOKEN", **table}
     table = {"bell": "none", "listen": "none", "upstreams": {"billing": billing}}
     return parse_settings(table, {}, {}, "/nowhere", lambda reference: token)
@@ -174,7 +174,7 @@ def test_no_server_at_all_is_no_description():
     assert (record.state, record.failures) == ("scheduled", 0)
 
 
-def test_a_token_is_read_anew_with_the_settings():
+def test_a_token_is_read_again_with_the_settings():
     """After SIGHUP documents are asked for with the new one."""
     here = world()
     send(here, "billing:/svc?wsdl")

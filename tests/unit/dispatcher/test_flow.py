@@ -115,7 +115,7 @@ class TestWhoseWord:
         assert world.told(events.TargetCut)
         assert world.told(events.TargetHeld) == world.told(events.QueueHeld) == []
 
-    def test_what_is_held_is_told(self):
+    def test_what_is_held_is_reported(self):
         """Since and until when, and why: to /healthz, and to the store for all who can read it."""
         world = World().start()
         world.targets.scripts["/busy"] = LATER

@@ -10,7 +10,7 @@ METADATA = "169.254.169.254"
 
 
 def guard(*, local=(), listens=None, **rules):
-    """Make a guard of lists."""
+    """Create a guard of lists."""
     own = Own(lambda address: address in local)
     if listens is not None:
         own.listen(*listens)
@@ -44,7 +44,7 @@ def guard(*, local=(), listens=None, **rules):
     ],
 )
 def test_refused_by_default(address):
-    """Link-local, metadata, multicast and what is nobody's, also where another address stands for it."""
+    """Link-local, metadata, multicast and unassigned addresses, also where another address represents them."""
     assert guard().problem("name.example", [address], 80) is not None
     assert AddressGuard(Own(lambda _: False), None).problem("name.example", [address], 80) is None
 

@@ -15,7 +15,7 @@ from tests.unit.dispatcher.world import http
 
 @pytest.fixture
 def page(world):
-    """Give a way to ask for the page."""
+    """Return a way to ask for the page."""
     figures = [StoreFigures(drain.store, world.clock) for drain in world.dispatcher.drains]
     resource = Healthz(world.dispatcher.facts, figures)
 
@@ -29,7 +29,7 @@ def page(world):
 
 
 def answer(request):
-    """Give status and facts."""
+    """Return status and facts."""
     return request.responseCode, json.loads(b"".join(request.written))
 
 
@@ -52,7 +52,7 @@ def test_all_is_well(world, page):
     }
 
 
-def test_what_waits_is_told(world, page):
+def test_what_waits_is_reported(world, page):
     """How much is due, and for how long the oldest."""
     world.targets.refusing.add("127.0.0.1:8000")
     world.put(message(), message())
@@ -74,7 +74,7 @@ def test_asking_often_does_not_burden_the_store(world, page):
     assert world.store.calls["status"] == 2
 
 
-def test_all_who_ask_while_the_store_thinks_are_told(world, page):
+def test_all_requests_during_a_slow_store_call_are_answered(world, page):
     """One question, and an answer for each."""
     world.workers.seconds = 0.5
     requests = [page() for _ in range(5)]

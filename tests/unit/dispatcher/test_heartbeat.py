@@ -22,7 +22,7 @@ def beats(world, seconds):
 
 
 def break_beats(world):
-    """Let every call of the store that is a sign of life fail."""
+    """Fail every call of the store that records a heartbeat."""
     for name in ("beat", "claim"):
 
         def fail(*args, **kwargs):
@@ -32,7 +32,7 @@ def break_beats(world):
 
 
 def mend_beats(world):
-    """Let them work again."""
+    """Accept these calls again."""
     for name in ("beat", "claim"):
         delattr(world.store, name)
 
@@ -161,7 +161,7 @@ def test_a_step_of_the_wall_clock_is_followed_by_a_beat_and_a_look(world, second
 
 
 def test_after_an_outage_work_goes_on(world):
-    """An outage of the store kills nobody."""
+    """An outage of the store makes no dispatcher dead."""
     world.put(message())
     world.pass_time(1)
     break_beats(world)
@@ -213,7 +213,7 @@ def test_a_dispatcher_that_beats_keeps_its_leases(world):
     assert world.targets.received == []
 
 
-def test_an_outage_of_ours_kills_nobody_else(world):
+def test_an_own_outage_makes_no_other_dispatcher_dead(world):
     """Time in which we could not read does not count against others."""
     other = world.database.open()
     put(other, message(), now=None)

@@ -117,7 +117,7 @@ def test_the_next_end_is_in_the_future():
     assert holds.next_end_at(1.0) is None
 
 
-def test_who_watches_is_told_of_each_change():
+def test_observers_receive_each_change():
     """Closed, opened for a probe, closed by the probe, and gone."""
     holds, told = Holds(), []
     holds.watch(lambda key: told.append((key, key in holds.closed)))

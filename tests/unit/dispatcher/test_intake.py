@@ -42,7 +42,7 @@ def read(value, **options):
 
 
 def refusal(value, **options):
-    """Give why it is refused."""
+    """Return why it is refused."""
     with pytest.raises(RequestRefused) as refused:
         read(value, **options)
     return refused.value.refusal
@@ -230,7 +230,7 @@ class TestRefusals:
         assert told.message and (told.advice or where)
         assert json.loads(told.body)["outcome_unknown"] is False
 
-    def test_the_place_in_an_array_is_told(self):
+    def test_the_place_in_an_array_is_reported(self):
         """Of several messages the wrong one is named."""
         assert refusal([{"target": "/x"}, {"target": "x"}]).where == "[1].target"
 

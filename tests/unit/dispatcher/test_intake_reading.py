@@ -18,7 +18,7 @@ OWN = "http://127.0.0.1:7438/self"
 
 
 def reading(computing=None, **settings):
-    """Make the reading of an intake, whose processes are this one."""
+    """Create the reading of an intake, whose processes are this one."""
     return IntakeReading(Settings(**settings), lambda target: target.url == OWN, computing or ComputedHere())
 
 

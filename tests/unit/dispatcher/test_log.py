@@ -76,7 +76,7 @@ class Written:
         self.log = Log(self.clock, self.lines.append, lambda: debug)
 
     def texts(self, name):
-        """Give the texts of one kind of line."""
+        """Return the texts of one kind of line."""
         return [line.text for line in self.lines if line.name == name]
 
 
@@ -114,7 +114,7 @@ class TestLines:
 
 
 class TestLog:
-    def test_retries_are_told_up_to_a_number_and_then_counted(self):
+    def test_retries_are_reported_up_to_a_number_and_then_counted(self):
         """Ten a second and queue; the summary says how many more there were."""
         written = Written()
         for _ in range(50):
@@ -128,7 +128,7 @@ class TestLog:
         assert "51 retries" in written.texts("summary")[0]
         assert "40 lines were left out" in written.texts("summary")[0]
 
-    def test_every_dead_letter_is_told(self):
+    def test_every_dead_letter_is_reported(self):
         """However many."""
         written = Written()
         for _ in range(50):
@@ -170,7 +170,7 @@ class TestLog:
         written.log.close()
         assert written.clock.getDelayedCalls() == []
 
-    def test_an_outage_is_told_now_and_then(self):
+    def test_an_outage_is_reported_now_and_then(self):
         """Not at each try, but at once when another kind of call begins to fail."""
         written = Written()
         for _ in range(100):
@@ -188,7 +188,7 @@ class TestLog:
         assert len(written.texts("store_failed")) == 4
 
     @pytest.mark.parametrize("debug", [True, False])
-    def test_calls_are_told_at_debug(self, debug):
+    def test_calls_are_reported_at_debug(self, debug):
         """And cost no text otherwise."""
         written = Written(debug=debug)
         written.log(events.CallEnded("m", "q", "/x", 1, Delivered(200), 0.01))
@@ -204,7 +204,7 @@ class Observed:
         self.publisher = LogPublisher(self.observer)
 
     def logger(self, namespace):
-        """Give a logger of this name."""
+        """Return a logger of this name."""
         return Logger(namespace=namespace, observer=self.publisher)
 
     def line(self, line):
@@ -212,7 +212,7 @@ class Observed:
         self.logger("ap4r").emit(LogLevel.info, "{ap4r_line.text}", ap4r_line=line)
 
     def lines(self):
-        """Give what was printed, without the time."""
+        """Return what was printed, without the time."""
         return [line.partition(" ")[2] for line in self.output.getvalue().splitlines()]
 
 
@@ -276,7 +276,7 @@ class TestObserver:
         assert all(line.startswith("    ") for line in rest)
 
     def test_an_output_that_is_gone_does_not_stop_the_work(self):
-        """Nobody reads; nothing is raised."""
+        """There is no reader; nothing is raised."""
         observed = Observed()
         observed.output.close()
         observed.line(Line("info", "x", "text"))

@@ -63,7 +63,7 @@ def test_a_wake_during_a_turn_is_not_lost():
     assert len(turning.turns) == 2
 
 
-def test_errors_are_told_and_the_loop_goes_on():
+def test_errors_are_reported_and_the_loop_goes_on():
     """It waits longer after each, up to a bound, and at once normally again after a success."""
     turning = Turning(*[ValueError(number) for number in range(10)])
     turning.loop.start()
@@ -115,7 +115,7 @@ def test_stop_of_a_loop_at_rest_is_at_once():
         assert turning.clock.getDelayedCalls() == []
 
 
-def test_lateness_is_told():
+def test_lateness_is_reported():
     """For how long turns have been tried without success, running ones included."""
     turning = Turning(ValueError(), ValueError(), None)
     assert turning.loop.late_seconds() == 0.0

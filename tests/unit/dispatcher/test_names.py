@@ -187,7 +187,7 @@ def test_threads_are_bounded_and_kept_for_those_that_are_known(world):
     assert world.resolve("app").told == ["2.2.2.2"]
 
 
-def test_a_call_that_gives_up_is_told_nothing_more(world):
+def test_a_call_that_gives_up_receives_nothing_more(world):
     """Its deadline may end before."""
     world.answers["slow"] = ["3.3.3.3"]
     one = world.resolve("slow")

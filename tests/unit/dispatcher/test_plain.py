@@ -286,7 +286,7 @@ class TestConnections:
             site.clock.advance(3.1)
             assert site.transport.disconnecting, beginning
 
-    def test_a_late_body_is_told_so(self):
+    def test_a_late_body_is_answered(self):
         """408, and the connection ends."""
         site = Site()
         site.channel.dataReceived(request(more=b"Cookie: a=b\r\n")[:-3])
@@ -310,7 +310,7 @@ class TestConnections:
         """A listener with TLS agrees upon nothing that is not read here."""
         assert Site().site.acceptableProtocols() == [b"http/1.1"]
 
-    def test_an_address_is_told(self):
+    def test_an_address_is_reported(self):
         """Whose request it is can be asked, for its rate."""
         site = Site()
         site.channel.dataReceived(request())

@@ -1,4 +1,4 @@
-"""The dispatcher and the protocols: faults, WSDLs that come or don't, and nobody else held up by them."""
+"""The dispatcher and the protocols: faults, WSDLs that arrive or do not, without delay for other messages."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_a_success_asks_for_nothing():
 
 
 def test_the_original_success_rule_is_for_http_only():
-    """A protocol knows itself what success is; nobody has to say "true"."""
+    """A protocol decides itself what success is; the body need not be "true"."""
     here = World(Settings(bell="none", listen="none", success="ap4r")).start()
     here.targets.scripts["/call"] = http(200, b"<methodResponse><params/></methodResponse>")
     sent = message(params=[1], protocol="xmlrpc", action="a")
@@ -168,7 +168,7 @@ def test_a_wsdl_that_can_never_be_read_makes_a_dead_letter_at_once(wsdl):
 
 
 @pytest.mark.parametrize("wsdl", ["/gone", "/html", "/page", "/empty", "/costly"])
-def test_a_wsdl_that_is_of_no_use_holds_up_nobody_else(wsdl):
+def test_a_useless_wsdl_delays_no_other_message(wsdl):
     """The message waits for itself and counts no failure, even with `once`; its server is not held."""
     here = world()
     scripts = here.targets.scripts
@@ -209,7 +209,7 @@ def test_what_does_not_fit_its_wsdl_is_dead_at_once():
     assert here.targets.paths() == ["/wsdl"]
 
 
-def test_a_description_is_had_anew_for_what_does_not_fit_the_old_one():
+def test_a_wsdl_is_fetched_again_for_params_that_do_not_fit_the_old_one():
     """So a new operation can be called as soon as its WSDL is there; a flood of misfits asks now and then only."""
     here = world()
     new = here.targets.scripts["/wsdl"]

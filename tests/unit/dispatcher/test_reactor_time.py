@@ -31,7 +31,7 @@ class Time:
         self.reactor.seconds = lambda: self.wall_now
 
     def pass_time(self, seconds):
-        """Let both go on."""
+        """Advance both clocks."""
         self.monotonic_now += seconds
         self.wall_now += seconds
 

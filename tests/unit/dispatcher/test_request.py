@@ -35,7 +35,7 @@ def build(
 
 
 def header(request, name):
-    """Give the one value of a header."""
+    """Return the one value of a header."""
     [value] = headers_of(request)[name]
     return value
 
@@ -61,7 +61,7 @@ def test_what_every_delivery_says():
     assert header(request, "host") == "10.0.0.5:8000"
 
 
-def test_the_priority_of_a_message_is_told():
+def test_the_priority_of_a_message_is_sent():
     """As `async_to` wrote it, and signed like the other headers of ours."""
     one, two = (describe_message("/x", priority=number, limits=Settings()) for number in (-3, 4))
     first, second = (
@@ -80,7 +80,7 @@ def test_the_priority_of_a_message_is_told():
     ("rule", "protocol", "told"),
     [("2xx", "http", []), ("2xx", "xmlrpc", []), ("ap4r", "http", ["ap4r"]), ("ap4r", "xmlrpc", ["2xx"])],
 )
-def test_an_unusual_rule_of_success_is_told(rule, protocol, told):
+def test_an_unusual_rule_of_success_is_sent(rule, protocol, told):
     """The action has to know which of its answers count as success; the answers of a protocol speak for themselves."""
     assert headers_of(build(success=rule, protocol=protocol)).get("ap4r-success", []) == told
     if told:
@@ -101,7 +101,7 @@ def test_the_messages_own_word_wins(name):
 
 
 @pytest.mark.parametrize("name", ["Ap4r-Message-Id", "AP4R-QUEUE", "ap4r-attempt", "Ap4r-Expires"])
-def test_nobody_else_speaks_for_the_dispatcher(name):
+def test_only_the_dispatcher_sets_its_headers(name):
     """A message cannot claim to be another one."""
     assert header(build(headers=((name, "forged"),)), name.lower()) != "forged"
 
@@ -163,7 +163,7 @@ def test_host_is_the_servers(url, host):
 
 
 @pytest.mark.parametrize("name", ["webhook-id", "Webhook-Signature", "ap4r-signature", "AP4R_ATTEMPT", "webhook_id"])
-def test_nobody_else_signs(name):
+def test_only_the_dispatcher_signs(name):
     """A message cannot bring a signature, nor what a gateway would take for one of our headers."""
     assert name.lower() not in headers_of(build(headers=((name, "forged"),)))
 
@@ -227,7 +227,7 @@ def test_an_upstream_is_called_by_its_own_name(host, scheme, said):
     assert request.url == "http://10.0.0.5:8000/do?a=1"
 
 
-def test_a_secret_signs_for_nobody_else():
+def test_a_secret_signs_for_its_own_host_only():
     """`app`'s secret signs what goes to `app`; another host gets a signature only by its own; others get none."""
     settings = load_settings(
         None, {}, app_urls=["http://10.0.0.5:8000"], secrets=[secret(1)],

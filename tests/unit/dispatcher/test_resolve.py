@@ -80,7 +80,7 @@ def test_no_timer_of_twisted_ends_an_attempt(host):
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
 @pytest.mark.parametrize("name", ["my_service", "_a.b_.example", "r3---sn-abc.example", "ab--c.example"])
-def test_names_that_nobody_registers_are_connected_to(name, scheme):
+def test_names_that_cannot_be_registered_are_connected_to(name, scheme):
     """DNS and the hosts of containers have names that no registry would give; TLS begins with them too."""
     net = Net(["1.1.1.1"])
     assert connect(net, f"{scheme}://{name}:8000/") == []
@@ -122,12 +122,12 @@ def test_an_address_that_is_refused_is_not_looked_up(host):
     assert (net.tcpClients, net.nameResolver.asked) == ([], 0)
 
 
-def test_a_name_that_is_nobodys():
+def test_an_unknown_name():
     """It is another thing than a refusal: it may come."""
-    [failure] = connect(Net([]), "http://nobody.example/")
+    [failure] = connect(Net([]), "http://unknown.example/")
     fault = fault_of(failure, called=False, cut=None, status=None, seconds=0.0)
     assert fault.reason is Reason.NAME_NOT_FOUND
-    assert "nobody.example" in fault.detail
+    assert "unknown.example" in fault.detail
 
 
 def test_an_upstream_may_be_anywhere():

@@ -8,7 +8,7 @@ from ap4r.dispatcher.store_worker.claim_timing import BELL_PAUSE_SECONDS, LADDER
 
 
 def claim(schedule, now, count=0, *, more=False, next_due=None):
-    """Make a claim that takes no time."""
+    """Return a claim that takes no time."""
     schedule.claiming(now)
     schedule.claimed(now, count, more, next_due)
 
@@ -57,7 +57,7 @@ def test_a_backlog_is_worked_off_before_the_ladder_begins():
     assert schedule.next_at(2.0, None) == pytest.approx(2.010)
 
 
-def test_a_new_bell_begins_the_ladder_anew():
+def test_a_new_bell_restarts_the_ladder():
     """Its own commit may be the late one."""
     schedule = ClaimTiming()
     schedule.ring(0.0)

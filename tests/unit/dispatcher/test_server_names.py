@@ -30,22 +30,22 @@ AUTHORITY = Authority()
 
 
 def dns(*names: str) -> x509.SubjectAlternativeName:
-    """Give alternative names that are host names."""
+    """Return alternative names that are host names."""
     return x509.SubjectAlternativeName([x509.DNSName(name) for name in names])
 
 
 def raw(der: bytes) -> x509.UnrecognizedExtension:
-    """Give alternative names as these bytes."""
+    """Return alternative names as these bytes."""
     return x509.UnrecognizedExtension(x509.SubjectAlternativeName.oid, der)
 
 
 def address(text: str) -> x509.SubjectAlternativeName:
-    """Give an alternative name that is an address."""
+    """Return an alternative name that is an address."""
     return x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(text))])
 
 
 def general(kind: int, value: bytes) -> x509.UnrecognizedExtension:
-    """Give one alternative name of a kind (RFC 5280, 4.2.1.6), its bytes as they are."""
+    """Return one alternative name of a kind (RFC 5280, 4.2.1.6), its bytes as they are."""
     entry = bytes((0x80 | kind, len(value))) + value
     return raw(bytes((0x30, len(entry))) + entry)
 
@@ -151,7 +151,7 @@ class Proxy(Protocol):
         self._is_open = False
 
     def dataReceived(self, data: bytes) -> None:
-        """Make the tunnel, then hand on."""
+        """Create the tunnel, then hand on."""
         if self._is_open:
             self._server.dataReceived(data)
         else:
@@ -160,7 +160,7 @@ class Proxy(Protocol):
             self._server.makeConnection(self.transport)
 
     def connectionLost(self, reason: Any = None) -> None:
-        """Tell the server."""
+        """Notify the server."""
         self._server.connectionLost(reason)
 
 
@@ -274,7 +274,7 @@ class Careless:
         self._options = options
 
     def clientConnectionForTLS(self, protocol: Any) -> SSL.Connection:
-        """Give a connection without a check (IOpenSSLClientConnectionCreator)."""
+        """Return a connection without a check (IOpenSSLClientConnectionCreator)."""
         connection: SSL.Connection = self._options.clientConnectionForTLS(protocol)
         connection.set_verify(SSL.VERIFY_NONE, lambda *_: True)
         return connection

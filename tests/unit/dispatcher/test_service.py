@@ -91,7 +91,7 @@ class TestDrain:
         assert world.database.members == {}
 
     def test_beats_go_on_while_draining(self):
-        """A long grace is no reason to be taken for dead."""
+        """A dispatcher in a long grace period is not considered dead."""
         world = World(Settings(bell="none", listen="none", grace_seconds=60.0, timeout_seconds=60.0)).start()
         world.targets.scripts["/slow"] = [50.0, *http(200)]
         world.put(message(url="/slow"))
@@ -216,7 +216,7 @@ class TestUpstream:
         assert (left_out.upstream, left_out.server) == ("app", "http://a:1")
 
     def test_a_server_that_was_called_is_not_failed_over(self):
-        """After the first byte nobody knows what was done: the next attempt is a new call."""
+        """After the first byte the effect is unknown: the next attempt is a new call."""
         world = World(Settings(bell="none", listen="none", app_urls=("http://a:1", "http://b:2"))).start()
         world.targets.scripts["/x"] = http(500)
         world.put(message(url="/x"))
@@ -237,7 +237,7 @@ class TestUpstream:
 
     def test_an_unknown_upstream_is_a_bad_target(self, world):
         """A dead letter says so."""
-        world.put(message(upstream="nobody"))
+        world.put(message(upstream="unknown"))
         world.pass_time(0.1)
         [settled] = world.told(events.Settled)
         assert settled.outcome.reason is Reason.BAD_TARGET
@@ -296,7 +296,7 @@ class TestReload:
         world.dispatcher.reload(replace(world.settings, store="sqlite:////other.db", bell="udp:7:interface=127.0.0.1"))
         assert world.told(events.RestartNeeded) == [events.RestartNeeded(("bell", "store"))]
 
-    def test_what_needs_a_restart_is_told_beside_what_the_dispatcher_started_with(self, world):
+    def test_what_needs_a_restart_is_reported_beside_what_the_dispatcher_started_with(self, world):
         """A change that is taken back before the restart needs none; one that stands is told at each reload."""
         changed, more = replace(world.settings, listen="tcp:7"), replace(world.settings, listen="tcp:7", intake=False)
         for settings in (changed, changed, more, world.settings, world.settings):
@@ -305,7 +305,7 @@ class TestReload:
         assert told == [("listen",), ("listen",), ("intake", "listen")]
 
     def test_more_room_is_used_at_once(self):
-        """Nobody waits for the next bell."""
+        """No message waits for the next bell."""
         world = World(Settings(bell="none", listen="none", concurrency=1)).start()
         world.targets.scripts["/slow"] = [50.0, *http(200)]
         world.put(*messages(3, url="/slow"))

@@ -175,7 +175,7 @@ def test_what_was_called_is_never_handed_back_as_uncalled(world, is_doubted):
 
 
 def test_a_claim_that_ends_in_a_defect_loses_no_message(world):
-    """What it brought before it failed is nobody's secret: the dispatcher comes again, and calls it once."""
+    """A message of a failed claim is claimed again, and called once."""
     world.fail_after_claim(OSError(24, "Too many open files"))
     world.put(message())
     world.pass_time(5)

@@ -19,7 +19,7 @@ SLOW = [50.0, *http(200)]
 
 
 def several(count=2, **settings):
-    """Give a dispatcher of so many stores that has started."""
+    """Return a dispatcher of so many stores that has started."""
     return World(Settings(bell="none", listen="none", **settings), others=count - 1).start()
 
 
@@ -30,7 +30,7 @@ def put(world, number, *given):
 
 
 def held(world):
-    """Tell how many calls are in flight for each store."""
+    """Return how many calls are in flight for each store."""
     return [drain.facts()["in_flight"] for drain in world.dispatcher.drains]
 
 
@@ -94,7 +94,7 @@ def test_with_one_call_at_a_time_they_take_turns():
 
 
 @pytest.mark.parametrize("how", ["away", "stuck", "slow"])
-def test_a_store_in_trouble_holds_up_nobody(how):
+def test_a_failing_store_delays_no_other(how):
     """The other store's messages are called at once, nearly all of the concurrency theirs."""
     world = several(2, concurrency=64)
     put(world, 0, *messages(200, url="/held"))

@@ -119,7 +119,7 @@ def test_a_store_whose_claims_fail_asks_for_one():
     assert well.held == 63
 
 
-def test_the_end_of_a_claim_is_told_to_the_others():
+def test_the_end_of_a_claim_reaches_the_others():
     """What it asked for and did not bring is room for them."""
     one, two = sides(4, 2)
     one.share.ask(one.part, 4)
@@ -127,8 +127,8 @@ def test_the_end_of_a_claim_is_told_to_the_others():
     assert (one.told, two.told) == ([], ["freed"])
 
 
-def test_ends_and_releases_are_told_to_all_the_longest_unserved_first():
-    """Whoever claimed last is told last."""
+def test_ends_and_releases_reach_all_the_longest_unserved_first():
+    """The store that claimed last is notified last."""
     one, two = sides(4, 2)
     told = []
     one.part.freed = lambda: told.append("one")
@@ -142,7 +142,7 @@ def test_ends_and_releases_are_told_to_all_the_longest_unserved_first():
 
 
 def test_an_origins_own_limit_is_shared_too():
-    """Where the application in this process is full, its next free thread goes to whoever has fewer."""
+    """Where the application in this process is full, its next free thread goes to the store with fewer calls."""
     one, two = sides(64, 2, caps={"app": 4})
     two.hungry = False
     while not one.limit.full(0.0):

@@ -37,7 +37,7 @@ class Bench:
         )
 
     def end(self, seconds=0.1):
-        """Let time pass, and give the one end."""
+        """Advance time, and return the one end."""
         for _ in range(20):
             self.clock.advance(seconds / 20)
         [end] = self.ends
@@ -254,7 +254,7 @@ class TestBodies:
         assert end.body == b"x" * 1_000
         assert bench.targets.connections[0].lost
 
-    def test_headers_that_matter_are_told(self):
+    def test_headers_that_matter_are_reported(self):
         """In lower case, the last of several."""
         bench = Bench()
         bench.targets.scripts["/x"] = http(503, b"", "RETRY-AFTER: 7", "Ap4r-Retry: no", "X-Other: 1")

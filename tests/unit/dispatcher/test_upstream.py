@@ -49,7 +49,7 @@ def test_a_share_grows_from_a_trickle_to_the_full_one(balance):
 
 
 def test_calls_in_a_row_without_an_answer_leave_a_server_out():
-    """One alone may be its message's fault; an answer in between begins the count anew."""
+    """One alone may be its message's fault; a response in between restarts the count."""
     upstream = Upstream("app", [A, B])
     for _ in range(BAD_IN_A_ROW - 1):
         assert upstream.suspected(A, 0.0, 0.0) is None

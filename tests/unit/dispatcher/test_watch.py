@@ -1,4 +1,4 @@
-"""watch: who is taken for dead, and who never is."""
+"""watch: which dispatchers are considered dead, and which never are."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_oneself_is_not_watched():
 
 
 def test_time_without_reading_does_not_count():
-    """While the store was away nobody could beat: a gap between readings begins the observation anew."""
+    """During an outage no dispatcher could beat: a gap between readings restarts the observation."""
     watch = DeadPeers()
     read(watch, 0.0, busy(7))
     read(watch, 5.0, busy(7))
@@ -85,7 +85,7 @@ def test_who_holds_nothing_beats_seldom():
     assert watch.silent() == [("other", 3)]
 
 
-def test_leases_begin_the_observation_anew():
+def test_leases_restart_the_observation():
     """Time without leases does not count against one who has some now."""
     watch = DeadPeers()
     for second in range(0, 30, 5):
@@ -95,7 +95,7 @@ def test_leases_begin_the_observation_anew():
 
 
 def test_who_left_is_forgotten():
-    """And begins anew when it comes again."""
+    """And restarts when it comes again."""
     watch = DeadPeers()
     read(watch, 0.0, busy(7))
     read(watch, 5.0)
@@ -104,7 +104,7 @@ def test_who_left_is_forgotten():
     assert watch.silent() == []
 
 
-def test_forget_begins_anew():
+def test_forget_restarts_the_observation():
     """One who turned out to live has all the time again."""
     watch = DeadPeers()
     for second in range(16):
@@ -125,7 +125,7 @@ def test_forget_begins_anew():
     ],
 )
 def test_how_often_to_read(beats, seconds):
-    """Seldom when alone, more often in company, each second while somebody else holds leases."""
+    """Rarely when alone, more often with others, each second while another dispatcher holds leases."""
     watch = DeadPeers()
     read(watch, 0.0, *beats)
     assert watch.read_in_seconds(0.0) == seconds

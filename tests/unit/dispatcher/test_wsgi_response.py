@@ -49,7 +49,7 @@ class Body:
 
 
 def answering(body, *headers, status="200 OK"):
-    """Make an application."""
+    """Create an application."""
 
     def app(environ, start_response):
         start_response(status, list(headers))

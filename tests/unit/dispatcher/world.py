@@ -63,7 +63,7 @@ class Connection(StringTransport):
         self.lost = False
 
     def write(self, data: bytes) -> None:
-        """Take what the dispatcher sends."""
+        """Receive what the dispatcher sends."""
         super().write(data)
         self._unread += data
         head, separator, body = self._unread.partition(b"\r\n\r\n")
@@ -80,7 +80,7 @@ class Connection(StringTransport):
         self._play(list(self._targets.script_of(received)))
 
     def writeSequence(self, data: Iterable[bytes]) -> None:
-        """Take several pieces."""
+        """Receive several pieces."""
         self.write(b"".join(data))
 
     def loseConnection(self) -> None:
@@ -133,11 +133,11 @@ class Targets:
         self.waiting: list[Callable[[], None]] = []
 
     def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
-        """Give the way to a server (IAgentEndpointFactory)."""
+        """Return the way to a server (IAgentEndpointFactory)."""
         return _Endpoint(self, f"{uri.host.decode()}:{uri.port}")
 
     def script_of(self, received: Received) -> Script:
-        """Tell what a request is answered with."""
+        """Return the answer to a request."""
         script = self.scripts.get(received.path, http(200))
         return script(received) if callable(script) else script
 
@@ -213,7 +213,7 @@ class Inline:
             run_now()
 
     def let_go(self) -> None:
-        """Let the calls that are stuck go on."""
+        """Release the stuck calls."""
         self.stuck = False
         held, self.held = self.held, []
         for run_now in held:
@@ -279,7 +279,7 @@ class World:
         )  # fmt: skip
 
     def now(self) -> float:
-        """Tell the time of the store and of this host."""
+        """Return the time of the store and of this host."""
         return NOW + self.clock.seconds() + self.asleep_seconds + self.stepped_seconds
 
     def start(self) -> World:
@@ -295,7 +295,7 @@ class World:
             self.ring()
 
     def fail_after_claim(self, error: Exception) -> None:
-        """Let the next claim be made, and then raise an error in place of its answer."""
+        """Create the next claim, and raise an error in place of its answer."""
         claim = self.store.claim
 
         def claim_and_fail(*args: Any, **kwargs: Any) -> None:
@@ -310,17 +310,17 @@ class World:
         self.dispatcher._ring()
 
     def pass_time(self, seconds: float, step: float = 0.005) -> None:
-        """Let time pass in small steps."""
+        """Advance time in small steps."""
         steps = max(1, round(seconds / step))
         for _ in range(steps):
             self.clock.advance(seconds / steps)
 
     def told(self, kind: type) -> list[Any]:
-        """Give the events of a kind."""
+        """Return the events of a kind."""
         return [event for event in self.events if type(event) is kind]
 
     def state_of(self, message: Message) -> str | None:
-        """Tell where a message stands; None when it is gone."""
+        """Return the state of a message; None when it is gone."""
         record = self.database.records.get(message.id)
         return None if record is None else record.state
 

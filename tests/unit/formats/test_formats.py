@@ -125,7 +125,7 @@ def test_text_and_bytes_go_as_they_are(format, of_text, of_bytes):
 
 @pytest.mark.parametrize("text", ['{"a": 1}', " [1, 2]\n", '"é"', "null", "1.50"])
 def test_text_that_is_json_already_is_sent_as_it_is(text):
-    """A str or bytes of JSON is not read and written anew."""
+    """A str or bytes of JSON is passed on unchanged."""
     for params in (text, text.encode()):
         assert encode_params(params, "json") == (text.encode(), "application/json")
 
@@ -317,7 +317,7 @@ def _read_nested(body):
 
 @given(TREES)
 def test_a_nested_mapping_round_trips(params):
-    """Mappings of mappings, texts and lists of texts are read back as they were by whoever reads brackets."""
+    """Mappings of mappings, texts and lists of texts are read back unchanged by parsers of brackets."""
     assert _read_nested(encode_form(params)) == params
 
 
@@ -393,7 +393,7 @@ def test_a_flat_form_is_written_as_a_nested_one_would_be(params):
 
 
 def outcome(act):
-    """Give what comes of it, or what is said of why not."""
+    """Return the result, or the text of the error."""
     try:
         return act()
     except PayloadNotEncodable as error:

@@ -51,7 +51,7 @@ def _php(pairs):
 
 
 def _as_php(value):
-    """Give a value as PHP has it: a list is an array with numbers as keys."""
+    """Return a value as PHP has it: a list is an array with numbers as keys."""
     if isinstance(value, dict):
         return {key: _as_php(inner) for key, inner in value.items()}
     if isinstance(value, list):

@@ -25,7 +25,7 @@ PROTOCOLS = [
 
 
 def doubled(leaf, wrap):
-    """Make a value that holds another twice, 60 times over: what the aliases of YAML make of 60 lines."""
+    """Create a value that holds another twice, 60 times over: what the aliases of YAML make of 60 lines."""
     value = leaf
     for _ in range(60):
         value = wrap(value)

@@ -20,7 +20,7 @@ def sink():
 
 
 def answering(status, body=(), *, late=False):
-    """Make an action that says a message, and a notice for the case of a failure."""
+    """Create an action that requests a call, and a notice for the case of a failure."""
 
     def application(environ, start_response):
         def say():

@@ -26,7 +26,7 @@ SETTINGS = load_settings(None, {}, secrets=[secret(1), secret(2)], senders={"str
 
 
 def door(*internal, settings=SETTINGS, now=NOW):
-    """Make a door whose clock stands still."""
+    """Create a door whose clock is stopped."""
     return DeliveryGate(settings, internal, now=lambda: now)
 
 
@@ -36,7 +36,7 @@ def admit(environ, *internal, now=NOW):
 
 
 def webhook(number=5, body=b"{}", path="/hooks", now=NOW, message_id="msg_1", **more):
-    """Make a request that the public package signed."""
+    """Build a request that the public package signed."""
     at = datetime.datetime.fromtimestamp(int(now), datetime.UTC)
     return make_environ(
         "POST", path, CONTENT_LENGTH=str(len(body)), HTTP_WEBHOOK_ID=message_id,
@@ -132,7 +132,7 @@ def test_a_signature_is_good_for_five_minutes(late, verified):
 
 
 def test_a_sender_with_its_own_secret_is_known_by_name():
-    """Standard Webhooks of somebody else, signed by the public package, are a delivery; queue and attempt are not."""
+    """Standard Webhooks of another sender, signed by the public package, are a delivery; queue and attempt are not."""
     delivery = admit(webhook(HTTP_AP4R_QUEUE="forged", HTTP_AP4R_ATTEMPT="9", HTTP_AP4R_EXPIRES="9"))
     assert (delivery.sender, delivery.id, delivery.path) == ("stripe", "msg_1", "/hooks")
     assert (delivery.queue, delivery.attempt, delivery.expires_at) == (None, None, None)
@@ -313,7 +313,7 @@ def test_an_inner_middleware_keeps_its_own_door(outer):
 
 
 @pytest.mark.parametrize(("number", "status"), [(1, "200 OK"), (9, None), (5, None)])
-def test_a_probe_is_answered_to_whoever_has_the_secret(number, status):
+def test_a_probe_with_the_secret_is_answered(number, status):
     """`ap4r doctor` learns that the secret is shared; to anybody else the header means nothing."""
     settings = dataclasses.replace(SETTINGS, secrets=(secret(number),))
     environ = make_environ(

@@ -11,7 +11,7 @@ from tests.support.wire import exchange, make_environ
 
 
 class TestDropLog:
-    def test_each_path_is_told_once_a_minute(self, caplog):
+    def test_each_path_is_reported_once_a_minute(self, caplog):
         """And again when the minute is over."""
         now = [1_000.0]
         drops = DropLog(lambda: now[0])
@@ -23,7 +23,7 @@ class TestDropLog:
         drops.log("GET", "/b", 2, is_taken_over=False)
         assert len(caplog.records) == 4
 
-    def test_nothing_dropped_is_nothing_told(self, caplog):
+    def test_nothing_dropped_is_nothing_logged(self, caplog):
         """A connection that ends without messages is none of our business."""
         DropLog().log("GET", "/a", 0, is_taken_over=True)
         assert not caplog.records
@@ -37,7 +37,7 @@ class TestDropLog:
 
 
 def says_and(end):
-    """Make an application that says a message and ends its request so."""
+    """Create an application that requests a call and ends its request so."""
 
     def application(environ, start_response):
         environ["ap4r"].async_to("/work")
@@ -64,7 +64,7 @@ def streaming(start_response):
 @pytest.mark.parametrize(
     "end", [raising(StopIteration()), raising(ConnectionResetError()), raising(SystemExit()), lambda _: []]
 )
-def test_a_connection_that_was_taken_over_is_told(end, caplog):
+def test_a_connection_that_was_taken_over_is_reported(end, caplog):
     """As WebSocket handlers leave it under gunicorn, werkzeug and others."""
     sink = MemorySink()
     app = AP4RMiddleware(says_and(end), store=sink)
@@ -75,14 +75,14 @@ def test_a_connection_that_was_taken_over_is_told(end, caplog):
     assert "'/ws': messages that waited for success are dropped (1)" in record.getMessage()
 
 
-def test_a_client_that_left_is_told(caplog):
+def test_a_client_that_left_is_reported(caplog):
     """Its messages were not stored, and no other line says so."""
     exchange(AP4RMiddleware(says_and(streaming), store=MemorySink()), leave_after=2)
     assert "the connection ended before its response did" in caplog.text
 
 
 @pytest.mark.parametrize("end", [raising(KeyError()), lambda start: start("404 Not Found", []) and []])
-def test_a_failure_that_the_server_tells_of_is_not_told_again(end, caplog):
+def test_a_failure_that_the_server_reports_is_not_reported_again(end, caplog):
     """An exception of the application, and an answer that is no success."""
     exchange(AP4RMiddleware(says_and(end), store=MemorySink()))
     assert not caplog.records

@@ -48,7 +48,7 @@ def lenient_about_204():
 
 
 def environ(kind, *, messages=1, method="GET"):
-    """Make a request for a kind."""
+    """Send a request for a kind."""
     return make_environ(method, f"/{kind}", f"messages={messages}", **{"wsgi.file_wrapper": FileWrapper})
 
 
@@ -155,7 +155,7 @@ def test_the_file_wrapper_is_handed_over_untouched(kept, sink):
 
 
 @pytest.mark.parametrize("kind", ["no_content", "not_modified"])
-def test_a_status_without_body_counts_though_nobody_iterates(kind, sink):
+def test_a_status_without_body_counts_without_iteration(kind, sink):
     """204 and 304 are whole with their start, whether or not the server asks for a body."""
     answer = exchange(AP4RMiddleware(application, store=sink), environ(kind), iterate=False)
     assert answer.code in (204, 304)
@@ -163,7 +163,7 @@ def test_a_status_without_body_counts_though_nobody_iterates(kind, sink):
 
 
 @pytest.mark.parametrize("kind", ["generator", "generator_with_length", "closed_iterable", "nothing_with_length"])
-def test_head_counts_by_its_status_though_nobody_iterates(kind, sink):
+def test_head_counts_by_its_status_without_iteration(kind, sink):
     """The answer to HEAD is whole with its start."""
 
     def says(environ, start_response):
@@ -175,7 +175,7 @@ def test_head_counts_by_its_status_though_nobody_iterates(kind, sink):
     assert sink.paths == ["/first"]
 
 
-def test_an_empty_body_counts_though_nobody_iterates(sink):
+def test_an_empty_body_counts_without_iteration(sink):
     """A Content-Length of 0 is reached without any body."""
     answer = exchange(AP4RMiddleware(application, store=sink), environ("nothing_with_length"), iterate=False)
     assert answer.code == 200
@@ -195,7 +195,7 @@ def test_a_chunk_that_was_held_and_never_asked_for_is_no_success(sink):
 
 
 @pytest.mark.parametrize("kind", ["generator", "long_stream_with_length"])
-def test_a_body_that_nobody_asks_for_is_no_success(kind, sink):
+def test_a_body_that_is_not_read_is_no_success(kind, sink):
     """A GET whose body the server never asks for was not answered, if there is more of it than was taken ahead."""
 
     def says(environ, start_response):

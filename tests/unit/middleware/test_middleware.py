@@ -25,7 +25,7 @@ def sink():
 
 
 def answering(status, *, on="success", chunks=(b"done",), headers=()):
-    """Make an application that says one message and answers."""
+    """Create an application that requests one call and answers."""
 
     def application(environ, start_response):
         environ["ap4r"].async_to("/work", on=on)
@@ -146,7 +146,7 @@ def test_a_replaced_rule_may_commit_after_an_exception(sink):
     assert len(sink.puts) == 1
 
 
-def test_the_verdict_of_a_departed_client_is_told_as_generator_exit(sink):
+def test_the_verdict_of_a_departed_client_receives_generator_exit(sink):
     """A rule can tell a client that left from an application that raised."""
     seen = []
 
@@ -377,7 +377,7 @@ def test_any_error_of_a_sink_is_no_success(error, sink):
     assert b"unknown" in answer.body
 
 
-def test_the_refusal_tells_nothing_of_the_store(sink, caplog):
+def test_the_refusal_reveals_nothing_of_the_store(sink, caplog):
     """Where the store is stays in the log."""
     sink.error = StoreUnavailable("sqlite:////secret/place.db", "locked")
     answer = exchange(AP4RMiddleware(answering("200 OK", headers=[("Set-Cookie", "a=b")]), store=sink))
@@ -518,7 +518,7 @@ def test_an_odd_start_that_the_server_takes_can_still_be_refused(sink):
 
 @pytest.mark.parametrize("length", [[], [("Content-Length", "3")]])
 def test_a_failure_takes_the_place_of_a_success_that_has_not_left(length, sink):
-    """What was held of the success goes with it; the failure is whole, counted anew, and waits for nothing."""
+    """What was held of the success goes with it; the failure is complete, counted separately, and waits for nothing."""
     pulled = []
 
     def application(environ, start_response):
@@ -539,7 +539,7 @@ def test_a_failure_takes_the_place_of_a_success_that_has_not_left(length, sink):
     assert sink.calls == 0
 
 
-def test_a_success_in_the_place_of_another_is_counted_anew(sink):
+def test_a_success_that_replaces_another_is_counted_again(sink):
     """The bytes of the start that was replaced do not count towards the length of the next."""
 
     def application(environ, start_response):
@@ -660,7 +660,7 @@ def test_the_trace_of_the_request_goes_on(sink):
 @pytest.mark.parametrize(
     "wrong", [{"commit_at": "start"}, {"no_such_setting": 1}, {"buffer_bytes": -1}, {"store": "ftp://here"}]
 )
-def test_a_wrong_setting_is_told_when_the_middleware_is_made(wrong):
+def test_a_wrong_setting_is_reported_when_the_middleware_is_made(wrong):
     """Not at the first request."""
     with pytest.raises(ConfigError):
         AP4RMiddleware(answering("200 OK"), **wrong)

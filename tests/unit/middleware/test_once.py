@@ -63,7 +63,7 @@ class TestRepeats:
         found = Repeats(["/async/*"], Records(Stored(b"d" * 32, 1.0))).answer(ENVIRON, DELIVERY, 0.0)
         assert (found.status, dict(found.headers)["Ap4r-Retry"]) == (422, "no")
 
-    def test_a_store_that_is_away_stops_nobody(self, caplog):
+    def test_an_unreachable_store_stops_no_request(self, caplog):
         """Where the inbox cannot be looked into the application asks again itself."""
         repeats = Repeats(["/async/*"], Records(error=StoreUnavailable("x", "away")))
         assert repeats.answer(ENVIRON, DELIVERY, 0.0) is None
@@ -166,7 +166,7 @@ def test_an_application_may_answer_by_itself(status):
     assert (answered.status, answered.chunks) == (status, [b"mine"])
 
 
-def test_everybody_else_is_left_alone():
+def test_other_callers_are_not_affected():
     """Without a refusal the application's own result goes to the server, an exception and all."""
     handle, result = Handle(), [b"one", b"two"]
 

@@ -17,7 +17,7 @@ class Away:
         raise StoreUnavailable("sqlite:///shop.db", "away")
 
 
-def test_an_inbox_that_is_away_is_told_now_and_then(caplog):
+def test_an_inbox_that_is_away_is_reported_now_and_then(caplog):
     """Every request is let through to the application, and the log has one line in ten seconds."""
     repeats = Repeats(["/pay"], Away())
     delivery = VerifiedDelivery(sender="app", id="1", path="/pay", signed_at=0, body_sha256=b"c" * 32)

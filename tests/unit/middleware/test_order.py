@@ -28,7 +28,7 @@ def sink():
 
 
 def says_first(environ, start_response):
-    """Say, start, answer."""
+    """Request a call, start the response, answer."""
     environ["ap4r"].async_to("/work")
     start_response("200 OK", [TEXT])
     return [b"done"]
@@ -53,7 +53,7 @@ def says_in_its_body(environ, start_response):
 
 
 def in_module(name, source="", **given):
-    """Make what is defined in a module of this name."""
+    """Create an object defined in a module of this name."""
     module = ModuleType(name)
     vars(module).update(given)
     exec(source, vars(module))
@@ -195,7 +195,7 @@ def test_an_odd_start_is_shown_to_a_known_server_first(sink):
 
 class TestAccepting:
     def test_servers_functions_methods_and_objects_are_known(self):
-        """Wherever they come from, by the module that defines them."""
+        """By the module that defines them, independent of the import."""
         module = in_module("granian.wsgi", "class Response:\n    def __call__(self): pass\n    def start(self): pass")
         assert accepts_plain_starts(module.Response())
         assert accepts_plain_starts(module.Response().start)

@@ -13,7 +13,7 @@ class Trickle(io.BytesIO):
     """Gives a byte at a time, as a slow network does."""
 
     def read(self, size=-1):
-        """Give one byte."""
+        """Return one byte."""
         return super().read(min(size, 1))
 
 

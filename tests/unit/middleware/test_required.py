@@ -104,7 +104,7 @@ def wrapped(application, **more):
 
 
 def now():
-    """Give the time, for signatures."""
+    """Return the time, for signatures."""
     return datetime.datetime.now(datetime.UTC).timestamp()
 
 

@@ -30,7 +30,7 @@ MAP = Map(
 
 
 def resolve(given, routes=MAP):
-    """Give target and queue as text."""
+    """Return target and queue as text."""
     target, queue = resolve_target(given, find_routes(None, routes))
     return str(target), queue
 

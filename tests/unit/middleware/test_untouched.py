@@ -27,7 +27,7 @@ def sink():
 
 
 def returning(result, *, says=False):
-    """Make an application that answers with `result`."""
+    """Create an application that answers with `result`."""
 
     def application(environ, start_response):
         if says:
@@ -230,7 +230,7 @@ def test_the_application_sees_what_the_server_raises(sink):
 
 
 def pushing(*, says):
-    """Make an application that writes, and then returns a list."""
+    """Create an application that writes, and then returns a list."""
 
     def application(environ, start_response):
         if says:

@@ -10,7 +10,7 @@ from ap4r.storage.inbox_record import StoredAnswer
 
 
 def test_an_answer_is_kept_as_it_is():
-    """Status, headers in their order and bytes; a length is told anew."""
+    """Status, headers in their order and bytes; a length is computed again."""
     headers = [("Set-Cookie", "a=1"), ("Set-Cookie", "b=2"), ("Content-Length", "9")]
     assert check_answer(201, "ü", headers) == StoredAnswer(
         201, (("Set-Cookie", "a=1"), ("Set-Cookie", "b=2")), b"\xc3\xbc"

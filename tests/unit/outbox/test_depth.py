@@ -31,7 +31,7 @@ def test_what_a_request_asks_for_is_one_deeper_than_itself(environ, depth):
     assert depth_within(environ) == depth
 
 
-def test_a_deep_queue_is_told_of_once_in_a_while():
+def test_a_deep_queue_is_reported_once_in_a_while():
     """From a depth of 10 on, each queue by itself, again after ten minutes."""
     told = []
     bus = Events()
@@ -48,7 +48,7 @@ def test_a_deep_queue_is_told_of_once_in_a_while():
     assert len(told) == 2
 
 
-def test_the_intake_is_told_the_depth():
+def test_the_intake_receives_the_depth():
     """A put through another dispatcher keeps it, apart from the headers that callers may give."""
     fields = fields_of(message(headers=(("X-Own", "1"), ("Ap4r-Depth", "3"))))
     assert (fields["depth"], fields["headers"]) == (3, {"X-Own": "1"})

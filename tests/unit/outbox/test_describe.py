@@ -88,7 +88,7 @@ def test_a_mapping_goes_into_the_query_of_a_get(method, target, url):
 
 @given(st.dictionaries(st.text(min_size=1), st.text(min_size=1), max_size=4))
 def test_the_query_of_a_get_says_what_the_mapping_said(params):
-    """Whoever parses the query gets the mapping back."""
+    """Parsing the query returns the mapping."""
     try:
         message = describe("/find", params, method="GET")
     except PayloadNotEncodable:

@@ -35,7 +35,7 @@ class Bells:
         self.bell.ring()
 
     def look(self):
-        """Let the look-up run that is waiting."""
+        """Run the waiting look-up."""
         self.looks.pop(0)()
 
 
@@ -54,7 +54,7 @@ def test_the_first_commit_is_heard_as_soon_as_addresses_are_known(bells):
 
 
 def test_each_commit_rings_one_of_them(bells):
-    """One a commit, chosen anew."""
+    """One for each commit, chosen each time."""
     bells.ring()
     bells.look()
     for _ in range(3):
@@ -94,7 +94,7 @@ def test_only_one_look_up_is_under_way(bells):
     assert len(bells.looks) == 1
 
 
-def test_where_nobody_listens_a_new_dispatcher_is_soon_found():
+def test_a_new_dispatcher_is_soon_found_without_a_listener():
     """No address is looked for again after 5 s."""
     bells = Bells()
     bells.ring()
@@ -187,7 +187,7 @@ DEAD = DispatcherStatus("b", "host", "0.1", 100.0, 0, False)
         (StoreStatus(), False),
     ],
 )
-def test_messages_that_nobody_delivers_are_warned_of_once(figures, warned, caplog):
+def test_undelivered_messages_are_warned_of_once(figures, warned, caplog):
     """Due for a minute, and no dispatcher of that store alive."""
     bells = Bells()
     bells.sink.figures = figures

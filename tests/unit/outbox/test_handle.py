@@ -36,7 +36,7 @@ def handle(sink):
 
 
 def make_handle(sink, traceparent=None, **limits):
-    """Make a handle that writes to a sink."""
+    """Create a handle that writes to a sink."""
     writer = Writer(sink)
     return Handle(lambda: writer, Settings(**limits), sink, traceparent)
 
@@ -188,7 +188,7 @@ def test_a_block_that_ends_after_the_verdict_says_so(handle, sink):
 
 
 def test_a_good_end_inside_an_open_block_is_a_failure(handle, sink):
-    """Nobody is told of a success while messages of an open block are dropped: the verdict turns into ABORT."""
+    """No client gets a success while messages of an open block are dropped: the verdict becomes ABORT."""
     handle.async_to("/success")
     handle.async_to("/always", on="always")
     with pytest.raises(HandleClosed), handle.transaction():
@@ -209,7 +209,7 @@ def test_a_forgotten_block_is_open_until_the_end(handle, sink, caplog):
     assert "a transaction() block was entered and never left" in caplog.text
 
 
-def test_a_forgotten_builder_is_told(handle, sink, caplog):
+def test_a_forgotten_builder_is_reported(handle, sink, caplog):
     """Its message is not stored, and the log says why."""
     handle.message("/in").__enter__()
     gc.collect()
@@ -218,7 +218,7 @@ def test_a_forgotten_builder_is_told(handle, sink, caplog):
     assert "a message() block was entered and never left" in caplog.text
 
 
-def test_a_block_that_is_left_is_not_told(handle, sink, caplog):
+def test_a_block_that_is_left_is_not_reported(handle, sink, caplog):
     """Not after a clean end, an exception, or an error at its begin."""
     with handle.transaction():
         handle.async_to("/in")
@@ -461,10 +461,10 @@ def test_one_trace_a_request(sink):
 def test_without_messages_nothing_is_found_or_written():
     """The writer is not even looked for."""
 
-    def nobody():
+    def no_sink():
         raise AssertionError("no writer is needed")
 
-    handle = Handle(nobody, Settings(), None)
+    handle = Handle(no_sink, Settings(), None)
     with handle.transaction():
         pass
     handle.commit()

@@ -12,7 +12,7 @@ IDS = ["01a20ade-e73a-7585-a031-20fdf826d68a", "01a20ade-e73b-7000-a031-20fdf826
 
 
 def answer(status, told, retry_after=""):
-    """Make an answer of JSON."""
+    """Create an answer of JSON."""
     return IntakeAnswer(status, json.dumps(told).encode(), retry_after)
 
 
@@ -43,8 +43,8 @@ def test_an_intake_names_the_ids():
         IntakeAnswer(405, b"Method Not Allowed"),
     ],
 )
-def test_what_is_no_intake_is_told_so(given):
-    """Any other success, and an error that is not an intake's, is the answer of somebody else."""
+def test_what_is_no_intake_is_reported(given):
+    """Any other success, and an error that is not an intake's, is the response of another server."""
     assert not given.acknowledges(IDS)
     assert given.failure.is_no_intake
     assert "application's URL" in given.failure.problem
@@ -97,7 +97,7 @@ def test_no_advice_speaks_for_what_was_lost():
 
 
 def test_one_intake_among_others_makes_it_worth_waiting():
-    """Only where nobody is an intake is the URL wrong for certain."""
+    """The URL is certainly wrong only if none of the servers is an intake."""
     other = PutFailure("other", is_no_intake=True)
     assert worst_of([other, other]).is_no_intake
     assert not worst_of([other, PutFailure("away")]).is_no_intake

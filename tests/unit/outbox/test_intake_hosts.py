@@ -43,7 +43,7 @@ def test_what_is_no_url_is_refused(url):
 
 
 def rotation(*hosts):
-    """Give a rotation that begins with the first."""
+    """Return a rotation that begins with the first."""
     return Rotation(hosts, shuffle=lambda order: None)
 
 

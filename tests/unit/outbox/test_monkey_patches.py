@@ -25,7 +25,7 @@ def test_all_or_nothing_is_well(patched):
     assert find_partial_patch({}) is None
 
 
-def test_a_part_is_told_with_the_remedy():
+def test_a_part_is_reported_with_the_remedy():
     """What is patched, what is not, and the call that patches all."""
     problem = find_partial_patch(_eventlet("socket", "time"))
     assert problem.startswith("eventlet has patched socket and time, but not threads")
@@ -41,7 +41,7 @@ def test_a_part_is_told_with_the_remedy():
         ("patch_thread()", True),
     ],
 )
-def test_gevent_tells_what_it_has_patched(patch, told):
+def test_gevent_shows_what_it_has_patched(patch, told):
     """The question is asked of gevent itself, in a process that has patched so."""
     code = (
         f"from gevent import monkey; monkey.{patch}\nimport sys\n"

@@ -75,14 +75,14 @@ def test_settings_bound_a_session_too(sink):
 
 
 @pytest.mark.parametrize("settings", [{"nonsense": 1}, {"max_messages": 0}])
-def test_a_wrong_setting_is_told_before_the_block(settings, sink):
+def test_a_wrong_setting_is_reported_before_the_block(settings, sink):
     """The block does not run."""
     with pytest.raises(ConfigError), ap4r.session(sink, **settings):
         raise AssertionError("the block must not run")
 
 
-def test_the_store_is_told_in_full_once(sink, caplog):
-    """Where messages are kept is in the log of whoever writes them."""
+def test_the_store_is_reported_in_full_once(sink, caplog):
+    """The log of a process that stores messages says where they are stored."""
     caplog.set_level(logging.INFO, "ap4r")
     with ap4r.session(sink) as handle:
         for _ in range(2):

@@ -12,7 +12,7 @@ TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 @pytest.mark.parametrize(
     "text", [f"00-{TRACE}-{PARENT}-01", f" 00-{TRACE}-{PARENT}-00 ", f"01-{TRACE}-{PARENT}-01-later-fields"]
 )
-def test_a_valid_header_tells_its_trace(text):
+def test_a_valid_header_has_its_trace(text):
     """Later versions may say more."""
     assert read_trace_id(text) == TRACE
 
@@ -33,7 +33,7 @@ def test_a_valid_header_tells_its_trace(text):
         f"00-{TRACE[:-1]}-{PARENT}-01",
     ],
 )
-def test_an_invalid_header_tells_none(text):
+def test_an_invalid_header_has_no_trace(text):
     """W3C Trace Context has such a header ignored."""
     assert read_trace_id(text) is None
 

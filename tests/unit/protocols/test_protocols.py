@@ -70,7 +70,7 @@ def made(params=None, **options):
 def judged(
     message: Message, body: bytes | str, status: int = 200, *, headers: dict[str, str] | None = None
 ) -> ResponseReading | None:
-    """Let the message's protocol read an answer."""
+    """Read an answer with the message's protocol."""
     answer = Answer(status, headers or {}, body.encode() if isinstance(body, str) else body)
     return read_answer(find_protocol(message.protocol), message, answer)
 
@@ -490,7 +490,7 @@ def test_no_answer_breaks_a_protocol(body, protocol, status):
 
 
 class Shout:
-    """A protocol of somebody else."""
+    """A protocol of another package."""
 
     def encode(self, call):
         from ap4r.protocols.base import Encoded

@@ -40,7 +40,7 @@ def header_of(params=None, securities=None, **options):
 
 
 def table(secret="sécret", **options):
-    """Give the facts of a table [wsse.bank]."""
+    """Return the facts of a table [wsse.bank]."""
     [one] = parse_settings({"wsse": {"bank": options}}, {}, {}, "/srv", lambda reference: f"{secret}\n").wsse
     return {"bank": one.facts()}
 

@@ -13,7 +13,7 @@ AMONG = Among(lambda ids: select(TABLE.c.number).where(TABLE.c.id.in_(ids)))
 
 @pytest.fixture(scope="module")
 def connection():
-    """Give a database in memory with a thousand rows."""
+    """Return a database in memory with a thousand rows."""
     engine = create_engine("sqlite://")
     with engine.connect() as connection:
         TABLE.create(connection)

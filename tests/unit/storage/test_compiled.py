@@ -19,7 +19,7 @@ FIRST = (
 
 @pytest.fixture
 def connection():
-    """Give a database in memory with five rows."""
+    """Return a database in memory with five rows."""
     engine = create_engine("sqlite://")
     with engine.connect() as connection:
         TABLE.create(connection)

@@ -39,7 +39,7 @@ NOT_MET = [
 
 
 @pytest.mark.parametrize(("errors", "is_one"), [(MET, True), (NOT_MET, False)])
-def test_conflicts_are_told_by_their_codes(errors, is_one):
+def test_conflicts_are_recognised_by_their_codes(errors, is_one):
     """Bare, in SQLAlchemy's error, and behind one of ours."""
     for error in errors:
         assert is_conflict(error) is is_one, error

@@ -55,7 +55,7 @@ class TestBegin:
         assert sent[0] == BEGIN
 
     def test_never_twice(self, connection: Connection) -> None:
-        """Whoever takes it sends it himself."""
+        """The caller that takes it sends it."""
         assert driver_calls.take_begin(connection) == BEGIN
         assert driver_calls.take_begin(connection) is None
 

@@ -12,7 +12,7 @@ SECOND = 1_000_000
 
 @pytest.fixture
 def known(monkeypatch):
-    """Give fronts that have read lane 7 up to 100 s, and whose looks take the time that `known.costs` says."""
+    """Return fronts that have read lane 7 up to 100 s, and whose looks take the time that `known.costs` says."""
     made = ScanStart()
     made.took(7, 100 * SECOND, 10)
     made.costs = {}
@@ -27,7 +27,7 @@ def known(monkeypatch):
 
 
 def look(known, now, seconds, front, near):
-    """Look from the front, which takes `seconds`; a trial would show these costs."""
+    """Read from the front, which takes `seconds`; a trial would show these costs."""
     known.looks.clear()
     known.costs = {"front": front, "near": near}
     known.took(7, 100 * SECOND, 10)

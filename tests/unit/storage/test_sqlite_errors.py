@@ -14,7 +14,7 @@ URL = "sqlite:////no/such/folder/x.db"
 
 
 def meaning(code, text="something", statement="INSERT"):
-    """Give the store's error for a result code of SQLite."""
+    """Return the store's error for a result code of SQLite."""
     error = sqlite3.OperationalError(text)
     error.sqlite_errorcode = code
     return SqliteDatabase(URL, 1.0).meaning_of(OperationalError(statement, None, error))
@@ -64,7 +64,7 @@ def test_only_a_commit_that_failed_to_reach_the_disk_is_in_doubt():
 
 
 def test_missing_tables_may_pass():
-    """Tables that are gone are made anew by the next call."""
+    """Missing tables are created again by the next call."""
     assert type(meaning(sqlite3.SQLITE_ERROR, "no such table: ap4r_ready")) is StoreUnavailable
 
 

@@ -18,7 +18,7 @@ TABLE = Table(
 
 @pytest.fixture(scope="module")
 def connection():
-    """Give a database in memory."""
+    """Return a database in memory."""
     engine = create_engine("sqlite://")
     with engine.connect() as connection:
         TABLE.create(connection)
@@ -27,18 +27,18 @@ def connection():
 
 
 def row(number, lane=1, position=0, token=b"t"):
-    """Make the row of this number."""
+    """Create the row of this number."""
     return {"lane": lane, "position": position, "id": number.to_bytes(2), "token": token}
 
 
 def fill(connection, rows):
-    """Have these rows in the table and no others."""
+    """Replace the table's rows by these."""
     connection.exec_driver_sql('DELETE FROM "order"')
     insert_rows(connection, TABLE, rows)
 
 
 def numbers(connection):
-    """Give the numbers of the rows that are there."""
+    """Return the numbers of the rows that are there."""
     return {int.from_bytes(stored) for stored in connection.execute(select(TABLE.c.id)).scalars()}
 
 

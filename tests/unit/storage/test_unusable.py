@@ -57,7 +57,7 @@ def test_what_libpq_says_of_a_new_connection(said, kind, told):
 
 
 @pytest.mark.parametrize("url", ["mysql+pymysql://u:ge@heim@127.0.0.1:1/x", "mysql+pymysql://?user=u&password=geheim"])
-def test_no_part_of_a_password_is_told(url):
+def test_no_part_of_a_password_is_shown(url):
     """A password with an @, or one among the options, is left out of what is wrong with the URL."""
     with pytest.raises(ConfigError) as caught:
         parse_url(url)

@@ -64,12 +64,12 @@ class Returned:
 
 
 def proxied(inner):
-    """Give a proxy of werkzeug's."""
+    """Return a proxy of werkzeug's."""
     return LocalProxy(lambda: inner)
 
 
 def lazy(inner):
-    """Give a proxy of Django's."""
+    """Return a proxy of Django's."""
     from django.utils.functional import SimpleLazyObject
 
     return SimpleLazyObject(lambda: inner)
