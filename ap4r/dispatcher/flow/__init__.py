@@ -1,4 +1,4 @@
-"""Flow control: how many calls at once, to whom none for a while, and who gives way to whom.
+"""Flow control: the number of calls at once, targets that are held, and servers that yield to others.
 
 Everything here is pure: time and randomness are arguments.
 """

@@ -1,4 +1,4 @@
-"""A dictionary that stays small: it forgets what was not written for a while, and the oldest above a bound."""
+"""A dictionary of bounded size: it drops values that were not written for a while, and the oldest above a bound."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ _Value = TypeVar("_Value")
 
 
 class Remembered(Generic[_Key, _Value]):
-    """Values by key, each for `seconds` after it was written last, and at most `most` of them.
+    """Values by key, each for `seconds` after its last write, and at most `most` of them.
 
-    :param most: above it the one that was written first is forgotten.
+    :param most: above it the value with the oldest write is dropped.
     """
 
     __slots__ = ("_entries", "most", "seconds")
@@ -34,7 +34,7 @@ class Remembered(Generic[_Key, _Value]):
         entries = self._entries
         entries.pop(key, None)
         entries[key] = (now, value)
-        # A few at a time, so that no call pays for a crowd.
+        # A few at a time, so that no single call takes long.
         for _ in range(2):
             oldest = next(iter(entries))
             if len(entries) <= self.most and now - entries[oldest][0] <= self.seconds:
@@ -42,9 +42,9 @@ class Remembered(Generic[_Key, _Value]):
             del entries[oldest]
 
     def pop(self, key: _Key) -> None:
-        """Forget a key."""
+        """Drop a key."""
         self._entries.pop(key, None)
 
     def items(self, now: float) -> list[tuple[_Key, _Value]]:
-        """Return what is remembered, that which was written first before the others."""
+        """Return the values that are left, the oldest write first."""
         return [(key, value) for key, (at, value) in self._entries.items() if now - at <= self.seconds]

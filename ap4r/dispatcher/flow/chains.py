@@ -1,4 +1,4 @@
-"""Which queues feed themselves: their messages are far down a chain of deliveries that asked for one another."""
+"""Queues that feed themselves: their messages are far along a chain of deliveries, each asking for the next."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _MOST_QUEUES = 1_000
 
 
 class Chains:
-    """Tells of a queue that feeds itself, once in a while, and remembers it for as long."""
+    """Reports a queue that feeds itself, once in a while, and remembers it for as long."""
 
     def __init__(self, events: Events) -> None:
         self._events = events
         self._told: Remembered[str, int] = Remembered(_MOST_QUEUES, AGAIN_SECONDS)
 
     def look(self, message: Message, now: float) -> None:
-        """Look how deep a message is that is called now.
+        """Check the depth of a message that is called now.
 
         :param now: monotonic seconds.
         """
@@ -30,5 +30,5 @@ class Chains:
             self._events.emit(happened.QueueFeedsItself(message.queue, message.target.url, depth))
 
     def queues(self, now: float) -> list[str]:
-        """Return the queues that were told of lately."""
+        """Return the queues that were reported recently."""
         return sorted(queue for queue, _ in self._told.items(now))

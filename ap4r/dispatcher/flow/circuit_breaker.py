@@ -1,7 +1,7 @@
-"""What an exchange means for its server, and for its queue at that server: held from now on, released, or neither.
+"""The effect of an exchange on its server, and on its queue at that server: hold, release, or neither.
 
-A connection speaks for the server: one that could not be made holds it. An answer speaks for its queue at that server:
-429, 503 and Retry-After hold the queue there, and the others go on.
+A connection is about the server: one that could not be opened holds it. An answer is about its queue at that server:
+429, 503 and Retry-After hold the queue there, and other queues continue.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from ap4r.events.bus import Events
 from ap4r.outcome.outcome import NOT_CALLED, DeliveryRules, Exchange, Failure, NoResponse, Reason
 from ap4r.outcome.retry_policy import slow_down_seconds
 
-#: What a proxy in front of a server that is gone answers (RFC 9110, 15.6.3 and 15.6.5).
+#: The answers of a proxy whose server is gone (RFC 9110, 15.6.3 and 15.6.5).
 GATEWAY = frozenset({502, 504})
 
 
@@ -25,7 +25,7 @@ class CircuitBreaker:
 
     :param probe: whether the call tried a server that was held.
     :param probe_queue: whether it tried a queue that was held at that server.
-    :param alone: whether it was called at one server of several and others are there for its queue.
+    :param alone: whether it was called at one of several servers and there are others for its queue.
     """
 
     limit: ConcurrencyLimit
@@ -39,7 +39,7 @@ class CircuitBreaker:
     def judge(
         self, exchange: Exchange, rules: DeliveryRules, now: float, random: Callable[[], float], unix_now: float
     ) -> bool:
-        """Hold or release; true if more may be called than before."""
+        """Hold or release; return whether more may be called than before."""
         limit, origin, lane = self.limit, self.origin, (self.queue, self.origin)
         if isinstance(exchange, NoResponse) and not exchange.called and exchange.reason in NOT_CALLED:
             why = Failure(exchange.reason, exchange.status, exchange.detail, exchange.seconds)
@@ -50,7 +50,7 @@ class CircuitBreaker:
                 self.events.emit(happened.TargetHeld(origin, seconds, why))
             return False
         if isinstance(exchange, NoResponse) and (not exchange.called or exchange.reason is Reason.STOPPED):
-            # Neither what was never sent nor what we cut ourselves tells anything about the target.
+            # A call that was never sent, or that we interrupted, shows nothing about the target.
             if self.probe:
                 limit.holds.unproved(origin)
             if self.probe_queue:

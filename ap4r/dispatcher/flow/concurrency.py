@@ -1,6 +1,6 @@
-"""How many calls may be made at once, to whom none for a while, and who gives way. Pure: time and chance are arguments.
+"""Limits the calls in flight: held targets, and servers that yield. Pure: time and random numbers are arguments.
 
-It composes what there is of flow control: the number of calls, caps, cuts and holds.
+It composes the parts of flow control: the number of calls, caps, cuts and holds.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from ap4r.dispatcher.flow.holds import Holds
 from ap4r.dispatcher.flow.holds import growing_wait as growing_wait
 from ap4r.dispatcher.flow.reduced_limits import Cuts
 
-#: A server that has this part of all calls in flight, or more, gives way to what else is due.
+#: A server that has this part of all calls in flight, or more, yields to other due messages.
 SHARES = 4
-#: When for so long no call has ended while servers over their share have them all, what else is due gets a share more.
+#: If no call has ended for so long while servers over their share have them all, other due messages get a share more.
 STUCK_SECONDS = 0.1
 
 
@@ -28,24 +28,25 @@ class CallAdmission(Enum):
     PROBE = (True, False)  #: the one call that tries a server
     PROBE_QUEUE = (False, True)  #: the one call that tries a queue at its server
     PROBE_BOTH = (True, True)
-    HELD = None  #: it is held, or as many calls as it may have are in flight
+    HELD = None  #: it is held, or has its limit of calls in flight
 
 
 _PROBES = {one.value: one for one in CallAdmission if one is not CallAdmission.HELD}
 
 
 class Yielding(NamedTuple):
-    """The servers whose lanes are claimed from after all others, and how many messages of theirs at the most."""
+    """The servers whose lanes are claimed from after all others, and the most messages for them."""
 
     origins: tuple[str, ...]
     most: int
 
 
 class ConcurrencyLimit:
-    """Counts calls in flight and knows who gets none, or fewer.
+    """Counts calls in flight and decides which targets get none, or fewer.
 
-    A server is held when it accepts no connection, a queue at a server when its action asks for less. When a hold is
-    over, one call probes: any answer that does not ask for less releases it, anything else holds it for twice as long.
+    A server is held when it accepts no connection, a queue at a server when its action asks for a pause. When a hold
+    ends, one call probes: any answer that does not ask for a pause releases it, anything else holds it for twice as
+    long.
     """
 
     def __init__(self, concurrency: int, caps: Mapping[str, int] | None = None) -> None:
@@ -54,13 +55,13 @@ class ConcurrencyLimit:
         self._caps = dict(caps or {})
         self._in_flight = 0
         self._by_origin: Counter[str] = Counter()
-        self._over: dict[str, None] = {}  # those that have their share, or more
+        self._over: dict[str, None] = {}  # servers that have their share, or more
         self._moved_at = float("-inf")
         self.concurrency = concurrency
 
     @property
     def concurrency(self) -> int:
-        """How many calls may be in flight."""
+        """The most calls in flight."""
         return self._concurrency
 
     @concurrency.setter
@@ -72,18 +73,18 @@ class ConcurrencyLimit:
 
     @property
     def in_flight(self) -> int:
-        """How many calls are in flight."""
+        """The number of calls in flight."""
         return self._in_flight
 
     def tightest(self) -> int:
-        """Return the fewest calls at which something is full: the whole, or an origin with a limit of its own."""
+        """Return the fewest calls that reach a limit: the whole, or that of an origin with a limit of its own."""
         return min(self._concurrency, *self._caps.values()) if self._caps else self._concurrency
 
     def room(self, now: float) -> int:
         """Return how many messages may be claimed now.
 
-        It is so small that no capped origin can get more than it may have, unless that has no room at all
-        (`full_origins` names it then). When it stands still, it is what may be called beside those that have it all.
+        It is so small that no capped origin can exceed its limit, unless that has reached it already (`full_origins`
+        names it then). If all calls are stuck, it is the number that may be called beside them.
         """
         room = self._concurrency - self._in_flight
         if room <= 0:
@@ -95,7 +96,7 @@ class ConcurrencyLimit:
         return room
 
     def is_stuck(self, now: float) -> bool:
-        """Return whether all calls are taken, by servers over their share, and none ends."""
+        """Return whether servers over their share have all calls, and none of the calls ends."""
         return (
             self._in_flight >= self._concurrency
             and len(self._over) > 0
@@ -103,22 +104,22 @@ class ConcurrencyLimit:
         )
 
     def stuck_at(self, now: float) -> float | None:
-        """Return when there is room again if no call ends until then; None where there will be none, or is."""
+        """Return when there is room again if no call ends before; None if there will be none, or there is room."""
         if self._in_flight < self._concurrency or not self._over or not self._spare:
             return None
         at = self._moved_at + STUCK_SECONDS
         return at if at > now else None
 
     def may_begin(self) -> bool:
-        """Return whether one more call may begin."""
+        """Return whether another call may begin."""
         return self._in_flight < self._concurrency
 
     def may_begin_beside(self, origin: str) -> bool:
-        """Return whether a call may begin although all are taken, because others have more than their share."""
+        """Return whether a call may begin although none are free, because others have more than their share."""
         return origin not in self._over and self._in_flight < self._concurrency + self._spare
 
     def yielding(self, room: int, now: float) -> Yielding:
-        """Return who gives way in a claim of `room` messages."""
+        """Return the servers that yield in a claim of `room` messages."""
         most = 0 if self.is_stuck(now) else room
         if not self.cuts:
             return Yielding(tuple(self._over), most)
@@ -127,7 +128,7 @@ class ConcurrencyLimit:
         return Yielding(tuple({**self._over, **dict.fromkeys(cut)}), min(most, *(one for one in free if one > 0), most))
 
     def full_origins(self, now: float) -> list[str]:
-        """Return the servers that have as many calls as they may have by limits of their own."""
+        """Return the servers that have reached limits of their own."""
         full = [origin for origin, cap in self._caps.items() if self._by_origin[origin] >= cap]
         if self.cuts:
             cut = self.cuts.origins(self._concurrency, now)
@@ -135,22 +136,22 @@ class ConcurrencyLimit:
         return full
 
     def full(self, now: float) -> bool:
-        """Return whether a server's own limit keeps back what is waiting for it."""
+        """Return whether a server's own limit delays messages that wait for it."""
         return bool(self.full_origins(now)) if self._caps or self.cuts else False
 
     def next_probe_at(self, now: float) -> float | None:
-        """Return when the next hold ends; None when none does."""
+        """Return when the next hold ends, or None without one."""
         return self.holds.next_end_at(now)
 
     def calls_to_cut(self, origin: str) -> int:
-        """Return of how many calls a cut takes its part: those that were in flight, and at least a share.
+        """Return the number of calls that a cut is computed from: those that were in flight, and at least a share.
 
-        Where few calls are made, those that are more are not what a server asks to be spared.
+        If few calls are made, they are not the load from which a server asks to be spared.
         """
         return max(self._by_origin[origin] + 1, self._share)
 
     def admit(self, origin: str, queue: str, now: float) -> CallAdmission:
-        """Decide on a call of a queue to a server; after all but HELD tell its end with `ended`."""
+        """Decide on a call of a queue to a server; after every answer but HELD, report its end with `ended`."""
         admission = CallAdmission.CALL
         if self._caps or self.cuts:
             cap = self._caps.get(origin, self._concurrency)
@@ -176,7 +177,7 @@ class ConcurrencyLimit:
         return admission
 
     def ended(self, origin: str, now: float) -> None:
-        """Note that a call is over. What it means is told to the holds and the cuts."""
+        """Record that a call ended. Its meaning is recorded in the holds and the cuts."""
         self._in_flight -= 1
         self._moved_at = now
         calls = self._by_origin[origin] - 1

@@ -1,6 +1,6 @@
 """What is held, since and until when, and why, for /healthz, for the store and for a person. It decides nothing.
 
-Lists are short, whatever there is: the oldest are named, and the others counted.
+Lists are short, however many holds there are: the oldest are named, and the others counted.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ MOST_NAMED = 50
 
 
 class HeldReport:
-    """Tells what the holds of a process are.
+    """Reports the holds of a process.
 
     :param unix_now: the time of day, for a person.
     """
@@ -29,7 +29,7 @@ class HeldReport:
         self._unix_now = unix_now
 
     def facts(self, now: float) -> dict[str, Any]:
-        """Return it for /healthz."""
+        """Return the report for /healthz."""
         self._limit.holds.advance(now)
         holds, unix_now = self._limit.holds, self._unix_now()
         named = {_name(key): _facts(key, hold, now, unix_now) for key, hold in islice(holds.held(), MOST_NAMED)}
@@ -37,7 +37,7 @@ class HeldReport:
         return {"held": named, "held_count": len(holds.closed), "cut": dict(list(cut.items())[:MOST_NAMED])}
 
     def of_store(self, knows: Callable[[Key], bool], now: float) -> tuple[Held, ...]:
-        """Return it for a store, of what has lanes there."""
+        """Return the report for a store, about holds that have lanes there."""
         self._limit.holds.advance(now)
         found = []
         for key, hold in self._limit.holds.held():
@@ -51,7 +51,7 @@ class HeldReport:
 
 
 def reason_words(failure: Failure) -> str:
-    """Return why something is held, without anything that a target said."""
+    """Return why something is held, without any text of a target."""
     words = failure.reason.value.replace("_", " ")
     return words if failure.status is None else f"{words} {failure.status}"
 

@@ -1,6 +1,6 @@
-"""Who gets no call for a while: servers that could not be reached, and queues whose action asked for less.
+"""Targets that get no call for a while: unreachable servers, and queues whose action asked for a pause.
 
-A hold ends with a probe: one call is made, and what comes of it decides. Pure: time and randomness are arguments.
+A hold ends with a probe: one call is made, and its result decides. Pure: time and random numbers are arguments.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ from itertools import count
 from ap4r.outcome.outcome import Failure
 
 FIRST_HOLD_SECONDS = 1.0
-#: The longest hold: a target that said 503 or a Retry-After of an hour is still probed this often.
+#: The longest hold: a target that answered 503 or a Retry-After of an hour is still probed this often.
 LONGEST_HOLD_SECONDS = 30.0
-#: A hold that is over and that no message probes for so long is forgotten: its messages were delivered by another
+#: A hold that has ended and that no message probes for so long is dropped: its messages were delivered by another
 #: dispatcher, or given up.
 FORGET_SECONDS = 60.0
-#: So many are kept, as many as there can be lanes; above it the one that ends first is forgotten.
+#: The most holds, as many as there can be lanes; above it the one that ends first is dropped.
 MOST_HOLDS = 100_000
 
-#: A server is known by its origin, a queue at a server by both.
+#: A server's key is its origin, that of a queue at a server is both.
 Key = str | tuple[str, str]
 
 
 def growing_wait(times: int, longest_seconds: float, random: float) -> float:
     """Return 1, 2, 4 … seconds for the 1st, 2nd, 3rd time in a row, up to `longest_seconds`, less up to a quarter.
 
-    The jitter keeps several dispatchers from probing in step.
+    The jitter prevents several dispatchers from probing at the same time.
 
     :param random: a number from 0 up to 1.
     """
@@ -49,7 +49,7 @@ class Hold:
 
 
 class Holds:
-    """All holds of a process. Their cost does not grow with their number, and those that ended are forgotten."""
+    """All holds of a process. Their cost does not grow with their number, and those that ended are dropped."""
 
     def __init__(self, most: int = MOST_HOLDS) -> None:
         self._most = most
@@ -59,22 +59,22 @@ class Holds:
         self._number = count()
         self._watchers: list[Callable[[Key], None]] = []
         self._listeners: list[Callable[[], None]] = []
-        self.closed: set[Key] = set()  #: what gets no call now, as of the last `advance`
-        self.version = 0  #: another number after each change
+        self.closed: set[Key] = set()  #: the keys that get no call now, as of the last `advance`
+        self.version = 0  #: changes with each change
 
     def __len__(self) -> int:
         return len(self._holds)
 
     def watch(self, changed: Callable[[Key], None]) -> None:
-        """Call `changed` with each key that was closed or opened."""
+        """Register `changed`, which is called with each key that is closed or opened."""
         self._watchers.append(changed)
 
     def listen(self, changed: Callable[[], None]) -> None:
-        """Call `changed` after each change, of an end too."""
+        """Register `changed`, which is called after each change, also of an end."""
         self._listeners.append(changed)
 
     def advance(self, now: float) -> None:
-        """Open what may be probed by now, and forget what nothing probes."""
+        """Open the keys that may be probed by now, and drop those that nothing probes."""
         ends, forgets = self._ends, self._forgets
         while ends and ends[0][0] <= now:
             at, _, key = heappop(ends)
@@ -88,12 +88,12 @@ class Holds:
                 self._drop(key, hold)
 
     def is_held(self, key: Key, now: float) -> bool | None:
-        """Return whether a key gets no call now; None where there is no hold, False where the next call probes."""
+        """Return whether a key gets no call now; None without a hold, False if the next call probes."""
         hold = self._holds.get(key)
         return None if hold is None else hold.probing or now < hold.until
 
     def probe(self, key: Key) -> None:
-        """Note that a call begins that probes."""
+        """Record that a probe begins."""
         hold = self._holds[key]
         hold.probing = True
         self._set_closed(key, hold, True)
@@ -101,11 +101,11 @@ class Holds:
     def hold(
         self, key: Key, now: float, random: float, why: Failure, *, probe: bool, asked_seconds: float = 0.0
     ) -> float | None:
-        """Hold a key; the seconds if that is news, None if it was held already.
+        """Hold a key; return the seconds, or None if it was held already.
 
-        Calls that were in flight when the hold began tell nothing new, so only a probe lengthens it.
+        Calls that were in flight when the hold began show nothing new, so only a probe lengthens it.
 
-        :param asked_seconds: what the target named; obeyed up to the longest hold.
+        :param asked_seconds: the pause that the target named; obeyed up to the longest hold.
         """
         asked_seconds = min(asked_seconds, LONGEST_HOLD_SECONDS)
         hold = self._holds.get(key)
@@ -128,7 +128,7 @@ class Holds:
         return seconds
 
     def release(self, key: Key) -> bool:
-        """Forget a hold whose probe went well; true if there was one."""
+        """Remove a hold whose probe succeeded; return whether there was one."""
         hold = self._holds.get(key)
         if hold is None:
             return False
@@ -136,20 +136,20 @@ class Holds:
         return True
 
     def unproved(self, key: Key) -> None:
-        """Note that a probe was cut short: the next call probes."""
+        """Record that a probe was interrupted: the next call probes."""
         hold = self._holds.get(key)
         if hold is not None and hold.probing:
             hold.probing = False
             self._end_at(key, hold, hold.until)
 
     def cut_short(self, key: Key, now: float) -> None:
-        """Let the next call probe at once: something tells that it is worth it."""
+        """Let the next call probe at once, because there is a sign that it may succeed."""
         hold = self._holds.get(key)
         if hold is not None and hold.until > now:
             self._end_at(key, hold, now)
 
     def next_end_at(self, now: float) -> float | None:
-        """Return when the next hold ends; None when none does."""
+        """Return when the next hold ends, or None without one."""
         ends = self._ends
         while ends:
             at, _, key = ends[0]
@@ -157,13 +157,13 @@ class Holds:
             if at > now and hold is not None and hold.until == at and not hold.probing:
                 return at
             if at <= now and hold is not None and hold.until == at and hold.closed and not hold.probing:
-                # Over, and not opened yet: the next claim does that.
+                # Ended, and not opened yet: the next claim does that.
                 self._set_closed(key, hold, False)
             heappop(ends)
         return None
 
     def held(self) -> Iterator[tuple[Key, Hold]]:
-        """Return what is closed, the oldest hold first."""
+        """Yield the closed keys and their holds, the oldest first."""
         return ((key, hold) for key, hold in self._holds.items() if hold.closed)
 
     def _end_at(self, key: Key, hold: Hold, until: float) -> None:

@@ -1,4 +1,4 @@
-"""Which lanes of a store go to which server, learnt from what was claimed; and which of them are not to be claimed.
+"""Maps a store's lanes to servers, as learnt from claimed messages; and lists the lanes that must not be claimed.
 
 It decides nothing: the holds of the process do.
 """
@@ -9,12 +9,12 @@ from collections.abc import Collection
 
 from ap4r.dispatcher.flow.holds import Holds, Key
 
-#: As many lanes are remembered; one that was forgotten is learnt again from its next message.
+#: The most lanes that are remembered; a forgotten one is learnt again from its next message.
 MOST_LANES = 100_000
 
 
 class LaneIndex:
-    """The lane ids of one store by server, and by queue and server, as far as this process has met them."""
+    """The lane ids of one store by server, and by queue and server, as far as this process has seen them."""
 
     def __init__(self, holds: Holds, most: int = MOST_LANES) -> None:
         self._most = most
@@ -27,7 +27,7 @@ class LaneIndex:
         holds.watch(self._changed)
 
     def learn(self, lane: int, queue: str, origin: str) -> None:
-        """Remember that messages of this lane, which are of this queue, go to this server."""
+        """Record that the messages of this lane belong to this queue and go to this server."""
         known = self._names.get(lane)
         if known is not None and known[1] == origin:
             return
@@ -41,7 +41,7 @@ class LaneIndex:
         self._judge(lane, name)
 
     def knows(self, key: Key) -> bool:
-        """Return whether a lane of this store goes there."""
+        """Return whether a lane of this store goes to this server, or to this queue there."""
         return key in self._by_key
 
     def of(self, origins: Collection[str]) -> frozenset[int]:

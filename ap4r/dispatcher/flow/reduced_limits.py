@@ -1,7 +1,7 @@
-"""Servers that get fewer calls for a while, because of what several of their queues, or connections, told.
+"""Servers that get fewer calls for a while, because of answers to several of their queues, or lost connections.
 
-An answer speaks for its queue at that server. Only where several queues of a server ask for less within a few seconds
-is it the server's state, and then its calls are cut, never closed. They grow back by themselves. Pure: time is an
+An answer is about its queue at that server. Only if several queues of a server ask for a pause within a few seconds
+is it the server's state, and then its calls are cut, never stopped. They grow back by themselves. Pure: time is an
 argument.
 """
 
@@ -11,15 +11,15 @@ from dataclasses import dataclass
 
 from ap4r.dispatcher.flow.bounded_dict import Remembered
 
-#: So many queues of a server must ask for less within so many seconds.
+#: So many queues of a server must ask for a pause within so many seconds.
 QUEUES, WITHIN_SECONDS = 3, 10.0
 #: So many connections in a row must end without an answer of the application: reset, 502, 504.
 ENDS_IN_A_ROW = 3
-#: What a cut allows doubles each so many seconds.
+#: The allowed number after a cut doubles each so many seconds.
 DOUBLED_SECONDS = 10.0
-#: Two cuts of a server are so far apart at the least: what was in flight tells the same again.
+#: The least time between two cuts of a server: the calls in flight report the same state again.
 PAUSE_SECONDS = 1.0
-MOST_SERVERS = 1_000  #: of which it is remembered what they told
+MOST_SERVERS = 1_000  #: whose answers are remembered
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class _Cut:
 
 
 class Cuts:
-    """How many calls at once each server is allowed, where that is fewer than all."""
+    """The number of calls at once for each server, if it is less than all."""
 
     def __init__(self) -> None:
         self._asked: Remembered[str, dict[str, float]] = Remembered(MOST_SERVERS, WITHIN_SECONDS)
@@ -41,13 +41,13 @@ class Cuts:
 
     @property
     def suspects(self) -> bool:
-        """Whether a server's good answer is worth telling."""
+        """Whether a server's good answer must be reported."""
         return len(self._ends) > 0
 
     def asked_less(self, origin: str, queue: str, calls: int, now: float) -> int | None:
-        """Note that a queue of a server asked for less; how many calls it is allowed, if that is news.
+        """Record that a queue of a server asked for a pause; return the new number of calls after a cut, else None.
 
-        :param calls: how many it has in flight, or may have.
+        :param calls: its calls in flight, or its limit.
         """
         asked = self._asked.get(origin, now) or {}
         asked = {one: at for one, at in asked.items() if now - at < WITHIN_SECONDS}
@@ -61,7 +61,7 @@ class Cuts:
         return self._cut(origin, calls, now)
 
     def ended(self, origin: str, calls: int, now: float) -> int | None:
-        """Note that a connection ended without an answer of the application; as `asked_less`."""
+        """Record that a connection ended without an answer of the application; return as `asked_less` does."""
         ends = (self._ends.get(origin, now) or 0) + 1
         if ends < ENDS_IN_A_ROW:
             self._ends.put(origin, ends, now)
@@ -70,16 +70,16 @@ class Cuts:
         return self._cut(origin, calls, now)
 
     def answered(self, origin: str) -> None:
-        """Note an answer of the application."""
+        """Record an answer of the application."""
         self._ends.pop(origin)
 
     def allowed(self, origin: str, now: float) -> int | None:
-        """Return how many calls a server is allowed; None where it was not cut."""
+        """Return how many calls a server is allowed; None if it was not cut."""
         cut = self._cuts.get(origin)
         return None if cut is None else int(cut.calls * 2.0 ** min(60.0, (now - cut.at) / DOUBLED_SECONDS))
 
     def origins(self, most: int, now: float) -> dict[str, int]:
-        """Return what each server is that is allowed fewer than `most`; the others are forgotten."""
+        """Return the limit of each server that is allowed fewer than `most`; drop the others."""
         allowed = {origin: self.allowed(origin, now) or 1 for origin in self._cuts}
         for origin, calls in allowed.items():
             if calls >= most:

@@ -1,6 +1,6 @@
-"""Where absolute URLs may go: the verdict about a host's name and about each of its addresses. Pure.
+"""Decides where absolute URLs may go, by a host's name and by each of its addresses. Pure.
 
-An address that stands for another one (IPv4-mapped, NAT64, 6to4 …) is judged by both.
+An address that represents another one (IPv4-mapped, NAT64, 6to4 …) is checked for both.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from ap4r.settings.networks import Network, canonical_host, is_listed
 
 Address = IPv4Address | IPv6Address
 
-#: Never called: this network, link-local, multicast, reserved and broadcast (RFC 6890), and where clouds keep the
-#: credentials of a machine, as far as that is not link-local.
+#: Never called: this network, link-local, multicast, reserved and broadcast (RFC 6890), and where clouds serve a
+#: machine's credentials, if that is not link-local.
 REFUSED_NETWORKS: tuple[Network, ...] = tuple(
     ip_network(text)
     for text in (
@@ -23,10 +23,10 @@ REFUSED_NETWORKS: tuple[Network, ...] = tuple(
         *("100.100.100.200/32", "168.63.129.16/32", "192.0.0.192/32", "fd00:ec2::/32", "fd20:ce::254/128"),
     )
 )
-#: Whose last 32 bits are an IPv4 address: NAT64 (RFC 6052), stateless translation (RFC 2765), IPv4-compatible.
+#: Networks whose last 32 bits are an IPv4 address: NAT64 (RFC 6052), stateless translation (RFC 2765), IPv4-compatible.
 _ENDS_IN_IPV4 = (IPv6Network("64:ff9b::/96"), IPv6Network("::ffff:0:0:0/96"), IPv6Network("::/96"))
-#: NAT64 of a network's own (RFC 8215). Where the IPv4 address stands there depends on the length of the prefix that
-#: the network has chosen within (RFC 6052, 2.2): the bytes for 48, 56, 64 and 96 bits.
+#: NAT64 of a network's own (RFC 8215). The place of the IPv4 address in it depends on the length of
+#: that network's prefix (RFC 6052, 2.2): the bytes for 48, 56, 64 and 96 bits.
 _LOCAL_NAT64 = IPv6Network("64:ff9b:1::/48")
 _LOCAL_PLACES = ((6, 7, 9, 10), (7, 9, 10, 11), (9, 10, 11, 12), (12, 13, 14, 15))
 _THIS_NETWORK = IPv4Network("0.0.0.0/8")
@@ -48,9 +48,9 @@ class AddressRules:
 
 
 class Own:
-    """The dispatcher's own address, once it listens.
+    """The dispatcher's own addresses, once it listens.
 
-    :param is_local: tells whether an address is one of this host's; asked where it listens on all of them.
+    :param is_local: returns whether an address is one of this host's; called if it listens on all of them.
     """
 
     def __init__(self, is_local: Callable[[str], bool]) -> None:
@@ -58,11 +58,11 @@ class Own:
         self._at: tuple[Address, int] | None = None
 
     def listen(self, host: str, port: int) -> None:
-        """Note where the dispatcher listens."""
+        """Record where the dispatcher listens."""
         self._at = (ip_address(host or "0.0.0.0"), port)
 
     def is_at(self, address: Address, port: int) -> bool:
-        """Tell whether a connection there would come to the dispatcher itself."""
+        """Return whether a connection there would reach the dispatcher itself."""
         if self._at is None or port != self._at[1]:
             return False
         own = self._at[0]
@@ -72,7 +72,7 @@ class Own:
 
 
 class AddressGuard:
-    """Judges hosts and addresses. Without rules it refuses the dispatcher's own address only."""
+    """Checks hosts and addresses. Without rules it refuses the dispatcher's own address only."""
 
     def __init__(self, own: Own, rules: AddressRules | None) -> None:
         self._own = own
@@ -82,9 +82,9 @@ class AddressGuard:
             self._denied = tuple(ip_network(text) for text in rules.deny_networks)
 
     def problem(self, host: str, addresses: Sequence[str], port: int) -> str | None:
-        """Say why a host must not be called, or None. One address that is refused refuses all.
+        """Return why a host must not be called, or None. One refused address refuses all.
 
-        :param host: as the URL has it.
+        :param host: as in the URL.
         :param addresses: all that it resolves to.
         """
         name = canonical_host(host.strip("[]"))
@@ -99,14 +99,14 @@ class AddressGuard:
         return None
 
     def problem_behind_proxy(self, host: str, port: int) -> str | None:
-        """Return why a host must not be called through a proxy, or None. The proxy looks its addresses up, not we."""
+        """Return why a host must not be called through a proxy, or None. The proxy looks up its addresses."""
         literal = literal_address(host)
         problem = self.problem(host, () if literal is None else (literal,), port)
         rules, name = self._rules, canonical_host(host.strip("[]"))
         if problem is not None or literal is not None or rules is None:
             return problem
         if (rules.allow_networks or rules.allow_hosts) and not is_listed(name, rules.allow_hosts):
-            return f"{name} is not in allow_hosts, and behind a proxy its addresses are not known"
+            return f"{name} is not in allow_hosts, and with a proxy its addresses are not known"
         return None
 
     def _problem_of(self, text: str, port: int, listed: bool) -> str | None:
@@ -122,16 +122,16 @@ class AddressGuard:
                 return f"{address} is denied by deny_networks ({denied})"
             refused = next((network for network in REFUSED_NETWORKS if _is_in(address, network)), None)
             if refused is not None and not self._is_asked_for(address, refused):
-                return f"{address} is in {refused}, link-local, metadata or no single host's"
+                return f"{address} is in {refused}, link-local, metadata or not a single host"
         if (rules.allow_networks or rules.allow_hosts) and not listed:
-            # What the connection goes to decides here; what it stands for must not widen the list.
+            # The address of the connection decides here; the address that it represents must not widen the list.
             outside = [a for a in meant if not any(_is_in(a, network) for network in self._allowed)]
             if outside:
                 return f"{outside[0]} is neither in allow_networks nor its host in allow_hosts"
         return None
 
     def _is_asked_for(self, address: Address, refused: Network) -> bool:
-        # Only by a network within the refused one: 0.0.0.0/0 means "anything", not "the metadata too".
+        # Only by a network within the refused one: 0.0.0.0/0 means "anything", but not the metadata.
         return any(
             _is_in(address, network)
             and network.version == refused.version
@@ -142,7 +142,7 @@ class AddressGuard:
 
 
 def literal_address(host: str) -> str | None:
-    """Give the address that a host's text is, in every spelling that resolvers know (decimal, octal, hex, short)."""
+    """Return the address that a host's text is, in every notation of resolvers (decimal, octal, hex, short)."""
     bare = host.strip("[]").partition("%")[0].removesuffix(".")
     try:
         return str(ip_address(bare))
@@ -155,7 +155,7 @@ def literal_address(host: str) -> str | None:
 
 
 def meant_by(address: Address) -> Iterator[Address]:
-    """Give an address, and each that it stands for: RFC 4291 (2.5.5), 6052, 8215, 2765, 3056, 4380, 5214."""
+    """Yield an address, and each one that it represents: RFC 4291 (2.5.5), 6052, 8215, 2765, 3056, 4380, 5214."""
     yield address
     if isinstance(address, IPv4Address):
         return
@@ -167,7 +167,7 @@ def meant_by(address: Address) -> Iterator[Address]:
         yield low
     elif address in _LOCAL_NAT64:
         places = (IPv4Address(bytes(address.packed[place] for place in places)) for places in _LOCAL_PLACES)
-        # The zeros behind an address are no address.
+        # Zeros in place of an address are not an address.
         yield from (place for place in places if place not in _THIS_NETWORK)
     if address.sixtofour is not None:
         yield address.sixtofour

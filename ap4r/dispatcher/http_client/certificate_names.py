@@ -1,7 +1,7 @@
-"""Whether a server's certificate is for the name or the address that was asked for (RFC 9525, section 6).
+"""Checks whether a server's certificate is for the expected name or address (RFC 9525, section 6).
 
-Pure. It reads the subject's alternative names alone: a common name proves nothing. Whether the certificate itself is to
-be trusted is OpenSSL's business.
+Pure. It reads only the subject's alternative names, because a common name proves nothing. OpenSSL checks whether the
+certificate itself is trusted.
 """
 
 from __future__ import annotations
@@ -13,25 +13,25 @@ from functools import lru_cache
 from cryptography import x509
 
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?")
-_MOST_TOLD = 3  #: names of another server's certificate that a message lists
+_MOST_TOLD = 3  #: the most names of another server's certificate in a text
 
 
 def bare_name(name: str) -> str:
-    """Return a host as it is looked for in a certificate: in lower case, without brackets and without a last dot."""
+    """Return a host in the form of certificates: in lower case, without brackets and without a last dot."""
     return name.strip("[]").removesuffix(".").lower()
 
 
 def is_address(name: str) -> bool:
-    """Return whether a host is an IP address, which certificates hold apart from names."""
+    """Return whether a host is an IP address, which certificates list separately from names."""
     return _address(name) is not None
 
 
 @lru_cache(maxsize=256)
 def is_for(certificate: bytes, name: str) -> bool:
-    """Return whether a certificate names a host: exactly, or by a wildcard that stands for the whole first label.
+    """Return whether a certificate names a host: exactly, or by a wildcard for the whole first label.
 
     :param certificate: in DER.
-    :param name: as `bare_name` gives it.
+    :param name: as `bare_name` returns it.
     :raises ValueError: the certificate cannot be read.
     """
     names = _alternative_names(certificate)
@@ -47,7 +47,7 @@ def is_for(certificate: bytes, name: str) -> bool:
 
 
 def say_names(certificate: bytes) -> str:
-    """Return what a certificate is for, in words."""
+    """Return the names of a certificate as text."""
     try:
         names = _alternative_names(certificate)
     except ValueError:
@@ -76,7 +76,7 @@ def _address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 
 
 def _labels(name: str) -> list[str] | None:
-    """Return the labels of a host name; None for what is none, a number in place of a name among them."""
+    """Return the labels of a host name, or None for an invalid one, such as a number in place of a name."""
     labels = name.split(".")
     good = all(_LABEL.fullmatch(label) for label in labels) and not labels[-1].isdecimal()
     return labels if good else None
@@ -85,6 +85,6 @@ def _labels(name: str) -> list[str] | None:
 def _matches(pattern: str, labels: list[str]) -> bool:
     if not pattern.startswith("*."):
         return _labels(pattern) == labels
-    # A wildcard stands for one label, and for a name in a domain, never for a domain at the top.
+    # A wildcard is for one label, and for a name in a domain, never for a top-level domain.
     rest = _labels(pattern[2:])
     return rest is not None and len(rest) >= 2 and rest == labels[1:]

@@ -1,6 +1,6 @@
-"""What the exchanges of a process have in common: the connections that are kept, the deadlines, the settings.
+"""What the exchanges of a process share: kept connections, deadlines, settings.
 
-It makes calls (`ap4r.dispatcher.http_client.exchange`) and knows nothing of what is in them.
+It makes calls (`ap4r.dispatcher.http_client.exchange`) and does not depend on their content.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class HttpClient:
     ) -> None:
         self.clock = clock
         self.endpoints = endpoints
-        self.way = ServerRoute(endpoints)  #: of requests that bring none
+        self.way = ServerRoute(endpoints)  #: of requests without one
         self.bounds = bounds
         self.kept = Pool(clock, connections)
         self.deadlines = Deadlines(clock, time)
@@ -60,25 +60,25 @@ class HttpClient:
         read: AnswerReader | None = None,
         way: ServerRoute | None = None,
     ) -> HttpExchange:
-        """Begin an exchange; `done` is told its end exactly once, possibly before this returns.
+        """Begin an exchange; `done` gets its result exactly once, possibly before this returns.
 
-        :param may_write: asked right before the first byte is written; false ends the exchange uncalled.
+        :param may_write: called right before the first byte is written; False ends the exchange uncalled.
         :param fresh: over a connection of its own, which cannot be stale.
-        :param read: shown the whole answer before its body is cut; what it reads becomes part of the answer.
-        :param way: to the request's server; None for that of absolute URLs.
+        :param read: gets the whole answer before its body is cut; its reading becomes part of the answer.
+        :param way: the route to the request's server; None for that of absolute URLs.
         """
         call = HttpExchange(self, done, may_write, fresh=fresh, read=read, way=way or self.way)
         call.start(request, timeout_seconds)
         return call
 
     def allow(self, connections: int, endpoints: IAgentEndpointFactory, bounds: Bounds) -> None:
-        """Take other settings for exchanges from now on; connections stay."""
+        """Use other settings for exchanges from now on; connections stay open."""
         self.kept.most = connections
         if endpoints is not self.endpoints:
             self.endpoints, self.way = endpoints, ServerRoute(endpoints)
         self.bounds = bounds
 
     def close(self) -> None:
-        """Let go of the kept connections."""
+        """Close the kept connections."""
         self.kept.close()
         self.deadlines.close()

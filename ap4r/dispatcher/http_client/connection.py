@@ -1,6 +1,6 @@
-"""One HTTP/1.1 connection to a server, with one request at a time, and the response that is read from it as it comes.
+"""One HTTP/1.1 connection to a server, with one request at a time, and the response as it arrives.
 
-It does not connect or time, and does not decide whether it is used again; it reports when it could be.
+It does not connect or set timeouts, and does not decide whether it is used again; it reports when it could be.
 """
 
 from __future__ import annotations
@@ -49,11 +49,11 @@ class TargetResponse:
 
     @property
     def length(self) -> int | None:
-        """The body's length as the head tells it (IResponse)."""
+        """The body's length as the head states it (IResponse)."""
         return self._head.length
 
     def deliverBody(self, protocol: IProtocol) -> None:
-        """Give the body to `protocol`, and then tell its `connectionLost` how it ended (IResponse)."""
+        """Pass the body to `protocol`, and then its end to its `connectionLost` (IResponse)."""
         self._reader = protocol
         transport: Any = self._connection.transport
         protocol.makeConnection(transport)
@@ -64,17 +64,17 @@ class TargetResponse:
             protocol.connectionLost(self._ended)
 
     def setPreviousResponse(self, response: IResponse) -> None:
-        """Note the response that was redirected to this one; none ever is (IResponse)."""
+        """Do nothing: no response here follows a redirect (IResponse)."""
 
     def take(self, piece: bytes) -> None:
-        """Take a piece of the body."""
+        """Receive a part of the body."""
         if self._reader is None:
             self._waiting.append(piece)
         else:
             self._reader.dataReceived(piece)
 
     def end(self, reason: Failure) -> None:
-        """Note the body's end."""
+        """Record the body's end."""
         if self._ended is None:
             self._ended = reason
             if self._reader is not None:
@@ -88,19 +88,19 @@ _WITH_CONTENT = frozenset({b"POST", b"PUT", b"PATCH"})
 class HttpConnection(Protocol):
     """A connection over which requests go, one after the other.
 
-    :param idle: told when the connection may carry another request.
+    :param idle: called when the connection may carry another request.
     """
 
     def __init__(self, idle: Callable[[HttpConnection], None]) -> None:
         self._idle = idle
         self._exchange: _Exchange | None = None
-        self._may_send = False  # without the reactor: nothing is waiting to be written
-        self._reading: TCPConnection | None = None  # what reads from the socket, beneath TLS too
+        self._may_send = False  # without the reactor: there is nothing in its write buffer
+        self._reading: TCPConnection | None = None  # the transport that reads from the socket, beneath TLS too
         self.lost = False
 
     @property
     def is_busy(self) -> bool:
-        """Whether a request went over it whose response has not come whole."""
+        """Whether a request was sent over it whose response has not arrived completely."""
         return self._exchange is not None
 
     def connectionMade(self) -> None:
@@ -112,13 +112,13 @@ class HttpConnection(Protocol):
             self._reading.bufferSize = FEW_BYTES
 
     def send(self, method: bytes, head: bytes, body: bytes, most_bytes: int) -> Deferred[IResponse]:
-        """Write a request; fires with its response when the head has come.
+        """Write a request; return a Deferred of its response, which fires when the head has arrived.
 
-        It fails with ResponseNeverReceived when the connection ends before that, and with NotHttp when what
-        comes is not HTTP. Cancelling it ends the connection.
+        It fails with ResponseNeverReceived when the connection ends before that, and with NotHttp when the answer is
+        not HTTP. Cancelling it ends the connection.
 
         :param head: the request line and the headers, without a Content-Length and without the last empty line.
-        :param most_bytes: that are read of the response.
+        :param most_bytes: the most bytes that are read of the response.
         """
         assert self._exchange is None and not self.lost
         exchange = self._exchange = _Exchange(self, ResponseReader(most_bytes, is_head=method == b"HEAD"))
@@ -130,12 +130,12 @@ class HttpConnection(Protocol):
         return answered
 
     def _write(self, data: bytes) -> None:
-        # A socket mostly takes a request at once; asking the reactor to wait until it can costs more than the sending.
+        # A socket mostly accepts a request at once; making the reactor wait for that can cost more than sending it.
         if self._may_send:
             try:
                 sent = self.transport.getHandle().send(data)  # type: ignore[union-attr]
             except OSError:
-                sent = 0  # Twisted tells, when it finds the same
+                sent = 0  # Twisted reports the error when it occurs again
             if sent == len(data):
                 return
             self._may_send = False
@@ -148,15 +148,15 @@ class HttpConnection(Protocol):
             cast(Any, self.transport).abortConnection()
 
     def dataReceived(self, data: bytes) -> None:
-        """Take bytes from the server."""
+        """Receive bytes from the server."""
         exchange = self._exchange
         if exchange is None:
-            # Nobody asked: whatever this is, the connection is out of step.
+            # There is no request: whatever this is, the connection is out of sync.
             self.abort()
             return
         piece = exchange.feed(data)
         if self._reading is not None:
-            # What waits in the socket is read in the reactor's next turn, when others had theirs.
+            # The rest in the socket is read in the reactor's next turn, after other connections.
             self._reading.bufferSize = exchange.readable_bytes
         if exchange.complete and self._exchange is exchange:
             self._exchange = None
@@ -167,7 +167,7 @@ class HttpConnection(Protocol):
         exchange.tell(piece)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """Note the end of the connection; an exchange under way ends with it."""
+        """Record the end of the connection, which also ends its exchange."""
         self.lost = True
         exchange, self._exchange = self._exchange, None
         if exchange is not None:
@@ -175,7 +175,7 @@ class HttpConnection(Protocol):
 
 
 class ConnectionFactory(Factory):
-    """Makes connections for an endpoint."""
+    """Builds connections for an endpoint."""
 
     noisy = False
 
@@ -183,12 +183,12 @@ class ConnectionFactory(Factory):
         self._idle = idle
 
     def buildProtocol(self, addr: object) -> HttpConnection:
-        """Give a new connection."""
+        """Return a new connection."""
         return HttpConnection(self._idle)
 
 
 class _Exchange:
-    """A response as it comes in."""
+    """A response as it arrives."""
 
     __slots__ = ("_answered", "_connection", "_problem", "_reader", "_response", "complete")
 
@@ -202,7 +202,7 @@ class _Exchange:
 
     @property
     def answered(self) -> Deferred[IResponse]:
-        """Fires when the head has come."""
+        """A Deferred that fires when the head has arrived."""
         return self._answered
 
     @property
@@ -212,11 +212,11 @@ class _Exchange:
 
     @property
     def readable_bytes(self) -> int:
-        """How many bytes to read next."""
+        """The number of bytes to read next."""
         return self._reader.readable_bytes
 
     def feed(self, data: bytes) -> bytes:
-        """Read what came; return what of it is the body's."""
+        """Read bytes; return those that belong to the body."""
         try:
             piece = self._reader.feed(data)
         except NotHttp as problem:
@@ -226,7 +226,7 @@ class _Exchange:
         return piece
 
     def tell(self, piece: bytes) -> None:
-        """Hand on what came. From the first call on, this connection may belong to the next request."""
+        """Pass on what has arrived. From the first call on, this connection may belong to the next request."""
         problem, complete, response = self._problem, self.complete, self._response
         if response is None and self._reader.head is not None:
             response = self._respond(self._reader.head)
@@ -239,7 +239,7 @@ class _Exchange:
             response.end(_WHOLE)
 
     def cut_off(self, reason: Failure) -> None:
-        """Note that no more will come."""
+        """Record that nothing more will arrive."""
         if self.complete:
             return
         self.complete = True

@@ -1,7 +1,7 @@
-"""Undo what a server did to a body on its way: gzip and deflate, as content or as transfer coding, up to a bound.
+"""Decodes the body of an answer: gzip and deflate, as content or as transfer coding, up to a bound.
 
-Pure. None of it was asked for (`Accept-Encoding: identity`), but where a server or a proxy compresses all the same, the
-work is done, and the answer is to be read.
+Pure. The request does not ask for it (`Accept-Encoding: identity`), but if a server or a proxy compresses anyway, the
+work is done, and the answer must be read.
 """
 
 from __future__ import annotations
@@ -11,24 +11,24 @@ from collections.abc import Sequence
 
 from ap4r.dispatcher.http_client.response_framing import TooMuch
 
-MOST_CODINGS = 4  #: one upon the other
+MOST_CODINGS = 4  #: one after another
 MOST_MEMBERS = 100  #: of a gzip; each costs a decompressor
 _GZIP = frozenset({"gzip", "x-gzip"})
 _GZIP_MAGIC = b"\x1f\x8b"
 
 
 class Undecodable(Exception):
-    """A body cannot be brought back to what it was."""
+    """A body cannot be decoded."""
 
 
 def decoded(body: bytes, codings: Sequence[str], most_bytes: int) -> bytes:
-    """Return a body as it was before it was coded.
+    """Return a body as it was before it was encoded.
 
-    One that never was, whatever its header says, is returned as it is.
+    A body that was not encoded, although its header says so, is returned unchanged.
 
     :param codings: in the order in which they were applied (RFC 9110, 8.4).
-    :raises Undecodable: a coding is not known, or the body is damaged.
-    :raises TooMuch: it would have more than `most_bytes`.
+    :raises Undecodable: a coding is unknown, or the body is damaged.
+    :raises TooMuch: the result would have more than `most_bytes`.
     """
     named = [name for name in (coding.strip().lower() for coding in codings) if name not in ("", "identity")]
     if len(named) > MOST_CODINGS:
@@ -42,7 +42,7 @@ def decoded(body: bytes, codings: Sequence[str], most_bytes: int) -> bytes:
             elif name == "deflate":
                 body = _inflated(body, most_bytes)
             else:
-                raise Undecodable(f"its body is coded as {name[:40]}, which is not read here")
+                raise Undecodable(f"its body has the coding {name[:40]}, which is not supported")
         except zlib.error as error:
             raise Undecodable(f"its body is damaged: {error}") from error
     return body
@@ -62,7 +62,7 @@ def _gunzipped(body: bytes, most_bytes: int) -> bytes:
 
 
 def _inflated(body: bytes, most_bytes: int) -> bytes:
-    # With the wrapper of RFC 1950, as it should be, or without it, as some servers write it.
+    # With the wrapper of RFC 1950, as it should be, or without it, as some servers send it.
     for wbits in (15, -15):
         whole = bytearray()
         try:

@@ -1,7 +1,7 @@
-"""Where connections are made: endpoints by scheme, host and port, kept so that a call need not build one.
+"""The endpoints of connections, by scheme, host and port, cached so that a call need not build one.
 
 An HTTPS endpoint counts as connected when its handshake is over, so that no byte of a request is ever written to a
-peer that proves to be the wrong one.
+peer that is not the expected server.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Check = Callable[[X509 | None], None]
 
 @implementer(IAgentEndpointFactory)
 class Endpoints:
-    """Endpoints for URLs, at most `MOST_ENDPOINTS` of them kept."""
+    """Endpoints for URLs, at most `MOST_ENDPOINTS` of them cached."""
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class Endpoints:
         self._kept: OrderedDict[tuple[bytes, bytes, int], IStreamClientEndpoint] = OrderedDict()
 
     def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
-        """Give the endpoint of a URL's server."""
+        """Return the endpoint of a URL's server."""
         key = (uri.scheme, uri.host, uri.port)
         endpoint = self._kept.get(key)
         if endpoint is None:
@@ -65,11 +65,11 @@ class Endpoints:
 
 
 class ProxyEndpoints(Endpoints):
-    """Endpoints behind an HTTP proxy: a tunnel for https, the proxy itself for http.
+    """Endpoints through an HTTP proxy: a tunnel for https, the proxy itself for http.
 
     :param proxy: `http://host:port`.
     :param authorization: the value of Proxy-Authorization, or empty.
-    :param targets: judges the names of the servers behind the proxy; `guard` judges the proxy's own address.
+    :param targets: checks the names of the servers behind the proxy; `guard` checks the proxy's own address.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class ProxyEndpoints(Endpoints):
 
 @implementer(IStreamClientEndpoint)
 class RefusedEndpoint:
-    """A server that must not be called."""
+    """The endpoint of a server that must not be called."""
 
     def __init__(self, problem: str) -> None:
         self._problem = problem
@@ -112,13 +112,13 @@ class RefusedEndpoint:
 
 @implementer(IAgentEndpointFactory)
 class UnixEndpoints:
-    """The endpoint of a UNIX socket, whatever the URL says."""
+    """The endpoint of a UNIX socket, for any URL."""
 
     def __init__(self, reactor: Any, path: str) -> None:
         self._endpoint = UNIXClientEndpoint(reactor, path, NO_TIMEOUT)
 
     def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
-        """Give the endpoint (IAgentEndpointFactory)."""
+        """Return the endpoint (IAgentEndpointFactory)."""
         return self._endpoint
 
 
@@ -129,18 +129,17 @@ def _secured(policy: Policy, host: bytes, port: int, plain: IStreamClientEndpoin
 
 @implementer(IStreamClientEndpoint)
 class HandshakeEndpoint:
-    """A TLS endpoint that is connected when the handshake is over and its server is known, not when it could begin.
+    """A TLS endpoint that is connected when the handshake is over and the server is verified, not when it could begin.
 
-    :param check: raises for a certificate that is not the server's. It is asked here too, although the handshake has
-        asked it already: that one is a callback of libraries, and nothing may be written on their word alone.
-    """
+    :param check: raises for a certificate that is not the server's. It is called here too, although the handshake has
+        called it already, as a callback of libraries: no request is written on their word alone."""
 
     def __init__(self, wrapped: IStreamClientEndpoint, check: Check) -> None:
         self._wrapped = wrapped
         self._check = check
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
-        """Connect; fires with the factory's protocol, or fails with what the handshake failed with."""
+        """Connect; fires with the factory's protocol, or fails with the handshake's error."""
         connecting = cast("Deferred[Any]", self._wrapped.connect(_HandshakeFactory(protocolFactory, self._check)))
         return connecting.addCallback(lambda handshake: handshake.completed)
 
@@ -170,7 +169,7 @@ class _Handshake(Protocol):
             return
         try:
             self._check(cast(Any, self.transport).getPeerCertificate())
-        except Exception:  # noqa: BLE001 - whatever keeps a server from being verified, it is sent nothing
+        except Exception:  # noqa: BLE001 - after any error the server is not verified and gets nothing
             self.completed.errback(Failure())
             cast(Any, self.transport).abortConnection()
             return

@@ -1,7 +1,7 @@
-"""One HTTP exchange with treq: a request goes out, and an `Answer` or a `NoResponse` comes back, never an exception.
+"""One HTTP exchange with treq: it sends a request, and results in an `Answer` or a `NoResponse`, never an exception.
 
-It does not judge, repeat or choose a server. One deadline covers everything: looking up, connecting, shaking hands,
-sending, and reading the body, which is read to a bound.
+It does not decide the outcome, repeat or choose a server. One deadline covers everything: name lookup, connecting,
+TLS handshake, sending, and reading the body, which is read up to a bound.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from ap4r.outcome.response import BUSY_HEADER, UNREADABLE
 if TYPE_CHECKING:
     from ap4r.dispatcher.http_client.client import HttpClient
 
-#: Reads an answer at once, or, where that may take long, later.
+#: Reads an answer at once, or, if that may take long, later.
 AnswerReader = Callable[[Answer], "ResponseReading | Deferred[ResponseReading | None] | None"]
 _JUDGED_HEADERS = ("retry-after", "ap4r-retry", "location", BUSY_HEADER)
 _READ_HEADERS = (*_JUDGED_HEADERS, "content-type")
@@ -45,7 +45,7 @@ _VISIBLE = re.compile(rb"[\x21-\x7e]+")
 
 @implementer(IAgent)
 class HttpExchange:
-    """One exchange. To treq it is the agent: so it learns the moment of writing."""
+    """One exchange. It is also treq's agent, so that it knows the moment of writing."""
 
     __slots__ = (
         *("_begun_at", "_called", "_connect_deadline", "_connection", "_cut", "_deadline", "_done"),
@@ -95,14 +95,14 @@ class HttpExchange:
                 unbuffered=True,
                 reactor=clock,
             )
-        except Exception:  # noqa: BLE001 - whatever it is, it becomes a value
+        except Exception:  # noqa: BLE001 - every exception becomes a value
             self._failed(Failure())
             return
         self._pending = pending
         pending.addCallbacks(self._headers_came, self._failed)
 
     def cut(self, reason: Reason) -> None:
-        """End the exchange now; its end is a `NoResponse` of this reason."""
+        """End the exchange now, with a `NoResponse` of this reason."""
         if self._done is None:
             return
         self._cut = reason
@@ -113,7 +113,7 @@ class HttpExchange:
         self._abort()
 
     def end(self, reason: Reason, readings: int = MOST_READINGS) -> None:
-        """End the exchange like `cut`, but not before what has arrived for it is read: that may be the answer."""
+        """End the exchange like `cut`, but only after reading what has arrived: that may be the answer."""
         if self._done is None:
             return
         if readings and self._connection is not None and has_unread(self._connection):
@@ -123,7 +123,7 @@ class HttpExchange:
             self.cut(reason)
 
     def _connect_late(self) -> None:
-        # A connection that has come about is seen in the next turn of the reactor at the latest.
+        # A connection that has just been opened is noticed in the next turn of the reactor at the latest.
         clock: Any = self._transport.clock
         clock.callLater(0.0, self._connect_too_late)
 
@@ -132,7 +132,7 @@ class HttpExchange:
             self.cut(Reason.CONNECT_TIMEOUT)
 
     def request(self, method: bytes, uri: bytes, headers: Any = None, bodyProducer: Any = None) -> Deferred[IResponse]:
-        """Send a request for treq (IAgent), given `SentHeaders` and a `RequestBody`."""
+        """Send a request for treq (IAgent), with `SentHeaders` and a `RequestBody`."""
         way = self._way
         uri_parts, address, line = _taken_apart(method, uri, way.absolute)
         server = (way, *address)
@@ -168,10 +168,10 @@ class HttpExchange:
         if self._done is None:
             self._abort()
             return
-        status = response.code  # treq's response asks for each through a layer of its own
+        status = response.code  # treq's response reads each through a layer of its own
         if status == 407 and self._way.absolute:
-            # The proxy's own word (RFC 9110, 15.5.8): the server has seen nothing.
-            told = "the proxy wants credentials, or other ones: it answered 407"
+            # The proxy's own answer (RFC 9110, 15.5.8): the server has received nothing.
+            told = "the proxy requires credentials, or other ones: it answered 407"
             self._finish(NoResponse(Reason.CONNECT_FAILED, False, told, seconds=self._seconds()))
             self._abort()
             return
@@ -182,13 +182,13 @@ class HttpExchange:
     def _body_ended(self, body: bytes, reason: Failure) -> None:
         if self._done is None:
             return
-        # A body without a length ends with its connection (RFC 9112, 6.3): that is all that can be known of it.
+        # A body without a length ends with its connection (RFC 9112, 6.3): nothing more can be known about its end.
         if not isinstance(reason.value, (ResponseDone, PotentialDataLoss)):
             self._broke_off(body, reason)
             return
         bounds, status = self._transport.bounds, self._status
         assert status is not None
-        # Also a 200 may be a failure, by what its protocol or the original rule reads in it.
+        # A 200 may be a failure too, by its protocol or by the original success rule.
         if 200 <= status < 300 and self._read is None and not bounds.search_true:
             self._finish(Answer(status, {}, body[: bounds.kept_bytes], self._seconds()))
             return
@@ -200,7 +200,7 @@ class HttpExchange:
         headers = self._judged_headers()
         reading = None if self._read is None else self._read(Answer(status, headers, body))
         if isinstance(reading, Deferred):
-            # The answer is here; what reading it takes is no delay of the target's.
+            # The answer has arrived; the time for reading it is not a delay of the target.
             self._meet_deadlines()
             reading.addCallback(self._was_read, status, headers, body)
         else:
@@ -217,10 +217,10 @@ class HttpExchange:
         self._finish(answer)
 
     def _broke_off(self, body: bytes, reason: Failure) -> None:
-        """End with a body that did not come whole, or cannot be read.
+        """End with a body that did not arrive completely, or cannot be read.
 
-        A status that is no success stands for itself. Behind a success may be work that was done, so what there is of
-        the body is kept for a person.
+        A status that is not a success decides alone. With a success the work may be done, so the received part of the
+        body is kept for a person.
         """
         status, kept = self._status, body[: self._transport.bounds.kept_bytes]
         fault = fault_of(reason, called=True, cut=None, status=status, seconds=self._seconds())
@@ -262,7 +262,7 @@ class HttpExchange:
         self._deadline = self._connect_deadline = None
 
     def _abort(self) -> None:
-        # Closing politely would wait for a TLS peer to agree, and an endless body would go on coming.
+        # An orderly close would wait for a TLS peer to agree, and an endless body would continue to arrive.
         if self._connection is not None:
             self._connection.abort()
 
@@ -272,17 +272,17 @@ class HttpExchange:
 
 @lru_cache(maxsize=4_096)
 def _taken_apart(method: bytes, url: bytes, absolute: bool) -> tuple[URI, tuple[bytes, bytes, int], bytes]:
-    """Give a URL's parts, its server and the request line (RFC 9112, 3), in absolute form for a proxy.
+    """Return a URL's parts, its server and the request line (RFC 9112, 3), in absolute form for a proxy.
 
-    What would blur where that line ends is refused before any connection is made for it.
+    A method or URL that would blur where that line ends is refused before any connection is opened for it.
 
-    :raises ValueError: saying what is wrong.
+    :raises ValueError: the text says what is wrong.
     """
     if not _TOKEN.fullmatch(method):
         raise ValueError("a method is a token (RFC 9110, 9.1)")
     if not _VISIBLE.fullmatch(url):
         raise ValueError("a URL is made of visible ASCII characters")
-    parts = URI.fromBytes(bytes(url))  # as plain bytes: ours do not let themselves be taken apart
+    parts = URI.fromBytes(bytes(url))  # as plain bytes: ours cannot be split
     resource = url if absolute else parts.originForm
     return parts, (parts.scheme, parts.host, parts.port), b"%s %s HTTP/1.1\r\n" % (method, resource)
 

@@ -1,4 +1,4 @@
-"""What an exchange was, as a value: the one place where Twisted's failures become `NoResponse`s."""
+"""The result of an exchange as a value: the one place where Twisted's failures become `NoResponse`s."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ _NO_NAME = (error.DNSLookupError, error.UnknownHostError)
 def fault_of(
     failure: Failure | None, *, called: bool, cut: Reason | None, status: int | None, seconds: float
 ) -> NoResponse:
-    """Tell what went wrong in an exchange that brought no whole response.
+    """Return what went wrong in an exchange without a whole response.
 
-    :param failure: what the transport said; None when the exchange was only cut.
+    :param failure: the error of the transport; None when the exchange was only cut.
     :param called: whether a byte of the request may have been written.
     :param cut: why the dispatcher itself ended the exchange, if it did.
-    :param status: of the response, when its headers had come.
+    :param status: of the response, if its headers had arrived.
     """
     causes = [] if failure is None else list(_causes(failure.value))
     if cut is not None:
@@ -58,10 +58,10 @@ def answer_of(
     seconds: float,
     reading: ResponseReading | None = None,
 ) -> Answer:
-    """Make the answer of a whole response, its body cut to what is kept.
+    """Return the answer of a whole response, its body cut to the kept part.
 
-    :param search_true: the original success rule looks for "true" in the whole body; when it stands behind the cut,
-        it is all that is kept of it.
+    :param search_true: the original success rule looks for "true" in the whole body; if it is behind the cut,
+        only "true" is kept of the body.
     """
     kept = body[:kept_bytes]
     if search_true and b"true" not in kept and b"true" in body:
@@ -70,7 +70,7 @@ def answer_of(
 
 
 def _causes(problem: BaseException | None) -> Iterator[BaseException]:
-    """Unwrap what the HTTP client wrapped, the innermost reasons, in their order."""
+    """Yield the innermost reasons that the HTTP client wrapped, in their order."""
     reasons = getattr(problem, "reasons", None)
     if isinstance(reasons, (list, tuple)) and reasons:
         for reason in reasons:
@@ -80,12 +80,12 @@ def _causes(problem: BaseException | None) -> Iterator[BaseException]:
 
 
 def _never_written(failure: Failure | None) -> bool:
-    # The request could not even be put into bytes: a bad header, a bad method.
+    # The request could not even be written as bytes: an invalid header, an invalid method.
     return failure is not None and isinstance(failure.value, RequestGenerationFailed)
 
 
 def _reason_of_cut(cut: Reason, called: bool) -> Reason:
-    # Out of time before the request was written is the target's failure to accept it.
+    # A timeout before the request was written is the target's failure to accept it.
     return Reason.CONNECT_TIMEOUT if cut is Reason.TIMEOUT and not called else cut
 
 
@@ -107,12 +107,12 @@ def _reason_before_call(causes: list[BaseException]) -> Reason:
             return Reason.NAME_NOT_FOUND
         if isinstance(cause, _TIMEOUTS):
             return Reason.CONNECT_TIMEOUT
-        # A connection that was made and lost before any request went over it was lost in the TLS handshake.
+        # A connection that was opened and lost before any request was sent was lost in the TLS handshake.
         if isinstance(cause, (*_TLS, error.ConnectionLost, error.ConnectionDone, error.ConnectionAborted)):
             return Reason.TLS_FAILED
         if isinstance(cause, (ValueError, TypeError, SchemeNotSupported)):
             return Reason.BAD_TARGET
-    # Whatever else keeps us from connecting, too few file descriptors for one, passes by waiting.
+    # Any other reason that prevents connecting, such as too few file descriptors, is temporary.
     return Reason.CONNECT_FAILED
 
 

@@ -1,4 +1,4 @@
-"""Which HTTP proxy an absolute URL is called through, if any. Pure."""
+"""The HTTP proxy for an absolute URL, if any. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ap4r.settings.upstreams import DEFAULT_PORTS, NO_PROXY, PROXY_ENVIRONMENT, 
 
 @dataclass(frozen=True, slots=True)
 class ForwardProxy:
-    """A proxy, `http://host:port`, and the value of Proxy-Authorization, or empty."""
+    """A proxy, `http://host:port`, and the value of Proxy-Authorization, or ""."""
 
     url: str
     authorization: bytes = b""
@@ -24,7 +24,7 @@ class ForwardProxy:
 
 @dataclass(frozen=True, slots=True)
 class ForwardProxies:
-    """The proxies of absolute URLs, by scheme, and what is called directly all the same.
+    """The proxies of absolute URLs, by scheme, and the hosts that are called directly.
 
     :param direct_hosts: patterns of the setting `no_proxy`.
     :param no_proxy: the variable NO_PROXY.
@@ -35,7 +35,7 @@ class ForwardProxies:
     no_proxy: str = ""
 
     def choose(self, url: str) -> ForwardProxy | None:
-        """Return the proxy for an absolute URL; None where it is called directly."""
+        """Return the proxy for an absolute URL; None if it is called directly."""
         parts = urlsplit(url)
         proxy = self.by_scheme.get(parts.scheme)
         host = canonical_host(parts.hostname or "")
@@ -46,12 +46,12 @@ class ForwardProxies:
 
 
 def find_forward_proxies(settings: Settings, environ: Mapping[str, str]) -> ForwardProxies | None:
-    """Return the proxies that the settings name, or, where they say so, the usual variables; None for none.
+    """Return the proxies of the settings, or, if those say so, of the usual variables; None without a proxy.
 
     The variables are those of curl: `http_proxy`, `https_proxy`, `all_proxy` and `no_proxy`, the lower-case form first,
-    and HTTP_PROXY not where REQUEST_METHOD is set, for there a client's header `Proxy` sets it.
+    but HTTP_PROXY not if REQUEST_METHOD is set, because a client's header `Proxy` can set it there.
 
-    :raises ConfigError: a variable holds no proxy.
+    :raises ConfigError: a variable is not a proxy.
     """
     if settings.proxy == NO_PROXY:
         return None

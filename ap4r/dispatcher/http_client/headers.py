@@ -1,7 +1,7 @@
-"""What an exchange hands to treq and Twisted: headers, a body, a ready URL, no cookies, a reader of the answer.
+"""The values that an exchange passes to treq and Twisted: headers, a body, a ready URL, no cookies, a body reader.
 
-All of it is in the form in which it is sent, so that the layers of treq have nothing left to copy or to parse anew.
-It knows nothing of messages.
+All of them have the form in which they are sent, so that treq's layers need not copy or parse them again.
+They do not depend on messages.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ from ap4r.dispatcher.http_client.response_head import Head
 _TOKEN = re.compile(rb"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 
-#: A compressed answer has no honest size.
+#: The size of a compressed answer says nothing about its content.
 _AS_IT_IS = b"accept-encoding"
 
 
 def header_lines(values: Mapping[bytes, Sequence[bytes]]) -> bytes:
-    """Write headers as lines, each with its end.
+    """Return headers as lines, each with its line end.
 
-    A value of several lines is put on one, so that it cannot be taken for a header or for the end of them all
-    (RFC 9112, 5.2).
+    A value of several lines is joined to one, so that it cannot be taken for another header or for the end of the
+    headers (RFC 9112, 5.2).
 
     :param values: by name in lower case.
-    :raises ValueError: a name is no token (RFC 9110, 5.1), or there are two hosts (RFC 9112, 3.2).
+    :raises ValueError: a name is not a token (RFC 9110, 5.1), or there are two hosts (RFC 9112, 3.2).
     """
     if len(values.get(b"host", ())) > 1:
         raise ValueError("a request has one Host (RFC 9112, 3.2)")
@@ -52,7 +52,7 @@ def header_lines(values: Mapping[bytes, Sequence[bytes]]) -> bytes:
 
 
 class SentHeaders(Headers):
-    """The headers of one request as the lines that are sent: what treq would add for itself is left out."""
+    """The headers of one request as the lines that are sent: headers that treq would add are left out."""
 
     __slots__ = ("lines",)
 
@@ -61,21 +61,21 @@ class SentHeaders(Headers):
         self.lines = lines
 
     def copy(self) -> SentHeaders:
-        """Give itself: nobody changes it."""
+        """Return itself: it never changes."""
         return self
 
     def hasHeader(self, name: str | bytes) -> bool:
-        """Claim to have what treq asks for, the cookies."""
+        """Return True for the cookies that treq checks for."""
         return True
 
     def addRawHeader(self, name: str | bytes, value: str | bytes) -> None:
-        """Leave out what treq asks for behind our back: a compressed answer."""
+        """Ignore the header that treq adds by itself: it asks for a compressed answer."""
 
 
 class ReceivedHeaders(Headers):
     """The headers of one response.
 
-    treq does not see a Content-Encoding, which it would take for a wish to decompress; the bytes stay as they came.
+    treq does not see a Content-Encoding, which would make it decompress; the bytes stay as they arrived.
     """
 
     __slots__ = ("_head",)
@@ -85,7 +85,7 @@ class ReceivedHeaders(Headers):
         self._head = head
 
     def getRawHeaders(self, name: Any, default: Any = None) -> Any:
-        """Give the values of a header, as text if the name is text."""
+        """Return the values of a header, as text if the name is text."""
         wanted = (name.encode("ascii", "replace") if isinstance(name, str) else name).lower()
         if wanted == b"content-encoding":
             return default
@@ -96,17 +96,17 @@ class ReceivedHeaders(Headers):
 
     @property
     def codings(self) -> list[str]:
-        """What was done to the body on its way (Content-Encoding, Transfer-Encoding), in the order in which it was."""
+        """The codings of the body (Content-Encoding, Transfer-Encoding), in the order in which they were applied."""
         head = self._head
         found = [value.decode("latin-1") for own, value in head.headers if own == b"content-encoding"]
         listed = ",".join(found).split(",") if found else []
         return [*listed, *(coding.decode("latin-1") for coding in head.codings)]
 
     def removeHeader(self, name: str | bytes) -> None:
-        """Remove nothing: the header that treq removes is hidden from it already."""
+        """Do nothing: the header that treq removes is hidden from it already."""
 
     def setRawHeaders(self, name: str | bytes, values: Any) -> None:
-        """Set nothing: what treq writes back is the header that is hidden from it."""
+        """Do nothing: treq writes back only the header that is hidden from it."""
 
 
 @lru_cache(maxsize=4_096)
@@ -117,19 +117,19 @@ def _named(name: bytes) -> bytes:
 
 
 class BodyReader(Protocol):
-    """Gathers a body up to a bound.
+    """Collects a body up to a bound.
 
-    :param ended: given the body, and Twisted's reason when no more comes, or `TooMuch` when more came.
+    :param ended: gets the body, and Twisted's reason when it has ended, or `TooMuch` when it exceeds the bound.
     """
 
     def __init__(self, bound: int, ended: Callable[[bytes, Failure], None]) -> None:
         self._bound = bound
         self._body_ended: Callable[[bytes, Failure], None] | None = ended
         self._first = b""
-        self._rest: bytearray | None = None  # pieces of one byte each would take forty times their size
+        self._rest: bytearray | None = None  # parts of one byte each would take forty times their size
 
     def dataReceived(self, data: bytes) -> None:
-        """Take a piece."""
+        """Receive a part."""
         if self._rest is not None:
             self._rest += data
         elif self._first:
@@ -140,7 +140,7 @@ class BodyReader(Protocol):
             self._end(Failure(TooMuch(f"a body of more than {self._bound:,} bytes")))
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """Give the whole."""
+        """Pass on the whole."""
         self._end(reason)
 
     def _end(self, reason: Failure) -> None:
@@ -153,84 +153,84 @@ class BodyReader(Protocol):
 
 @implementer(IBodyProducer)
 class RequestBody:
-    """A body that is in memory; Twisted's own producer would take a turn of the reactor for it."""
+    """A body in memory; Twisted's own producer would need a turn of the reactor for it."""
 
     def __init__(self, whole: bytes) -> None:
         self.whole = whole
         self.length = len(whole)
 
     def startProducing(self, consumer: IConsumer) -> Deferred[None]:
-        """Write it all."""
+        """Write the whole body."""
         consumer.write(self.whole)
         return succeed(None)
 
     def pauseProducing(self) -> None:
-        """Nothing to pause."""
+        """Do nothing: all is written already."""
 
     def resumeProducing(self) -> None:
-        """Nothing to resume."""
+        """Do nothing: all is written already."""
 
     def stopProducing(self) -> None:
-        """Nothing to stop."""
+        """Do nothing: all is written already."""
 
 
 def as_it_is(data: Any) -> Any:
-    """Give a body that is a producer already: treq would look for an adapter."""
+    """Return a body that is a producer already, for which treq would look up an adapter."""
     return data
 
 
 class _NoCookies(CookieJar):
-    """Keeps nothing: a target must not see what another, or an earlier message, was given."""
+    """Stores nothing: a target must not receive cookies of another one, or of an earlier message."""
 
     def __iter__(self) -> Iterator[Any]:
-        """Give none."""
+        """Yield nothing."""
         return iter(())
 
     def add_cookie_header(self, request: Any) -> None:
-        """Add none."""
+        """Do nothing."""
 
     def extract_cookies(self, response: Any, request: Any) -> None:
-        """Take none."""
+        """Do nothing."""
 
 
 NO_COOKIES: Any = _NoCookies()
 
 
 class _URLBytes(bytes):
-    """A URL that treq's keeper of cookies need not take apart: there are no cookies."""
+    """A URL that treq's cookie jar need not parse, because there are no cookies."""
 
     def strip(self, chars: Any = None) -> bytes:
-        """Give nothing to take apart. Nobody else strips it: it has no blanks."""
+        """Return "", so that there is nothing to parse. It has no spaces, so nothing else strips it."""
         return b""
 
 
 class _URLText(str):
-    """A URL whose bytes are known."""
+    """A URL whose bytes are cached."""
 
     encoded: bytes
 
     def encode(self, encoding: str = "ascii", errors: str = "strict") -> bytes:
-        """Give the bytes, the same ones each time: so their hash is known to every cache."""
+        """Return the bytes, the same object each time, so that its hash is cached too."""
         return self.encoded
 
 
 class _PreparedURL(EncodedURL):
-    """A URL whose text is known: treq would normalise and write it anew for each request."""
+    """A URL whose text is known: treq would normalise and write it again for each request."""
 
     _text: _URLText
 
     def to_uri(self) -> EncodedURL:
-        """Give itself: it is a URI already."""
+        """Return itself: it is a URI already."""
         return self
 
     def to_text(self, with_password: bool = False) -> str:
-        """Give the text as it was given."""
+        """Return the text unchanged."""
         return self._text
 
 
 @lru_cache(maxsize=4_096)
 def prepared_url(url: str) -> EncodedURL:
-    """Give a URL for treq. It must be in the form in which it is to be sent."""
+    """Return a URL for treq. It must be in the form in which it is sent."""
     prepared = _PreparedURL.from_text(url)
     text = _URLText(url)
     text.encoded = _URLBytes(url, "ascii")

@@ -1,8 +1,8 @@
-"""Looking names up with the system's resolver, each in a thread of its own, so that one that hangs delays no other.
+"""Looks names up with the system's resolver, each in a thread of its own, so that one that hangs delays no other.
 
-The system's resolver (getaddrinfo) is the one that knows /etc/hosts and nsswitch.conf. It cannot be interrupted, and a
-name whose servers do not answer keeps it for 10 to 30 s. So a name is looked up once at a time, a call waits for it
-only a moment, and what was found is used on while a newer look-up does not end.
+Only the system's resolver (getaddrinfo) uses /etc/hosts and nsswitch.conf. It cannot be interrupted, and a
+name whose servers do not answer blocks it for 10 to 30 s. So a name is looked up once at a time, a call waits for it
+only a moment, and the last result stays in use while a newer look-up has not ended.
 """
 
 from __future__ import annotations
@@ -18,33 +18,33 @@ from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.interfaces import IHostnameResolver, IHostResolution, IResolutionReceiver
 from zope.interface import implementer
 
-#: What was found is used for so long without another look-up, and for so long while another one does not end or fails.
+#: A result is used for so long without another look-up, and for so long while another one does not end or fails.
 FRESH_SECONDS, STALE_SECONDS = 5.0, 300.0
-#: For so long after a failure a name is not looked up again.
+#: A name is not looked up again for so long after a failure.
 FAILED_SECONDS = 2.0
-#: A call waits this long for a look-up, and less where many hang; then it was not made, and its server is held. The
-#: look-up goes on, and serves the next call.
+#: A call waits this long for a look-up, and less if many hang; after that the call is not made, and its server is held.
+#: The look-up continues, and its result serves the next call.
 PATIENCE_SECONDS, LITTLE_PATIENCE_SECONDS = 2.0, 0.25
 MANY_HANG = 8
-#: Look-ups at once, in a thread each; the last ones are kept for names that were found before, and for upstreams.
+#: Look-ups at once, in a thread each; the last ones are reserved for names that were found before, and for upstreams.
 MOST_LOOK_UPS, MOST_UNKNOWN = 200, 160
 MOST_NAMES = 10_000
 
 _KINDS: dict[int, Any] = {socket.AF_INET: IPv4Address, socket.AF_INET6: IPv6Address}
-#: Family and address of each result, as `socket.getaddrinfo` has them.
+#: Family and address of each result, as `socket.getaddrinfo` returns them.
 Found = Sequence[tuple[int, tuple[Any, ...]]]
 
 
 def look_up(name: str) -> Found:
     """Return the addresses of a name; blocks.
 
-    :raises OSError: it has none, or no server could tell.
+    :raises OSError: it has none, or no server answered.
     """
     return [(family, address) for family, _, _, _, address in socket.getaddrinfo(name, 0, type=socket.SOCK_STREAM)]
 
 
 def in_thread(call: Callable[[], None]) -> None:
-    """Run a call in a thread that does not keep the process from ending."""
+    """Run a call in a thread that does not prevent the process from ending."""
     Thread(target=call, name="ap4r-name", daemon=True).start()
 
 
@@ -67,7 +67,7 @@ class _Waiting:
         self._told: Callable[[Found], None] | None = told
 
     def tell(self, found: Found) -> None:
-        """End the waiting."""
+        """Pass on the result and end the waiting."""
         told, self._told = self._told, None
         if self.timer is not None and self.timer.active():
             self.timer.cancel()
@@ -75,7 +75,7 @@ class _Waiting:
             told(found)
 
     def cancel(self) -> None:
-        """Wait no longer (IHostResolution)."""
+        """Stop waiting (IHostResolution)."""
         self.tell(())
 
 
@@ -83,7 +83,7 @@ class _Waiting:
 class Names:
     """Resolves names for a reactor.
 
-    :param reactor: its time and its way from a thread into its loop.
+    :param reactor: provides the time and `callFromThread`.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class Names:
         self._begin = begin
         self._names: dict[str, _Name] = {}
         self._looking = 0
-        self.preferred: frozenset[str] = frozenset()  #: the upstreams' own: they may have the last threads
+        self.preferred: frozenset[str] = frozenset()  #: the upstreams' own: they may use the last threads
 
     def resolveHostName(
         self,
@@ -107,7 +107,7 @@ class Names:
         addressTypes: Sequence[type] | None = None,
         transportSemantics: str = "TCP",
     ) -> IHostResolution:
-        """Give the addresses of a name, none where it has none or that is not known in time (IHostnameResolver)."""
+        """Pass on the addresses of a name, none if it has none or they are not known in time (IHostnameResolver)."""
         kinds = (IPv4Address, IPv6Address) if addressTypes is None else tuple(addressTypes)
 
         def told(found: Found) -> None:

@@ -1,6 +1,6 @@
-"""Connections that are kept between requests: by server, the last used first, each for a short time.
+"""Idle connections, by server, the last used first, each kept for a short time.
 
-It makes no connection.
+It opens no connection.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from ap4r.dispatcher.http_client.connection import HttpConnection
 from ap4r.dispatcher.http_client.unread_bytes import has_unread
 
-#: A kept connection is let go after this long. Common servers keep theirs for 2 s (gunicorn) and more; a request that
-#: meets the server's own end of keeping would be lost without an answer.
+#: A kept connection is closed after this time. Common servers keep theirs for 2 s (gunicorn) and more; a request that
+#: meets the server's own closing would be lost without an answer.
 KEPT_SECONDS = 1.5
-#: One that has been idle for longer may have been ended by its server without our having read that yet.
+#: The server may have ended a connection that was idle for longer without our having read that yet.
 _FRESH_SECONDS = 0.02
 
-Server = tuple[object, bytes, bytes, int]  #: the way there, scheme, host, port
+Server = tuple[object, bytes, bytes, int]  #: the route, scheme, host, port
 
 
 class Pool:
-    """Keeps idle connections, at most `most` of each server."""
+    """Keeps idle connections, at most `most` for each server."""
 
     def __init__(self, clock: IReactorTime, most: int) -> None:
         self._clock = clock
@@ -33,7 +33,7 @@ class Pool:
         self._sweep: IDelayedCall | None = None
 
     def take(self, server: Server) -> HttpConnection | None:
-        """Give a connection that is open as far as can be known, or None."""
+        """Return a connection that is open as far as can be known, or None."""
         idle = self._idle.get(server)
         now = self._clock.seconds()
         while idle:
@@ -47,7 +47,7 @@ class Pool:
         return None
 
     def keep(self, server: Server, connection: HttpConnection) -> None:
-        """Take back a connection that could carry another request."""
+        """Keep a connection that could carry another request."""
         idle = self._idle[server]
         if len(idle) >= self.most:
             _let_go(connection)
@@ -57,7 +57,7 @@ class Pool:
             self._sweep = self._clock.callLater(KEPT_SECONDS, self._let_old_go)
 
     def close(self) -> None:
-        """Let go of every connection."""
+        """Close every connection."""
         if self._sweep is not None and self._sweep.active():
             self._sweep.cancel()
         self._sweep = None
@@ -88,7 +88,7 @@ def _let_go(connection: HttpConnection) -> None:
 
 
 def _was_ended(connection: HttpConnection) -> bool:
-    """Return whether the server's end, or bytes that nothing asked for, wait unread in a plain connection."""
+    """Return whether the server's end, or unexpected bytes, wait unread in a plain connection."""
     return isinstance(getattr(connection.transport, "getHandle", lambda: None)(), socket.socket) and has_unread(
         connection
     )

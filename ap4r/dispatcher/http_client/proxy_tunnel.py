@@ -1,6 +1,6 @@
-"""A connection through an HTTP proxy: CONNECT, and then whatever is spoken with the server behind it (RFC 9110, 9.3.6).
+"""A connection through an HTTP proxy: CONNECT, and then the protocol of the server behind it (RFC 9110, 9.3.6).
 
-No byte of a request is written before the proxy has said that the tunnel stands.
+No byte of a request is written before the proxy has confirmed the tunnel.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _MOST_HEAD_BYTES = 16 * 1024
 
 
 class ProxyRefused(ConnectError):
-    """The proxy made no tunnel; the text is what it said."""
+    """The proxy opened no tunnel; the text is its answer."""
 
     def __init__(self, problem: str) -> None:
         super().__init__(string=problem)  # type: ignore[no-untyped-call]
@@ -31,9 +31,9 @@ class ProxyRefused(ConnectError):
 class TunnelEndpoint:
     """A server behind a proxy.
 
-    :param proxy: the way to the proxy.
-    :param server: host and port as CONNECT names them.
-    :param authorization: the value of Proxy-Authorization, or empty.
+    :param proxy: the endpoint of the proxy.
+    :param server: host and port as in CONNECT.
+    :param authorization: the value of Proxy-Authorization, or "".
     """
 
     def __init__(self, proxy: IStreamClientEndpoint, server: bytes, authorization: bytes) -> None:
@@ -43,7 +43,7 @@ class TunnelEndpoint:
             self._head += b"Proxy-Authorization: %s\r\n" % authorization
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
-        """Connect; fires with the factory's protocol when the tunnel stands."""
+        """Connect; fires with the factory's protocol when the tunnel is open."""
         connecting = cast("Deferred[Any]", self._proxy.connect(_TunnelFactory(protocolFactory, self._head + b"\r\n")))
         return connecting.addCallback(lambda tunnel: tunnel.completed)
 

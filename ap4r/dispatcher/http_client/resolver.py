@@ -1,4 +1,4 @@
-"""Connecting to a host only where its guard lets it: resolved once, every address checked, then connected to those."""
+"""Connects to a host only if its guard allows it: the name is resolved once, and every address is checked."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from zope.interface import implementer
 
 from ap4r.dispatcher.http_client.address_guard import AddressGuard, AddressRefused, literal_address
 
-#: What Twisted is told for a name: it takes only those that could be registered today, not my_service or a--b.example.
+#: The name that Twisted gets: it only accepts names that could be registered today, not my_service or a--b.example.
 _STAND_IN = "name.invalid"
-#: Twisted's own timer counts the time in which the process stood still. Each call has a deadline that does not, over
-#: resolving, connecting and the TLS handshake, and cancels what is not done then.
+#: Twisted's own timer counts the time in which the process was blocked. Each call has a deadline that does not, for
+#: resolving, connecting and the TLS handshake together, and cancels what is not finished then.
 NO_TIMEOUT: Any = None
 
 
 def is_local(address: str) -> bool:
-    """Tell whether an address is one of this host's: only such can be bound to."""
+    """Return whether an address is one of this host's: only those can be bound to."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as probe:
@@ -43,9 +43,9 @@ def is_local(address: str) -> bool:
 
 @implementer(IStreamClientEndpoint)
 class GuardedEndpoint:
-    """A host and port; nothing is looked up or connected to before `connect`, and nothing that the guard refuses.
+    """A host and port; nothing is looked up or connected to before `connect`, or if the guard refuses it.
 
-    A connection attempt goes on until it succeeds, fails or is cancelled.
+    A connection attempt continues until it succeeds, fails or is cancelled.
     """
 
     def __init__(self, reactor: Any, guard: AddressGuard, host: str, port: int) -> None:
@@ -72,7 +72,7 @@ class GuardedEndpoint:
         return endpoint.connect(protocolFactory).addErrback(explained)
 
     def _connect_to(self, address: str, factory: IProtocolFactory) -> Deferred[IProtocol]:
-        # An address needs no look-up, which would go through a thread.
+        # An address needs no look-up, which would use a thread.
         problem = self._guard.problem(self._host, [address], self._port)
         if problem is not None:
             return fail(AddressRefused(problem))
@@ -82,7 +82,7 @@ class GuardedEndpoint:
 
 @implementer(IHostnameResolver)
 class _Checked:
-    """Resolves with the reactor's resolver, and gives nothing where the guard refuses one of the addresses."""
+    """Resolves with the reactor's resolver, and returns nothing if the guard refuses one of the addresses."""
 
     def __init__(self, reactor: Any, guard: AddressGuard, host: str, port: int) -> None:
         self._reactor = reactor
@@ -94,7 +94,7 @@ class _Checked:
     def resolveHostName(
         self, resolutionReceiver: IResolutionReceiver, hostName: str, portNumber: int = 0, *more: Any, **options: Any
     ) -> IHostResolution:
-        """Resolve the host, whatever it is called here (IHostnameResolver)."""
+        """Resolve the host, whatever name is passed here (IHostnameResolver)."""
         addresses: list[IAddress] = []
         checked = self
 
@@ -125,14 +125,14 @@ class _Checked:
 
 @implementer(IReactorPluggableNameResolver)
 class _Resolving:
-    """The reactor, but for how names are resolved."""
+    """The reactor with another name resolver."""
 
     def __init__(self, reactor: Any, resolver: IHostnameResolver) -> None:
         self._reactor = reactor
         self.nameResolver = resolver
 
     def installNameResolver(self, resolver: IHostnameResolver) -> IHostnameResolver:
-        """Refuse: the resolver is this one (IReactorPluggableNameResolver)."""
+        """Refuse: the resolver cannot be replaced (IReactorPluggableNameResolver)."""
         raise NotImplementedError
 
     def __getattr__(self, name: str) -> Any:

@@ -1,7 +1,7 @@
-"""A response as its bytes come in: where its head ends, which bytes are its body, and when it is whole.
+"""A response as its bytes arrive: where its head ends, which bytes are its body, and when it is complete.
 
-Pure. Every byte counts, whatever it belongs to: interim answers, head, sizes and extensions of chunks, body, trailers.
-What is kept of them is bounded, and so is the work that they make: each byte is looked at once.
+Pure. All bytes count: interim answers, head, sizes and extensions of chunks, body, trailers.
+The kept part is bounded, and so is the work: each byte is read once.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ import re
 
 from ap4r.dispatcher.http_client.response_head import Head, NotHttp, not_http, read_head
 
-#: A head, with the interim ones before it, that is longer than this is no answer but an attack or a defect.
+#: A longer head, with the interim ones before it, is not an answer but an attack or a defect.
 MOST_HEAD_BYTES = 64 * 1024
-MOST_HEAD_LINES = 1_000  #: for each costs more than its bytes
-#: What a chunk counts for beside its bytes: to read one takes as long as to read some hundred bytes of a body.
+MOST_HEAD_LINES = 1_000  #: because each costs more than its bytes
+#: The count for a chunk beside its bytes: reading one takes as long as reading some hundred bytes of a body.
 CHUNK_COST_BYTES = 32
 _END_OF_HEAD = re.compile(rb"\n\r{0,4}\n")
 _USUAL = (b"HTTP/1.1 2", b"HTTP/1.1 4", b"HTTP/1.1 5")
@@ -21,23 +21,23 @@ _BEGINNING = b"HTTP/"
 _BLANKS = re.compile(rb"[\r\n]*")
 _SIZE = re.compile(rb"([0-9A-Fa-f]*)((?:\r\n?)?)")
 _MOST_SIZE_DIGITS = 16
-#: How much is read in one turn of the reactor of what may be lines, and of a body.
+#: How much is read in one turn of the reactor of bytes that may be lines, and of a body.
 FEW_BYTES, MANY_BYTES = 4 * 1024, 64 * 1024
 _LAST_CHUNK = b"\r\n0\r\n\r\n"
 
 
 class TooMuch(NotHttp):
-    """An answer brings more bytes than are read of one."""
+    """An answer has more bytes than are read of one."""
 
 
-# Where in a response the next byte stands. Plain numbers, for they are compared several times for each answer.
+# The place of the next byte in a response. Plain numbers, because they are compared several times for each answer.
 _HEAD = 0
-_BODY = 1  #: of a length
+_BODY = 1  #: of known length
 _REST = 2  #: a body that ends with its connection
 _SIZE_LINE = 3  #: of a chunk
-_EXTENSION = 4  #: of a chunk: what follows its size on the line
+_EXTENSION = 4  #: of a chunk: the rest of the line after its size
 _CHUNK = 5
-_AFTER_CHUNK = 6  #: the line's end behind a chunk
+_AFTER_CHUNK = 6  #: the line's end after a chunk
 _TRAILERS = 7
 _DONE = 8
 
@@ -46,7 +46,7 @@ class ResponseReader:
     """Reads one response.
 
     :param is_head: the request was HEAD.
-    :param most_bytes: of its body; beside that, the head may have `MOST_HEAD_BYTES`, and what frames the body as many.
+    :param most_bytes: of its body; beside that, the head may have `MOST_HEAD_BYTES`, and the framing as many.
     """
 
     __slots__ = (
@@ -67,38 +67,38 @@ class ResponseReader:
         self._left = most_bytes + MOST_HEAD_BYTES
         self._left_head = MOST_HEAD_BYTES
         self._left_in_chunk = 0
-        self._buffer = b""  # what belongs to a line that has not ended
-        self._searched = 0  # from where in the buffer the head's end may begin
+        self._buffer = b""  # the bytes of an unfinished line
+        self._searched = 0  # the place in the buffer from which the head's end may begin
         self._at = _HEAD
-        self._is_odd = False  # in its framing; what its headers say is in the head
+        self._is_odd = False  # the framing of the body; the headers' oddities are in the head
         self.head: Head | None = None
-        self.may_stay = False  #: once it is whole: whether its connection may carry another request
+        self.may_stay = False  #: whether its connection may carry another request, once it is complete
 
     @property
     def is_complete(self) -> bool:
-        """Whether the response has come whole."""
+        """Whether the response has arrived completely."""
         return self._at == _DONE
 
     @property
     def readable_bytes(self) -> int:
-        """How many bytes to read next, so that to take them costs no more than a millisecond or two.
+        """The number of bytes to read next, so that handling them takes no more than a millisecond or two.
 
-        4 KiB may be 680 chunks of a byte, or 150 interim answers; a body is taken as it is, whatever it is.
+        4 KiB may be 680 chunks of a byte, or 150 interim answers; a body of known length is read in larger parts.
         """
         if self._at in (_BODY, _REST):
             return MANY_BYTES
         return min(max(self._left_in_chunk, FEW_BYTES), MANY_BYTES) if self._at == _CHUNK else FEW_BYTES
 
     def feed(self, data: bytes) -> bytes:
-        """Take what came; return what of it is the body's.
+        """Read bytes; return those that belong to the body.
 
-        :raises TooMuch: that is more than is read of one answer.
-        :raises NotHttp: that is no response of HTTP/1, or one whose body cannot be read.
+        :raises TooMuch: they exceed the limits of one answer.
+        :raises NotHttp: they are not a response of HTTP/1, or its body cannot be read.
         """
         if self._at == _HEAD:
             found = None if self._buffer else _END_OF_HEAD.search(data)
             if found is not None and found.end() <= self._left_head and data.startswith(_USUAL):
-                # Nearly every answer: its head in one piece, and no interim one before it.
+                # Nearly every answer: its head in one part, and no interim one before it.
                 self._is_odd = found.end() - found.start() != 3
                 text, data = data[: found.start() + 1], data[found.end() :]
                 self._take_head(text)
@@ -107,7 +107,7 @@ class ResponseReader:
             if not data or self.head is None:
                 return b""
         if self._at == _DONE:
-            # More than was asked for: the connection is out of step.
+            # Bytes after the response: the connection is out of sync.
             self.may_stay = False
             return b""
         if self._at == _BODY:
@@ -118,9 +118,9 @@ class ResponseReader:
         return data if self._at == _REST else self._read_chunks(self._buffer + data)
 
     def end(self, *, is_clean: bool) -> bool:
-        """Note the end of the connection; return whether the response counts as whole nevertheless.
+        """Record the end of the connection; return whether the response still counts as complete.
 
-        A body that nothing tells the end of ends so (RFC 9112, 6.3). A head may end so too, behind a whole line.
+        This is the end of a body without a stated end (RFC 9112, 6.3). A head may end so too, after a complete line.
 
         :param is_clean: the server closed it.
         :raises NotHttp: as `feed` does.
@@ -130,7 +130,7 @@ class ResponseReader:
         return self._at == _REST
 
     def _read_head(self, data: bytes) -> bytes:
-        """Read up to the end of the head, if that has come; return what stands behind it."""
+        """Read up to the end of the head, if that has arrived; return what follows it."""
         buffer = self._buffer + data if self._buffer else data
         while True:
             if buffer[:1] in (b"\r", b"\n"):
@@ -162,7 +162,7 @@ class ResponseReader:
             raise NotHttp(f"a head of more than {MOST_HEAD_LINES:,} lines")
         head = read_head(text, is_head=self._is_head)
         if head.status == 101:
-            raise NotHttp("the server wants to speak another protocol")
+            raise NotHttp("the server switches to another protocol")
         if head.status < 200:
             return  # an interim answer (RFC 9110, 15.2)
         self.head = head
@@ -193,7 +193,7 @@ class ResponseReader:
     def _read_chunks(self, data: bytes) -> bytes:
         at, end = 0, len(data)
         if self._at == _SIZE_LINE and data.endswith(_LAST_CHUNK):
-            # Most such answers: one chunk, and the end.
+            # Most of these answers: one chunk, and the end.
             found = _SIZE.match(data)
             assert found is not None
             size, start = found[1], found.end()
@@ -216,14 +216,14 @@ class ResponseReader:
                 assert found is not None
                 digits, line_end = found[1], found[2]
                 if not digits or len(digits) > _MOST_SIZE_DIGITS:
-                    raise NotHttp(f"a chunk has no size but {ascii(data[at : at + 20])[2:-1]}")
+                    raise NotHttp(f"a chunk begins without a size: {ascii(data[at : at + 20])[2:-1]}")
                 if found.end() == end and line_end != b"\r\n":
                     self._buffer = data[at:]
                     break
                 self._left_in_chunk, at = int(digits, 16), found.end()
                 self._left -= CHUNK_COST_BYTES
                 if self._left < 0:
-                    raise TooMuch("the answer is too large, for the many chunks that it comes in")
+                    raise TooMuch("the answer is too large, because it has too many chunks")
                 if line_end == b"\r\n":
                     at = self._begin_chunk(at)
                 else:
@@ -249,10 +249,10 @@ class ResponseReader:
             else:
                 over = _END_OF_HEAD.search(data, at)
                 if over is None:
-                    # What could be the beginning of their end.
+                    # This could be the beginning of the end of the trailers.
                     self._buffer = data[max(at, end - 5) :]
                     break
-                # Trailers are of no use here, and not worth finding out whether others would read them as we do.
+                # Trailers are not used, and it does not matter whether others would parse them as this does.
                 self._is_odd |= over[0] != b"\n\r\n" or over.start() > at
                 self._complete()
                 self.may_stay &= over.end() == end
@@ -260,11 +260,11 @@ class ResponseReader:
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def _begin_chunk(self, at: int) -> int:
-        """Go on behind the line of a chunk's size; return where."""
+        """Continue after the line of a chunk's size; return the place."""
         if self._left_in_chunk:
             self._at = _CHUNK
             return at
-        # The end of this line is the end of the line before the trailers too.
+        # The end of this line is also the end of the line before the trailers.
         self._at = _TRAILERS
         return at - 1
 

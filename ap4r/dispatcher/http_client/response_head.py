@@ -1,9 +1,8 @@
-"""The head of a response: its status line and headers, and what they say about its body and its connection.
+"""The head of a response: its status line and headers, and what they state about its body and its connection.
 
-Pure. It reads what curl reads, which is more than RFC 9112 allows: the work behind a 2xx is done, however its server
-spells it, and a call that is repeated for an odd header does it again. After anything odd the connection is not used
-again, so that nothing which two sides may read differently gets near another request.
-"""
+Pure. It accepts what curl accepts, which is more than RFC 9112 allows: the work behind a 2xx is done, in whatever form
+its server writes it, and repeating a call because of an odd header would do it again. After anything odd the connection
+is not used again, so that bytes that two sides may read differently cannot affect another request."""
 
 from __future__ import annotations
 
@@ -11,14 +10,14 @@ import re
 from functools import lru_cache
 
 _STATUS_LINE = re.compile(rb"HTTP/(\d{1,3})(?:\.(\d{1,3}))?[ \t]+([1-9]\d\d)(?!\d)[ \t]*(.*)", re.IGNORECASE)
-#: A head as RFC 9112 has it, from its status line on. Of any other its lines are read one by one.
+#: A head in the form of RFC 9112, from its status line on. The lines of any other are read one by one.
 _STRICT = re.compile(
     rb"HTTP/1\.([01]) ([1-9]\d\d)(?: ([^\r\n]*))?(\r\n)(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t\x20-\x7e\x80-\xff]*\r\n)*"
 )
 _HEADER = re.compile(rb"([^:\r\n]+):([^\r\n]*)\r\n")
-_NUMBER = re.compile(rb"\+?(\d+)")  # what follows it is not looked at
-_MOST_KEPT_BYTES = 2 * 1024  #: of a head that is remembered
-_MOST_DIGITS = 18  #: a length of more is as good as none
+_NUMBER = re.compile(rb"\+?(\d+)")  # what follows it is ignored
+_MOST_KEPT_BYTES = 2 * 1024  #: the longest head that is cached
+_MOST_DIGITS = 18  #: a longer number counts as none
 _BODILESS = frozenset({204, 304})
 _FRAMING_LINE = re.compile(rb"\n(content-length|transfer-encoding|connection):[ \t]*([^\r\n]*)")
 _FRAMING = frozenset({b"connection", b"content-length", b"transfer-encoding"})
@@ -31,16 +30,16 @@ class NotHttp(Exception):
 
 
 def not_http(text: bytes) -> NotHttp:
-    """Make the error about an answer that begins with `text`."""
-    return NotHttp(f"the answer is no HTTP: it begins with {ascii(text[:60])[2:-1]}")
+    """Return the error for an answer that begins with `text`."""
+    return NotHttp(f"the answer is not HTTP: it begins with {ascii(text[:60])[2:-1]}")
 
 
 class Head:
-    """What a head says. Several responses may have one: it is not changed once it is read.
+    """The content of a head. Several responses may share one: it does not change once it is read.
 
-    Headers are taken apart when one of them is asked for, which few deliveries do.
+    Headers are parsed at first use, because few deliveries need them.
 
-    :param strict: the headers as lines, if they are as RFC 9112 has them; `headers` is what they are otherwise.
+    :param strict: the headers as lines, if they have the form of RFC 9112; otherwise `headers` has them.
     """
 
     __slots__ = (
@@ -56,14 +55,14 @@ class Head:
         self.phrase = phrase
         self._strict = strict
         self._headers = headers
-        #: of the body in bytes; None where it ends by chunks or with its connection
+        #: the bytes of the body; None if it ends by chunks or with its connection
         self.length: int | None = None
         self.is_chunked = False
-        #: of the body's transfer beside the chunks, in the order in which they were applied
+        #: the codings of the body's transfer beside the chunks, in the order in which they were applied
         self.codings: tuple[bytes, ...] = ()
         #: whether the connection can carry another request after this response
         self.may_stay = version == (1, 1)
-        #: why nothing can tell where the body ends; empty where something does
+        #: why the end of the body is unknown; "" if it is known
         self.problem = ""
 
     @property
@@ -75,7 +74,7 @@ class Head:
 
 
 def read_head(text: bytes, *, is_head: bool) -> Head:
-    """Read a head, without the empty line that ends it.
+    """Parse a head, without the empty line that ends it.
 
     :param text: lines, each with its end.
     :param is_head: the request was HEAD, so no body follows.
@@ -99,19 +98,19 @@ def _read(text: bytes, is_head: bool) -> Head:
         is_odd = True
         _read_framing(head)
     if is_head or head.status in _BODILESS:
-        # Its head may announce a body that does not come.
+        # Its head may announce a body that does not arrive.
         head.length, head.is_chunked, head.problem = 0, False, ""
     if is_odd or (head.length is None and not head.is_chunked):
         head.may_stay = False
     return head
 
 
-# Within a second, which is all that its Date tells, a server writes one head again and again.
+# Within a second, the resolution of its Date, a server writes the same head again and again.
 _read_again = lru_cache(maxsize=128)(_read)
 
 
 def _read_plain_framing(head: Head, lower: bytes) -> bool:
-    """Note in a strict head where its body ends, if it says so in the plainest way; return whether it does.
+    """Store in a strict head where its body ends, if it states so in the plainest way; return whether it does.
 
     :param lower: all of its lines, in lower case.
     """
@@ -137,7 +136,7 @@ def _read_plain_framing(head: Head, lower: bytes) -> bool:
 
 
 def _loose_headers(text: bytes) -> Headers:
-    """Return what headers there are in lines of any kind: a line without a colon is none."""
+    """Return the headers in lines of any kind: a line without a colon is not a header."""
     gathered: list[tuple[bytes, list[bytes]]] = []
     for line in text.split(b"\n"):
         if line[:1] in (b" ", b"\t"):
@@ -152,7 +151,7 @@ def _loose_headers(text: bytes) -> Headers:
 
 
 def _read_framing(head: Head) -> bool:
-    """Note in a head where its body ends (RFC 9112, 6.3); return whether it says so in an odd way."""
+    """Store in a head where its body ends (RFC 9112, 6.3); return whether it states so in an odd way."""
     is_odd, lengths, encodings = False, 0, []
     for name, value in head.headers:
         if name not in _FRAMING:
@@ -162,9 +161,9 @@ def _read_framing(head: Head) -> bool:
             is_odd |= not value.isdigit()
             found = _NUMBER.match(value)
             if found is None:
-                head.problem = f"its Content-Length is no number: {ascii(value[:40])[2:-1]}"
+                head.problem = f"its Content-Length is not a number: {ascii(value[:40])[2:-1]}"
             elif len(found[1]) <= _MOST_DIGITS:
-                # Of several the least: to wait for more than comes would turn an answer into a timeout.
+                # Of several the least: waiting for more than arrives would turn an answer into a timeout.
                 length = int(found[1])
                 head.length = length if head.length is None else min(head.length, length)
         elif name == b"connection":
@@ -173,7 +172,7 @@ def _read_framing(head: Head) -> bool:
         else:
             encodings.append(value.lower())
     if encodings:
-        # Parameters of a coding are not looked at.
+        # Parameters of a coding are ignored.
         listed = [one.partition(b";")[0].strip(b" \t") for one in b",".join(encodings).split(b",")]
         codings = tuple(one for one in listed if one not in (b"", b"identity"))
         head.is_chunked = b"chunked" in codings

@@ -1,6 +1,6 @@
 """Many deadlines over one timer of the reactor: most are met, and those cost little more than their place in a heap.
 
-They count the time in which the reactor turned: while it stood still, nothing could be heard of anyone.
+They count the time in which the reactor was not blocked, because a blocked reactor receives nothing.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from ap4r.dispatcher.clock.clock_watch import RunningTime
 
-#: Those that were met are cleared out when they are more than half of all, and more than this.
+#: Met deadlines are removed when they are more than half of all, and more than this.
 _MET_KEPT = 256
 
 
@@ -28,24 +28,24 @@ class Deadline:
 
     @property
     def is_open(self) -> bool:
-        """Whether it was neither met nor passed."""
+        """Whether it was neither met nor has expired."""
         return self._expired is not None
 
     def meet(self) -> None:
-        """Forget it; as often as one likes."""
+        """Mark it as met; repeating that is harmless."""
         if self._expired is not None:
             self._expired = None
             self._deadlines.met()
 
     def expire(self) -> None:
-        """Let it pass, if it is open."""
+        """Expire it, if it is open."""
         expired, self._expired = self._expired, None
         if expired is not None:
             expired()
 
 
 class Deadlines:
-    """Sets deadlines, and tells those that pass."""
+    """Sets deadlines, and calls back when they expire."""
 
     def __init__(self, clock: IReactorTime, time: RunningTime | None = None) -> None:
         self._clock = clock
@@ -57,9 +57,9 @@ class Deadlines:
         self._timer_at = float("inf")
 
     def set(self, seconds: float, expired: Callable[[], None]) -> Deadline:
-        """Have `expired` called in so many seconds, unless the deadline is met before."""
+        """Call `expired` in so many seconds, unless the deadline is met before."""
         deadline = Deadline(self, expired)
-        # RunningTime.seconds, without the call: there are two deadlines to each delivery.
+        # RunningTime.seconds, without the call: each delivery has two deadlines.
         at = self._clock.seconds() - self._time.stood_still_seconds + seconds
         heapq.heappush(self._heap, (at, next(self._numbers), deadline))
         if at < self._timer_at:
@@ -67,13 +67,13 @@ class Deadlines:
         return deadline
 
     def close(self) -> None:
-        """Stop watching while every deadline is met; a later one begins anew."""
+        """Stop the timer once every deadline is met; a later one starts it again."""
         if self._timer is not None and not any(deadline.is_open for _, _, deadline in self._heap):
             self._timer.cancel()
             self._timer, self._timer_at = None, float("inf")
 
     def met(self) -> None:
-        """Count one that was met (told by the deadline)."""
+        """Count a met deadline (called by the deadline)."""
         self._met += 1
         if self._met > _MET_KEPT and 2 * self._met > len(self._heap):
             self._heap = [entry for entry in self._heap if entry[2].is_open]
@@ -107,6 +107,6 @@ class Deadlines:
             while due:
                 due.pop().expire()
         finally:
-            # One that raises is the reactor's to tell; it must not cost the others their end.
+            # The reactor reports one that raises; the others must still end.
             if due:
                 self._clock.callLater(0.0, self._expire, due)

@@ -1,4 +1,4 @@
-"""Whom an upstream's TLS trusts and who it is itself: an authority's certificates, a client's certificate and key."""
+"""The TLS settings of an upstream: an authority's certificates, a client's certificate and key."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """The contents of an upstream's files, as they were when they were read. Empty is what the system has."""
+    """The contents of an upstream's files, as they were when they were read. Empty values use the system's."""
 
     ca: bytes = b""
     certificate: bytes = b""
@@ -41,17 +41,17 @@ class Identity:
     def of(cls, upstream: UpstreamSettings) -> Identity:
         """Read the files of an upstream.
 
-        :raises ConfigError: one cannot be read, or does not hold what it should.
+        :raises ConfigError: one cannot be read, or has the wrong content.
         """
         identity = cls(
             _read(upstream, "ca"), _read(upstream, "certificate"), _read(upstream, "key"), upstream.server_name
         )
         try:
             Policy(identity).creatorForNetloc(b"localhost", 443)
-        except Exception as error:  # noqa: BLE001 - whatever OpenSSL and Twisted say about a file
+        except Exception as error:  # noqa: BLE001 - OpenSSL and Twisted may raise anything for a file
             name = f"upstreams.{upstream.name}"
             problem = (
-                f"ca, certificate or key is of no use ({type(error).__name__}: {error}); each is a file in PEM, key "
+                f"ca, certificate or key is unusable ({type(error).__name__}: {error}); each is a file in PEM, key "
                 "that of certificate, without a passphrase"
             )
             raise ConfigError(name, problem) from None
@@ -59,12 +59,12 @@ class Identity:
 
 
 class NotTheServer(SSL.Error):
-    """A server has not proved that it is the one that was asked for."""
+    """A server has not proved that it is the expected one."""
 
 
 @implementer(IPolicyForHTTPS)
 class Policy:
-    """How TLS connections of an upstream are made."""
+    """Builds the TLS connections of an upstream."""
 
     def __init__(self, identity: Identity) -> None:
         self._server_name = identity.server_name
@@ -74,7 +74,7 @@ class Policy:
                 [Certificate.loadPEM(pem) for pem in _certificates(identity.ca)]
             )
         if identity.certificate:
-            # Objects of cryptography: pyOpenSSL's own of certificates and keys are on their way out.
+            # Objects of cryptography, because pyOpenSSL's own for certificates and keys are deprecated.
             own, *chain = (load_pem_x509_certificate(pem) for pem in _certificates(identity.certificate))
             self._options["certificate"] = own
             self._options["privateKey"] = load_pem_private_key(identity.key, None)
@@ -82,19 +82,19 @@ class Policy:
                 self._options["extraCertChain"] = chain
 
     def creatorForNetloc(self, hostname: bytes, port: int) -> ServerCheck:
-        """Return what makes connections to a host and checks who is there (IPolicyForHTTPS)."""
+        """Return what opens connections to a host and checks its certificate (IPolicyForHTTPS)."""
         name = self._server_name or hostname.decode("ascii")
         return ServerCheck(CertificateOptions(**self._options).getContext(), bare_name(name))
 
 
 @implementer(IOpenSSLClientConnectionCreator)
 class ServerCheck:
-    """Makes TLS connections to one name, and refuses every server that does not prove to be that one."""
+    """Builds TLS connections to one name, and refuses every server that does not prove to be that one."""
 
     def __init__(self, context: SSL.Context, name: str) -> None:
         self._context = context
         self._name = name
-        # An address is no server name (RFC 6066, section 3).
+        # An address is not a server name (RFC 6066, section 3).
         self._asked_for = b"" if is_address(name) else name.encode("ascii")
 
     def clientConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:
@@ -104,11 +104,11 @@ class ServerCheck:
             connection.set_tlsext_host_name(self._asked_for)
 
         def check(_: SSL.Connection, certificate: crypto.X509, error: int, depth: int, ok: int) -> bool:
-            # OpenSSL takes the answer alone: an exception out of here would be lost, or count as consent.
+            # OpenSSL only uses the return value: an exception would be lost, or count as acceptance.
             try:
                 if depth == 0 and ok:
                     self.check(certificate)
-            except Exception:  # noqa: BLE001 - whatever keeps a certificate from being verified, it is not verified
+            except Exception:  # noqa: BLE001 - after any error the certificate is not verified
                 tlsProtocol.failVerification(Failure())
                 return False
             return bool(ok)
@@ -117,25 +117,25 @@ class ServerCheck:
         return connection
 
     def check(self, certificate: crypto.X509 | None) -> None:
-        """Check that a certificate, which OpenSSL trusts, is for the name that was asked for.
+        """Check that a certificate, which OpenSSL trusts, is for the expected name.
 
         :raises NotTheServer: it is not, or it cannot be read.
         """
         if certificate is None:
-            raise NotTheServer(f"the server showed no certificate; {self._name} was asked for")
+            raise NotTheServer(f"the server sent no certificate; expected {self._name}")
         text = crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate)
         try:
             if is_for(text, self._name):
                 return
         except Exception as error:
             raise NotTheServer(f"the server's certificate cannot be verified: {error!r}") from error
-        raise NotTheServer(f"the server's certificate is for {say_names(text)}; {self._name} was asked for")
+        raise NotTheServer(f"the server's certificate is for {say_names(text)}; expected {self._name}")
 
 
 def _certificates(text: bytes) -> list[bytes]:
     found = _CERTIFICATE.findall(text)
     if not found:
-        raise ValueError("there is no certificate in PEM in it")
+        raise ValueError("it has no certificate in PEM")
     return found
 
 

@@ -1,6 +1,6 @@
-"""What waits in a socket: whether something does, and how much of it is read at a time. It reads nothing itself.
+"""Checks whether bytes wait unread in a socket, and limits how much of them is read at a time. It reads nothing.
 
-It is asked before a deadline is judged, for it may be what was waited for.
+A deadline is only decided after this check, because the bytes may be what it waits for.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from typing import Any, Protocol
 
 from twisted.internet.tcp import Connection as TCPConnection
 
-#: What waits is read in so many turns of the reactor, each of up to 64 KiB, before a deadline that has passed counts.
+#: Waiting bytes are read in so many turns of the reactor, each of up to 64 KiB, before an expired deadline counts.
 MOST_READINGS = 64
 
 
 class Connected(Protocol):
-    """What has a transport of Twisted's."""
+    """An object that has a transport of Twisted."""
 
     transport: Any
 
@@ -23,7 +23,7 @@ class Connected(Protocol):
 def has_unread(connection: Connected) -> bool:
     """Return whether bytes, or the other side's end, wait unread in the socket of a connection, TLS or not.
 
-    A reactor runs its timers before it reads: after a standstill, deadlines fire while the answers are still here.
+    A reactor runs its timers before it reads: after a standstill, deadlines expire while the answers wait unread.
     """
     transport = connection.transport
     for one in (transport, _beneath(transport)):

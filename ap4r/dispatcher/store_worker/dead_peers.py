@@ -1,4 +1,4 @@
-"""Who has fallen silent: a pure observer of the beats of others. It reads nothing and takes nothing from anybody."""
+"""Detects dispatchers whose heartbeat has stopped: a pure observer of their counters, without any I/O."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from dataclasses import dataclass
 from ap4r.storage.reports import SILENT_SECONDS
 from ap4r.storage.store import Beat
 
-#: One that holds none beats each 30 s; there is no haste to forget it.
+#: A dispatcher without leases beats each 30 s; it need not be detected quickly.
 SILENT_IDLE_SECONDS = 100.0
-#: Between two readings while there is nobody else. A hair less than 5 s: one that comes, claims and dies right after
-#: a reading is seen at the next and taken for dead 15 s later, within 20 s in all.
+#: Between two readings while there is no other dispatcher. A little less than 5 s: one that starts, claims and dies
+#: right after a reading is seen at the next and considered dead 15 s later, within 20 s in all.
 READ_SECONDS = 4.9
 #: The same while others live and hold no lease; more often would be more than 0.3 statements a second.
 COMPANY_READ_SECONDS = 4.0
 ALERT_READ_SECONDS = 1.0  #: between two readings while others hold leases
-#: A longer gap between two successful readings means that the store (or this process) was away, and then others
-#: could not beat either: every observation begins again.
+#: A longer gap between two successful readings means that the store (or this process) was unavailable, and then others
+#: could not send heartbeats either: every observation begins again.
 LONGEST_GAP_SECONDS = 8.0
-#: A reading that begins so much later than was asked for means that this process was kept from it. Others on the same
-#: machine may have been kept from beating then, so that time is no silence.
+#: A reading that begins so much later than planned means that this process was blocked. Others on the same
+#: machine may have been blocked too, so that time does not count as silence.
 _PUNCTUAL_SECONDS = 1.0
-#: A store that can be read and not written keeps others from beating. So silence counts only when a write of our own
+#: A store that can be read but not written prevents others from beating. So silence only counts if a write of our own
 #: has succeeded, and so long ago that those who waited to beat have beaten by now.
 PROOF_SECONDS = 1.5
-#: How old that write may be.
+#: The greatest age of that write.
 _PROOF_KEPT_SECONDS = 8.0
-#: It is made so long before the silence is complete, so that it delays nothing.
+#: It is made so long before the silence is complete, so that it causes no delay.
 _PROOF_AHEAD_SECONDS = 2.0
 
 
@@ -39,7 +39,7 @@ class _Seen:
 
 
 class DeadPeers:
-    """Remembers, on this process's own monotonic clock, since when each dispatcher's counter has not moved."""
+    """Records, by this process's own monotonic clock, since when each dispatcher's counter has not moved."""
 
     def __init__(self) -> None:
         self._seen: dict[str, _Seen] = {}
@@ -49,7 +49,7 @@ class DeadPeers:
         self._wrote_at: float | None = None
 
     def saw(self, began: float, ended: float, beats: Iterable[Beat], own: str) -> None:
-        """Note a successful reading, by own monotonic time.
+        """Record a successful reading, by own monotonic time.
 
         Silence counts from the end of the first reading to the beginning of the last, the least that is certain.
 
@@ -72,18 +72,18 @@ class DeadPeers:
             self._seen[beat.owner] = seen
 
     def silent(self) -> list[tuple[str, int]]:
-        """Return owner and beat of the dispatchers that are to be taken for dead, as of the last reading."""
+        """Return owner and beat of the dispatchers that are considered dead, as of the last reading."""
         if self._wrote_at is None or not PROOF_SECONDS <= self._began - self._wrote_at <= _PROOF_KEPT_SECONDS:
             return []
         return self._silent_for(0.0)
 
     def wants_proof(self) -> bool:
-        """Return whether a write of our own is to show that others could beat."""
+        """Return whether a write of our own must show that others could beat."""
         is_proved = self._wrote_at is not None and self._began - self._wrote_at <= _PROOF_KEPT_SECONDS / 2
         return not is_proved and bool(self._silent_for(-_PROOF_AHEAD_SECONDS))
 
     def wrote(self, at: float) -> None:
-        """Note that a write of our own has succeeded at this monotonic time."""
+        """Record that a write of our own succeeded at this monotonic time."""
         self._wrote_at = at
 
     def _silent_for(self, more_seconds: float) -> list[tuple[str, int]]:
@@ -94,7 +94,7 @@ class DeadPeers:
         ]
 
     def forget(self, owner: str) -> None:
-        """Begin to observe this dispatcher anew at the next reading."""
+        """Start observing this dispatcher again at the next reading."""
         self._seen.pop(owner, None)
 
     def read_in_seconds(self, now: float) -> float:
@@ -108,6 +108,6 @@ class DeadPeers:
         holding = [seen.since for seen in self._seen.values() if seen.holds_leases]
         if not holding:
             return COMPANY_READ_SECONDS
-        # Exactly when the first of them would have been silent for long enough, if that is sooner.
+        # Exactly when the first of them has been silent for long enough, if that is sooner.
         until_first = min(holding) + SILENT_SECONDS - now
         return min(ALERT_READ_SECONDS, until_first) if until_first > 0 else ALERT_READ_SECONDS

@@ -17,17 +17,17 @@ from twisted.internet.protocol import DatagramProtocol
 
 from ap4r.errors import ConfigError
 
-#: What the kernel takes as the path of a socket, on every system (sun_path of unix(7) less its end).
+#: The longest path of a socket on every system (sun_path of unix(7) less its end).
 MOST_PATH_BYTES = 103
 _EVERYWHERE = ("", "0.0.0.0", "::")
-#: The setting that listens where writers on other hosts of the store can ring.
+#: The setting to listen where writers on other hosts of the store can ring.
 AUTOMATIC = "auto"
 _LOOPBACK = "127.0.0.1"
 
 
 @dataclass(frozen=True, slots=True)
 class BellAddress:
-    """Where to listen: a path, or a port, and what writers are told when that differs."""
+    """Where to listen: a path, or a port, and the address for writers if that differs."""
 
     port: int = 0
     interface: str = ""
@@ -37,19 +37,19 @@ class BellAddress:
 
 
 def parse_bell(text: str) -> BellAddress | None:
-    """Read the setting `bell`; None when it is `none`.
+    """Parse the setting `bell`; None when it is `none`.
 
     Otherwise it is `udp:PORT[:interface=ADDRESS][:advertise=NAME]`, or, for writers on this host only,
     `unix:/PATH[:mode=660]`.
-    An IPv6 address stands in brackets.
+    An IPv6 address is written in brackets.
 
-    :raises ConfigError: naming what is wrong.
+    :raises ConfigError: the text says what is wrong.
     """
     if text == "none":
         return None
     if text.startswith("unix:"):
         return _parse_unix(text)
-    # The colons of an IPv6 address are none of ours.
+    # The colons within an IPv6 address are not separators.
     text = re.sub(r"\[[0-9A-Fa-f:.]*\]", lambda found: found[0].replace(":", "_"), text)
     kind, _, rest = text.partition(":")
     port, *options = rest.split(":")
@@ -59,10 +59,10 @@ def parse_bell(text: str) -> BellAddress | None:
     for option in options:
         name, equals, value = option.partition("=")
         if name not in values or not equals:
-            raise ConfigError("bell", f"{option} means nothing; known are interface= and advertise=")
+            raise ConfigError("bell", f"{option} is unknown; known are interface= and advertise=")
         values[name] = value.replace("_", ":").strip("[]") if value.startswith("[") else value
     if values["interface"] in _EVERYWHERE and not values["advertise"]:
-        raise ConfigError("bell", f"{text} listens everywhere; say with advertise= where writers reach it")
+        raise ConfigError("bell", f"{text} listens on all interfaces; set advertise= to its name for writers")
     return BellAddress(int(port), values["interface"], values["advertise"] or values["interface"])
 
 
@@ -74,13 +74,13 @@ def _parse_unix(text: str) -> BellAddress:
     for option in options:
         name, _, value = option.partition("=")
         if name != "mode" or not re.fullmatch("0?[0-7]{3}", value):
-            raise ConfigError("bell", f"{option} means nothing; known is mode=, as mode=660")
+            raise ConfigError("bell", f"{option} is unknown; known is mode=, as mode=660")
         mode = int(value, 8)
     return BellAddress(path=path, mode=mode)
 
 
 class DoorbellListener(DatagramProtocol):
-    """Listens and rings."""
+    """Listens for datagrams and calls back."""
 
     def __init__(self, rung: Callable[[], None]) -> None:
         self._rung = rung
@@ -88,11 +88,11 @@ class DoorbellListener(DatagramProtocol):
         self._path = ""
 
     def listen(self, reactor: Any, address: BellAddress) -> str:
-        """Begin to listen; the address to advertise.
+        """Start listening; return the address to advertise.
 
-        :raises ConfigError: the port is taken or the interface is not ours.
+        :raises ConfigError: the port is in use or the interface is not ours.
         """
-        # A longer datagram is cut, which is as well: nothing in it means anything.
+        # A longer datagram is cut, which is harmless, because its content is not used.
         if address.path:
             return self._listen_at_path(reactor, address)
         try:
@@ -114,7 +114,7 @@ class DoorbellListener(DatagramProtocol):
         return f"unix:{address.path}"
 
     def stop(self) -> None:
-        """Listen no more."""
+        """Stop listening."""
         port, self._port = self._port, None
         if port is not None:
             port.stopListening()
@@ -129,7 +129,7 @@ class DoorbellListener(DatagramProtocol):
 
 
 class DoorbellListeners:
-    """The doorbells of a process: the one that the setting names, or one for each address that stores are reached from.
+    """The doorbells of a process: that of the setting, or one for each local address of a connection to a store.
 
     A writer on another host can reach the address from which this host reaches the store that both use; it cannot
     reach the loopback interface.
@@ -143,12 +143,12 @@ class DoorbellListeners:
         self._addresses: dict[str, str] = {}
 
     def listen(self) -> str | Callable[[str], str]:
-        """Begin to listen where the setting says, and return the address to advertise, empty for none.
+        """Start listening at the setting's address, and return the address to advertise, "" for none.
 
-        For `auto` what is returned gives the address by that from which this host reaches the store, which is empty
-        where the store is a file or is reached through a socket of this host.
+        For `auto` the result is a function from the local address of a connection to the store, which is ""
+        if the store is a file or is reached through a socket of this host.
 
-        :raises ConfigError: the setting means nothing, or what it names cannot be listened at.
+        :raises ConfigError: the setting is invalid, or its address cannot be opened.
         """
         if self._setting == AUTOMATIC:
             return self._address_for
@@ -156,7 +156,7 @@ class DoorbellListeners:
         return "" if address is None else self._listen_at(address)
 
     def stop(self) -> None:
-        """Listen no more."""
+        """Stop listening."""
         for bell in self._bells:
             bell.stop()
         self._bells.clear()
@@ -169,7 +169,7 @@ class DoorbellListeners:
 
     def _listen_from(self, local_address: str) -> str:
         if local_address and not ip_address(local_address).is_link_local:
-            # Where the address cannot be listened at, as that of a connection that is translated on its way.
+            # If the address cannot be listened at, as that of a connection behind address translation.
             with suppress(ConfigError):
                 return self._listen_at(BellAddress(0, local_address, local_address))
         return self._listen_at(BellAddress(0, _LOOPBACK, _LOOPBACK))
@@ -182,7 +182,7 @@ class DoorbellListeners:
 
 
 def _remove_left_over(path: str) -> None:
-    """Remove the socket of a process that was killed. One that somebody listens on stays, and so does another file."""
+    """Remove the socket of a killed process. A socket in use stays, and so does a file of another kind."""
     with suppress(OSError):
         if stat.S_ISSOCK(os.stat(path).st_mode):
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as probe:

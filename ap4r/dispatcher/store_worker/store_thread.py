@@ -1,6 +1,6 @@
-"""The store's own threads: runs its blocking calls there and gives Deferreds, bounded by a deadline.
+"""The threads of one store: they run its blocking calls, and return Deferreds with a deadline.
 
-It knows nothing of what the calls mean. These threads serve nothing else, so a busy application cannot hold up a beat.
+They do not depend on what the calls do. They serve nothing else, so a busy application cannot delay a heartbeat.
 """
 
 from __future__ import annotations
@@ -23,28 +23,29 @@ from ap4r.storage.store import Store
 
 T = TypeVar("T")
 
-#: What a call may take beyond the store's own deadline before it is given up: the way through the thread.
+#: The time beyond the store's own deadline before a call is given up: for passing it to and from the thread.
 GRACE_SECONDS = 1.0
 _ROUNDING_SECONDS = 0.001
 
 
 class Workers(Protocol):
-    """Where blocking calls run."""
+    """Runs blocking calls."""
 
     def start(self) -> None:
-        """Be ready to run calls."""
+        """Get ready to run calls."""
 
     def stop(self) -> None:
-        """Let the threads end; calls that run are waited for."""
+        """Let the threads end, after their running calls."""
 
     def run(self, call: Callable[[], object], done: Callable[[bool, object], None]) -> None:
-        """Run `call` elsewhere, then `done(succeeded, result or Failure)` in the reactor's thread."""
+        """Run `call` in a thread, then `done(succeeded, result or Failure)` in the reactor's thread."""
 
 
 class OwnThread:
     """A thread beside the reactor's, for one call at a time.
 
-    Twisted's pool would do; but its way there and back takes longer than a small claim, and there is one thread anyway.
+    Twisted's pool would work too; but passing a call to it and back takes longer than a small claim, and one thread is
+    enough.
     """
 
     def __init__(self, reactor: Any, name: str) -> None:
@@ -54,12 +55,12 @@ class OwnThread:
         self._thread: Thread | None = None
 
     def start(self) -> None:
-        """Be ready to run calls."""
+        """Get ready to run calls."""
         self._thread = Thread(target=self._work, name=self._name)
         self._thread.start()
 
     def stop(self) -> None:
-        """Let the thread end; calls that wait or run are waited for."""
+        """Let the thread end, after its waiting and running calls."""
         thread, self._thread = self._thread, None
         if thread is not None:
             self._calls.put(None)
@@ -74,7 +75,7 @@ class OwnThread:
             call, done = task
             try:
                 succeeded, result = True, call()
-            except BaseException:  # noqa: BLE001 - whatever it is, it is its caller's
+            except BaseException:  # noqa: BLE001 - the caller gets every exception
                 succeeded, result = False, Failure()
             self._reactor.callFromThread(done, succeeded, result)
 
@@ -122,7 +123,7 @@ class StoreThread:
         self._waiting: deque[_Call[Any]] = deque()
 
     def start(self) -> None:
-        """Be ready to run calls."""
+        """Get ready to run calls."""
         self._workers.start()
 
     def stop(self) -> None:
@@ -132,11 +133,11 @@ class StoreThread:
     def run(self, doing: str, call: Callable[[], T], *, urgent: bool = False) -> Deferred[T]:
         """Run one call of the store; the Deferred has its result.
 
-        It fails with what the call raises, or with StoreUnavailable when the deadline passes: `outcome_unknown` if
-        the call had begun. A call that comes back later than that is ignored.
+        It fails with the call's exception, or with StoreUnavailable when the deadline passes: `outcome_unknown` if
+        the call had begun. A result that arrives later is ignored.
 
         :param doing: the kind of call in one word, for the log.
-        :param urgent: go before calls that wait.
+        :param urgent: run before waiting calls.
         """
         entry: _Call[T] = _Call(doing, call)
         answer = cast("Deferred[T]", entry.answer)
@@ -154,7 +155,7 @@ class StoreThread:
             entry = self._waiting.popleft()
             entry.begun = True
             entry.since = self._time.seconds()
-            # The deadline is the call's, so it counts from when its turn came.
+            # The deadline is the call's own, so it counts from its turn.
             if entry.timer is not None and entry.timer.active():
                 entry.timer.reset(self._deadline_seconds)
             self._busy += 1
@@ -175,7 +176,7 @@ class StoreThread:
     def _expired(self, entry: _Call[Any]) -> None:
         left_seconds = self._deadline_seconds - (self._time.seconds_now() - entry.since)
         if left_seconds > _ROUNDING_SECONDS:
-            # While this process stood still, the thread of the store did so too.
+            # While this process was blocked, the thread of the store was blocked too.
             entry.timer = self._clock.callLater(left_seconds, self._expired, entry)
             return
         if not entry.begun:

@@ -136,7 +136,7 @@ def test_what_cannot_be_read_is_said_with_its_status(case, step):
 @pytest.mark.parametrize("answer", NO_HTTP)
 def test_what_is_no_http_is_said_at_once(answer):
     """Without waiting for the end of a head that never comes."""
-    with pytest.raises(NotHttp, match="is no HTTP"):
+    with pytest.raises(NotHttp, match="is not HTTP"):
         read(answer, 4)
 
 

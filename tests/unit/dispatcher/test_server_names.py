@@ -236,7 +236,7 @@ def test_the_error_says_whose_certificate_it_was():
     """A person sees at once which server answered."""
     _, end = attempt(NAME, dns("a.example", "b.example", "c.example", "d.example"))
     text = str(end)
-    assert text == f"the server's certificate is for a.example, b.example, c.example and 1 more; {NAME} was asked for"
+    assert text == f"the server's certificate is for a.example, b.example, c.example and 1 more; expected {NAME}"
     assert "no name and no address" in str(attempt(NAME, None)[1])
 
 
