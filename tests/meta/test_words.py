@@ -11,7 +11,7 @@ import pytest
 from tests.meta.tree import ROOT
 
 #: Documents and folders that are checked.
-CHECKED = ("README.md", "CONTRIBUTING.md", "Makefile", "docs", "examples", "benchmarks", "tests")
+CHECKED = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "Makefile", "docs", "examples", "benchmarks", "tests")
 _WORDS = re.compile(
     r"(?<![^\W_])(?:nobody|whoever|somebody|everybody|anew|thereby|(?:took|takes?|taken) for dead|of its own accord)"
     r"(?![^\W_])",
