@@ -31,15 +31,15 @@ def _sentences(done: Initial, environ: Mapping[str, str]) -> list[str]:
     if not done.added:
         sentences = [f"{done.path}: it has a secret already; nothing was changed."]
     else:
-        made = "made, with a fresh secret" if done.made else "a fresh secret was added"
+        made = "created, with a new secret" if done.made else "a new secret was added"
         sentences = [
             f"{done.path}: {made}. Deliveries to the application are signed with it.",
             "Next: restart the dispatcher and the application; both must read this file, or have its secret in "
             "AP4R_SECRETS.",
-            'Then AP4RMiddleware(application, internal=["/async/*"]) keeps everybody else from these paths.',
+            'Then AP4RMiddleware(application, internal=["/async/*"]) refuses all other requests to these paths.',
         ]
     if environ.get("AP4R_SECRETS"):
-        sentences.append("AP4R_SECRETS is set here, and wins over the file.")
+        sentences.append("AP4R_SECRETS is set here, and takes precedence over the file.")
     if done.readable_by_others:
         sentences.append(
             f"Others may read it: chmod 600 {done.path}, or keep the secret elsewhere (env:NAME, file:PATH)."

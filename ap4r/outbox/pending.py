@@ -219,7 +219,7 @@ class PendingMessages:
         return False
 
     def seal(self, verdict: Verdict) -> list[Sealed]:
-        """Take out what follows this verdict; return everything that has to be stored, the oldest first.
+        """Return everything that has to be stored after this verdict, the oldest first, and hold it no more.
 
         What was sealed before and is not settled is returned again, unchanged: the store may have it already, and only
         the same put under the same id changes nothing. ABORT drops what is in doubt, and it is not stored again.

@@ -113,7 +113,7 @@ class SqlStore(Access):
         return self._read(self._dispatchers.look, now)
 
     def rescue(self, owner: str, beat: int, *, limit: int = 500, now: float | None = None) -> Rescued | None:
-        """Take the leases of a dispatcher whose counter is still at `beat`."""
+        """Rescue the leases of a dispatcher whose counter is still at `beat`."""
         return self._write(lambda tx: self._rescues.write(tx, owner, beat, limit), now)
 
     def lanes(self, ids: Collection[int]) -> dict[int, tuple[str, str]]:

@@ -225,7 +225,7 @@ class Store(Protocol):
         """Read what is due and which dispatchers live: one autocommitted SELECT."""
 
     def rescue(self, owner: str, beat: int, *, limit: int = 500, now: float | None = None) -> Rescued | None:
-        """Take the leases of a dispatcher whose counter is still at `beat`, in batches of `limit`.
+        """Rescue the leases of a dispatcher whose counter is still at `beat`, in batches of `limit`.
 
         Return what became of them (`ap4r.outcome.retry_policy.after_crash`), or None when the counter has advanced.
         """

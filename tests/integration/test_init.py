@@ -37,7 +37,7 @@ def test_it_makes_a_file_for_its_owner_only(folder, capsys):
     [text] = tomllib.loads(path.read_text())["secrets"]
     assert len(load_settings(path, {}).secrets) == 1
     told = capsys.readouterr().out
-    assert "made" in told
+    assert "created" in told
     assert "restart" in told
     assert text not in told
 

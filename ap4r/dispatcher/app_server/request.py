@@ -132,7 +132,7 @@ class AppRequest(Request):
             self._stalled = self.channel.callLater(_STALLED_SECONDS, self.channel.forceAbortClient)
 
     def resumeProducing(self) -> None:
-        """Let the application continue."""
+        """Wake the application's thread, which waits in `send`."""
         self._paused = False
         self._cancel_stalled()
         self._count_as_sent()

@@ -143,7 +143,7 @@ class Holds:
             self._end_at(key, hold, hold.until)
 
     def cut_short(self, key: Key, now: float) -> None:
-        """Let the next call probe at once, because there is a sign that it may succeed."""
+        """Allow the next call to probe at once, because there is a sign that it may succeed."""
         hold = self._holds.get(key)
         if hold is not None and hold.until > now:
             self._end_at(key, hold, now)

@@ -35,7 +35,7 @@ class Workers(Protocol):
         """Get ready to run calls."""
 
     def stop(self) -> None:
-        """Let the threads end, after their running calls."""
+        """Stop the threads after their running calls."""
 
     def run(self, call: Callable[[], object], done: Callable[[bool, object], None]) -> None:
         """Run `call` in a thread, then `done(succeeded, result or Failure)` in the reactor's thread."""
@@ -60,7 +60,7 @@ class OwnThread:
         self._thread.start()
 
     def stop(self) -> None:
-        """Let the thread end, after its waiting and running calls."""
+        """Stop the thread after its waiting and running calls."""
         thread, self._thread = self._thread, None
         if thread is not None:
             self._calls.put(None)
@@ -127,7 +127,7 @@ class StoreThread:
         self._workers.start()
 
     def stop(self) -> None:
-        """Let the threads end."""
+        """Stop the threads."""
         self._workers.stop()
 
     def run(self, doing: str, call: Callable[[], T], *, urgent: bool = False) -> Deferred[T]:

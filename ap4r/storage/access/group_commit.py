@@ -54,7 +54,7 @@ class _Queue:
                 self._waiting.remove(entry)
 
     def take(self, first: _Entry) -> list[_Entry]:
-        """Take `first` and, unless it must be alone, the puts that wait beside it."""
+        """Return `first` and, unless it must be alone, the puts that wait beside it; they wait no more."""
         with self._lock:
             group = [first]
             if not first.alone:

@@ -175,7 +175,7 @@ class Claims:
     def _from_lanes(
         self, tx: Transaction, claimant: Claimant, limit: int, lanes: Sequence[int], *, near: bool, all_lanes: bool
     ) -> list[Row]:
-        """Take an equal part from each lane, then fill up from those that have more."""
+        """Return an equal part from each lane, filled up from those that have more."""
         if lanes:
             self._cursor = lanes[0] if all_lanes else lanes[-1]
         begins = {lane: (self._scan_start.begin(lane) if near else FRONT) for lane in lanes}

@@ -19,7 +19,7 @@ from ap4r.storage.store import Rescued
 
 
 class Rescues:
-    """Takes leases from their owner."""
+    """Rescues leases from their owner."""
 
     def __init__(self, schema: Schema, dispatchers: Dispatchers, outcomes: Transitions, rules: DeliveryRules) -> None:
         self._dispatchers = dispatchers
@@ -34,7 +34,7 @@ class Rescues:
         self._orphans = MissingMessages(messages, content)
 
     def write(self, tx: Transaction, owner: str, beat: int, limit: int) -> Rescued | None:
-        """Take up to `limit` leases of an owner whose counter is still at `beat`; None when it lives.
+        """Rescue up to `limit` leases of an owner whose counter is still at `beat`; return None when it lives.
 
         The owner is removed first, so that it can neither beat nor claim any more.
         """

@@ -11,7 +11,7 @@ from ap4r.message.message import Delivery, Message
 from ap4r.message.target import Target
 from ap4r.storage.access.transaction import to_microseconds, to_seconds
 
-#: A position is an instant; the position of a replay is lower by this, and thereby negative.
+#: A position is an instant; the position of a replay is lower by this, and so negative.
 _FRONT = 2**60
 _DELIVERIES = {delivery.value: delivery for delivery in Delivery}
 #: Headers and targets up to this size are the same for many messages: their parsed form is cached.
