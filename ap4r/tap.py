@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import Field, fields
 from typing import Any
 
 from twisted.application.service import IService
@@ -24,22 +26,31 @@ from ap4r.errors import Ap4rError, ConfigError, StoreUnavailable
 from ap4r.events.bus import Events
 from ap4r.message.target import APP
 from ap4r.settings.environment import CONFIG_VARIABLE
-from ap4r.settings.settings import Settings, load_settings
+from ap4r.settings.fields import default_text, info_of
+from ap4r.settings.load import load_settings
+from ap4r.settings.settings import Settings
 from ap4r.settings.settings_file import find_settings_file, script_folder
 from ap4r.storage.open import open_store, open_stores
 from ap4r.storage.store import Store
 
-#: Options that are settings too: command line, then AP4R_* variables, then ap4r.toml.
-_SETTINGS = {
-    "listen": "listen",
-    "bell": "bell",
-    "concurrency": "concurrency",
-    "grace": "grace_seconds",
-    "log-format": "log_format",
-    "log-level": "log_level",
-}
-_NUMBERS = frozenset({"concurrency", "grace"})
+#: Settings that are options too, by the name of the option: command line, then AP4R_* variables, then ap4r.toml.
+_SETTINGS = {info_of(spec).flag: spec for spec in fields(Settings) if info_of(spec).flag}
+_SEVERAL = ("store", "app-url")  #: options that can be given several times
 _TWISTD_PIDFILE = "twistd.pid"
+
+
+def _help(spec: Field[Any], more: str = "") -> str:
+    info = info_of(spec)
+    choices = f" ({', '.join(info.choices)})" if info.choices else ""
+    return f"{info.doc[0].upper()}{info.doc[1:]}{choices}. {more}[default: {default_text(spec)}]"
+
+
+def _collected(option: str, more: str) -> Callable[[Options, str], None]:
+    def collect(options: Options, value: str) -> None:
+        options[option].append(value)
+
+    collect.__doc__ = _help(_SETTINGS[option], f"{more} ")
+    return collect
 
 
 class Options(usage.Options):
@@ -57,42 +68,19 @@ class Options(usage.Options):
         ["app", None, None, "Serve this WSGI application too, in this process, as MODULE:NAME."],
         ["app-listen", None, "tcp:8000:interface=127.0.0.1", "The endpoint at which it is served."],
         ["app-threads", None, "16", "Threads for it; deliveries use at most three quarters of them at once."],
-        [
-            "listen",
-            None,
-            None,
-            "The endpoint that answers /healthz; `none` for none. [default: tcp:7438:interface=127.0.0.1]",
-        ],
-        [
-            "bell",
-            None,
-            None,
-            "Where new messages are announced; `none` for polling. [default: the host's address towards the store]",
-        ],
-        ["concurrency", None, None, "Calls in flight at once. [default: 64]"],
-        ["grace", None, None, "Seconds that calls in flight have to end at SIGTERM. [default: 25]"],
-        ["log-format", None, None, "`text` or `json`, one line an event. [default: text]"],
-        ["log-level", None, None, "`debug`, `info`, `warn` or `error`. [default: info]"],
+        *([name, None, None, _help(spec)] for name, spec in _SETTINGS.items() if name not in _SEVERAL),
     ]
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self["store"] = []
         self["app-url"] = []
-        self._given: set[str] = set()
         self._config_file: str | None = None
 
-    def opt_store(self, url: str) -> None:
-        """Where messages are kept; give it several times to drain several stores at once. An application served with
-        --app writes to the first. [default: sqlite:///ap4r.db]
-        """
-        self["store"].append(url)
-
-    def opt_app_url(self, url: str) -> None:
-        """A server of the application; give it several times for several, they are used in turn.
-        [default: http://127.0.0.1:8000]
-        """
-        self["app-url"].append(url)
+    opt_store = _collected(
+        "store", "Give it several times to drain several; an application of --app writes to the first."
+    )
+    opt_app_url = _collected("app-url", "Give it several times for several; they are used in turn.")
 
     def postOptions(self) -> None:
         """Check everything that can be checked without opening anything.
@@ -107,9 +95,9 @@ class Options(usage.Options):
             raise usage.UsageError("--app-threads: there must be at least one")
         if self["app"] is not None and not self["app"].partition(":")[0]:
             raise usage.UsageError("--app: name the application as MODULE:NAME")
-        for name in _NUMBERS:
-            if self[name] is not None:
-                self[name] = _number(name, self[name])
+        for name, spec in _SETTINGS.items():
+            if isinstance(spec.default, (int, float)) and self[name] is not None:
+                self[name] = _number(name, type(spec.default), self[name])
         # twistd may be installed anywhere; the application's modules are in the working folder, as with `python -m`.
         if os.getcwd() not in sys.path:
             sys.path.insert(0, os.getcwd())
@@ -126,10 +114,11 @@ class Options(usage.Options):
         if self._config_file is not None and not os.path.isfile(self._config_file):
             # The defaults would send messages to a server that was not configured.
             raise ConfigError("config", f"{self._config_file} is gone; put it back, or restart to use the defaults")
-        given: dict[str, Any] = {setting: self[option] for option, setting in _SETTINGS.items()}
-        if self["store"]:
-            given |= {"store": self["store"][0], "stores": tuple(self["store"])}
-        return load_settings(self["config"] or self._config_file, **given, app_urls=tuple(self["app-url"]) or None)
+        given: dict[str, Any] = {spec.name: self[option] for option, spec in _SETTINGS.items()}
+        given["app_urls"] = tuple(self["app-url"]) or None
+        stores = tuple(self["store"])
+        given |= {"store": stores[0] if stores else None, "stores": stores or None}
+        return load_settings(self["config"] or self._config_file, **given)
 
     def _no_pidfile_unless_asked_for(self) -> None:
         parent = getattr(self, "parent", None)
@@ -219,8 +208,8 @@ def _observer(twistd: Any, settings: Settings) -> LineObserver | None:
     return LineObserver(output, settings.log_level, settings.log_format)
 
 
-def _number(name: str, text: str) -> float | int:
+def _number(name: str, kind: type[int] | type[float], text: str) -> float | int:
     try:
-        return float(text) if name == "grace" else int(text)
+        return kind(text)
     except ValueError:
-        raise usage.UsageError(f"--{name}: {text} is not a number") from None
+        raise usage.UsageError(f"--{name}: {text} is not a {'whole ' if kind is int else ''}number") from None

@@ -15,7 +15,7 @@ import time
 import ap4r
 from ap4r.message.message import Message, Put, new_id
 from ap4r.message.target import parse_target
-from ap4r.settings.settings import load_settings
+from ap4r.settings.load import load_settings
 from ap4r.storage.open import open_store
 from benchmarks.draining import new_file
 from benchmarks.figure import Figure, Options, run

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from ap4r.message.message import Message, Put, new_id
 from ap4r.message.target import parse_target
-from ap4r.settings.settings import load_settings
+from ap4r.settings.load import load_settings
 from ap4r.storage.open import open_store
 from benchmarks.sink import Sink, nginx_sink
 

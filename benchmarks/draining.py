@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ap4r.message.message import Message, Put, new_id
 from ap4r.message.target import parse_target
-from ap4r.settings.settings import load_settings
+from ap4r.settings.load import load_settings
 from ap4r.storage.open import open_store
 from benchmarks import processes
 from benchmarks.sink import Sink

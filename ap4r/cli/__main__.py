@@ -24,6 +24,7 @@ _COMMANDS = {
     "dead": ("ap4r.cli.dead_letters", "dead", "List the messages that were given up, and why."),
     "replay": ("ap4r.cli.replay", "replay", "Put dead letters back, to be called again at once."),
     "migrate": ("ap4r.cli.migrate", "migrate", "Bring the store's tables to this version of ap4r."),
+    "settings": ("ap4r.cli.settings", "settings", "List every setting with its value and source."),
     "doctor": ("ap4r.cli.doctor", "doctor", "Find what keeps messages from being delivered soon."),
 }
 #: Of a write to standard output: the disk is full, or the file or terminal is gone.

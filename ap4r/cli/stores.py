@@ -9,7 +9,8 @@ from typing import NamedTuple, TypeVar
 from ap4r.cli.output import say, say_error, say_json
 from ap4r.errors import Ap4rError
 from ap4r.redaction import without_credentials
-from ap4r.settings.settings import Settings, load_settings
+from ap4r.settings.load import load_settings
+from ap4r.settings.settings import Settings
 from ap4r.storage.open import open_store, open_stores
 from ap4r.storage.sql_store import SqlStore
 

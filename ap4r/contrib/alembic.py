@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from functools import cache, lru_cache
 from typing import Any
 
-from ap4r.settings.settings import load_settings
+from ap4r.settings.load import load_settings
 from ap4r.storage.schema.tables import Schema
 
 IncludeObject = Callable[[Any, str | None, str, bool, Any], bool]

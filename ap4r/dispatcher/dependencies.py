@@ -22,22 +22,6 @@ from ap4r.message.message import new_id
 from ap4r.settings.settings import Settings
 from ap4r.storage.store import Store
 
-#: Settings that are read only at the start; a change of the others is applied while it runs.
-FIXED = frozenset(
-    {
-        "store",
-        "stores",
-        "create_tables",
-        "table_prefix",
-        "put_memory_seconds",
-        "store_deadline_seconds",
-        "intake_memory_seconds",
-        "listen",
-        "intake",
-        "bell",
-    }
-)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dependencies:

@@ -16,7 +16,7 @@ from ap4r.dispatcher.clock.clock_watch import ClockWatch, RunningTime
 from ap4r.dispatcher.compute.process_pool import DESCRIBING_PROCESSES, Processes
 from ap4r.dispatcher.delivery.caller_identity import CallerIdentity
 from ap4r.dispatcher.delivery.response_reading import READING_PROCESSES, AnswerReading
-from ap4r.dispatcher.dependencies import FIXED, Dependencies, bounds_of, describing_of, terms_of
+from ap4r.dispatcher.dependencies import Dependencies, bounds_of, describing_of, terms_of
 from ap4r.dispatcher.flow.concurrency import ConcurrencyLimit
 from ap4r.dispatcher.flow.hold_report import HeldReport
 from ap4r.dispatcher.flow.store_shares import StoreShares
@@ -31,7 +31,7 @@ from ap4r.dispatcher.wsdl.fetch import DocumentFetcher
 from ap4r.events import events as happened
 from ap4r.events.bus import Events
 from ap4r.message.target import APP, Target
-from ap4r.settings.settings import Settings
+from ap4r.settings.settings import NEED_RESTART, Settings
 from ap4r.signing.signing import fingerprints
 from ap4r.storage.store import Store
 
@@ -148,7 +148,7 @@ class Dispatcher(Service):
             self._checks.start(settings.upstreams)
         self._events.emit(happened.DispatcherReloaded(tuple(drain.store.store.name for drain in self.drains)))
         # Compared with the settings in use, not with those read last: a change may be undone before the restart.
-        fixed = [name for name in sorted(FIXED) if getattr(self._started_with, name) != getattr(settings, name)]
+        fixed = [name for name in NEED_RESTART if getattr(self._started_with, name) != getattr(settings, name)]
         if fixed:
             self._events.emit(happened.RestartNeeded(tuple(fixed)))
         for drain in self.drains:

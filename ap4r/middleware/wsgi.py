@@ -24,7 +24,7 @@ from ap4r.middleware.response.start import ServerStart
 from ap4r.middleware.routes.werkzeug import find_routes
 from ap4r.outbox.handle import Handle
 from ap4r.outbox.sink import Sink, find_writer
-from ap4r.settings.settings import load_settings
+from ap4r.settings.load import load_settings
 from ap4r.signing.verified_delivery import ENVIRON_KEY, VerifiedDelivery
 from ap4r.storage.app_connection.argument import connection_finder
 

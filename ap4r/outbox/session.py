@@ -15,7 +15,8 @@ from ap4r.outbox.handle import Handle
 from ap4r.outbox.pending import Verdict
 from ap4r.outbox.sink import Sink, find_writer
 from ap4r.settings.environment import CONFIG_NAME, VARIABLE_PREFIX
-from ap4r.settings.settings import Settings, load_settings
+from ap4r.settings.load import load_settings
+from ap4r.settings.settings import Settings
 from ap4r.settings.settings_file import find_settings_file, script_folder
 from ap4r.settings.store_url import SQLITE
 from ap4r.storage.app_connection.argument import connection_finder

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ap4r.errors import ConfigError
+from ap4r.settings.fields import info_of
 
 VARIABLE_PREFIX = "AP4R_"
 CONFIG = "config"  #: not a setting: AP4R_CONFIG names the file
@@ -31,7 +32,7 @@ def read_variables(environ: Mapping[str, str], known: Mapping[str, Field[Any]]) 
         variable = VARIABLE_PREFIX + name.upper()
         if variable not in environ:
             continue
-        table = spec.metadata["table"]
+        table = info_of(spec).table
         if table:
             problem = f"no variable sets tables; write {table} into ap4r.toml, or into the file that AP4R_CONFIG names"
             raise ConfigError(name, f"in {variable}: {problem}")
@@ -51,7 +52,7 @@ def config_path(config: str | os.PathLike[str] | None, environ: Mapping[str, str
 
 
 def _refuse_misspelt(environ: Mapping[str, str], known: Mapping[str, Field[Any]]) -> None:
-    names = [CONFIG, *(name for name, spec in known.items() if not spec.metadata["table"])]
+    names = [CONFIG, *(name for name, spec in known.items() if not info_of(spec).table)]
     for variable in environ:
         name = variable.removeprefix(VARIABLE_PREFIX).lower()
         if variable.startswith(VARIABLE_PREFIX) and name not in names:

@@ -1,46 +1,90 @@
-"""Fields of the settings: one value with its default, meaning and range, and the keys of tables in ap4r.toml. Pure."""
+"""Fields of the settings: what is known of each, how a value is checked, and the keys of tables in ap4r.toml. Pure."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import Field, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from ap4r.errors import ConfigError
 from ap4r.redaction import shortened
 from ap4r.signing.signing import SECRET_PREFIX
 
 MOST = 2**31 - 1  #: of every number: 68 years, 2 GiB; timers and databases accept it
+_INFO = "setting"
 _TABLE_PREFIX = re.compile(r"(?!sqlite_)[a-z_][a-z0-9_]{0,31}", re.IGNORECASE)
 
 
-def setting(
-    default: Any,
-    says: str,
-    *,
-    least: float | None = None,
-    choices: tuple[str, ...] = (),
-    parse: Callable[..., object] | None = None,
-    table: str = "",
-) -> Any:
-    """Describe a setting as a field of a dataclass.
+class SettingInfo(NamedTuple):
+    """What is known of a setting beside its name, type and default. Everything that lists settings is made from it."""
 
-    :param parse: reads a value instead of `checked`.
-    :param table: how its tables begin in ap4r.toml, if it has tables; no variable can set those.
-    """
-    metadata = {"says": says, "least": least, "choices": choices, "parse": parse, "table": table}
-    return field(default=default, metadata=metadata)
+    doc: str  #: what it is, in Markdown
+    section: str  #: the title of its group
+    unit: str  #: of its number; "" if it has none, or counts what `doc` names
+    least: float | None  #: the least number
+    choices: tuple[str, ...]  #: the only values; any, if empty
+    parse: Callable[..., object] | None  #: reads a value instead of `checked`
+    table: str  #: how its tables begin in ap4r.toml, if it has tables; no variable can set those
+    needs_restart: bool  #: a running dispatcher does not apply a change at SIGHUP
+    flag: str  #: the option of `twistd ap4r`; "" if it has none
+    is_secret: bool  #: no output may show its value
+
+
+class Section:
+    """A group of settings."""
+
+    def __init__(self, title: str) -> None:
+        self._title = title
+
+    def setting(
+        self,
+        default: Any,
+        doc: str,
+        *,
+        unit: str = "",
+        least: float | None = None,
+        choices: tuple[str, ...] = (),
+        parse: Callable[..., object] | None = None,
+        table: str = "",
+        needs_restart: bool = False,
+        flag: str = "",
+        is_secret: bool = False,
+    ) -> Any:
+        """Return a dataclass field for a setting of this section; the parameters are those of `SettingInfo`."""
+        info = SettingInfo(doc, self._title, unit, least, choices, parse, table, needs_restart, flag, is_secret)
+        return field(default=default, metadata={_INFO: info})
+
+
+def info_of(spec: Field[Any]) -> SettingInfo:
+    """Return what is known of a setting."""
+    info: SettingInfo = spec.metadata[_INFO]
+    return info
+
+
+def default_text(spec: Field[Any]) -> str:
+    """Return the default of a setting for people, with its unit; "none" if it is empty."""
+    default, unit = spec.default, info_of(spec).unit
+    if isinstance(default, bool):
+        return str(default).lower()
+    if isinstance(default, tuple):
+        return " ".join(default) or "none"
+    if isinstance(default, (int, float)):
+        number = f"{default:,g}" if default < 1_000_000 else f"{int(default):,}"
+        return f"{number} {unit}".rstrip()
+    return str(default)
 
 
 def checked(name: str, where: str, spec: Field[Any], value: object) -> object:
     """Return a value of the setting's own type and within its range."""
+    info = info_of(spec)
 
     def refused(problem: str) -> ConfigError:
-        shown = "a token" if name == "intake_token" else shortened(value)
+        shown = "a token" if info.is_secret else shortened(value)
         return ConfigError(name, f"in {where}: {shown} {problem}")
 
-    default, least, choices = spec.default, spec.metadata["least"], spec.metadata["choices"]
+    default, choices = spec.default, info.choices
+    least = 0 if info.least is None else info.least
     if isinstance(default, bool):
         if not isinstance(value, bool):
             raise refused("is neither true nor false")

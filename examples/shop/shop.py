@@ -20,7 +20,7 @@ from werkzeug.routing import Map, Rule
 from werkzeug.wrappers import Request, Response
 
 from ap4r.middleware import AP4RMiddleware
-from ap4r.settings.settings import load_settings
+from ap4r.settings.load import load_settings
 
 SHOP_DB = os.environ.get("SHOP_DB", "shop.db")
 WAREHOUSE_URL = os.environ.get("WAREHOUSE_URL", "http://127.0.0.1:8001")

@@ -12,7 +12,7 @@ import pytest
 from ap4r.cli.__main__ import main
 from ap4r.control.initialise import extended, make_secret
 from ap4r.errors import ConfigError
-from ap4r.settings.settings import load_settings
+from ap4r.settings.load import load_settings
 from tests.support.signed import secret_text
 
 

@@ -9,8 +9,9 @@ import sys
 import pytest
 
 from ap4r.errors import ConfigError
+from ap4r.settings.load import load_settings
 from ap4r.settings.secrets import read_tokens
-from ap4r.settings.settings import Settings, load_settings
+from ap4r.settings.settings import Settings
 
 
 def _write(folder, text, name="ap4r.toml"):

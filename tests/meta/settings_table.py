@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from ap4r.dispatcher.http_server.openapi import document
+from ap4r.settings.fields import default_text, info_of
 from ap4r.settings.settings import Settings
 from tests.meta.tree import ROOT
 
@@ -13,25 +14,30 @@ BEGIN, END = "<!-- table of settings: `make docs` writes it -->\n", "<!-- end of
 
 
 def settings_table() -> str:
-    """Write every setting with its default and meaning, in the order of the class."""
-    lines = ["| setting | default | meaning |", "|---|---|---|"]
+    """Write every setting with its default and meaning, by section."""
+    lines: list[str] = []
+    section = ""
     for spec in dataclasses.fields(Settings):
-        choices = spec.metadata["choices"]
-        meaning = spec.metadata["says"].replace("|", "\\|")
-        if choices:
-            meaning += " (" + " or ".join(f"`{choice}`" for choice in choices) + ")"
-        lines.append(f"| `{spec.name}` | {_shown(spec.default)} | {meaning} |")
-    return "\n".join(lines) + "\n"
+        info = info_of(spec)
+        if info.section != section:
+            section = info.section
+            lines += ["", f"### {section}", "", "| setting | default | meaning |", "|---|---|---|"]
+        meaning = info.doc.replace("|", "\\|")
+        if info.choices:
+            meaning += " (" + " or ".join(f"`{choice}`" for choice in info.choices) + ")"
+        marks = [f"`--{info.flag}`"] if info.flag else []
+        marks += ["*restart*"] if info.needs_restart else []
+        meaning += f" ({', '.join(marks)})" if marks else ""
+        lines.append(f"| `{spec.name}` | {_shown(spec)} | {meaning} |")
+    return "\n".join(lines) + "\n\n"
 
 
-def _shown(default: object) -> str:
-    if isinstance(default, bool):
-        return f"`{str(default).lower()}`"
+def _shown(spec: dataclasses.Field[object]) -> str:
+    default = spec.default
     if isinstance(default, tuple):
         return " ".join(f"`{part}`" for part in default) or "none"
-    if isinstance(default, (int, float)):
-        return f"{default:,g}" if default < 1_000_000 else f"{int(default):,}"
-    return f"`{default}`"
+    is_number = isinstance(default, (int, float)) and not isinstance(default, bool)
+    return default_text(spec) if is_number else f"`{default_text(spec)}`"
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ from ap4r.dispatcher.http_server.health import due
 from ap4r.events import events
 from ap4r.events.bus import Events
 from ap4r.outcome.response import Reason
-from ap4r.settings.settings import load_settings
+from ap4r.settings.load import load_settings
 from ap4r.storage.open import open_store
 from ap4r.storage.schema.tables import Schema
 from ap4r.storage.store import StoreStatus

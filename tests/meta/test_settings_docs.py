@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 
-from ap4r.settings.settings import parse_settings
+from ap4r.settings.load import parse_settings
 from tests.meta.settings_table import BEGIN, DOCUMENT, END, settings_table
 from tests.meta.tree import DOCUMENTS, blocks
 

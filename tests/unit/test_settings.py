@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import re
 
 import pytest
@@ -12,8 +13,9 @@ from hypothesis import strategies as st
 from ap4r.errors import ConfigError
 from ap4r.outcome.backoff import Backoff
 from ap4r.outcome.outcome import DeliveryRules
-from ap4r.settings.fields import MOST
-from ap4r.settings.settings import Settings, parse_settings
+from ap4r.settings.fields import MOST, info_of
+from ap4r.settings.load import parse_settings, parse_sourced_settings
+from ap4r.settings.settings import Settings
 from ap4r.settings.store_url import absolute_store
 
 FIELDS = {spec.name: spec for spec in dataclasses.fields(Settings)}
@@ -109,13 +111,28 @@ def test_delivery_rules_follow_the_settings():
 
 
 @pytest.mark.parametrize("name", FIELDS)
+def test_every_setting_has_its_section_and_unit(name):
+    """A setting belongs to a section, and a duration or a size has its unit, which all that list settings show."""
+    info = info_of(FIELDS[name])
+    unit = next((unit for ending, unit in {"_seconds": "s", "_bytes": "bytes"}.items() if name.endswith(ending)), None)
+    assert info.section
+    assert unit is None or info.unit == unit
+
+
+def test_the_sections_follow_one_another():
+    """The settings of a section stand together, so that a list of settings has one heading for each section."""
+    sections = [info_of(spec).section for spec in FIELDS.values()]
+    assert [section for section, _ in itertools.groupby(sections)] == list(dict.fromkeys(sections))
+
+
+@pytest.mark.parametrize("name", FIELDS)
 def test_every_setting_says_what_it_is(name):
     """A setting has a description and a default of its own type that passes its own check."""
     spec = FIELDS[name]
-    assert len(spec.metadata["says"]) > 10
+    assert len(info_of(spec).doc) > 10
     assert getattr(_from_arguments(name, spec.default), name) is not None
     if name in NUMBERS:
-        assert spec.metadata["least"] is not None
+        assert info_of(spec).least is not None
 
 
 def test_settings_cannot_be_changed():
@@ -157,8 +174,8 @@ def test_a_bad_value_is_reported_where_a_later_one_wins(table, environ, override
     [
         ("ap4r.toml", "concurency", "did you mean concurrency"),
         ("ap4r.toml", "Store", "did you mean store"),
-        ("ap4r.toml", "colour", "known are store, stores, app_urls"),
-        ("ap4r.toml", "", "known are store, stores, app_urls"),
+        ("ap4r.toml", "colour", "known are store, stores, create_tables"),
+        ("ap4r.toml", "", "known are store, stores, create_tables"),
         ("the arguments", "timeout", "did you mean timeout_seconds"),
     ],
 )
@@ -192,7 +209,7 @@ def test_a_variable_that_cannot_give_tables_is_refused(name, table):
 @pytest.mark.parametrize("name", NUMBERS)
 def test_a_number_is_within_its_range(name, source):
     """NaN, infinities, negative numbers and those beyond what timers bear are refused from every source."""
-    least = FIELDS[name].metadata["least"]
+    least = info_of(FIELDS[name]).least
     for value in (float("nan"), float("inf"), float("-inf"), -1, least - 1, MOST + 1, 10**400, 1e300):
         assert f"from {least} up to 2,147,483,647" in _refused(source, name, value)
     for value in (least, MOST):
@@ -227,7 +244,7 @@ def test_a_value_of_another_type_is_refused(name, value):
         assert kind in problem
 
 
-@pytest.mark.parametrize("name", [name for name, spec in FIELDS.items() if not spec.metadata["table"]])
+@pytest.mark.parametrize("name", [name for name, spec in FIELDS.items() if not info_of(spec).table])
 def test_an_empty_variable_is_no_default(name):
     """AP4R_STORE= is a mistake that would send messages elsewhere, so it is told instead of ignored."""
     for text in ("", " ", "\n"):
@@ -283,7 +300,7 @@ def test_a_variable_that_is_neither_true_nor_false_is_refused():
 def test_a_choice_is_one_of_its_words(name, value):
     """A word that is no choice is refused with the choices, from every source."""
     for source in SOURCES:
-        assert all(choice in _refused(source, name, value) for choice in FIELDS[name].metadata["choices"])
+        assert all(choice in _refused(source, name, value) for choice in info_of(FIELDS[name]).choices)
 
 
 @pytest.mark.parametrize("prefix", ["ap4r_", "_", "A1", "x" * 32])
@@ -431,7 +448,7 @@ def test_any_values_make_settings_or_a_config_error(table, environ, overrides):
         assert error.setting.partition(".")[0].partition(" ")[0] in FIELDS
     else:
         for name in NUMBERS:
-            assert FIELDS[name].metadata["least"] <= getattr(settings, name) <= MOST
+            assert info_of(FIELDS[name]).least <= getattr(settings, name) <= MOST
 
 
 @pytest.mark.parametrize(("variable", "meant"), [("AP4R_STOR", "AP4R_STORE"), ("AP4R_APP_URL", "AP4R_APP_URLS")])
@@ -478,3 +495,30 @@ def test_a_table_of_copies_that_is_none_is_refused(value):
     with pytest.raises(ConfigError, match="wsdl_copies"):
         _from_file("wsdl_copies", value)
     assert parse_settings({}, {}, {"wsdl_copies": (("http://a/b", "/c"),)}, "/").wsdl_copies
+
+
+class TestSources:
+    """Which place gave a value is known beside the value."""
+
+    def sources(self, table=None, environ=None, **overrides):
+        return parse_sourced_settings(table or {}, environ or {}, overrides, "/srv", file="/srv/ap4r.toml").sources
+
+    def test_the_last_place_is_named(self):
+        """Arguments take precedence over variables, and those over the file; a default has no source."""
+        table = {"concurrency": 1, "listen": "none", "bell": "none"}
+        environ = {"AP4R_CONCURRENCY": "2", "AP4R_LISTEN": "none"}
+        assert self.sources(table, environ, concurrency=3, log_level=None) == {
+            "concurrency": "the arguments",
+            "listen": "AP4R_LISTEN",
+            "bell": "/srv/ap4r.toml",
+        }
+
+    def test_what_another_setting_gives_has_its_source(self):
+        """[upstreams.app] gives app_urls and secrets, and `store` and `stores` give one another."""
+        table = {"upstreams": {"app": {"servers": ["http://127.0.0.1:1"]}}}
+        assert self.sources(table) == {"upstreams": "/srv/ap4r.toml", "app_urls": "/srv/ap4r.toml"}
+        assert self.sources(environ={"AP4R_STORE": "sqlite:///a.db"}) == {"store": "AP4R_STORE", "stores": "AP4R_STORE"}
+        assert self.sources({"stores": ["sqlite:///a.db"]}, {"AP4R_STORE": "sqlite:///b.db"}) == {
+            "store": "AP4R_STORE",
+            "stores": "/srv/ap4r.toml",
+        }

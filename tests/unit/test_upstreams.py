@@ -12,7 +12,8 @@ from ap4r.describe.describe import describe_message
 from ap4r.errors import ConfigError, TargetRefused
 from ap4r.message.target import parse_target
 from ap4r.redaction import shortened
-from ap4r.settings.settings import Settings, load_settings, parse_settings
+from ap4r.settings.load import load_settings, parse_settings
+from ap4r.settings.settings import Settings
 from ap4r.settings.upstreams import HostSettings, secrets_of
 from ap4r.signing.signing import Secret
 

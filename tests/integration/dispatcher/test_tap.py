@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import fields
 
 import pytest
 from twisted.python.usage import UsageError
 
 from ap4r.dispatcher.app_server.server import load_app
 from ap4r.errors import ConfigError
+from ap4r.settings.fields import default_text, info_of
+from ap4r.settings.settings import Settings
 from ap4r.tap import Options
 
 
@@ -92,6 +95,17 @@ def test_help_says_what_each_option_is_for():
     for option in ("store", "config", "app", "app-url", "app-listen", "app-threads", "listen", "bell", "concurrency",
                    "grace", "log-format", "log-level"):  # fmt: skip
         assert f"--{option}=" in text
+
+
+def test_the_options_that_are_settings_are_described_as_the_settings():
+    """Each option that is a setting has the description and the default of the setting."""
+    text = " ".join(Options().getUsage().split())
+    for spec in fields(Settings):
+        info = info_of(spec)
+        if info.flag:
+            assert f"--{info.flag}=" in text
+            assert " ".join(info.doc[1:].split()) in text
+            assert f"[default: {default_text(spec)}]" in text
 
 
 class TestPidfile:

@@ -20,7 +20,8 @@ import ap4r
 from ap4r.errors import ConfigError, StoreUnavailable, StoreUnusable
 from ap4r.message.message import Put, new_id
 from ap4r.outbox.intake_client.client import IntakeClient, IntakeRefused
-from ap4r.settings.settings import Settings, load_settings
+from ap4r.settings.load import load_settings
+from ap4r.settings.settings import Settings
 from ap4r.storage.open import open_store
 from tests.support import storefile
 from tests.support.factories import message

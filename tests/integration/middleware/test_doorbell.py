@@ -10,7 +10,7 @@ import pytest
 import ap4r
 from ap4r.doorbell.address import is_listening, resolve, send_datagram
 from ap4r.doorbell.ringer import Doorbell
-from ap4r.settings.settings import load_settings
+from ap4r.settings.load import load_settings
 from ap4r.storage.open import open_store
 from tests.support.processes import HOST, Processes
 from tests.support.sink import MemorySink

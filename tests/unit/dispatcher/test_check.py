@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from ap4r.events.events import ServerLeftOut, ServerTakenBack
-from ap4r.settings.settings import parse_settings
+from ap4r.settings.load import parse_settings
 from tests.support.factories import messages
 from tests.unit.dispatcher.world import World, http
 

@@ -10,7 +10,7 @@ from ap4r.describe.describe import describe_message
 from ap4r.dispatcher.http_client.address_guard import AddressRefused
 from ap4r.errors import TargetRefused
 from ap4r.outcome.outcome import Reason
-from ap4r.settings.settings import parse_settings
+from ap4r.settings.load import parse_settings
 from tests.support.wsdl import DONE, SCHEMA, WSDL
 from tests.unit.dispatcher.world import World, http
 

@@ -9,7 +9,7 @@ import pytest
 from ap4r.dispatcher.http_client.address_guard import AddressGuard, AddressRules, Own
 from ap4r.dispatcher.http_client.forward_proxy import ForwardProxy, find_forward_proxies
 from ap4r.errors import ConfigError
-from ap4r.settings.settings import parse_settings
+from ap4r.settings.load import parse_settings
 
 PROXY, OTHER = "http://proxy.example:3128", "http://other.example:3128"
 

@@ -12,7 +12,8 @@ from ap4r.dispatcher.delivery.caller_identity import PLAIN, CallerIdentities, Ca
 from ap4r.dispatcher.delivery.request import build_request
 from ap4r.message.target import Target
 from ap4r.outcome.outcome import DeliveryRules
-from ap4r.settings.settings import Settings, load_settings
+from ap4r.settings.load import load_settings
+from ap4r.settings.settings import Settings
 from ap4r.storage.store import Lease
 from tests.support.factories import NOW, message
 from tests.support.signed import headers_of, secret

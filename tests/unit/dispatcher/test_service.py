@@ -11,7 +11,8 @@ from ap4r.errors import StoreUnavailable
 from ap4r.events import events
 from ap4r.message.message import Delivery
 from ap4r.outcome.outcome import Dead, Delivered, PutBack, Reason, RetryLater
-from ap4r.settings.settings import Settings, parse_settings
+from ap4r.settings.load import parse_settings
+from ap4r.settings.settings import Settings
 from tests.support.factories import message, messages
 from tests.unit.dispatcher.world import World, http
 

@@ -16,7 +16,8 @@ from ap4r.control.trust_check import probe_headers
 from ap4r.errors import ConfigError
 from ap4r.middleware import AP4RMiddleware
 from ap4r.middleware.deliveries.gate import DeliveryGate, GateResponse
-from ap4r.settings.settings import Settings, load_settings
+from ap4r.settings.load import load_settings
+from ap4r.settings.settings import Settings
 from tests.support.factories import NOW
 from tests.support.signed import environ_of, headers_of, secret, secret_text, signed_request
 from tests.support.sink import MemorySink

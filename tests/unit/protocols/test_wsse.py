@@ -13,7 +13,8 @@ from ap4r.describe.describe import describe_message
 from ap4r.errors import ConfigError, PayloadNotEncodable
 from ap4r.protocols.soap.soap import Soap
 from ap4r.protocols.soap.wsdl import Wsdl
-from ap4r.settings.settings import Settings, parse_settings
+from ap4r.settings.load import parse_settings
+from ap4r.settings.settings import Settings
 from tests.support.wsdl import WSDL
 
 COMPILED = Wsdl("http://a/wsdl", {"http://a/wsdl": WSDL.format(more="").encode()})

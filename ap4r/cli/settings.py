@@ -1,0 +1,57 @@
+"""`ap4r settings`: every setting with its value and source."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import click
+
+from ap4r.cli.arguments import config_and_json_options
+from ap4r.cli.output import say_json, write
+from ap4r.cli.tables import Column, table
+from ap4r.control.settings import DEFAULT, ListedSetting, list_settings
+
+_COLUMNS = [
+    Column("setting", is_text=True),
+    Column("value", is_text=True),
+    Column("from", is_text=True),
+    Column("a change needs", is_text=True),
+]
+
+
+@click.command()
+@click.option("--changed", is_flag=True, help="List only those that are not at their default.")
+@config_and_json_options
+def settings(changed: bool, config: str | None, as_json: bool) -> int:
+    """List every setting with its value, the file or variable that it is from, and what applies a change."""
+    listed = [one for one in list_settings(config) if not changed or one.source != DEFAULT]
+    if as_json:
+        say_json([asdict(one) for one in listed])
+    else:
+        write(table(_COLUMNS, _rows(listed)))
+    return 0
+
+
+def _rows(listed: list[ListedSetting]) -> list[list[str]]:
+    rows: list[list[str]] = []
+    section = ""
+    for one in listed:
+        if one.section != section:
+            section = one.section
+            rows.append([section, "", "", ""])
+        rows.append([f"  {one.name}", _shown(one), one.source, "restart" if one.needs_restart else "SIGHUP"])
+    return rows
+
+
+def _shown(one: ListedSetting) -> str:
+    if isinstance(one.value, list):
+        return " ".join(one.value) or "none"
+    if isinstance(one.value, bool):
+        return str(one.value).lower()
+    if isinstance(one.value, (int, float)):
+        return (
+            f"{one.value:,} {one.unit}".rstrip()
+            if isinstance(one.value, int)
+            else f"{one.value:,g} {one.unit}".rstrip()
+        )
+    return str(one.value)
