@@ -118,7 +118,7 @@ def opened(
 ) -> Peer:
     """Return the peer with an empty store, and note its name.
 
-    :param environ: what its processes are told of the work.
+    :param environ: variables that describe the work to its processes.
     """
     peer = open_peer(module, stores, folder, environ)
     figures.name, figures.setup = peer.name, peer.setup

@@ -134,7 +134,7 @@ def _python_of(module: str) -> str:
 def open_peer(module: str, stores: Stores, folder: Path, environ: Mapping[str, str] | None = None) -> Peer:
     """Return a peer with an empty store.
 
-    :param environ: more that its processes are told.
+    :param environ: further variables of its processes.
 
     :raises Missing: it, or its store, is not installed.
     """

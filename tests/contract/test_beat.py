@@ -64,7 +64,7 @@ def test_a_beat_shows_when_a_dispatcher_was_seen(store):
 
 
 def test_the_beat_of_a_stranger_is_refused(store):
-    """Who is not known, or no longer, is told so by its beat."""
+    """The heartbeat of an unknown or removed dispatcher raises an error."""
     with pytest.raises(OwnerLost) as caught:
         store.beat("unknown", now=NOW)
     assert caught.value.owner == "unknown"

@@ -60,7 +60,7 @@ def test_after_an_id_that_is_not_there(store):
 
 
 def test_one_queue(store):
-    """Dead letters of one queue are told from those of others, over all of its lanes."""
+    """Dead letters of one queue are distinguished from those of others, over all of its lanes."""
     here = [message("queue.a"), message("queue.a", url="http://b.example/", upstream=None)]
     bury(store, *here, message("queue.b"), message("Queue.a"))
     assert listed(store, queue="queue.a") == sorted(one.id for one in here)

@@ -103,7 +103,7 @@ def leveled(request, shared, make):
 
 class TestRepeats:
     def test_first_and_repeat(self, leveled):
-        """The first is told so; each that follows finds the record."""
+        """The first call is marked as first; each later one finds the record."""
         assert leveled.receive(record()) is RecordResult.FIRST
         for _ in range(3):
             found = leveled.receive(record())
@@ -160,7 +160,7 @@ class TestRepeats:
 
 class TestInProgress:
     def test_answered_without_waiting(self, leveled, stalls):
-        """While another transaction holds the record, one is told so within a bounded time, again and again."""
+        """While another transaction holds the record, each call reports that within a bounded time."""
         with leveled.begun() as (_, run):
             assert leveled.inbox.record(run, record(), NOW) is RecordResult.FIRST
             begun_at = time.monotonic()
@@ -195,7 +195,7 @@ class TestInProgress:
             assert (entry is RecordResult.FIRST) == (ends == "rollback")
 
     def test_a_snapshot_from_before_is_no_excuse(self, leveled):
-        """A transaction that has read before the other committed has no second effect: it is told, or is refused."""
+        """A transaction that read before the other committed has no second effect: it sees the record or is refused."""
         with leveled.engine.connect() as late:
             transaction = late.begin()
             late.execute(text("SELECT version_num FROM ap4r_version")).all()

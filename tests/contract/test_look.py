@@ -21,7 +21,7 @@ def test_something_is_due(store):
 
 
 def test_the_next_due_time(store):
-    """A scheduled message is told with what is left until it is due."""
+    """A scheduled message is reported with the time until it is due."""
     put(store, message(delay_seconds=40), message(delay_seconds=12.5))
     look = store.look(now=NOW)
     assert not look.due
@@ -46,14 +46,14 @@ def test_what_is_leased_or_gone_is_not_due(store):
 
 
 def test_a_retry_is_seen(store):
-    """A message that waits to be repeated is told like any that is scheduled."""
+    """A message that waits for a retry is reported like any scheduled one."""
     lease = claimed(store, message())
     settle(store, (lease, retry(30.0)))
     assert store.look(now=NOW + 10).next_due_in_seconds == pytest.approx(20.0)
 
 
 def test_who_holds_leases(store):
-    """Of each dispatcher one is told whether it holds leases: only then does its silence matter."""
+    """Each dispatcher is listed with whether it holds leases: only then does a missing heartbeat matter."""
     put(store, *messages(3))
     one, two = dispatcher(store, "one"), dispatcher(store, "two")
     leases = claim(store, two, 2)

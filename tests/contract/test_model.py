@@ -258,7 +258,7 @@ class Model(RuleBasedStateMachine):
 
     @invariant()
     def the_look_agrees(self):
-        """What is due and who holds leases is told as it is."""
+        """Due messages and holders of leases are reported correctly."""
         look = self.store.look(now=self.now)
         assert look.due == any(one.state(self.now) == "ready" for one in self.known.values())
         holders = {one.owner for one in self.known.values() if one.lease is not None}

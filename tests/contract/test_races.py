@@ -126,7 +126,7 @@ class TestThreads:
             store.unregister("rest", now=NOW)
 
     def test_beating_against_a_rescue(self, store, stores):
-        """Who beats while it is declared dead either lives with its leases, or is told that it lost them."""
+        """A heartbeat during a rescue either keeps the leases, or reports that they are lost."""
         beating, rescuing = stores(2)
 
         def beat(owner):

@@ -119,7 +119,7 @@ class TestOnce:
 
 class TestMissing:
     def test_what_is_not_dead_is_missing(self, store):
-        """Ids that are unknown, waiting, scheduled or leased are told and left alone."""
+        """Ids that are unknown, waiting, scheduled or leased are reported and not changed."""
         waiting, scheduled, letter = message(), message(delay_seconds=60), message()
         bury(store, letter)
         put(store, waiting, scheduled)

@@ -42,7 +42,7 @@ class TestOutcomes:
         assert store.dead() == []
 
     def test_retry_later(self, store):
-        """A message to be repeated waits for as long as it was told."""
+        """A message to be retried waits for the given delay."""
         lease = claimed(store, message())
         assert settle(store, (lease, retry(30.0)), now=NOW + 5) == [SETTLED]
         assert counts(store, now=NOW + 6) == (0, 1, 0, 0)

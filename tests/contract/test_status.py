@@ -114,7 +114,7 @@ class TestAges:
 
 class TestDispatchers:
     def test_a_dispatcher_and_what_it_holds(self, store):
-        """Each dispatcher is told with its leases and its last sign of life."""
+        """Each dispatcher is listed with its leases and its last heartbeat."""
         put(store, *messages(5))
         store.register("owner", "host:1", "1.2.3", "udp://127.0.0.1:9", now=NOW)
         claim(store, "owner", 3, now=NOW + 2)

@@ -1,4 +1,4 @@
-"""A dispatcher that is told to stop finishes what it began, hands the rest back at no cost, and ends with 0."""
+"""A dispatcher that is stopped finishes its calls, returns other messages without an attempt, and exits with 0."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def test_reload(system: System, target: ScriptedTarget):
     write(one, "concurrency = 0\n")
     dispatcher.send(signal.SIGHUP)
     wait_until(
-        lambda: "concurrency" in dispatcher.output[before:], "the refusal is told", otherwise=lambda: dispatcher.tail
+        lambda: "concurrency" in dispatcher.output[before:], "the refusal is logged", otherwise=lambda: dispatcher.tail
     )
     assert _door_of(system, target) == "two"
     assert dispatcher.running

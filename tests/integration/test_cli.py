@@ -376,7 +376,7 @@ def test_a_closed_output_is_no_error(store, url, arguments):
 
 
 def test_an_interrupted_command_exits_130(store, url, capsys, monkeypatch):
-    """Ctrl-C is told in a line, without a traceback, and has the exit code that shells have for it."""
+    """Ctrl-C prints one line without a traceback, and has the usual exit code of shells."""
 
     def interrupted(self):
         raise KeyboardInterrupt

@@ -1,4 +1,4 @@
-"""load_settings with real files: which one is read, what a relative store counts from, and what is told if it fails."""
+"""load_settings with real files: which one is read, what a relative store counts from, and the errors."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_a_link_counts_from_where_it_stands(tmp_path):
     ids=["cut", "latin", "twice", "deep", "long", "nul"],
 )
 def test_a_file_that_is_no_toml_is_a_config_error(content, tmp_path):
-    """A broken file is told with its path, whatever is broken in it."""
+    """The error for a broken file names its path, whatever is broken in it."""
     path = tmp_path / "ap4r.toml"
     path.write_bytes(content)
     with pytest.raises(ConfigError, match=r"ap4r\.toml cannot be read") as refused:
@@ -95,7 +95,7 @@ def test_a_named_file_must_be_there(named, tmp_path, monkeypatch):
 
 
 def test_an_empty_variable_names_no_file():
-    """AP4R_CONFIG= is a mistake that would read another file, so it is told."""
+    """AP4R_CONFIG= is a mistake that would read another file, so it is an error."""
     with pytest.raises(ConfigError, match="AP4R_CONFIG: it is empty"):
         load_settings(environ={"AP4R_CONFIG": ""})
 
@@ -107,7 +107,7 @@ def test_an_unknown_name_in_the_file_is_reported(tmp_path):
 
 
 def test_a_store_on_the_command_line_is_called_store():
-    """What `--store` was given is told by that name, though it sets `stores` too."""
+    """The error for a value of `--store` names that option, although it sets `stores` too."""
     with pytest.raises(ConfigError, match="setting store:"):
         load_settings(store="sqlite:///", stores=("sqlite:///",))
 
@@ -177,7 +177,7 @@ def test_a_script_uses_the_settings_beside_it(tmp_path):
 
 
 def test_a_script_without_settings_says_where_its_new_store_is(tmp_path):
-    """A store that a script makes because it found no settings is told once, with the command that delivers from it."""
+    """A store that a script creates without settings is logged once, with the command that delivers from it."""
     script = _write(tmp_path / "scripts", SCRIPT, "nightly.py")
     work = tmp_path / "work"
     work.mkdir()

@@ -94,11 +94,11 @@ class Clients:
         return sum(asked.status == 200 and asked.whole for _, asked in self.answers())
 
     def refused(self) -> int:
-        """Count the requests that were told 503."""
+        """Count the requests that were answered 503."""
         return sum(asked.status == 503 for _, asked in self.answers())
 
     def wait_until_refused(self, count: int = 6) -> None:
-        """Wait until so many further requests were told 503."""
+        """Wait until so many further requests were answered 503."""
         before = self.refused()
         wait_until(
             lambda: self.refused() >= before + count,

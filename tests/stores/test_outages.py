@@ -127,7 +127,7 @@ def test_the_way_is_blocked(scene, measured, stalls):
 
 
 def test_every_connection_is_cut_without_a_fin(scene, measured, stalls):
-    """Connections are lost for ever and neither end is told, with their transactions open; new ones work."""
+    """Connections are lost for ever without an error, with their transactions open; new ones work."""
     scene.tunnel.cut()
     scene.go_on(measured)
     longest = max(asked.seconds for _, asked in scene.clients.answers())

@@ -17,7 +17,7 @@ def line(kind, id, attempt):
 
 
 def test_calls_at_the_same_time_are_found():
-    """A call that begins before the one before it was answered is told; one after it is not."""
+    """A call that begins before the previous one was answered is reported; a later one is not."""
     one_after_another = [line("arrival", "a", 1), line("answer", "a", 1), line("arrival", "a", 2)]
     assert called_together(one_after_another) == []
     assert called_together([line("arrival", "a", 1), line("arrival", "b", 1), line("arrival", "a", 2)]) == ["a"]
@@ -34,7 +34,7 @@ def test_calls_at_the_same_time_are_found():
     ids=["lost", "never put", "settled twice", "held by two"],
 )
 def test_a_crowd_that_went_wrong_is_found(found):
-    """What was lost, came from nowhere, was settled twice or held by two at once is told."""
+    """Messages that were lost, unknown, settled twice or held by two at once are reported."""
     with pytest.raises(AssertionError):
         found.assert_invariants()
 

@@ -1,4 +1,4 @@
-"""Clients that ask a web server for many things at once, and write down what each was told."""
+"""Clients that send many requests to a web server at once, and record each response."""
 
 from __future__ import annotations
 

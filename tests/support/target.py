@@ -44,7 +44,7 @@ class Request:
 
 
 class ScriptedTarget:
-    """The target. Each `door` is a port of its own, so that who calls can be told apart."""
+    """The target. Each `door` is a port of its own, so that callers can be distinguished."""
 
     def __init__(self, ledger: LedgerFile | None = None) -> None:
         self.requests: list[Request] = []

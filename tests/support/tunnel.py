@@ -46,7 +46,7 @@ class Tunnel:
         self._open.set()
 
     def cut(self) -> None:
-        """Lose what every connection carries from now on, for ever; neither end is told. New ones work."""
+        """Lose what every connection carries from now on, for ever, without an error. New ones work."""
         self._age += 1
 
     def _accept(self) -> None:

@@ -58,7 +58,7 @@ class WsgiRecorder:
             )
 
     def hand(self, chunk: bytes) -> None:
-        """Note bytes given to the server; with the last of them a success is told."""
+        """Record bytes passed to the server; with the last of them a success is complete."""
         self.handed += len(chunk)
         self.unknown = self.unknown or (self.outer_status == 503 and b"outcome is unknown" in chunk)
         if self.verdict is Verdict.COMMIT and self.handed >= self.produced:

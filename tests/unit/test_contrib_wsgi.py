@@ -67,7 +67,7 @@ def test_without_the_middleware_an_application_is_called_as_ever():
 
 
 def test_pyramid_drops_at_each_attempt_that_is_given_up(sink):
-    """The hook of pyramid_retry is told the environ that its attempts share."""
+    """The hook of pyramid_retry receives the environ that its attempts share."""
     subscribed = []
     includeme(SimpleNamespace(add_subscriber=lambda *what: subscribed.append(what)))
     assert subscribed == [(drop_attempt, "pyramid_retry.IBeforeRetry")]

@@ -172,7 +172,7 @@ def test_shortened_writes_anything(make):
     ],
 )
 def test_shortened_writes_small_values_as_they_are(value, text):
-    """What is short is shown in full; only a huge integer is told by its size."""
+    """What is short is shown in full; only of a huge integer the size is shown."""
     assert shortened(value) == text
 
 

@@ -12,7 +12,7 @@ from ap4r.events.events import Claimed, Event, OwnerWasLost
 
 
 def test_every_subscriber_hears_every_event_in_order():
-    """Each subscriber hears what is told after it subscribed, in the order it was told."""
+    """Each subscriber receives the events after its subscription, in their order."""
     heard_first, heard_second = [], []
     events = Events()
     events.subscribe(heard_first.append)

@@ -433,7 +433,7 @@ def test_no_repeat_begins_too_late():
 
 
 def test_max_deliveries_is_named_before_age():
-    """A last failure is told by what the handler answered, also when the message is too old besides."""
+    """The reason of a last failure is the handler's response, even if the message is also too old."""
     assert _judged(Answer(500), _history(failures=19, age_seconds=10**9)).reason is Reason.STATUS
 
 

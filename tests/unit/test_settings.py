@@ -246,7 +246,7 @@ def test_a_value_of_another_type_is_refused(name, value):
 
 @pytest.mark.parametrize("name", [name for name, spec in FIELDS.items() if not info_of(spec).table])
 def test_an_empty_variable_is_no_default(name):
-    """AP4R_STORE= is a mistake that would send messages elsewhere, so it is told instead of ignored."""
+    """AP4R_STORE= is a mistake that would send messages elsewhere, so it is an error instead of ignored."""
     for text in ("", " ", "\n"):
         problem = _refused("AP4R_{}", name, text)
         assert "empty" in problem

@@ -42,7 +42,7 @@ def ask(child, call, seconds=5.0):
 
 
 def test_a_process_computes_one_call_after_another(child):
-    """What fails is told, and the next is computed all the same; signals that are meant for the dispatcher are not."""
+    """A failure is reported, and the next call is computed all the same; the dispatcher's signals are ignored."""
     assert ask(child, partial(sum, [1, 2])) == (True, 3)
     child.send_signal(signal.SIGTERM)
     child.send_signal(signal.SIGINT)

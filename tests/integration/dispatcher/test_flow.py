@@ -29,7 +29,7 @@ def test_one_job_that_says_later_holds_no_other_of_its_application(system: Syste
     def held() -> list[dict[str, object]]:
         return [one for dispatcher in system.status()["dispatchers"] for one in dispatcher["held"]]
 
-    wait_until(held, "what is held is told")
+    wait_until(held, "the held queue is shown")
     assert {(one["queue"], one["origin"], one["why"]) for one in held()} == {("queue.busy", "app", "slow down 503")}
     told = system.processes.ap4r("doctor", AP4R_STORE=system.url)
     assert told.returncode == 1

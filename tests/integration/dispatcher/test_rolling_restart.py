@@ -10,7 +10,7 @@ from tests.support import storefile
 from tests.support.probe import hold_for, wait_until
 from tests.support.processes import HOST, free_port
 
-#: Answers /healthz by a file, so that it can be told to drain; everything else after a moment.
+#: Answers /healthz by a file, so that a test can make it drain; everything else after a moment.
 APPLICATION = """
 import os, time
 

@@ -150,7 +150,7 @@ def test_a_daemon_works_and_ends(system):
 
 
 def test_a_daemon_that_cannot_start_says_so(system):
-    """The shell is told, with exit code 1."""
+    """The error is on standard error, with exit code 1."""
     system.processes.twistd_ap4r(name="unused").kill()
     (system.processes.folder / "broken.py").write_text("raise RuntimeError('no')\n")
     started = system.processes.run(

@@ -84,7 +84,7 @@ def test_a_message_goes_with_the_rollback(shop, engine, handle, way):
 
 
 def test_another_manager_and_a_factory(shop, engine, handle):
-    """A manager of the application's own, and sessions that were registered by what makes them, are told too."""
+    """An application's own manager, and sessions that their factory registered, are notified too."""
     manager = transaction.TransactionManager()
     factory = scoped_session(sessionmaker(engine))
     zope.sqlalchemy.register(factory, transaction_manager=manager)

@@ -40,7 +40,7 @@ ONCE = ["/async/*"]
 
 class TestRepeats:
     def test_a_repeat_has_no_second_effect(self, effects_table):
-        """The first call has the effect; each repeat runs the block and is told that it is none."""
+        """The first call has the effect; each repeat runs the block and is marked as a repeat."""
         receiver = Receiver(effects_table)
         assert [receiver.receive(delivery())[2] for _ in range(3)] == [b"first", b"again", b"again"]
         assert (effects_table.effects, effects_table.records) == ([1], 1)
@@ -228,7 +228,7 @@ class TestInProgress:
         assert effects_table.effects == [1]
 
     def test_many_at_once_have_one_effect(self, effects_table):
-        """Of many calls of one message at the same moment, one has the effect; the others are told 204 or 409."""
+        """Of many calls of one message at the same moment, one has the effect; the others are answered 204 or 409."""
         receiver = Receiver(effects_table, once=ONCE)
         for number in range(3):
             barrier, said = threading.Barrier(8), []

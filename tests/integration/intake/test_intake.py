@@ -1,4 +1,4 @@
-"""The intake of a real dispatcher, asked by curl's like: what is taken is delivered once, the rest is told why not."""
+"""The intake of a real dispatcher: accepted messages are delivered once, others are refused with a reason."""
 
 from __future__ import annotations
 
@@ -92,14 +92,14 @@ class TestPuts:
         ["Host", "Origin", "Authorization", "Content-Encoding", "Content-Type", "Idempotency-Key", "traceparent"],
     )
     def test_a_header_that_is_no_text_is_refused(self, taker, system, name, more):
-        """A byte that is not UTF-8 is told with the header's name, whichever way it came, and nothing is stored."""
+        """The error for a byte that is not UTF-8 names the header, and nothing is stored."""
         answer = exchange(taker, b"/messages", name, b"\xfc", b'{"target": "/x", "delay_seconds": 3600}', more)
         assert answer == (400, "not_text", name, False)
         assert storefile.count(system.store, "scheduled") == 0
         assert "Traceback" not in taker.process.output
 
     def test_options_that_are_no_text_are_refused(self, taker, system):
-        """A byte that is not UTF-8 in X-AP4R is told with its name, and nothing is stored."""
+        """The error for a byte that is not UTF-8 in X-AP4R names the option, and nothing is stored."""
         answer = exchange(taker, b"/queues/q", "X-AP4R", b"target_url=/\xfc,activates=3600", b"b")
         assert answer == (400, "not_text", "X-AP4R", False)
         assert storefile.count(system.store, "scheduled") == 0
@@ -151,7 +151,7 @@ class TestPuts:
         assert [body for _, _, body in calls(target)] == [b"a", b"b"]
 
     def test_the_same_id_with_other_content_is_refused(self, taker, system):
-        """The first one counts, and the second is told so."""
+        """The first one counts, and the second is refused."""
         one = {"id": str(uuid.uuid4()), "target": "/x", "text": "a", **LATER}
         assert taker.put(one)[0] == 202
         status, answer = taker.put({**one, "text": "b"})
@@ -196,7 +196,7 @@ class TestRefusals:
         ],
     )
     def test_each_refusal_is_json(self, taker, path, headers, status):
-        """Whatever is refused is told as JSON, with what to do."""
+        """Every refusal is JSON, with what to do."""
         given, answer = taker.post(path, b'{"target": "/x"}', **headers)
         assert given == status
         assert answer["message"] and answer["advice"]
@@ -261,7 +261,7 @@ class TestRefusals:
             assert (status, answer["where"]) == (422, "target")
 
     def test_rates(self, start_taker):
-        """More than intake_rate is told when to come again."""
+        """Above intake_rate the response says when to retry."""
         taker = start_taker(AP4R_INTAKE_RATE="0.01")
         answers = [taker.put({"target": "/x", **LATER}) for _ in range(4)]
         assert [status for status, _ in answers] == [202, 429, 429, 429]
@@ -365,7 +365,7 @@ def test_the_health_page_shows_strangers_no_more_than_ok(taker, headers, status,
 
 
 def test_a_stop_answers_what_was_taken(taker, system):
-    """At SIGTERM every put that is answered with success is stored, and later ones are told to go elsewhere."""
+    """At SIGTERM every put that is answered with success is stored, and later ones are refused."""
     statuses = []
 
     def put(_):

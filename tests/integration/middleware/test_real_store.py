@@ -73,7 +73,7 @@ def test_a_locked_store_is_answered_503_and_work_goes_on_behind_it(server, proce
 
 
 def test_a_store_that_cannot_be_is_answered_503(processes):
-    """A folder that is not there: requests without messages go on, those with messages are told the truth."""
+    """A folder that is not there: requests without messages go on, those with messages fail."""
     port = free_port()
     url = f"sqlite:///{processes.folder}/no/such/folder/ap4r.db"
     server = start_server(processes, "wsgiref", port, "tests.support.apps:served", AP4R_STORE=url)

@@ -21,7 +21,7 @@ DEADLINE = 20.0
 
 
 class Writer:
-    """Writes nothing; keeps what it was given, and fails when it is told to. The first write waits for `gate`."""
+    """Writes nothing; keeps its arguments, and fails on request. The first write waits for `gate`."""
 
     def __init__(self):
         self.groups = []
@@ -103,7 +103,7 @@ def test_who_is_alone_is_written_alone():
 
 @pytest.mark.parametrize("bad", [{"0"}, {"4"}, {"9"}, {"0", "5", "9"}])
 def test_a_bad_put_harms_no_other(together, bad):
-    """Of a group that fails each is tried by itself: who is at fault is told so, the others are written."""
+    """Each put of a failed group is tried alone: the faulty one gets the error, the others are written."""
     writer = Writer()
     writer.fails = lambda group: ValueError("bad") if bad & {put.id for put in group} else None
     results = together(writer, puts(10))
@@ -122,7 +122,7 @@ def test_a_commit_in_doubt_is_in_doubt_for_all(together):
 
 
 def test_a_store_that_is_away_shows_each(together):
-    """Where the store cannot be used, each put is told, and that it was not stored."""
+    """If the store cannot be used, each put gets an error that says that it was not stored."""
     writer = Writer()
     writer.fails = lambda group: StoreUnavailable("x", "the disk is full")
     results = together(writer, puts(5))

@@ -133,7 +133,7 @@ class TestLocked:
 
 class TestDamage:
     def test_not_a_database(self, opened, path):
-        """A file of something else is told from a store, and left as it is."""
+        """A file of another program is recognised, and not changed."""
         path.write_bytes(b"This is a letter to my aunt.\n" * 100)
         store = opened(path)
         for call in (store.prepare, lambda: put(store, message()), store.status):
@@ -143,7 +143,7 @@ class TestDamage:
 
     @pytest.mark.parametrize("closed", [True, False])
     def test_damaged(self, opened, path, closed):
-        """A file whose pages are overwritten is told to be damaged; put back, the same store goes on."""
+        """A file with overwritten pages is reported as damaged; after its restoration the same store continues."""
         store = opened(path)
         put(store, *messages(300))
         store.close()
@@ -197,7 +197,7 @@ class TestPlaces:
         assert counts(store) == (1, 0, 0, 0)
 
     def test_a_folder_in_its_place(self, opened, tmp_path):
-        """A folder is no file, and is told to be none."""
+        """A folder in place of the file is reported."""
         with pytest.raises(StoreUnusable, match="folder, not a file"):
             put(opened(tmp_path), message())
 
@@ -407,7 +407,7 @@ class TestReplaced:
 
 class TestBadRows:
     def test_a_row_that_cannot_be_settled_keeps_no_other_back(self, store, path):
-        """A batch that fails for one of its rows is split: the others are settled, and the one is told to be open."""
+        """A batch that fails for one of its rows is split: the others are settled, and that one is reported as open."""
         put(store, *messages(20))
         leases = claim(store, dispatcher(store))
         bad = leases[13]

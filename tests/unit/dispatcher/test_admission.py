@@ -164,7 +164,7 @@ class TestCallers:
 
 class TestRates:
     def test_a_second_of_messages_may_come_at_once(self):
-        """What is within the rate is taken, the next is told when to come again."""
+        """Messages within the rate are accepted; the refusal of the next one says when to retry."""
         rates = Rates(10)
         assert rates.refuse("a", 10, 0.0) is None
         refusal = rates.refuse("a", 1, 0.0)

@@ -95,7 +95,7 @@ SILENT = NoResponse(Reason.TIMEOUT, called=True)
 
 
 @pytest.mark.parametrize(
-    ("exchange", "in_flight", "told"),
+    ("exchange", "in_flight", "warned"),
     [
         (SILENT, 64, True),
         (SILENT, 2, True),
@@ -105,10 +105,10 @@ SILENT = NoResponse(Reason.TIMEOUT, called=True)
         (Answer(500), 64, False),
     ],
 )
-def test_silence_is_explained_where_calls_may_wait_for_each_other(exchange, in_flight, told):
+def test_silence_is_explained_where_calls_may_wait_for_each_other(exchange, in_flight, warned):
     """A call that was made and not answered in time, with others in flight, points to the number of calls at once."""
     advice = MisconfigurationHints().about_silence(message(), exchange, in_flight, 0.0)
-    assert (advice is not None and "concurrency" in advice) is told
+    assert (advice is not None and "concurrency" in advice) is warned
 
 
 def test_silence_is_reported_once_in_a_while_and_of_the_application_alone():

@@ -1,4 +1,4 @@
-"""bell: where to listen for new messages, and what is told to writers."""
+"""bell: the address to listen on, and the address that writers use."""
 
 from __future__ import annotations
 

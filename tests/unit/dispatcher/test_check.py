@@ -29,7 +29,7 @@ def called(here, path="/x"):
 
 
 def test_a_server_is_left_out_while_its_check_fails():
-    """The others take its share; it comes back with a passed check, and both are told."""
+    """The others take its share; it comes back with a passed check, and both are logged."""
     here = World(settings())
     here.targets.scripts["/healthz"] = sick("b.test:80")
     here.start()

@@ -1,4 +1,4 @@
-"""deadlines: many over one timer; those that pass are told, those that are met cost nothing later."""
+"""deadlines: many over one timer; those that pass are called, those that are met cost nothing later."""
 
 from __future__ import annotations
 

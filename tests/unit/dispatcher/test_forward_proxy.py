@@ -81,7 +81,7 @@ def test_a_setting_that_means_nothing_is_refused(name, given):
 
 
 def test_a_variable_with_another_kind_of_proxy_is_refused():
-    """A SOCKS proxy is told, not passed over: messages would go past it."""
+    """A SOCKS proxy is an error and not ignored: messages would bypass it."""
     with pytest.raises(ConfigError, match="http_proxy"):
         _chosen("http://a.example/", {"http_proxy": "socks5://a:1"}, proxy="environment")
 

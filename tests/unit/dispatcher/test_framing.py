@@ -150,7 +150,7 @@ def test_a_head_alone_needs_no_end(case):
 
 
 def test_a_head_may_end_with_its_connection():
-    """Behind a whole line of it, if the server closed; not where a length was told, and not after a reset."""
+    """Behind a whole line of it, if the server closed; not with a Content-Length, and not after a reset."""
     assert read(OK + b"X-A: b\r\n", 4)[0].end(is_clean=True)
     assert not read(OK + b"X-A", 4)[0].end(is_clean=True)
     assert not read(OK + b"X-A: b\r\n", 4)[0].end(is_clean=False)

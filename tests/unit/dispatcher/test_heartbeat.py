@@ -192,7 +192,7 @@ def test_who_was_taken_for_dead_comes_again_under_another_name(world):
 
 
 def test_the_leases_of_a_silent_dispatcher_are_taken(world):
-    """They are on their way again within 20 s, and it is told once."""
+    """They are delivered again within 20 s, and that is logged once."""
     other = world.database.open()
     put(other, *messages(3), now=None)
     claim(other, dispatcher(other, "other", now=None), now=None)

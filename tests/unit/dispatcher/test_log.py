@@ -1,4 +1,4 @@
-"""lines, log and observer: what is told, to whom, and what never is."""
+"""lines, log and observer: what is logged, where, and what never is."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class TestLines:
             assert line.level in ("debug", "info", "warn", "error")
 
     def test_each_delivery_only_at_debug(self):
-        """What goes well is told in summaries."""
+        """Successes are logged in summaries."""
         assert line_of(events.Settled("m", "q", Delivered())) is None
         line = line_of(events.CallEnded("m", "q", "/x", 1, Delivered(200), 0.0123))
         assert line is not None
@@ -109,7 +109,7 @@ class TestLines:
         assert failure_words(None) == "unknown"
 
     def test_a_url_without_its_query(self):
-        """Paths are told."""
+        """Paths are logged."""
         assert without_query("http://h/x?a=1") == "http://h/x"
 
 

@@ -33,7 +33,7 @@ class Reactor(Clock):
 
 @implementer(IResolutionReceiver)
 class Receiver:
-    """What a call was told."""
+    """The results of a call."""
 
     def __init__(self):
         self.addresses = []
@@ -122,7 +122,7 @@ def test_what_was_found_is_used_for_a_while(world):
 
 
 def test_a_name_that_hangs_waits_for_itself(world):
-    """Others are told at once, and one look-up of it is under way, however many ask."""
+    """Other names are answered at once, and only one look-up of the name runs, for any number of calls."""
     world.answers |= {"a": ["1.1.1.1"], "slow": ["3.3.3.3"]}
     waiting = [world.resolve("slow") for _ in range(20)]
     assert world.resolve("a").told == ["1.1.1.1"]
@@ -133,7 +133,7 @@ def test_a_name_that_hangs_waits_for_itself(world):
 
 
 def test_no_call_waits_for_long(world):
-    """After a moment a call is told that there is none; later calls at once, until the look-up has ended."""
+    """A call fails after a moment; later calls fail at once, until the look-up has ended."""
     world.answers["slow"] = ["3.3.3.3"]
     first = world.resolve("slow")
     world.reactor.advance(PATIENCE_SECONDS - 0.1)

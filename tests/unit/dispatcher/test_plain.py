@@ -247,7 +247,7 @@ class TestConnections:
         assert site.said.startswith(b"HTTP/1.1 404 ")
 
     def test_who_has_gone_is_not_answered(self):
-        """A connection that ends before the answer is told, and its body is not counted any more."""
+        """A connection that ends before the response is reported, and its body is not counted any more."""
         site = Site()
         site.channel.dataReceived(request())
         [one] = site.plain

@@ -99,7 +99,7 @@ def test_the_original_success_rule_is_for_http_only():
 
 
 def test_a_large_answer_is_read_elsewhere():
-    """With the same reading; the time that it takes is not the target's, and what cannot be read is told."""
+    """With the same reading; the time that it takes is not the target's, and what cannot be read is reported."""
     blanks = " " * 10_000
     for body, problem, reason in (
         (b"<methodResponse><params/></methodResponse>", None, None),

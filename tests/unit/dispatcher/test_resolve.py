@@ -21,7 +21,7 @@ DEFAULT = AddressRules()
 
 @implementer(IHostnameResolver)
 class Names:
-    """Knows what it was told, each answer in its turn."""
+    """A resolver with given answers, each used in turn."""
 
     def __init__(self, *answers):
         self.answers = list(answers)
@@ -89,7 +89,7 @@ def test_names_that_cannot_be_registered_are_connected_to(name, scheme):
     assert (host, port) == ("1.1.1.1", 8000)
     transport = StringTransport()
     factory.buildProtocol(None).makeConnection(transport)
-    assert (name.encode() in transport.value()) is (scheme == "https"), "the server is told the name (SNI)"
+    assert (name.encode() in transport.value()) is (scheme == "https"), "the server receives the name (SNI)"
 
 
 def test_happy_eyeballs_stay_among_the_checked():

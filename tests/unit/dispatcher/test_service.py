@@ -298,7 +298,7 @@ class TestReload:
         assert world.told(events.RestartNeeded) == [events.RestartNeeded(("bell", "store"))]
 
     def test_what_needs_a_restart_is_reported_beside_what_the_dispatcher_started_with(self, world):
-        """A change that is taken back before the restart needs none; one that stands is told at each reload."""
+        """A change that is taken back before the restart needs none; one that remains is reported at each reload."""
         changed, more = replace(world.settings, listen="tcp:7"), replace(world.settings, listen="tcp:7", intake=False)
         for settings in (changed, changed, more, world.settings, world.settings):
             world.dispatcher.reload(settings)

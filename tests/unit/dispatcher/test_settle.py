@@ -78,7 +78,7 @@ def test_an_unknown_result_is_asked_for_again(world):
 
 
 def test_one_that_cannot_be_written_keeps_none_back(world):
-    """A batch that fails for a defect is settled one by one, and the one at fault is told."""
+    """A batch that fails for a defect is settled one by one, and the faulty one is reported."""
     described = messages(5)
     settle = world.store.settle
 

@@ -216,7 +216,7 @@ def test_a_second_signal_ends_the_grace_of_all():
 
 
 def test_the_health_page_says_which_one_is_in_trouble():
-    """503 where one of them is, with its name and what it said; of the others all is told."""
+    """503 where one of them is, with its name and its problem; the others are listed in full."""
     world = several()
     world.pass_time(1)
     page = Healthz(

@@ -77,7 +77,7 @@ def test_an_odd_request_is_refused(connect, step, name):
 @pytest.mark.parametrize("step", [1, 10_000], ids=["by the byte", "at once"])
 @pytest.mark.parametrize("connect", [app_channel, intake_channel])
 def test_lines_without_cr_are_answered_without_more(connect, step):
-    """A client that ends its lines with LF alone, and waits, is told so at once; its CR LF may come in two parts."""
+    """A client that ends its lines with LF alone, and waits, is refused at once; its CR LF may come in two parts."""
     for data, says in (
         (b"GET /healthz HTTP/1.1\nHost: localhost\n\n", b"400"),
         (b"GET /healthz HTTP/1.1\r\nHost: localhost\r", b""),

@@ -77,7 +77,7 @@ def test_a_queue_that_was_asked_for_less_goes_to_the_other_server():
 
 
 def test_a_queue_that_every_server_asked_for_less_has_none_to_go_to():
-    """It is told so; a call that is made all the same goes to one of them, and leaves none out."""
+    """It reports that; a call that is made all the same goes to one of them, and ejects none."""
     upstream = Upstream("app", [A, B])
     assert upstream.asked_less("q", A, 0.0, 0.0, 0.0)
     assert not upstream.asked_less("q", B, 0.0, 0.0, 0.0)

@@ -243,7 +243,7 @@ def test_json_refuses_what_holds_several_values_a_name():
     ("params", "where"), [(_cycle(list), 'params["x"][0][0]'), ({"a": [1, {"b": {1}}]}, 'params["a"][1]["b"]')]
 )
 def test_json_names_the_index_in_a_list(params, where):
-    """The place of a bad value inside a list is told by its index."""
+    """The error gives the place of a bad value inside a list by its index."""
     with pytest.raises(PayloadNotEncodable) as refused:
         encode_params(params, "json")
     assert refused.value.where.startswith(where)

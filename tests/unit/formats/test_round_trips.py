@@ -118,7 +118,7 @@ def _from_xml(element):
     }  # fmt: skip
     if kind is not None:
         return readers[kind](text)
-    # A mapping without keys and an empty text are told apart by the type of the text.
+    # A mapping without keys and an empty text differ by the type of the text.
     return {child.tag: _from_xml(child) for child in element} if len(element) or not element.text else text
 
 

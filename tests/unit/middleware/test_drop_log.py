@@ -1,4 +1,4 @@
-"""Messages that are dropped behind a connection that was taken over or has ended are told of, now and then."""
+"""Messages that are dropped behind a connection that was taken over or has ended are logged, at most once a minute."""
 
 from __future__ import annotations
 

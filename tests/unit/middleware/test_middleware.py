@@ -679,7 +679,7 @@ def test_a_long_body_without_length_streams_on(sink):
 
 
 def test_a_long_body_that_is_cut_is_logged(sink, caplog):
-    """The one case in which an HTTP/1.0 client may be misled is told in the log."""
+    """The one case in which an HTTP/1.0 client may be misled is logged."""
     sink.error = unavailable()
 
     def application(environ, start_response):

@@ -332,6 +332,6 @@ def test_a_body_that_its_server_does_not_send_stores_nothing(
 
 @pytest.mark.parametrize("app", [None, "shop:application", 5])
 def test_what_cannot_be_called_is_no_application(app, sink):
-    """It is told where the middleware is put around it, not at the first request."""
+    """The error comes when the middleware is created, not at the first request."""
     with pytest.raises(ConfigError, match="is not callable"):
         AP4RMiddleware(app, store=sink)

@@ -1,4 +1,4 @@
-"""Targets by name: what werkzeug, Flask and Django make of them, and what a wrong name is told."""
+"""Targets by name: what werkzeug, Flask and Django make of them, and the errors for unknown names."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_a_wrong_name_or_value_is_refused_in_the_callers_line(given, told):
 
 
 def test_the_list_of_names_is_bounded():
-    """However many routes there are, the nearest ten are told and the rest counted."""
+    """However many routes there are, the nearest ten are listed and the rest counted."""
     many = Map([Rule(f"/{number}", endpoint=f"page{number}" + "x" * 200) for number in range(500)])
     with pytest.raises(TargetRefused, match=r"there are page499xxx.* and 490 more$") as refused:
         resolve({"endpoint": "page499" + "x" * 100}, many)

@@ -103,5 +103,5 @@ def test_what_a_status_is_as_a_number(status, code):
     ],
 )
 def test_what_makes_headers_malformed(headers, problem):
-    """It is told by name; what is no list of pairs is every server's to refuse."""
+    """The error names it; what is no list of pairs is every server's to refuse."""
     assert Start("200 OK", headers, "GET").problem() == problem

@@ -1,4 +1,4 @@
-"""What a handler may say of a message, and what it is told when it says something else."""
+"""Options of a message, and the errors for wrong ones."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ def test_what_is_no_intake_is_reported(given):
 
 
 def test_a_refusal_is_an_intakes():
-    """It has a message and advice, which are told."""
+    """It has a message and advice, which the error contains."""
     given = answer(422, {"message": "queue: no", "advice": "correct this field", "outcome_unknown": False})
     assert given.refuses
     assert not given.failure.is_no_intake

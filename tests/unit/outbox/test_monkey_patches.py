@@ -20,7 +20,7 @@ def _eventlet(*patched):
 
 @pytest.mark.parametrize("patched", [(), ("socket", "thread", "time", "os")])
 def test_all_or_nothing_is_well(patched):
-    """A process without patches, or with all that is needed, is told nothing."""
+    """A process without patches, or with all that is needed, causes no warning."""
     assert find_partial_patch(_eventlet(*patched)) is None
     assert find_partial_patch({}) is None
 
@@ -33,7 +33,7 @@ def test_a_part_is_reported_with_the_remedy():
 
 
 @pytest.mark.parametrize(
-    ("patch", "told"),
+    ("patch", "warned"),
     [
         ("patch_all()", False),
         ("patch_all(thread=False)", True),
@@ -41,14 +41,14 @@ def test_a_part_is_reported_with_the_remedy():
         ("patch_thread()", True),
     ],
 )
-def test_gevent_shows_what_it_has_patched(patch, told):
+def test_gevent_shows_what_it_has_patched(patch, warned):
     """The question is asked of gevent itself, in a process that has patched so."""
     code = (
         f"from gevent import monkey; monkey.{patch}\nimport sys\n"
         "from ap4r.outbox.monkey_patches import find_partial_patch\nprint(find_partial_patch(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert ("gevent.monkey.patch_all()" in done.stdout) is told, done.stdout
+    assert ("gevent.monkey.patch_all()" in done.stdout) is warned, done.stdout
 
 
 def test_it_is_logged_once_a_process(monkeypatch, caplog):

@@ -533,7 +533,7 @@ def test_others_may_add_protocols(monkeypatch):
 
 
 def test_a_decimal_that_is_no_number_has_no_place_in_soap():
-    """The place is told."""
+    """The error names the place."""
     with pytest.raises(PayloadNotEncodable, match=r'params\["a"\]'):
         made({"a": decimal.Decimal("NaN")}, protocol="soap", action="a", wsdl="/x")
     assert made()._replace(body=b"x").protocol == "http"

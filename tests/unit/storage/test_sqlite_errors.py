@@ -50,7 +50,7 @@ def test_what_does_not_pass(code):
 
 
 def test_a_missing_folder_does_not_pass():
-    """A file that cannot be opened because there is no folder for it is told so."""
+    """A file that cannot be opened because its folder is missing is reported as such."""
     error = meaning(sqlite3.SQLITE_CANTOPEN)
     assert type(error) is StoreUnusable
     assert "no folder /no/such/folder" in str(error)

@@ -1,4 +1,4 @@
-"""Settings of a server's URL that can never work are told from a server that is away."""
+"""Settings of a server's URL that can never work are distinguished from an unreachable server."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_no_part_of_a_password_is_shown(url):
 
 @pytest.mark.parametrize("port", ["abc", "99999"])
 def test_a_bad_port(port):
-    """A port that is none is told in our own words."""
+    """The error for an invalid port is ap4r's own."""
     with pytest.raises(ConfigError, match=r"PORT is a number|is not a port"):
         parse_url(f"mysql+pymysql://u:p@db:{port}/x")
 

@@ -85,7 +85,7 @@ def connection():
 
 @pytest.mark.parametrize("wraps", [Passes, Hides, Pretends, proxied, lazy])
 def test_one_wrapper(connection, wraps):
-    """What is inside is found, and ends are told to what is around it."""
+    """What is inside is found, and ends are reported to the wrapper."""
     given = wraps(connection)
     driver = driver_of(given)
     assert (driver.raw, driver.given) == (connection, given)

@@ -58,7 +58,7 @@ def test_what_runs_passes(found):
     ],
 )
 def test_the_refusal_names_the_command(found, command):
-    """Who meets other tables is told what was found, what is needed, and what to run."""
+    """The error for other tables says what was found, what is needed, and what to run."""
     with pytest.raises(SchemaMismatch) as caught:
         check_version(found, "sqlite:///x.db")
     assert caught.value.command == command
