@@ -79,13 +79,13 @@ class Dispatcher(Service):
         computing = self._around.computing or Processes(reactor, DESCRIBING_PROCESSES)
         answers = AnswerReading(self._around.computing or Processes(reactor, READING_PROCESSES))
         self._descriptions = DescriptionCache(reactor, computing, self._documents, describing_of(settings), answers)
-        common = SharedServices(
-            reactor=reactor, events=events, around=self._around, limit=self._limit, share=StoreShares(self._limit),
+        shared = SharedServices(
+            reactor=reactor, events=events, around=self._around, limit=self._limit, shares=StoreShares(self._limit),
             held=self._held,
             upstreams=self._upstreams, transport=self._transport, terms=self._terms,
             descriptions=self._descriptions, time=self._clocks.running_time,
         )  # fmt: skip
-        self.drains = tuple(StoreWorker(store, settings, common) for store in stores)
+        self.workers = tuple(StoreWorker(store, settings, shared) for store in stores)
         self._bells = DoorbellListeners(reactor, settings.bell, self._ring)
 
     def privilegedStartService(self) -> None:
@@ -95,26 +95,26 @@ class Dispatcher(Service):
         """
         super().privilegedStartService()  # type: ignore[no-untyped-call]
         bell = self._bells.listen()
-        for drain in self.drains:
-            drain.advertise(bell)
+        for worker in self.workers:
+            worker.advertise(bell)
 
     def startService(self) -> None:
         """Start working on each store as soon as it can be reached."""
         super().startService()  # type: ignore[no-untyped-call]
         self._clocks.start()
         self._checks.start(self._settings.upstreams)
-        for drain in self.drains:
-            drain.start()
+        for worker in self.workers:
+            worker.start()
 
     def stopService(self) -> Deferred[None]:
         """Stop claiming, let calls end within the grace period, settle, leave the stores."""
         super().stopService()  # type: ignore[no-untyped-call]
         return Deferred.fromCoroutine(self._stop())
 
-    def hurry(self) -> None:
+    def end_grace(self) -> None:
         """End the grace period of a stop now."""
-        for drain in self.drains:
-            drain.hurry()
+        for worker in self.workers:
+            worker.end_grace()
 
     @property
     def running_time(self) -> RunningTime:
@@ -146,17 +146,17 @@ class Dispatcher(Service):
         self._transport.allow(settings.concurrency, self._ways.others.endpoints, bounds_of(settings))
         if self.running:
             self._checks.start(settings.upstreams)
-        self._events.emit(happened.DispatcherReloaded(tuple(drain.store.store.name for drain in self.drains)))
+        self._events.emit(happened.DispatcherReloaded(tuple(worker.store.store.name for worker in self.workers)))
         # Compared with the settings in use, not with those read last: a change may be undone before the restart.
         fixed = [name for name in NEED_RESTART if getattr(self._started_with, name) != getattr(settings, name)]
         if fixed:
             self._events.emit(happened.RestartNeeded(tuple(fixed)))
-        for drain in self.drains:
-            drain.reload(terms)
+        for worker in self.workers:
+            worker.reload(terms)
 
     def facts(self) -> dict[str, Any]:
         """Return the facts for /healthz: the dispatcher is healthy when it is healthy with each of its stores."""
-        stores = [drain.facts() for drain in self.drains]
+        stores = [worker.facts() for worker in self.workers]
         return {
             "ok": all(store["ok"] for store in stores),
             "version": __version__,
@@ -168,13 +168,13 @@ class Dispatcher(Service):
         }
 
     def _clocks_changed(self) -> None:
-        for drain in self.drains:
-            drain.clocks_changed()
+        for worker in self.workers:
+            worker.clocks_changed()
 
     def _ring(self) -> None:
         # A bell has no content, not even its store.
-        for drain in self.drains:
-            drain.ring()
+        for worker in self.workers:
+            worker.ring()
 
     def _set_upstreams(self, settings: Settings) -> None:
         for one in settings.upstreams:
@@ -192,17 +192,17 @@ class Dispatcher(Service):
 
     def _returned(self, upstream: str) -> None:
         self._limit.holds.cut_short(upstream, self._reactor.seconds())
-        for drain in self.drains:
-            drain.wake()
+        for worker in self.workers:
+            worker.wake()
 
     async def _stop(self) -> None:
         grace_seconds = self._settings.grace_seconds
-        await gatherResults([Deferred.fromCoroutine(drain.stop(grace_seconds)) for drain in self.drains])
+        await gatherResults([Deferred.fromCoroutine(worker.stop(grace_seconds)) for worker in self.workers])
         await self._clocks.stop()
         self._bells.stop()
         self._checks.stop()
         self._transport.close()
         self._descriptions.stop()
         # Only now: a thread that waits for one store must not delay the end of the others' calls.
-        for drain in self.drains:
-            drain.close()
+        for worker in self.workers:
+            worker.close()

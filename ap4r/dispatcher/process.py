@@ -145,7 +145,7 @@ class Process(Service):
             self._dispatcher.serve_app_at((self._app_server.url,))
 
     def _listen(self) -> None:
-        figures = [StoreFigures(drain.store, self._reactor) for drain in self._dispatcher.drains]
+        figures = [StoreFigures(worker.store, self._reactor) for worker in self._dispatcher.workers]
         self._lookers = _lookers(self._settings)
         front = self._front
         routes = ListenSite(
@@ -173,7 +173,7 @@ class Process(Service):
 
     def _end(self) -> None:
         if self._stopping:
-            self._dispatcher.hurry()
+            self._dispatcher.end_grace()
         else:
             self._stopping = True
             self._reactor.stop()

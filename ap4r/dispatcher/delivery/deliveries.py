@@ -9,9 +9,10 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from random import random as chance
 from time import time as wall_clock
+from typing import Protocol
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
-from twisted.python.failure import Failure as Trouble
+from twisted.python.failure import Failure as Defect
 
 from ap4r.dispatcher.delivery.ahead import WAIT_SECONDS, Ahead
 from ap4r.dispatcher.delivery.attempt import Attempt
@@ -21,8 +22,8 @@ from ap4r.dispatcher.delivery.rewrite import RewriteFailed
 from ap4r.dispatcher.flow.bounded_dict import Remembered
 from ap4r.dispatcher.flow.chains import Chains
 from ap4r.dispatcher.flow.circuit_breaker import CircuitBreaker
-from ap4r.dispatcher.flow.concurrency import CallAdmission, ConcurrencyLimit
-from ap4r.dispatcher.flow.lane_index import LaneIndex
+from ap4r.dispatcher.flow.concurrency import CallAdmission
+from ap4r.dispatcher.flow.flow_control import FlowControl
 from ap4r.dispatcher.http_client.client import HttpClient
 from ap4r.dispatcher.upstreams.upstream import Upstream
 from ap4r.dispatcher.wsdl.cache import DescriptionCache
@@ -38,50 +39,73 @@ from ap4r.storage.store import Lease, Settlement
 CLIENT_ERRORS, CLIENT_ERROR_SECONDS = 10_000, 7_200.0
 
 
-class Deliveries:
-    """Every message between its claim and its outcome: first those that wait for their call, then those in flight.
+#: Outcomes that may be unsettled beside the calls in flight before no further call begins.
+MOST_UNSETTLED = 200
 
-    :param full: whether so many calls are unsettled that a crash must not affect another one.
-    """
+
+class Settling(Protocol):
+    """What writes outcomes to the store."""
+
+    @property
+    def kept(self) -> int:
+        """How many outcomes it keeps until the store answers."""
+
+    def add(self, settlement: Settlement) -> None:
+        """Keep an outcome and write it soon."""
+
+
+class CallPermission(Protocol):
+    """What knows whether this dispatcher may act for its leases."""
+
+    def may_call(self) -> bool:
+        """Return whether a call may begin now."""
+
+
+class DeliveriesListener(Protocol):
+    """What deliveries report to their owner."""
+
+    def call_ended(self) -> None:
+        """Receive that a call has ended."""
+
+    def origin_released(self) -> None:
+        """Receive that an origin, or a queue of it, may be called again."""
+
+
+class Deliveries:
+    """Every message between its claim and its outcome: first those that wait for their call, then those in flight."""
 
     def __init__(
         self,
         clock: IReactorTime,
         transport: HttpClient,
         events: Events,
-        limit: ConcurrencyLimit,
-        lanes: LaneIndex,
+        flow: FlowControl,
         upstreams: Mapping[str, Upstream],
         terms: DeliverySettings,
         descriptions: DescriptionCache,
         *,
-        settle: Callable[[Settlement], None],
-        freed: Callable[[], None],
-        released: Callable[[], None],
-        may_call: Callable[[], bool],
-        may_write: Callable[[], bool],
-        full: Callable[[], bool],
+        settling: Settling,
+        permission: CallPermission,
+        listener: DeliveriesListener,
         random: Callable[[], float] = chance,
         now: Callable[[], float] = wall_clock,
     ) -> None:
         self.clock = clock
         self.transport = transport
         self.events = events
-        self.limit = limit
+        self.flow = flow
         self.upstreams = upstreams
         self.terms = terms
         self.descriptions = descriptions
         self.random = random
         self.now = now
-        self.may_write = may_write
-        self._lanes = lanes
+        self.may_write = permission.may_call
         self._advice = MisconfigurationHints()
         self.chains = Chains(events)
-        self._settle = settle
-        self._freed = freed
-        self._released = released
-        self._may_call = may_call
-        self._full = full
+        self._settling = settling
+        self._listener = listener
+        self._is_draining = False
+        self.taken = 0  #: how many messages were claimed since the start
         self._in_flight: set[Attempt] = set()
         self._waiting: deque[Attempt] = deque()
         self._beginning = False
@@ -100,11 +124,12 @@ class Deliveries:
         return len(self._in_flight) + len(self._waiting)
 
     def take(self, leases: tuple[Lease, ...], claimed_at: float) -> None:
-        """Deliver these messages, each as soon as the limit allows.
+        """Deliver these messages, each as soon as flow control allows it.
 
         :param claimed_at: when the claim ended, by the reactor's clock.
         """
-        is_stuck = self.limit.is_stuck(self.clock.seconds())
+        self.taken += len(leases)
+        is_stuck = self.flow.is_stuck(self.clock.seconds())
         attempts = [Attempt(self, lease, claimed_at) for lease in leases]
         self._waiting.extend(attempts)
         self.begin_waiting()
@@ -120,7 +145,7 @@ class Deliveries:
             return
         self._beginning = True
         try:
-            while self._waiting and self.limit.may_begin() and not self._full():
+            while self._waiting and self.flow.may_begin() and not self._is_full():
                 self._begin_or_fail(self._waiting.popleft())
         finally:
             self._beginning = False
@@ -128,7 +153,7 @@ class Deliveries:
     def _begin_beside(self, attempts: list[Attempt]) -> None:
         """Call messages beside those that occupy every call and do not end."""
         for attempt in attempts:
-            if self.limit.may_begin_beside(attempt.origin) and attempt in self._waiting and not self._full():
+            if self.flow.may_begin_beside(attempt.origin) and attempt in self._waiting and not self._is_full():
                 self._waiting.remove(attempt)
                 self._begin_or_fail(attempt)
 
@@ -138,10 +163,19 @@ class Deliveries:
         except Exception:  # noqa: BLE001 - a failure of one message must not affect the others
             self.failed_unexpectedly(attempt)
 
+    def start(self) -> None:
+        """Let calls begin."""
+        self._is_draining = False
+
+    def drain(self) -> None:
+        """Let no further call begin, and put back what was not called yet."""
+        self._is_draining = True
+        self.put_back_waiting()
+
     def put_back_waiting(self) -> None:
         """Put back the messages that were not called yet."""
         while self._waiting:
-            self._settle(Settlement(self._waiting.popleft().lease, PutBack()))
+            self._settling.add(Settlement(self._waiting.popleft().lease, PutBack()))
         if self._late is not None:
             self._late.cancel()
             self._late = None
@@ -152,11 +186,15 @@ class Deliveries:
         for attempt in list(self._in_flight):
             attempt.cut()
 
+    def _is_full(self) -> bool:
+        """Return whether so many calls are not settled that a crash must not repeat one more."""
+        return self.in_flight + self._settling.kept >= self.flow.limit.concurrency + MOST_UNSETTLED
+
     def _put_back_late(self) -> None:
         self._late = None
         before = self.clock.seconds() - WAIT_SECONDS
         while self._waiting and self._waiting[0].claimed_at <= before:
-            self._settle(Settlement(self._waiting.popleft().lease, PutBack()))
+            self._settling.add(Settlement(self._waiting.popleft().lease, PutBack()))
         if self._waiting:
             wait_seconds = max(0.0, self._waiting[0].claimed_at - before)
             self._late = self.clock.callLater(wait_seconds, self._put_back_late)
@@ -170,20 +208,19 @@ class Deliveries:
             attempt.aim(self.terms.rewriting.of(message.target, message.queue))
         except RewriteFailed as error:
             fault = NoResponse(Reason.BAD_TARGET, False, str(error))
-            self._settle(Settlement(lease, judge(fault, history, self.terms.rules, self.random(), self.now())))
+            self._settling.add(Settlement(lease, judge(fault, history, self.terms.rules, self.random(), self.now())))
             return
         origin = attempt.origin
-        self._lanes.learn(lease.lane, message.queue, origin)
         outcome = before_call(history, self.terms.rules)
-        if outcome is None and not self._may_call():
+        if outcome is None and (self._is_draining or not self.may_write()):
             # The last heartbeat is too old: another dispatcher may have the message by now.
             outcome = PutBack()
         if outcome is not None:
-            self._settle(Settlement(lease, outcome))
+            self._settling.add(Settlement(lease, outcome))
             return
-        admission = self.limit.admit(origin, message.queue, now)
+        admission = self.flow.admit(lease.lane, message.queue, origin, now)
         if admission is CallAdmission.HELD:
-            self._settle(Settlement(lease, PutBack()))
+            self._settling.add(Settlement(lease, PutBack()))
             return
         self._in_flight.add(attempt)
         if lease.message.headers:
@@ -200,7 +237,7 @@ class Deliveries:
             return
         self._in_flight.remove(attempt)
         now = self.clock.seconds()
-        self.limit.ended(attempt.origin, now)
+        self.flow.ended(attempt.origin, now)
         lease = attempt.lease
         history = attempt.history or lease.history(attempt.begun_at - attempt.claimed_at)
         unix_now = self.now()
@@ -217,22 +254,22 @@ class Deliveries:
             )
         if attempt.probe or attempt.probe_queue or not isinstance(outcome, Delivered):
             self._learn(attempt, exchange, now, unix_now)
-        elif self.limit.cuts.suspects:
-            self.limit.cuts.answered(attempt.origin)
-        self._settle(Settlement(lease, outcome))
-        self._freed()
+        elif self.flow.limit.cuts.suspects:
+            self.flow.limit.cuts.answered(attempt.origin)
+        self._settling.add(Settlement(lease, outcome))
+        self._listener.call_ended()
 
     def failed_unexpectedly(self, attempt: Attempt) -> None:
         """Give a message an outcome after a defect of ours, so that it neither hangs nor is retried without end."""
-        trouble = Trouble()
+        defect = Defect()
         lease = attempt.lease
-        self.events.emit(happened.Unexpected(f"delivering message {lease.message.id}", trouble.getTraceback()))
-        fault = NoResponse(Reason.BAD_RESPONSE, True, f"ap4r itself failed: {trouble.value!r}")
+        self.events.emit(happened.Unexpected(f"delivering message {lease.message.id}", defect.getTraceback()))
+        fault = NoResponse(Reason.BAD_RESPONSE, True, f"ap4r itself failed: {defect.value!r}")
         if attempt in self._in_flight:
             self.ended(attempt, fault)
         else:
             history = lease.history(0.0)
-            self._settle(Settlement(lease, judge(fault, history, self.terms.rules, self.random(), self.now())))
+            self._settling.add(Settlement(lease, judge(fault, history, self.terms.rules, self.random(), self.now())))
 
     def _judged(self, attempt: Attempt, exchange: Exchange, history: History, now: float, unix_now: float) -> Outcome:
         message_id = attempt.lease.message.id
@@ -252,15 +289,15 @@ class Deliveries:
         """Record what an exchange that was not a plain success shows about its target."""
         message = attempt.lease.message
         held = CircuitBreaker(
-            self.limit, self.events, attempt.origin, message.queue,
+            self.flow.limit, self.events, attempt.origin, message.queue,
             probe=attempt.probe, probe_queue=attempt.probe_queue, alone=attempt.left_out_alone,
         )  # fmt: skip
         if held.judge(exchange, self.terms.rules, now, self.random, unix_now):
-            self._released()
+            self._listener.origin_released()
         advice = self._advice.about(message, self.terms.bearings.of(attempt.target), exchange, now)
         if advice is not None and isinstance(exchange, Answer):
             self.events.emit(happened.TurnedAway(message.queue, message.target.url, exchange.status, advice))
-        in_flight = self.limit.in_flight + 1
+        in_flight = self.flow.limit.in_flight + 1
         advice = self._advice.about_silence(message, exchange, in_flight, now)
         if advice is not None:
             self.events.emit(happened.Unanswered(message.queue, message.target.url, in_flight, advice))

@@ -7,30 +7,39 @@ beyond its share a claim asks for half of what is free, and where claims fail, f
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from ap4r.dispatcher.flow.concurrency import ConcurrencyLimit
 
 
-@dataclass(slots=True, eq=False, kw_only=True)
-class StorePart:
-    """One store's side.
+class SharingStore(Protocol):
+    """One store of a process, as far as sharing goes."""
 
-    :param held: how many of its messages are being called.
-    :param hungry: whether it would claim more if it had room.
-    :param ill: whether its claims fail.
-    :param freed: told that there may be room.
-    :param released: told that a target may be called again.
-    """
+    @property
+    def held(self) -> int:
+        """How many of its messages are held."""
 
-    held: Callable[[], int]
-    hungry: Callable[[], bool]
-    ill: Callable[[], bool]
-    freed: Callable[[], None]
-    released: Callable[[], None]
-    asked: int = 0
-    turn: int = 0
+    @property
+    def wants_more(self) -> bool:
+        """Whether it would claim more if it had room."""
+
+    @property
+    def failing(self) -> bool:
+        """Whether its claims fail."""
+
+    def room_freed(self) -> None:
+        """Receive that there may be room."""
+
+    def wake(self) -> None:
+        """Claim what may be called by now."""
+
+
+@dataclass(slots=True, eq=False)
+class _Member:
+    store: SharingStore
+    asked: int = 0  # messages of the claim that runs
+    turn: int = 0  # of its last claim
 
 
 class StoreShares:
@@ -38,64 +47,72 @@ class StoreShares:
 
     def __init__(self, limit: ConcurrencyLimit) -> None:
         self._limit = limit
-        self._parts: list[StorePart] = []
+        self._members: list[_Member] = []
         self._turns = 0
 
-    def join(self, part: StorePart) -> None:
-        """Count a store in."""
-        self._parts.append(part)
+    def join(self, store: SharingStore) -> None:
+        """Add a store."""
+        self._members.append(_Member(store))
 
     @property
     def is_undivided(self) -> bool:
-        """Whether one store may have it all, at any origin."""
-        return len(self._parts) == 1 and self._limit.tightest() == self._limit.concurrency
+        """Whether one store may have everything, at any origin."""
+        return len(self._members) == 1 and self._limit.tightest() == self._limit.concurrency
 
-    def room(self, part: StorePart, now: float) -> int:
-        """Tell how many messages this store may claim now."""
-        free = self._limit.room(now) - sum(other.asked for other in self._parts if other is not part)
-        if free <= 0 or len(self._parts) == 1:
-            return max(0, free)
-        if part.ill():
+    def room(self, store: SharingStore, now: float) -> int:
+        """Return how many messages this store may claim now."""
+        if len(self._members) == 1:
+            return max(0, self._limit.room(now))
+        member = self._member(store)
+        free = self._limit.room(now) - sum(other.asked for other in self._members if other is not member)
+        if free <= 0:
+            return 0
+        if store.failing:
             return 1
         whole = self._limit.in_flight + self._limit.room(now)
-        wanting = [other for other in self._parts if other is part or other.hungry()]
+        wanting = [other for other in self._members if other is member or other.store.wants_more]
         if len(wanting) > 1:
-            return max(0, min(free, self._share(whole, wanting, part) - part.held()))
-        return min(free, max(whole // len(self._parts) - part.held(), (free + 1) // 2))
+            return max(0, min(free, self._share(whole, wanting, member) - store.held))
+        return min(free, max(whole // len(self._members) - store.held, (free + 1) // 2))
 
     def enough(self) -> int:
-        """Tell how much room is worth a claim at once, without waiting for more."""
-        return max(1, self._limit.tightest() // (4 * len(self._parts)))
+        """Return the room that is worth a claim at once, without waiting for more."""
+        return max(1, self._limit.tightest() // (4 * len(self._members)))
 
-    def ask(self, part: StorePart, count: int) -> None:
-        """Note that a claim of so many begins."""
+    def claim_begins(self, store: SharingStore, count: int) -> None:
+        """Reserve room for a claim of so many messages."""
         self._turns += 1
-        part.turn = self._turns
-        part.asked = count
+        member = self._member(store)
+        member.turn = self._turns
+        member.asked = count
 
-    def answered(self, part: StorePart) -> None:
-        """Note that the claim has ended; what it left of the room is the others'."""
-        part.asked = 0
+    def claim_ended(self, store: SharingStore) -> None:
+        """Offer to the other stores what a claim left of its room."""
+        member = self._member(store)
+        member.asked = 0
         for other in self._in_turn():
-            if other is not part:
-                other.freed()
+            if other is not member:
+                other.store.room_freed()
 
-    def freed(self) -> None:
-        """Tell all that a call ended."""
-        for part in self._in_turn():
-            part.freed()
+    def call_ended(self) -> None:
+        """Offer the room of a call that ended to all stores in turn."""
+        for member in self._in_turn():
+            member.store.room_freed()
 
-    def released(self) -> None:
-        """Tell all that a target may be called again."""
-        for part in self._in_turn():
-            part.released()
+    def origin_released(self) -> None:
+        """Let all stores claim what may be called by now, because an origin may be called again."""
+        for member in self._in_turn():
+            member.store.wake()
 
-    def _share(self, whole: int, wanting: list[StorePart], part: StorePart) -> int:
-        # What cannot be divided goes to those who have waited longest since their last claim.
+    def _member(self, store: SharingStore) -> _Member:
+        return next(member for member in self._members if member.store is store)
+
+    def _share(self, whole: int, wanting: list[_Member], member: _Member) -> int:
+        # What cannot be divided goes to those that have waited longest since their last claim.
         each, rest = divmod(whole, len(wanting))
-        below = sorted((one for one in wanting if one.held() + one.asked <= each), key=lambda one: one.turn)
+        below = sorted((one for one in wanting if one.store.held + one.asked <= each), key=lambda one: one.turn)
         rest -= len(wanting) - len(below)
-        return each + (part in below[: max(0, rest)])
+        return each + (member in below[: max(0, rest)])
 
-    def _in_turn(self) -> list[StorePart]:
-        return self._parts if len(self._parts) == 1 else sorted(self._parts, key=lambda one: one.turn)
+    def _in_turn(self) -> list[_Member]:
+        return self._members if len(self._members) == 1 else sorted(self._members, key=lambda one: one.turn)

@@ -1,144 +1,129 @@
-"""The claim loop: takes messages from the store when there is room, for as long as the dispatcher runs.
-
-It calls nobody; what it claims it hands over.
-"""
+"""The claim loop: it leases messages from the store whenever there is a reason and room, and hands them over."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
 from functools import partial
-from typing import NamedTuple
+from typing import Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
+from ap4r.dispatcher.flow.flow_control import FlowControl
+from ap4r.dispatcher.store_worker.claim_budget import ClaimBudget
 from ap4r.dispatcher.store_worker.claim_timing import ClaimTiming
-from ap4r.dispatcher.store_worker.heartbeat import Heartbeat
-from ap4r.dispatcher.store_worker.loop import Loop, Report
+from ap4r.dispatcher.store_worker.heartbeat import BeatAge, Heartbeat
+from ap4r.dispatcher.store_worker.loop import Loop
+from ap4r.dispatcher.store_worker.store_outage import ReportFor
 from ap4r.dispatcher.store_worker.store_thread import StoreThread
+from ap4r.dispatcher.store_worker.worker_state import WorkerListener, WorkerStatus
 from ap4r.errors import StoreError, StoreUnavailable
 from ap4r.events.bus import Events
 from ap4r.events.events import Claimed
 from ap4r.storage.store import Lease, Look
 
 
-class ClaimTurns(NamedTuple):
-    """The lanes of which nothing is claimed, and those that give way, with the most that they may give."""
+class LeaseTaker(Protocol):
+    """What delivers the messages that were claimed."""
 
-    excluded: Collection[int]
-    yielding: Collection[int]
-    most_yielding: int
+    def take(self, leases: tuple[Lease, ...], claimed_at: float) -> None:
+        """Deliver these messages."""
 
 
 class ClaimLoop:
-    """Claims as often as there is reason and room; wakes by bells, freed room, due times and ends of holds."""
+    """Claims as often as there is a reason and room. Bells, freed room, due times and ends of holds wake it."""
 
     def __init__(
         self,
         store: StoreThread,
         clock: IReactorTime,
-        report: Report,
+        report_for: ReportFor,
         events: Events,
         heartbeat: Heartbeat,
-        *,
-        room: Callable[[], int],
-        enough_room: Callable[[], int],
-        gather_seconds: Callable[[], float],
-        turns: Callable[[int], ClaimTurns],
-        full: Callable[[], bool],
-        is_stuck: Callable[[float], bool],
-        stuck_at: Callable[[float], float | None],
-        next_probe_at: Callable[[float], float | None],
-        take: Callable[[tuple[Lease, ...], float], None],
-        in_doubt: Callable[[], None],
-        ask: Callable[[int], None],
-        answered: Callable[[], None],
+        beat_age: BeatAge,
+        status: WorkerStatus,
+        budget: ClaimBudget,
+        flow: FlowControl,
+        deliveries: LeaseTaker,
+        listener: WorkerListener,
     ) -> None:
         self._store = store
         self._clock = clock
         self._events = events
-        self._heartbeat = heartbeat
-        self._room = room
-        self._enough_room = enough_room
-        self._gather_seconds = gather_seconds
-        self._turns = turns
-        self._full = full
-        self._is_stuck, self._stuck_at = is_stuck, stuck_at
-        self._next_probe_at = next_probe_at
-        self._take = take
-        self._in_doubt = in_doubt
-        self._ask = ask
-        self._answered = answered
-        self._schedule = ClaimTiming()
+        self._heartbeat, self._beat_age = heartbeat, beat_age
+        self._status = status
+        self._budget = budget
+        self._flow = flow
+        self._deliveries = deliveries
+        self._listener = listener
+        self._timing = ClaimTiming()
         self._freed_meanwhile = False
-        self._loop = Loop(clock, self._turn, report)
-        self.paused = False
+        self._loop = Loop(clock, self._turn, report_for("claim"))
 
     @property
-    def hungry(self) -> bool:
+    def wants_more(self) -> bool:
         """Whether it would claim more if it had room."""
-        return self._schedule.hungry and not self.paused and self._heartbeat.registered and not self.ill
+        return self._timing.wants_more and self._status.may_claim and self._heartbeat.registered and not self.failing
 
     @property
-    def ill(self) -> bool:
-        """Whether it claims nothing, or the last claim failed."""
+    def failing(self) -> bool:
+        """Whether it does not run, or the last claim failed."""
         return not self._loop.is_well
 
     def late_seconds(self) -> float:
-        """Tell for how long claims have been tried in vain; 0.0 when all is well."""
+        """Return for how many seconds claims have failed; 0.0 when the last one succeeded."""
         return self._loop.late_seconds()
 
     def start(self) -> None:
-        """Begin to claim."""
+        """Start to claim."""
         self._loop.start()
 
     def stop(self) -> Deferred[None]:
-        """Claim no more; fires when a claim that runs has handed over what it brought."""
+        """Stop to claim; the Deferred fires when a claim that runs has handed over its messages."""
         return self._loop.stop()
 
     def ring(self) -> None:
-        """Note a bell."""
+        """Claim soon, because a bell has rung."""
         now = self._clock.seconds()
-        self._loop.wake(self._schedule.ring(now) - now)
+        self._loop.wake(self._timing.ring(now) - now)
 
     def looked(self, look: Look) -> None:
-        """Note what the regular glance saw."""
+        """Claim when a message is due, as the poll saw it."""
         now = self._clock.seconds()
         if look.due:
             self._loop.wake(0.0)
         elif look.next_due_in_seconds is not None:
-            self._loop.wake(self._schedule.due_in(now, look.next_due_in_seconds) - now)
+            self._loop.wake(self._timing.due_in(now, look.next_due_in_seconds) - now)
 
     def freed(self) -> None:
-        """Note that a call ended."""
-        if self._is_stuck(self._clock.seconds()):
-            # There is room for what comes new, which rings; not for what is known to wait.
+        """Claim if the room of a call that ended is worth it."""
+        if self._flow.is_stuck(self._clock.seconds()):
+            # There is room for new messages, which ring the bell, and none for those that are known to wait.
             return
         if self._loop.is_turning:
-            # It looks for room when it ends.
+            # The turn checks the room when it ends.
             self._freed_meanwhile = True
-        elif self._schedule.hungry and not self.paused:
-            room = self._room()
+        elif self._timing.wants_more and self._status.may_claim:
+            room = self._budget.left()
             if room > 0:
-                self._loop.wake(0.0 if room >= self._enough_room() else self._gather_seconds())
+                self._loop.wake(0.0 if room >= self._budget.enough() else self._budget.gather_seconds())
 
     def wake(self) -> None:
         """Claim soon: something may have become ready, or a target was released."""
         self._loop.wake(0.0)
 
     async def _turn(self) -> float | None:
-        if self.paused or not self._heartbeat.registered:
+        if not self._status.may_claim or not self._heartbeat.registered:
             return None
-        limit = self._room()
+        limit = self._budget.left()
         if limit <= 0:
-            self._schedule.no_room()
+            self._timing.no_room()
             return self._until_stuck(self._clock.seconds())
-        self._schedule.claiming(self._clock.seconds())
-        full = self._full()
+        self._timing.claiming(self._clock.seconds())
+        keeps_back = self._flow.keeps_back(self._clock.seconds())
         owner = self._heartbeat.owner
-        turns = self._turns(limit)
-        began, beat = self._heartbeat.begin(), not self._heartbeat.is_fresh
-        self._ask(limit)
+        turns = self._flow.claim_turns(limit, self._clock.seconds())
+        began, beat = self._beat_age.begin(), not self._beat_age.is_fresh
+        self._budget.claim_begins(limit)
         self._freed_meanwhile = False
         try:
             claim = await self._store.run(
@@ -149,36 +134,37 @@ class ClaimLoop:
                 ),
             )  # fmt: skip
             if beat:
-                self._heartbeat.succeeded(began)
+                self._beat_age.succeeded(began)
             now = self._clock.seconds()
-            self._schedule.claimed(now, len(claim.leases), claim.more or full, claim.next_due_in_seconds)
+            self._timing.claimed(now, len(claim.leases), claim.more or keeps_back, claim.next_due_in_seconds)
             if claim.leases:
                 self._events.emit(Claimed(len(claim.leases)))
-                self._take(claim.leases, now)
+                self._deliveries.take(claim.leases, now)
+                self._heartbeat.holding()
         except StoreUnavailable as error:
             if error.outcome_unknown:
-                self._in_doubt()
+                self._listener.claim_in_doubt()
             raise
         except StoreError:
             raise
         except Exception:
-            # It may have come after the commit: what it brought is then ours, though nobody calls it.
-            self._in_doubt()
+            # It may have come after the commit. Then the store holds leases for this owner that are not called.
+            self._listener.claim_in_doubt()
             raise
         finally:
-            self._answered()
+            self._budget.claim_ended()
         return self._next_in_seconds(now, bool(claim.leases))
 
     def _next_in_seconds(self, now: float, brought: bool) -> float | None:
-        if self._schedule.hungry and (brought or self._freed_meanwhile) and self._room() > 0:
-            return 0.0 if self._room() >= self._enough_room() else self._gather_seconds()
-        at = self._schedule.next_at(now, self._next_probe_at(now))
+        if self._timing.wants_more and (brought or self._freed_meanwhile) and self._budget.left() > 0:
+            return 0.0 if self._budget.left() >= self._budget.enough() else self._budget.gather_seconds()
+        at = self._timing.next_at(now, self._flow.next_probe_at(now))
         waits = [max(0.0, at - now)] if at is not None else []
-        stuck_seconds = self._until_stuck(now) if self._schedule.hungry else None
+        stuck_seconds = self._until_stuck(now) if self._timing.wants_more else None
         if stuck_seconds is not None:
             waits.append(stuck_seconds)
         return min(waits, default=None)
 
     def _until_stuck(self, now: float) -> float | None:
-        at = self._stuck_at(now)
+        at = self._flow.stuck_at(now)
         return None if at is None else max(0.0, at - now)

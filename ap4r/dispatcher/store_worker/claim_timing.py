@@ -26,7 +26,7 @@ class ClaimTiming:
         self._ladder: list[float] = []
         self._due_at: float | None = None
         self._found_nothing = 0
-        self.hungry = False  #: the store may have more than there was room for
+        self.wants_more = False  #: the store may have more than there was room for
 
     def ring(self, now: float) -> float:
         """Note a bell; gives when to claim."""
@@ -57,11 +57,11 @@ class ClaimTiming:
 
     def no_room(self) -> None:
         """Note that a claim was due and there was no room for one."""
-        self.hungry = True
+        self.wants_more = True
 
     def claimed(self, now: float, count: int, more: bool, next_due_in_seconds: float | None) -> None:
         """Note what a claim brought."""
-        self.hungry = more
+        self.wants_more = more
         self._found_nothing = 0 if count else self._found_nothing + 1
         self._due_at = None
         if next_due_in_seconds is not None:

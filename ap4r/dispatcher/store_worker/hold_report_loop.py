@@ -1,16 +1,17 @@
-"""Writing down what is held, soon after it changes, so that `ap4r status` and `ap4r doctor` can tell it anywhere."""
+"""The hold report loop: it writes holds to the store soon after they change, for `ap4r status` and `ap4r doctor`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 
 from twisted.internet.interfaces import IReactorTime
 
-from ap4r.dispatcher.flow.holds import Holds
-from ap4r.dispatcher.store_worker.loop import Loop, Report
+from ap4r.dispatcher.flow.flow_control import FlowControl
+from ap4r.dispatcher.flow.hold_report import HeldReport
+from ap4r.dispatcher.store_worker.heartbeat import Heartbeat
+from ap4r.dispatcher.store_worker.loop import Loop
+from ap4r.dispatcher.store_worker.store_outage import ReportFor
 from ap4r.dispatcher.store_worker.store_thread import StoreThread
-from ap4r.storage.store import Held
 
 #: A change is written after so long, so that changes of one moment are written together.
 SOON_SECONDS = 0.1
@@ -18,37 +19,34 @@ SOON_SECONDS = 0.1
 PAUSE_SECONDS = 2.0
 
 
-class HeldLoop(Loop):
-    """Keeps what a store knows of the holds equal to what they are.
-
-    :param read: gives what is held of this store.
-    :param owner: the dispatcher's name in the store.
-    """
+class HoldReportLoop(Loop):
+    """Keeps the holds that a store shows equal to those of this process."""
 
     def __init__(
         self,
         store: StoreThread,
         clock: IReactorTime,
-        report: Report,
-        holds: Holds,
-        read: Callable[[], tuple[Held, ...]],
-        owner: Callable[[], str],
+        report_for: ReportFor,
+        flow: FlowControl,
+        held: HeldReport,
+        heartbeat: Heartbeat,
     ) -> None:
-        super().__init__(clock, self._write, report)
+        super().__init__(clock, self._write, report_for("report"))
         self._store = store
-        self._holds = holds
-        self._read = read
-        self._owner = owner
+        self._holds, self._lanes = flow.limit.holds, flow.lanes
+        self._held = held
+        self._heartbeat = heartbeat
         self._seen: tuple[str, int] | None = None
         self._is_empty = True
         self._written_at = float("-inf")
-        holds.listen(self._changed)
+        self._holds.listen(self._changed)
 
     def _changed(self) -> None:
         self.wake(max(SOON_SECONDS, self._written_at + PAUSE_SECONDS - self._clock.seconds()))
 
     async def _write(self) -> float | None:
-        owner, held = self._owner(), self._read()
+        owner = self._heartbeat.owner
+        held = self._held.of_store(self._lanes.knows, self._clock.seconds())
         seen = (owner, self._holds.version)
         if seen == self._seen or (not held and self._is_empty):
             return None

@@ -1,35 +1,42 @@
-"""The regular tidying of the store, seldom enough when idle to cost nothing. What is tidied, the store knows."""
+"""The prune loop: it deletes regularly what the store no longer needs, and rarely while there is no work."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Protocol
 
 from twisted.internet.interfaces import IReactorTime
 
-from ap4r.dispatcher.store_worker.loop import Loop, Report
+from ap4r.dispatcher.store_worker.loop import Loop
+from ap4r.dispatcher.store_worker.store_outage import ReportFor
 from ap4r.dispatcher.store_worker.store_thread import StoreThread
 
 BUSY_SECONDS = 60.0
 IDLE_SECONDS = 300.0
 BATCH = 500
-#: After a full batch there is more; 10,000 rows a second keep up with any load that one store takes.
+#: After a full batch there is more; 10,000 rows a second are more than one store takes in.
 NEXT_BATCH_SECONDS = 0.05
 
 
+class TakenCount(Protocol):
+    """What counts the messages that were claimed."""
+
+    @property
+    def taken(self) -> int:
+        """How many there were since the start."""
+
+
 class PruneLoop(Loop):
-    """Prunes once a minute while there is work, each five minutes otherwise.
+    """Prunes once a minute while there is work, each five minutes otherwise."""
 
-    :param was_busy: whether there was work since it was last asked.
-    """
-
-    def __init__(self, store: StoreThread, clock: IReactorTime, report: Report, was_busy: Callable[[], bool]) -> None:
-        super().__init__(clock, self._prune, report)
+    def __init__(self, store: StoreThread, clock: IReactorTime, report_for: ReportFor, deliveries: TakenCount) -> None:
+        super().__init__(clock, self._prune, report_for("prune"))
         self._store = store
-        self._was_busy = was_busy
+        self._deliveries = deliveries
+        self._taken_before = 0
         self._waited = IDLE_SECONDS
 
     async def _prune(self) -> float:
-        busy = self._was_busy()
+        busy, self._taken_before = self._deliveries.taken != self._taken_before, self._deliveries.taken
         if not busy and self._waited < IDLE_SECONDS:
             self._waited += BUSY_SECONDS
             return BUSY_SECONDS

@@ -1,12 +1,8 @@
-"""Writing outcomes down: gathered for a few milliseconds, settled together, kept until the store has answered.
-
-It judges nothing.
-"""
+"""Settling: outcomes are gathered for a few milliseconds, settled in batches, and kept until the store has answered."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 from functools import partial
 from itertools import islice
 
@@ -14,8 +10,11 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
-from ap4r.dispatcher.store_worker.loop import Loop, Report
+from ap4r.dispatcher.delivery.deliveries import MOST_UNSETTLED
+from ap4r.dispatcher.store_worker.loop import Loop
+from ap4r.dispatcher.store_worker.store_outage import ReportFor
 from ap4r.dispatcher.store_worker.store_thread import StoreThread
+from ap4r.dispatcher.store_worker.worker_state import WorkerListener
 from ap4r.errors import StoreError
 from ap4r.events import events as happened
 from ap4r.events.bus import Events
@@ -28,31 +27,31 @@ REFUSED_PAUSE_SECONDS = 30.0  #: and what failed by itself, for a reason that is
 #: come in crowds, for a commit costs as much for one as for many.
 GATHER_SECONDS, CROWD_SECONDS = 0.005, 0.02
 CROWD = 16  #: so many in a batch show a crowd
-BATCH = 200  #: and no more than these are settled at once
+BATCH = MOST_UNSETTLED  #: and no more than these are settled at once
 
 
 class SettleLoop:
     """Keeps outcomes and settles them in batches, oldest first, through any outage.
 
-    :param settled: told after each batch, with whether a message of it was put back.
+    :param listener: receives after each batch whether a message of it was put back.
     """
 
     def __init__(
         self,
         store: StoreThread,
         clock: IReactorTime,
-        report: Report,
+        report_for: ReportFor,
         events: Events,
-        settled: Callable[[bool], None],
+        listener: WorkerListener,
     ) -> None:
         self._store = store
         self._events = events
-        self._settled = settled
+        self._listener = listener
         self._clock = clock
         self._kept: deque[Settlement] = deque()
         self._refused: list[Settlement] = []
         self._refused_until = 0.0
-        self._loop = Loop(clock, self._turn, report)
+        self._loop = Loop(clock, self._turn, report_for("settle"))
         # After a failure that is no store's fault, so that one bad row cannot keep the others back.
         self._one_by_one = 0
         self._all_settled: Deferred[None] | None = None
@@ -72,15 +71,15 @@ class SettleLoop:
         return len(self._refused)
 
     def start(self) -> None:
-        """Begin to settle."""
+        """Start to settle."""
         self._loop.start()
 
     def stop(self) -> Deferred[None]:
-        """Settle no more; fires when a batch that runs has its answer."""
+        """Stop to settle; the Deferred fires when a batch that runs has its answer."""
         return self._loop.stop()
 
     def add(self, settlement: Settlement) -> None:
-        """Take an outcome; it is written down within milliseconds, or as soon as the store answers again."""
+        """Keep an outcome; it is written within milliseconds, or as soon as the store answers again."""
         self._kept.append(settlement)
         self._loop.wake(0.0 if len(self._kept) >= BATCH else self._gather_seconds)
 
@@ -121,7 +120,7 @@ class SettleLoop:
             settlement for settlement, answer in zip(batch, answers, strict=True) if not self._noted(settlement, answer)
         ]
         self._kept.extendleft(reversed(unknown))
-        self._settled(any(isinstance(settlement.outcome, PutBack) for settlement in batch))
+        self._listener.outcomes_settled(any(isinstance(settlement.outcome, PutBack) for settlement in batch))
         if not self._kept:
             return self._drained()
         if unknown:
@@ -153,7 +152,7 @@ class SettleLoop:
         self._refused_until = self._clock.seconds() + REFUSED_PAUSE_SECONDS
         doing = f"settling message {refused.lease.message.id}"
         self._events.emit(happened.Unexpected(doing, Failure().getTraceback()))
-        self._settled(False)
+        self._listener.outcomes_settled(False)
 
     def _try_refused_again(self) -> None:
         self._kept.extend(self._refused)

@@ -1,4 +1,4 @@
-"""Whether the store answers: tells the beginning of every failure and the end of an outage.
+"""Outages of a store: the beginning of each failure and the end of the outage become events.
 
 It does not wait or retry; the loops do.
 """
@@ -6,6 +6,7 @@ It does not wait or retry; the loops do.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
@@ -14,6 +15,15 @@ from ap4r.dispatcher.store_worker.loop import Report
 from ap4r.errors import OwnerLost, StoreError
 from ap4r.events.bus import Events
 from ap4r.events.events import StoreFailed, StoreRecovered, Unexpected
+
+ReportFor = Callable[[str], Report]
+
+
+class OwnerListener(Protocol):
+    """What learns that the store no longer knows an owner id."""
+
+    def owner_lost(self, owner: str) -> None:
+        """Receive the owner id."""
 
 
 class StoreOutage:
@@ -30,11 +40,11 @@ class StoreOutage:
 
     @property
     def lasts(self) -> bool:
-        """Tell whether some kind of call failed and has not succeeded since."""
+        """Whether some kind of call failed and has not succeeded since."""
         return self._since is not None
 
     def failed(self, doing: str, problem: str, wait_seconds: float) -> None:
-        """Note that a call failed and is tried again in `wait_seconds`."""
+        """Record that a call failed and is tried again in `wait_seconds`."""
         if self._since is None:
             self._since = self._clock.seconds()
         self._failing.add(doing)
@@ -42,7 +52,7 @@ class StoreOutage:
         self._events.emit(StoreFailed(self._store, doing, problem, wait_seconds))
 
     def answered(self, doing: str) -> None:
-        """Note that a call succeeded."""
+        """Record that a call succeeded."""
         if self._since is None:
             return
         self._failing.discard(doing)
@@ -51,20 +61,19 @@ class StoreOutage:
             seconds, self._since = self._clock.seconds() - self._since, None
             self._events.emit(StoreRecovered(self._store, seconds))
 
-    def report(self, doing: str, lost: Callable[[str], None]) -> Report:
-        """Give what a loop tells its failures to.
+    def report_for(self, listener: OwnerListener) -> ReportFor:
+        """Return what makes, of the name of what a loop does, the function that the loop reports its failures to."""
 
-        :param doing: what the loop does, in one word.
-        :param lost: told the owner id when the store no longer knows it.
-        """
+        def report_for(doing: str) -> Report:
+            def report(failure: Failure, wait_seconds: float) -> None:
+                error = failure.value
+                if isinstance(error, OwnerLost):
+                    listener.owner_lost(error.owner)
+                elif isinstance(error, StoreError):
+                    self.failed(doing, str(getattr(error, "problem", error)), wait_seconds)
+                else:
+                    self._events.emit(Unexpected(doing, failure.getTraceback()))
 
-        def report(failure: Failure, wait_seconds: float) -> None:
-            error = failure.value
-            if isinstance(error, OwnerLost):
-                lost(error.owner)
-            elif isinstance(error, StoreError):
-                self.failed(doing, str(getattr(error, "problem", error)), wait_seconds)
-            else:
-                self._events.emit(Unexpected(doing, failure.getTraceback()))
+            return report
 
-        return report
+        return report_for

@@ -212,9 +212,9 @@ class TestForgetting:
         world.pass_time(120, step=0.1)
         facts = world.dispatcher.facts()
         assert (facts["held_count"], facts["held"]) == (0, {})
-        limit, [drain] = world.dispatcher._limit, world.dispatcher.drains
+        limit, [worker] = world.dispatcher._limit, world.dispatcher.workers
         assert len(limit.holds) == 0
-        assert drain._lanes.excluded() == frozenset()
+        assert worker._claims._flow.lanes.excluded() == frozenset()
 
 
 def test_a_connection_that_is_closed_is_no_hold():

@@ -16,7 +16,7 @@ from tests.unit.dispatcher.world import http
 @pytest.fixture
 def page(world):
     """Return a way to ask for the page."""
-    figures = [StoreFigures(drain.store, world.clock) for drain in world.dispatcher.drains]
+    figures = [StoreFigures(worker.store, world.clock) for worker in world.dispatcher.workers]
     resource = Healthz(world.dispatcher.facts, figures)
 
     def ask():

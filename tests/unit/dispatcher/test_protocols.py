@@ -250,7 +250,7 @@ def test_a_stop_gives_back_what_waits_for_its_wsdl():
     here.pass_time(0.5)
     assert here.state_of(sent) == "leased"
     here.dispatcher.stopService()
-    here.dispatcher.hurry()
+    here.dispatcher.end_grace()
     here.pass_time(1)
     record = here.database.records[sent.id]
     assert (record.state, record.attempt) == ("ready", 0)

@@ -98,9 +98,9 @@ def test_no_room_is_hunger():
     """A claim that could not be made is made when there is room."""
     schedule = ClaimTiming()
     schedule.no_room()
-    assert schedule.hungry
+    assert schedule.wants_more
     claim(schedule, 0.0, 5)
-    assert not schedule.hungry
+    assert not schedule.wants_more
 
 
 def test_claims_that_find_nothing_do_not_delay_what_is_due_later():

@@ -130,14 +130,14 @@ class TestDrain:
         assert {one.failures for one in world.database.records.values()} == {0}
         assert world.database.records[uncalled.id].attempt == 0
 
-    def test_hurry_ends_the_grace(self, world):
+    def test_end_grace_ends_the_grace(self, world):
         """Who asks twice does not want to wait."""
         world.targets.scripts["/slow"] = [60.0, *http(200)]
         world.put(message(url="/slow"))
         world.pass_time(0.1)
         stopped = stop(world)
         world.pass_time(0.5)
-        world.dispatcher.hurry()
+        world.dispatcher.end_grace()
         world.pass_time(0.1)
         assert stopped == [None]
 
@@ -150,13 +150,13 @@ class TestDrain:
         world.ring()
         world.pass_time(0.05)
         stopped = stop(world)
-        world.dispatcher.hurry()
+        world.dispatcher.end_grace()
         world.pass_time(1.5)
         assert stopped == [None]
 
-    def test_hurry_without_a_stop_does_nothing(self, world):
+    def test_end_grace_without_a_stop_does_nothing(self, world):
         """There is no grace to end, and the next one is waited for."""
-        world.dispatcher.hurry()
+        world.dispatcher.end_grace()
         world.put(message())
         world.pass_time(0.1)
         assert len(world.targets.received) == 1

@@ -31,7 +31,7 @@ def put(world, number, *given):
 
 def held(world):
     """Return how many calls are in flight for each store."""
-    return [drain.facts()["in_flight"] for drain in world.dispatcher.drains]
+    return [worker.facts()["in_flight"] for worker in world.dispatcher.workers]
 
 
 def test_all_are_drained():
@@ -207,7 +207,7 @@ def test_a_second_signal_ends_the_grace_of_all():
     stopped: list[object] = []
     world.dispatcher.stopService().addBoth(stopped.append)
     world.pass_time(1)
-    world.dispatcher.hurry()
+    world.dispatcher.end_grace()
     world.pass_time(1)
     assert stopped == [None]
     outcomes = [event.outcome for event in world.told(events.Settled)]
@@ -220,7 +220,7 @@ def test_the_health_page_says_which_one_is_in_trouble():
     world = several()
     world.pass_time(1)
     page = Healthz(
-        world.dispatcher.facts, [StoreFigures(drain.store, world.clock) for drain in world.dispatcher.drains]
+        world.dispatcher.facts, [StoreFigures(worker.store, world.clock) for worker in world.dispatcher.workers]
     )
 
     def ask():
