@@ -105,7 +105,7 @@ class ClockWatch:
         self._changed = changed
         self._wall = wall
         self._boottime = boottime
-        self._loop = Loop(clock, self._look, self._failed)
+        self._loop = Loop(clock, "looking at the clocks", self._look, self)
         self._last: Clocks | None = None
         self._standstills: list[tuple[float, float]] = []  # until when (monotonic), for how long
         self.running_time = RunningTime(clock)
@@ -151,5 +151,6 @@ class ClockWatch:
                 break
         return clocks
 
-    def _failed(self, failure: Failure, wait_seconds: float) -> None:
-        self._events.emit(happened.Unexpected("looking at the clocks", failure.getTraceback()))
+    def turn_failed(self, doing: str, failure: Failure, wait_seconds: float) -> None:
+        """Report a defect in its own loop."""
+        self._events.emit(happened.Unexpected(doing, failure.getTraceback()))

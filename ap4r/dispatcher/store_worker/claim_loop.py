@@ -13,7 +13,7 @@ from ap4r.dispatcher.store_worker.claim_budget import ClaimBudget
 from ap4r.dispatcher.store_worker.claim_timing import ClaimTiming
 from ap4r.dispatcher.store_worker.heartbeat import BeatAge, Heartbeat
 from ap4r.dispatcher.store_worker.loop import Loop
-from ap4r.dispatcher.store_worker.store_outage import ReportFor
+from ap4r.dispatcher.store_worker.store_outage import LoopFailures
 from ap4r.dispatcher.store_worker.store_thread import StoreThread
 from ap4r.dispatcher.store_worker.worker_state import WorkerListener, WorkerStatus
 from ap4r.errors import StoreError, StoreUnavailable
@@ -36,7 +36,7 @@ class ClaimLoop:
         self,
         store: StoreThread,
         clock: IReactorTime,
-        report_for: ReportFor,
+        failures: LoopFailures,
         events: Events,
         heartbeat: Heartbeat,
         beat_age: BeatAge,
@@ -57,7 +57,7 @@ class ClaimLoop:
         self._listener = listener
         self._timing = ClaimTiming()
         self._freed_meanwhile = False
-        self._loop = Loop(clock, self._turn, report_for("claim"))
+        self._loop = Loop(clock, "claim", self._turn, failures)
 
     @property
     def wants_more(self) -> bool:

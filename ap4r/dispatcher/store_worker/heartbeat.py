@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 
 from ap4r.dispatcher.store_worker.loop import Loop
-from ap4r.dispatcher.store_worker.store_outage import ReportFor
+from ap4r.dispatcher.store_worker.store_outage import LoopFailures
 from ap4r.dispatcher.store_worker.store_thread import StoreThread
 from ap4r.dispatcher.store_worker.worker_state import Holdings
 
@@ -81,7 +81,7 @@ class Heartbeat:
         self,
         store: StoreThread,
         clock: IReactorTime,
-        outage_report: ReportFor,
+        failures: LoopFailures,
         age: BeatAge,
         holdings: Holdings,
         calls: CallsInFlight,
@@ -97,8 +97,8 @@ class Heartbeat:
         self._name = name
         self._version = version
         self._age = age
-        self._beats = Loop(clock, self._turn, outage_report("beat"), longest_wait_seconds=1.0)
-        self._guard = Loop(clock, self._look_after_calls, outage_report("beat"))
+        self._beats = Loop(clock, "beat", self._turn, failures, longest_wait_seconds=1.0)
+        self._guard = Loop(clock, "beat", self._look_after_calls, failures)
         self._looked_at = float("-inf")
         self._wanted = False
         self.bell = ""  #: as it was advertised at the last registration

@@ -10,7 +10,7 @@ from ap4r.dispatcher.flow.flow_control import FlowControl
 from ap4r.dispatcher.flow.hold_report import HeldReport
 from ap4r.dispatcher.store_worker.heartbeat import Heartbeat
 from ap4r.dispatcher.store_worker.loop import Loop
-from ap4r.dispatcher.store_worker.store_outage import ReportFor
+from ap4r.dispatcher.store_worker.store_outage import LoopFailures
 from ap4r.dispatcher.store_worker.store_thread import StoreThread
 
 #: A change is written after so long, so that changes of one moment are written together.
@@ -26,12 +26,12 @@ class HoldReportLoop(Loop):
         self,
         store: StoreThread,
         clock: IReactorTime,
-        report_for: ReportFor,
+        failures: LoopFailures,
         flow: FlowControl,
         held: HeldReport,
         heartbeat: Heartbeat,
     ) -> None:
-        super().__init__(clock, self._write, report_for("report"))
+        super().__init__(clock, "report", self._write, failures)
         self._store = store
         self._holds, self._lanes = flow.limit.holds, flow.lanes
         self._held = held

@@ -6,7 +6,7 @@ It does not know what its turns do. (Twisted's TimerService stops for good after
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -15,16 +15,34 @@ from twisted.python.failure import Failure
 FIRST_WAIT_SECONDS = 0.1
 
 Turn = Callable[[], Coroutine[Deferred[Any], Any, "float | None"]]
-Report = Callable[[Failure, float], None]
+
+
+class FailureListener(Protocol):
+    """What loops report their failures to."""
+
+    def turn_failed(self, doing: str, failure: Failure, wait_seconds: float) -> None:
+        """Receive that a turn of the loop that does this failed, and that the next begins in `wait_seconds`."""
 
 
 class Loop:
-    """Runs `turn` when its time has come; a turn gives the seconds until the next, or None to wait for `wake`."""
+    """Runs `turn` when its time has come; a turn returns the seconds until the next, or None to wait for `wake`.
 
-    def __init__(self, clock: IReactorTime, turn: Turn, report: Report, *, longest_wait_seconds: float = 5.0) -> None:
+    :param doing: what the turns do, in one word or two, for the report of a failure.
+    """
+
+    def __init__(
+        self,
+        clock: IReactorTime,
+        doing: str,
+        turn: Turn,
+        failures: FailureListener,
+        *,
+        longest_wait_seconds: float = 5.0,
+    ) -> None:
         self._clock = clock
         self._turn = turn
-        self._report = report
+        self._doing = doing
+        self._listener = failures
         self._longest_wait_seconds = longest_wait_seconds
         self._timer: IDelayedCall | None = None
         self._next_at: float | None = None
@@ -106,7 +124,7 @@ class Loop:
         self._not_before = self._clock.seconds() + wait_seconds
         self._next_at = None
         try:
-            self._report(failure, wait_seconds)
+            self._listener.turn_failed(self._doing, failure, wait_seconds)
         finally:
             # A report that raises is logged by the Deferred; it must not end the loop.
             self._ended(wait_seconds)

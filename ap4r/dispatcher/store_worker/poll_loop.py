@@ -14,7 +14,7 @@ from ap4r.dispatcher.store_worker.claim_loop import ClaimLoop
 from ap4r.dispatcher.store_worker.dead_peers import DeadPeers
 from ap4r.dispatcher.store_worker.heartbeat import Heartbeat
 from ap4r.dispatcher.store_worker.loop import Loop
-from ap4r.dispatcher.store_worker.store_outage import ReportFor
+from ap4r.dispatcher.store_worker.store_outage import LoopFailures
 from ap4r.dispatcher.store_worker.store_thread import StoreThread
 from ap4r.errors import OwnerLost
 from ap4r.events.bus import Events
@@ -28,12 +28,12 @@ class PollLoop(Loop):
         self,
         store: StoreThread,
         clock: IReactorTime,
-        report_for: ReportFor,
+        failures: LoopFailures,
         events: Events,
         heartbeat: Heartbeat,
         claims: ClaimLoop,
     ) -> None:
-        super().__init__(clock, self._look, report_for("look"))
+        super().__init__(clock, "look", self._look, failures)
         self._clock = clock
         self._store = store
         self._events = events

@@ -7,7 +7,7 @@ from typing import Protocol
 from twisted.internet.interfaces import IReactorTime
 
 from ap4r.dispatcher.store_worker.loop import Loop
-from ap4r.dispatcher.store_worker.store_outage import ReportFor
+from ap4r.dispatcher.store_worker.store_outage import LoopFailures
 from ap4r.dispatcher.store_worker.store_thread import StoreThread
 
 BUSY_SECONDS = 60.0
@@ -28,8 +28,8 @@ class TakenCount(Protocol):
 class PruneLoop(Loop):
     """Prunes once a minute while there is work, each five minutes otherwise."""
 
-    def __init__(self, store: StoreThread, clock: IReactorTime, report_for: ReportFor, deliveries: TakenCount) -> None:
-        super().__init__(clock, self._prune, report_for("prune"))
+    def __init__(self, store: StoreThread, clock: IReactorTime, failures: LoopFailures, deliveries: TakenCount) -> None:
+        super().__init__(clock, "prune", self._prune, failures)
         self._store = store
         self._deliveries = deliveries
         self._taken_before = 0

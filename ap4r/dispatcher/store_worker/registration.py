@@ -7,7 +7,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from ap4r.dispatcher.store_worker.heartbeat import CallsInFlight, Heartbeat
 from ap4r.dispatcher.store_worker.loop import Loop
-from ap4r.dispatcher.store_worker.store_outage import ReportFor
+from ap4r.dispatcher.store_worker.store_outage import LoopFailures
 from ap4r.dispatcher.store_worker.worker_state import Holdings, WorkerListener, WorkerStatus
 from ap4r.events.bus import Events
 from ap4r.events.events import OwnerWasLost
@@ -20,7 +20,7 @@ class Registration:
         self,
         heartbeat: Heartbeat,
         clock: IReactorTime,
-        report_for: ReportFor,
+        failures: LoopFailures,
         events: Events,
         status: WorkerStatus,
         holdings: Holdings,
@@ -33,7 +33,7 @@ class Registration:
         self._holdings = holdings
         self._calls = calls
         self._listener = listener
-        self._renewing = Loop(clock, self._renew, report_for("register"))
+        self._renewing = Loop(clock, "register", self._renew, failures)
 
     def start(self) -> None:
         """Register again from now on when it is needed. The first registration was made before."""

@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 
 from ap4r.dispatcher.delivery.deliveries import MOST_UNSETTLED
 from ap4r.dispatcher.store_worker.loop import Loop
-from ap4r.dispatcher.store_worker.store_outage import ReportFor
+from ap4r.dispatcher.store_worker.store_outage import LoopFailures
 from ap4r.dispatcher.store_worker.store_thread import StoreThread
 from ap4r.dispatcher.store_worker.worker_state import WorkerListener
 from ap4r.errors import StoreError
@@ -40,7 +40,7 @@ class SettleLoop:
         self,
         store: StoreThread,
         clock: IReactorTime,
-        report_for: ReportFor,
+        failures: LoopFailures,
         events: Events,
         listener: WorkerListener,
     ) -> None:
@@ -51,7 +51,7 @@ class SettleLoop:
         self._kept: deque[Settlement] = deque()
         self._refused: list[Settlement] = []
         self._refused_until = 0.0
-        self._loop = Loop(clock, self._turn, report_for("settle"))
+        self._loop = Loop(clock, "settle", self._turn, failures)
         # After a failure that is no store's fault, so that one bad row cannot keep the others back.
         self._one_by_one = 0
         self._all_settled: Deferred[None] | None = None

@@ -65,7 +65,7 @@ class Shutdown:
 
         Other dispatchers rescue what the store does not take in time.
         """
-        handed_back, self._grace_ended = 0, False
+        handed_back = 0
         try:
             flushed = self._settlements.flush()
             await flushed.addTimeout(2 * self._deadline_seconds, self._reactor)
@@ -84,6 +84,7 @@ class Shutdown:
             problem = f"{error!r}; {unsettled} outcomes are not written"
             self._outage.failed("leave", problem, 0.0)
             await self._stop_writing()
+        self._grace_ended = False
         return handed_back
 
     async def _stop_writing(self) -> None:

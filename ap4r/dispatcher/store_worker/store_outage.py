@@ -5,18 +5,14 @@ It does not wait or retry; the loops do.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Protocol
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
-from ap4r.dispatcher.store_worker.loop import Report
 from ap4r.errors import OwnerLost, StoreError
 from ap4r.events.bus import Events
 from ap4r.events.events import StoreFailed, StoreRecovered, Unexpected
-
-ReportFor = Callable[[str], Report]
 
 
 class OwnerListener(Protocol):
@@ -61,19 +57,21 @@ class StoreOutage:
             seconds, self._since = self._clock.seconds() - self._since, None
             self._events.emit(StoreRecovered(self._store, seconds))
 
-    def report_for(self, listener: OwnerListener) -> ReportFor:
-        """Return what makes, of the name of what a loop does, the function that the loop reports its failures to."""
 
-        def report_for(doing: str) -> Report:
-            def report(failure: Failure, wait_seconds: float) -> None:
-                error = failure.value
-                if isinstance(error, OwnerLost):
-                    listener.owner_lost(error.owner)
-                elif isinstance(error, StoreError):
-                    self.failed(doing, str(getattr(error, "problem", error)), wait_seconds)
-                else:
-                    self._events.emit(Unexpected(doing, failure.getTraceback()))
+class LoopFailures:
+    """What the loops of a store worker report their failures to: outages, lost owner ids, and defects."""
 
-            return report
+    def __init__(self, outage: StoreOutage, events: Events, listener: OwnerListener) -> None:
+        self._outage = outage
+        self._events = events
+        self._listener = listener
 
-        return report_for
+    def turn_failed(self, doing: str, failure: Failure, wait_seconds: float) -> None:
+        """Record why a turn of a loop failed."""
+        error = failure.value
+        if isinstance(error, OwnerLost):
+            self._listener.owner_lost(error.owner)
+        elif isinstance(error, StoreError):
+            self._outage.failed(doing, str(getattr(error, "problem", error)), wait_seconds)
+        else:
+            self._events.emit(Unexpected(doing, failure.getTraceback()))

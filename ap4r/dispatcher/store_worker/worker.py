@@ -31,7 +31,7 @@ from ap4r.dispatcher.store_worker.prune_loop import PruneLoop
 from ap4r.dispatcher.store_worker.registration import Registration
 from ap4r.dispatcher.store_worker.settle_loop import SettleLoop
 from ap4r.dispatcher.store_worker.shutdown import Shutdown
-from ap4r.dispatcher.store_worker.store_outage import StoreOutage
+from ap4r.dispatcher.store_worker.store_outage import LoopFailures, StoreOutage
 from ap4r.dispatcher.store_worker.store_thread import OwnThread, StoreThread
 from ap4r.dispatcher.store_worker.worker_state import Holdings, WorkerState, WorkerStatus
 from ap4r.dispatcher.upstreams.upstream import Upstream
@@ -41,7 +41,13 @@ from ap4r.events.bus import Events
 from ap4r.settings.settings import Settings
 from ap4r.storage.store import Store
 
-_STATE_WORDS = {WorkerState.DRAINING: "stopping", WorkerState.WORKING: "working", WorkerState.IN_DOUBT: "working"}
+_STATE_WORDS = {
+    WorkerState.OPENING: "waiting for the store",
+    WorkerState.WORKING: "working",
+    WorkerState.IN_DOUBT: "working",
+    WorkerState.DRAINING: "stopping",
+    WorkerState.CLOSED: "stopped",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,37 +81,37 @@ class StoreWorker:
         self._shares = shared.shares
         self._status = WorkerStatus()
         outage = StoreOutage(store.name, reactor, events)
-        report_for = outage.report_for(self)
+        failures = LoopFailures(outage, events, self)
         threads = around.make_workers(store) if around.make_workers else OwnThread(reactor, "ap4r-store")
         self.store = StoreThread(store, reactor, threads, outage, deadline_seconds=deadline_seconds, time=shared.time)
         beat_age = BeatAge(around.boottime)
         flow = FlowControl(shared.limit)
-        self._settlements = SettleLoop(self.store, reactor, report_for, events, self)
+        self._settlements = SettleLoop(self.store, reactor, failures, events, self)
         self._deliveries = Deliveries(
             reactor, shared.transport, events, flow, shared.upstreams, shared.terms, shared.descriptions,
             settling=self._settlements, permission=beat_age, listener=self, random=around.random, now=around.now,
         )  # fmt: skip
         holdings = Holdings(self._deliveries, self._settlements, self._status)
         self._heartbeat = Heartbeat(
-            self.store, reactor, report_for, beat_age, holdings, self._deliveries,
+            self.store, reactor, failures, beat_age, holdings, self._deliveries,
             make_owner=around.make_owner, name=f"{socket.gethostname()}:{os.getpid()}", version=__version__,
         )  # fmt: skip
         self._registration = Registration(
-            self._heartbeat, reactor, report_for, events, self._status, holdings, self._deliveries, self
+            self._heartbeat, reactor, failures, events, self._status, holdings, self._deliveries, self
         )
         budget = ClaimBudget(reactor, shared.limit, shared.shares, self, self._deliveries, self._settlements)
         self._claims = ClaimLoop(
-            self.store, reactor, report_for, events, self._heartbeat, beat_age, self._status, budget, flow,
+            self.store, reactor, failures, events, self._heartbeat, beat_age, self._status, budget, flow,
             self._deliveries, self,
         )  # fmt: skip
-        self._poll = PollLoop(self.store, reactor, report_for, events, self._heartbeat, self._claims)
-        self._hold_reports = HoldReportLoop(self.store, reactor, report_for, flow, shared.held, self._heartbeat)
-        self._pruning = PruneLoop(self.store, reactor, report_for, self._deliveries)
+        self._poll = PollLoop(self.store, reactor, failures, events, self._heartbeat, self._claims)
+        self._hold_reports = HoldReportLoop(self.store, reactor, failures, flow, shared.held, self._heartbeat)
+        self._pruning = PruneLoop(self.store, reactor, failures, self._deliveries)
         self._shutdown = Shutdown(
             reactor, self._deliveries, self._settlements, self._heartbeat, self._registration, outage,
             deadline_seconds=deadline_seconds,
         )  # fmt: skip
-        self._opening = Loop(reactor, self._open, report_for("open"))
+        self._opening = Loop(reactor, "open", self._open, failures)
         self._shares.join(self)
 
     @property
@@ -157,7 +163,7 @@ class StoreWorker:
         return {
             "store": self.store.store.name,
             "ok": self._status.is_open and late_seconds <= LATE_SECONDS,
-            "state": _STATE_WORDS.get(self.state, "waiting for the store"),
+            "state": _STATE_WORDS[self.state],
             "problem": self.store.outage.problem,
             "owner": self._heartbeat.owner,
             "late_seconds": round(late_seconds, 3),
@@ -174,6 +180,7 @@ class StoreWorker:
         self._events.emit(happened.DispatcherStopping(owner, name, self._deliveries.in_flight, grace_seconds))
         await gatherResults([self._opening.stop(), self._claims.stop(), self._poll.stop(), self._pruning.stop()])
         await self._hold_reports.stop()
+        # A claim that ran until now may have brought more.
         self._deliveries.put_back_waiting()
         await self._shutdown.wait_for_calls(grace_seconds)
         handed_back = await self._shutdown.leave()
@@ -192,10 +199,11 @@ class StoreWorker:
 
     async def _open(self) -> None:
         await self.store.run("open", self.store.store.prepare)
-        await self._heartbeat.register()
-        if self.state is not WorkerState.OPENING:
+        if self.state is WorkerState.OPENING:
+            await self._heartbeat.register()
+        # A stop that has begun by now waits for this turn, and then unregisters.
+        if not self._status.opened():
             return
-        self._status.opened()
         self._events.emit(
             happened.DispatcherStarted(self._heartbeat.owner, self.store.store.name, self._heartbeat.bell)
         )

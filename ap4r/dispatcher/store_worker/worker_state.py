@@ -29,9 +29,14 @@ class WorkerStatus:
         """Record that the worker opens its store."""
         self.state = WorkerState.OPENING
 
-    def opened(self) -> None:
-        """Record that the worker is registered and works."""
+    def opened(self) -> bool:
+        """Let the worker work, now that it is registered. Return False when it stops by now."""
+        if self.state is not WorkerState.OPENING:
+            return False
+        # Its owner id is new, so no lease is in doubt.
+        self.in_doubt = False
         self.state = WorkerState.WORKING
+        return True
 
     def doubted(self) -> None:
         """Record that the answer to a claim was lost."""

@@ -18,7 +18,11 @@ class Turning:
         self.turns = []
         self.failures = []
         self.holding = None
-        self.loop = Loop(self.clock, self.turn, lambda failure, wait: self.failures.append((failure.value, wait)))
+        self.loop = Loop(self.clock, "turn", self.turn, self)
+
+    def turn_failed(self, doing, failure, wait):
+        """Note the failure."""
+        self.failures.append((failure.value, wait))
 
     async def turn(self):
         """Do what the script says, and then wait to be woken."""
