@@ -9,7 +9,8 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := setup
 .PHONY: setup setup-servers help demo run test test-all check format unit contract integration faults faults-long bank \
-	stores galera suites servers setup-suites bench bench-treq bench-claims bench-memory bench-balance bench-peers docs clean
+	stores galera suites servers setup-suites bench bench-treq bench-claims bench-memory bench-balance bench-attacks bench-peers \
+	docs clean
 
 setup: ## Set everything up, so that `.venv/bin/twistd ap4r` works (the default)
 	@.ci/prepare
@@ -91,6 +92,9 @@ bench-memory: setup-servers ## Measure a dispatcher's memory before 3,000,000 me
 
 bench-balance: setup ## Measure who is called how often, and how late, of three servers, one stopped and one slow
 	@$(BIN)/python -m benchmarks.balance $(ARGS)
+
+bench-attacks: setup ## Measure how late honest messages are beside attacks of every kind, and what grows (MINUTES=60)
+	@$(BIN)/python -m benchmarks.attacks --minutes $(or $(MINUTES),2) $(ARGS)
 
 bench-peers: ## Measure what people use instead beside ours, on one sink, and print one table (ARGS= goes to it)
 	@.ci/prepare-peers

@@ -225,15 +225,17 @@ class Processes:
         folder: Path | None = None,
         counted: Path | None = None,
         clock: Path | None = None,
+        before: Sequence[str] = (),
         **environ: str,
     ) -> Process:
         """Start `twistd -n ap4r` with these arguments, as a user would from the source tree.
 
         :param counted: write every SQL statement of the process into this ledger.
         :param clock: set its wall clock by this file (`tests.support.set_clock`); nothing is counted then.
+        :param before: a command that runs it, where neither is asked for.
         """
         _place_plugin(self._plugin_path)
-        counting = () if counted is None else (sys.executable, "-m", "tests.support.counted", str(counted))
+        counting = tuple(before) if counted is None else (sys.executable, "-m", "tests.support.counted", str(counted))
         if clock is not None:
             counting = (sys.executable, "-m", "tests.support.set_clock", str(clock))
         command = (*counting, program("twistd"), "-n", "ap4r", *arguments)
