@@ -24,7 +24,7 @@ setup-suites:
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-13s %s\n", $$1, $$2 }'
 
-demo: setup ## Watch a web shop whose orders send mail, index and call a neighbour; ONCE=1 ends by itself and checks
+demo: setup ## Watch a web shop whose orders send mail, index and call a warehouse; ONCE=1 ends by itself and checks
 	@cd examples/shop && exec ../../$(BIN)/python -m demo $(if $(filter-out 0,$(ONCE)),--once)
 
 run: setup ## Run a dispatcher in the foreground: make run ARGS="--app-url http://127.0.0.1:8000"
@@ -36,20 +36,20 @@ test: setup check ## Check the code and run the tests that need no database serv
 test-all: test setup-servers setup-suites ## Run `make test`, then all other tests in their short form
 	@$(PYTEST) $(PARALLEL) -m "not slow and full" $(ARGS)
 
-check: setup ## Check form, types and layers; nothing is run
+check: setup ## Check format, types and layers; runs no test
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo --no-cache
 
-format: setup ## Bring the code into the form that `check` asks for
+format: setup ## Format the code as `check` requires
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
 unit: setup ## Run the tests without sockets, files or waiting (ARGS= goes to pytest, here and below)
 	@$(PYTEST) tests/unit $(ARGS)
 
-contract: setup-servers ## Run what every store promises, on every store
+contract: setup-servers ## Run the contract tests of stores, on every store
 	@$(PYTEST) tests/contract $(ARGS)
 
 integration: setup-servers ## Run the tests with real servers
@@ -73,11 +73,11 @@ galera: setup-servers ## Run the long form of the tests with a Galera cluster of
 suites: setup-suites ## Run public test suites of other projects through the middleware, whole (make test-all: those files that call it)
 	@$(PYTEST) tests/suites -m slow $(ARGS)
 
-servers: setup ## Drive every WSGI server that pip or apt brings with raw sockets, bare and wrapped, and print a table
+servers: setup ## Test every WSGI server that pip or apt can install with raw sockets, bare and wrapped; print a table
 	@.ci/prepare-servers
 	@$(BIN)/python -m tests.servers.compare $(ARGS)
 
-bench: setup-servers ## Measure everything of ours that has a goal, and print one table with the goals
+bench: setup-servers ## Measure everything that has a goal, and print one table with the goals
 	@.ci/prepare wrk
 	@$(BIN)/python -m benchmarks $(ARGS)
 
@@ -87,23 +87,23 @@ bench-treq: setup-servers ## Measure deliveries a second and CPU per message bes
 bench-claims: setup-servers ## Measure a claim with 5,000,000 waiting beside one with 5,000, on each database (takes long)
 	@$(BIN)/python -m benchmarks.claims --most 1.3 $(ARGS)
 
-bench-memory: setup-servers ## Measure a dispatcher's memory before 3,000,000 messages beside one before none
+bench-memory: setup-servers ## Measure a dispatcher's memory with 3,000,000 messages beside one without
 	@$(BIN)/python -m benchmarks.memory --most 20 $(ARGS)
 
-bench-balance: setup ## Measure who is called how often, and how late, of three servers, one stopped and one slow
+bench-balance: setup ## Measure calls and latency of three servers, one stopped and one slow
 	@$(BIN)/python -m benchmarks.balance $(ARGS)
 
-bench-attacks: setup ## Measure how late honest messages are beside attacks of every kind, and what grows (MINUTES=60)
+bench-attacks: setup ## Measure the latency of honest messages beside attacks of every kind, and growth (MINUTES=60)
 	@$(BIN)/python -m benchmarks.attacks --minutes $(or $(MINUTES),2) $(ARGS)
 
-bench-peers: ## Measure what people use instead beside ours, on one sink, and print one table (ARGS= goes to it)
+bench-peers: ## Measure other systems beside ap4r, on one sink, and print one table (ARGS= goes to it)
 	@.ci/prepare-peers
 	@$(BIN)/python -m benchmarks.peers $(ARGS)
 
 docs: setup ## Write the table of docs/settings.md from the settings
 	@$(BIN)/python -m tests.meta.settings_table
 
-clean: ## Remove everything that `make` has made
+clean: ## Remove everything that `make` has created
 	rm -rf .venv .venv-peers .venv-servers .venv-suites .venv.lock build dist *.egg-info .coverage .coverage.* .hypothesis .import_linter_cache \
 	    .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,4 +1,4 @@
-"""Everything of ours that has a goal, in one table, with the goals.
+"""Everything that has a goal, in one table, with the goals.
 
     make bench [ARGS="--only deliveries,idle --scale 0.1 --rounds 1 --strict --json FILE"]
 

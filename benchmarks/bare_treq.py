@@ -1,4 +1,4 @@
-"""What treq alone reaches: a loop of treq.post over the same connections, with nothing stored and nothing promised.
+"""The rate of treq alone: a loop of treq.post over the same connections, without a store or guarantees.
 
 Run as a program by `deliver.py`; prints one JSON object.
 """
@@ -16,7 +16,7 @@ from twisted.web.client import HTTPConnectionPool
 
 
 async def post_all(url: str, count: int, concurrency: int) -> dict[str, float]:
-    """Post `count` times, `concurrency` at once; give the seconds and the CPU seconds it took."""
+    """Post `count` times, `concurrency` at once; return the seconds and the CPU seconds it took."""
     pool = HTTPConnectionPool(reactor, persistent=True)
     pool.maxPersistentPerHost = concurrency
     left = iter(range(count))

@@ -1,4 +1,4 @@
-"""How many messages a second a script puts, a thousand in a commit, on SQLite with fsync.
+"""The rate at which a script puts messages, a thousand in a commit, on SQLite with fsync.
 
     python -m benchmarks.bulk [--scale N] [--rounds N]
 
@@ -37,7 +37,7 @@ def measure(options: Options) -> list[Figure]:
 
 
 def by_handle(url: str, commits: int) -> float:
-    """Describe and put; give the seconds, without those of making the tables."""
+    """Describe and put; return the seconds, without those of making the tables."""
     with ap4r.session(url) as handle:
         handle.async_to("/first")
         handle.commit()
@@ -50,7 +50,7 @@ def by_handle(url: str, commits: int) -> float:
 
 
 def by_store(url: str, commits: int) -> float:
-    """Put what is described; give the seconds, without those of making the tables."""
+    """Put what is described; return the seconds, without those of making the tables."""
     target, queue = parse_target("/search/reindex")
     puts = [
         Put(new_id(), tuple(Message(id=new_id(), queue=queue, target=target, body=b"x" * 15) for _ in range(_A_COMMIT)))

@@ -1,4 +1,4 @@
-"""How soon a burst of messages is delivered by a dispatcher that had nothing to do before.
+"""How soon an idle dispatcher delivers a burst of messages.
 
     python -m benchmarks.bursts [--scale N] [--rounds N]
 

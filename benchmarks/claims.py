@@ -1,4 +1,4 @@
-"""What a claim costs with millions waiting, beside what it costs with a few thousand, on each database.
+"""The cost of a claim with millions of waiting messages beside one with a few thousand, on each database.
 
     python -m benchmarks.claims [--stores sqlite,mariadb,postgresql] [--waiting N] [--few N] [--claims N]
                                 [--passing N] [--lanes N] [--most RATIO]
@@ -63,7 +63,7 @@ def main() -> int:
 
 
 def beside(database: Database, arguments: argparse.Namespace) -> tuple[float, float]:
-    """Claim from a store with few and one with many in turn; give the median seconds of each."""
+    """Claim from a store with few and one with many in turn; return the median seconds of each."""
     with database.backlog("few") as few, database.backlog("full") as full:
         beside_it = min(_BESIDE, arguments.waiting)
         few.fill(10, ready=arguments.few)
@@ -79,7 +79,7 @@ def beside(database: Database, arguments: argparse.Namespace) -> tuple[float, fl
 
 
 def with_lanes_held(database: Database, arguments: argparse.Namespace) -> float:
-    """Claim where all lanes but one are held; give the median seconds."""
+    """Claim where all lanes but one are held; return the median seconds."""
     with database.backlog("held") as backlog:
         backlog.fill(arguments.lanes, ready=arguments.lanes * 10)
         backlog.store.register(OWNER, OWNER, "1", "")
@@ -103,7 +103,7 @@ def while_many_pass(database: Database, arguments: argparse.Namespace) -> tuple[
 
 
 def claim_and_settle(store: SqlStore, limit: int = _CLAIMED, held: Collection[int] = ()) -> float:
-    """Claim so many, which must be there, and settle them; give the seconds that the claim took."""
+    """Claim so many, which must be there, and settle them; return the seconds that the claim took."""
     began = time.perf_counter()
     leases = store.claim(OWNER, limit, excluded=held).leases
     seconds = time.perf_counter() - began

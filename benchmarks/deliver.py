@@ -1,4 +1,4 @@
-"""How fast a dispatcher empties a full SQLite store, beside a bare loop of treq.post, in one run.
+"""The rate at which a dispatcher drains a full SQLite store, beside a bare loop of treq.post, in one run.
 
     python -m benchmarks.deliver [--messages N] [--rounds N] [--concurrency N] [--least RATIO]
 

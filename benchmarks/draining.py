@@ -72,7 +72,7 @@ def dispatchers(
     *,
     one_core: bool = False,
 ) -> Iterator[list[subprocess.Popen[bytes]]]:
-    """Run so many dispatchers of a store until the block ends; they are ready when they say so.
+    """Run so many dispatchers of a store until the block ends; they are ready when they log it.
 
     :param one_core: leave them a single core, the last one, and the others to the sink.
     :raises SystemExit: one did not start.
@@ -118,7 +118,7 @@ class Count:
         return self._sink.requests() - self._before - self._asked
 
     def wait(self, count: int, pause_seconds: float = 0.02) -> tuple[int, float]:
-        """Wait until so many are served; give how many are, and when.
+        """Wait until so many are served; return how many are, and when.
 
         :raises TimeoutError: they are not within five minutes.
         """

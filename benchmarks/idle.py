@@ -1,4 +1,4 @@
-"""What a dispatcher costs that has nothing to do: CPU, statements a second, memory.
+"""The cost of an idle dispatcher: CPU, statements a second, memory.
 
     python -m benchmarks.idle [--scale N]
 

@@ -53,7 +53,7 @@ def main() -> int:
 
 
 def run(folder: Path, arguments: argparse.Namespace) -> float:
-    """Measure round by round; give the best rate of puts."""
+    """Measure round by round; return the best rate of puts."""
     script = folder / "put.lua"
     script.write_text(_PUT)
     port = _free_port()

@@ -1,4 +1,4 @@
-"""How long after the commit a message's request is received, with a dispatcher that has nothing else to do.
+"""The time from the commit to the arrival of a message's request, with an otherwise idle dispatcher.
 
     python -m benchmarks.latency [--stores sqlite,mariadb,postgresql] [--bells udp,unix] [--messages N] [--rate N]
 
@@ -59,7 +59,7 @@ def main() -> int:
 
 
 def measure(url: str, bell: str, folder: Path, count: int, pause_seconds: float) -> tuple[list[float], list[float]]:
-    """Put messages one after another; give the seconds of each commit and from there to the request."""
+    """Put messages one after another; return the seconds of each commit and from there to the request."""
     target = Target()
     with dispatcher(url, bell, folder, target.url):
         commits, latencies = [], []
@@ -92,7 +92,7 @@ class Target:
         return f"http://127.0.0.1:{self._listener.getsockname()[1]}"
 
     def wait(self) -> float:
-        """Wait for a request; give when it came."""
+        """Wait for a request; return when it came."""
         if not self._arrived.acquire(timeout=20):
             raise SystemExit("a message was not delivered within 20 s")
         return self._at

@@ -1,4 +1,4 @@
-"""How much memory a dispatcher takes before a backlog, beside one that has little to do, on each database.
+"""The memory of a dispatcher with a backlog beside one with little work, on each database.
 
     python -m benchmarks.memory [--stores sqlite,mariadb,postgresql] [--backlog N] [--deliveries N] [--most MEGABYTES]
 

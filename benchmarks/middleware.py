@@ -1,4 +1,4 @@
-"""What the middleware costs a request that sends no message, in microseconds.
+"""The cost of the middleware for a request without messages, in microseconds.
 
     python -m benchmarks.middleware [--scale N] [--rounds N]
 

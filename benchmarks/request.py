@@ -1,4 +1,4 @@
-"""What one message adds to a request on SQLite, beside a bare fsynced INSERT into a file next to it.
+"""The cost of one message in a request on SQLite, beside a bare fsynced INSERT into a file next to it.
 
     python -m benchmarks.request [--scale N] [--rounds N]
 

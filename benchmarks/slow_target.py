@@ -1,4 +1,4 @@
-"""A sink that answers each call a while after it came, thousands at once. Run as a program by `slow.py`.
+"""A sink that answers each call after a delay, thousands at once. Run as a program by `slow.py`.
 
     python -m benchmarks.slow_target PORT SECONDS
 

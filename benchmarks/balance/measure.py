@@ -78,7 +78,7 @@ def one_round(figures: Figures, folder: Path, load: Load) -> None:
 
 @contextmanager
 def _served(ports: dict[str, int]) -> Iterator[dict[str, str]]:
-    """Run the servers that run; give their URLs."""
+    """Run the servers that run; return their URLs."""
     urls = {server: f"http://{HOST}:{ports[server]}" for server in (QUICK, SLOW)}
     started = []
     try:
@@ -100,7 +100,7 @@ def _served(ports: dict[str, int]) -> Iterator[dict[str, str]]:
 
 
 def _put(config: Path, load: Load) -> int:
-    """Put the messages of a load, a few in each commit; give how many."""
+    """Put the messages of a load, a few in each commit; return how many."""
     began_at, sent = time.monotonic(), 0
     while (since := time.monotonic() - began_at) < load.seconds or not sent:
         with ap4r.session(config=config) as handle:

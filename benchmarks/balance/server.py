@@ -1,4 +1,4 @@
-"""A server with few places, as one with threads has: each call takes one for a while, and waits where none is free.
+"""A server with few threads: each call takes one for a while, and waits if none is free.
 
     python -m benchmarks.balance.server PORT SECONDS PLACES
 

@@ -1,4 +1,4 @@
-"""What people use instead, each a module with its usual best set-up, beside ours on the same sink.
+"""Other systems, each a module with its recommended setup, beside ap4r on the same sink.
 
 A peer's module is imported by its own Python only (.venv-peers), never by the program that measures. It has
 `NAME`; `STORE_KIND`, one of redis, postgresql and sqlite; `SETUP`, why it is set up so; `WORKERS`, the commands that

@@ -1,4 +1,4 @@
-"""Deliver one webhook with ours and with what people use instead, on one sink, in one run, and print one table.
+"""Deliver one webhook with ap4r and with other systems, on one sink, in one run, and print one table.
 
     make bench-peers [ARGS="--peers ap4r_1,taskiq --messages N --rounds N --json FILE --plot FILE --markdown FILE"]
     make bench-peers ARGS="--work all"    https, a slow target, large bodies, many names and bursts instead

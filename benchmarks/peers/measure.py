@@ -116,7 +116,7 @@ def killed(peer: Peer, figures: Figures, seconds: float) -> None:
 def opened(
     module: str, stores: Stores, folder: Path, figures: Figures, environ: Mapping[str, str] | None = None
 ) -> Peer:
-    """Return the peer with an empty store, and note its name.
+    """Yield the peer with an empty store, and record its name.
 
     :param environ: variables that describe the work to its processes.
     """

@@ -45,12 +45,12 @@ class Peer:
             self._run(self._command(self._told["prepare"]))
 
     def client(self, *arguments: str) -> Any:
-        """Run the peer's client to its end; give what it found."""
+        """Run the peer's client to its end; return what it found."""
         return json.loads(self._run([self._python, "-m", "benchmarks.peers.client", self.module, *arguments]))
 
     @contextmanager
     def bursts(self, url: str, size: int, count: int) -> Iterator[Callable[[], float]]:
-        """Run the client until the block ends; what is given has it put a burst, and says when that began.
+        """Run the client until the block ends; the value is a function that puts a burst and returns when that began.
 
         :raises Missing: the client has ended.
         """

@@ -1,4 +1,4 @@
-"""Where a peer's processes find their store, and the work they are set up for.
+"""The store of a peer's processes, and the work that they are set up for.
 
 Told by environment, for nothing else reaches every worker.
 """

@@ -12,7 +12,7 @@ from benchmarks.peers.post import post
 
 NAME = "RQ, simple worker"
 STORE_KIND = "redis"
-SETUP = """Two workers that run their jobs themselves, for what a fork costs is in the other row; results are not
+SETUP = """Two workers that run their jobs themselves, because the other row has the cost of a fork; results are not
 kept; requests. One queue for all names: a worker reads the queues it names. Bursts are put with enqueue_many."""
 WORKERS = [["rq", "worker-pool", "--num-workers=2", "--quiet", "--worker-class=rq.worker.SimpleWorker", "--url", STORE]]
 CANNOT = {"slow": "a call in flight takes a process"}

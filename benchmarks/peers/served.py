@@ -22,7 +22,7 @@ class Served:
     def wait(
         self, count: int, give_up_at: float, started: Sequence[subprocess.Popen[bytes]], pause_seconds: float = 0.02
     ) -> tuple[int, float]:
-        """Wait until so many are served, or for so long; give how many are, and when.
+        """Wait until so many are served, or for so long; return how many are, and when.
 
         :raises Missing: the workers have ended.
         """

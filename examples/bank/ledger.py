@@ -4,7 +4,7 @@ The middleware accepts only the dispatcher, and answers a repeat without calling
 the record that the message was received, and the message that confirms it are one commit.
 
     LEDGER_DB    the database of the ledger, with ap4r's tables in it (sqlite:///ledger.db)
-    ORDERS_URL   where the orders are (http://127.0.0.1:8001)
+    ORDERS_URL   the URL of the orders (http://127.0.0.1:8001)
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ django.setup()
 
 @require_POST
 def transfer(request: HttpRequest) -> HttpResponse:
-    """Carry an order out. A repeat has no second effect, and is answered 200 in the place of 201."""
+    """Carry an order out. A repeat has no second effect, and is answered 200 instead of 201."""
     order = json.loads(request.body)
     ap4r = request.environ["ap4r"]
     try:
@@ -72,12 +72,12 @@ def transfer(request: HttpRequest) -> HttpResponse:
                 ap4r.async_to(f"{ORDERS_URL}/async/confirm", {"number": order["number"]}, format="json")
                 delivery.answer(200, "booked before\n")
     except (OperationalError, InterfaceError, StoreUnavailable) as error:
-        return HttpResponse(f"the database is away: {error}\n", status=503)
+        return HttpResponse(f"the database is unreachable: {error}\n", status=503)
     return HttpResponse("booked\n", status=201) if delivery.first else HttpResponse("booked before\n")
 
 
 def book(order: dict[str, Any]) -> None:
-    """Move the money, and write down what was moved."""
+    """Move the money, and record the booking."""
     changes = {order["payer"]: -order["cents"], order["payee"]: order["cents"]}
     with connection.cursor() as cursor:
         for account in sorted(changes):  # in one order, so that no two transfers lock each other out
@@ -90,7 +90,7 @@ def book(order: dict[str, Any]) -> None:
 
 @require_GET
 def accounts(request: HttpRequest) -> HttpResponse:
-    """Show what is on the accounts."""
+    """Return the balances of the accounts."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT number, cents FROM accounts ORDER BY number")
         return JsonResponse(dict(cursor.fetchall()))

@@ -1,4 +1,4 @@
-"""Open the bank: a secret, the settings of the dispatcher, and the tables of both databases. To be run once.
+"""Open the bank: a secret, the settings of the dispatcher, and the tables of both databases. Run it once.
 
 ORDERS_DB, LEDGER_DB     the two databases (sqlite:///orders.db, sqlite:///ledger.db)
 ORDERS_URL, LEDGER_URL   where the two applications answer (http://127.0.0.1:8001, http://127.0.0.1:8002)
@@ -25,7 +25,7 @@ TABLES = {
     ],
     "LEDGER_DB": [
         "CREATE TABLE accounts (number INTEGER PRIMARY KEY, cents INTEGER NOT NULL)",
-        # No key of its own: that an order is booked once is the inbox's doing, and not that of a constraint.
+        # Without a unique key, because the inbox, and not a constraint, makes each order be booked once.
         "CREATE TABLE bookings (number VARCHAR(64) NOT NULL, payer INTEGER NOT NULL, payee INTEGER NOT NULL,"
         " cents INTEGER NOT NULL)",
         *(f"INSERT INTO accounts VALUES ({number}, {CENTS})" for number in ACCOUNTS),
@@ -39,7 +39,7 @@ def ap4r(*arguments: str) -> None:
 
 
 def main() -> None:
-    """Do it."""
+    """Open the bank."""
     databases = {name: os.environ.get(name, f"sqlite:///{name[:6].lower()}.db") for name in TABLES}
     urls = [
         os.environ.get("ORDERS_URL", "http://127.0.0.1:8001"),
@@ -51,7 +51,7 @@ def main() -> None:
     with settings.open("a") as file:
         file.write(f"\nstores = {json.dumps(list(databases.values()))}\n")
         for url in urls:
-            # Both are called by their URL, so the secret is said for each of them.
+            # Both are called by absolute URLs, so each needs the secret.
             file.write(f"\n[hosts.{json.dumps(urlsplit(url).netloc)}]\nsecrets = {secrets}\n")
     for name, database in databases.items():
         ap4r("migrate", "--store", database)

@@ -1,9 +1,9 @@
 """Orders: a transfer is ordered here, and carried out by the ledger. Flask, and a SQLAlchemy Session.
 
-An order and the message that has it carried out are one commit: there is never one without the other.
+An order and its message to the ledger are one commit: there is never one without the other.
 
     ORDERS_DB    the database of the orders, with ap4r's tables in it (sqlite:///orders.db)
-    LEDGER_URL   where the ledger answers (http://127.0.0.1:8002)
+    LEDGER_URL   the URL of the ledger (http://127.0.0.1:8002)
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ app = Flask(__name__)
 
 
 class Base(DeclarativeBase):
-    """What is stored here."""
+    """The tables of this application."""
 
 
 class Order(Base):
@@ -60,7 +60,7 @@ def place_order() -> ResponseReturnValue:
 
 @app.post("/async/confirm")
 def confirm() -> ResponseReturnValue:
-    """Note that the ledger has carried an order out: once, however often the message arrives."""
+    """Record that the ledger has carried an order out: once, however often the message arrives."""
     with Session(engine) as session, request.environ["ap4r"].once(session) as delivery:
         if delivery.first:
             its_number = Order.number == request.json["number"]
@@ -70,7 +70,7 @@ def confirm() -> ResponseReturnValue:
 
 @app.get("/orders/<number>")
 def show_order(number: str) -> ResponseReturnValue:
-    """Show an order."""
+    """Return an order."""
     with Session(engine) as session:
         order = session.get_one(Order, number)
         return jsonify(number=order.number, cents=order.cents, confirmed=bool(order.confirmed))

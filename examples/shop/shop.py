@@ -1,10 +1,10 @@
 """A small web shop as an ordinary WSGI application: what a user of ap4r writes.
 
-Placing an order stores it in the shop's own SQLite file and asks for three things to be done in the background, each
-of them a request to an ordinary action. There is no worker: the actions /mail/confirm and /search/reindex are below.
+Placing an order stores it in the shop's own SQLite file and creates three messages, each
+for a request to an ordinary action. There is no worker: the actions /mail/confirm and /search/reindex are below.
 
     SHOP_DB         the shop's own file (shop.db)
-    WAREHOUSE_URL   the neighbour's service (http://127.0.0.1:8001)
+    WAREHOUSE_URL   the warehouse (http://127.0.0.1:8001)
     AP4R_STORE      where ap4r keeps messages (sqlite:///ap4r.db)
 """
 
@@ -47,7 +47,7 @@ def database() -> Iterator[sqlite3.Connection]:
 
 
 def place_order(request: Request) -> Response:
-    """Store an order and ask for what has to follow it."""
+    """Store an order and request the calls that follow it."""
     number, item, mail = (request.form[name] for name in ("number", "item", "mail"))
     ap4r = request.environ["ap4r"]
     with database() as connection:
@@ -56,7 +56,7 @@ def place_order(request: Request) -> Response:
         ap4r.async_to({"controller": "search", "action": "reindex"}, {"number": number, "item": item})
         ap4r.async_to(f"{WAREHOUSE_URL}/pack", {"number": number, "item": item}, format="json")
         if request.form.get("card") == "broken":
-            # Nothing of the three may ever be sent: this request fails.
+            # None of the three messages may ever be sent: this request fails.
             raise CardDeclined(number)
         if request.form.get("card") == "declined":
             connection.rollback()
@@ -68,10 +68,10 @@ def confirm_by_mail(request: Request) -> Response:
     """Write to the customer. A redelivered message is recognised by its id, so no customer gets two mails."""
     number, mail = request.form["number"], request.form["mail"]
     if mail.startswith("gone@"):
-        # 410: trying again is useless. The message becomes a dead letter at once.
+        # 410: a retry is useless. The message becomes a dead letter at once.
         return Response(f"{mail} does not exist\n", status=410)
     if mail.startswith("slow@") and request.headers["Ap4r-Attempt"] == "1":
-        # 500: ap4r comes back later.
+        # 500: ap4r retries later.
         return Response("the mail server is busy\n", status=500)
     with database() as connection:
         message_id = request.headers["Ap4r-Message-Id"]

@@ -1,4 +1,4 @@
-"""The neighbour's service: another program, which knows nothing of ap4r and keeps a list of what it packed.
+"""The warehouse: a separate service, without ap4r, that keeps a list of what it packed.
 
 python warehouse.py PORT LEDGER      one line of JSON an order is added to LEDGER
 """

@@ -10,7 +10,7 @@ DAY = 86_400.0
 
 
 def prune_all(store, now):
-    """Prune until nothing is left to forget; give the sum."""
+    """Prune until nothing is left to forget; return the sum."""
     total = 0
     while went := store.prune(now=now):
         total += went

@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def at_once(*actions):
-    """Run each action in a thread of its own, all beginning together; give what they returned, in order."""
+    """Run each action in a thread of its own, all beginning together; return what they returned, in order."""
     barrier = threading.Barrier(len(actions))
 
     def run(action):
@@ -257,7 +257,7 @@ class Workers:
             process.stdin.flush()
 
     def results(self, first=0, last=None):
-        """Wait for those that were started from number `first` to before `last`; give what each did."""
+        """Wait for those that were started from number `first` to before `last`; return what each did."""
         found = []
         for process in self._started[first:last]:
             answer, _ = process.communicate(timeout=50)

@@ -29,7 +29,7 @@ def put(store: Store, name: str, count: int) -> list[str]:
 
 
 def drain(store: Store, name: str, count: int) -> list[str]:
-    """Claim and deliver until `count` messages of the queue `stop` have come; give the ids of the others."""
+    """Claim and deliver until `count` messages of the queue `stop` have come; return the ids of the others."""
     store.register(name, name, "1", "")
     settled, stops = [], 0
     while stops < count:

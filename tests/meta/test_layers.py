@@ -19,7 +19,7 @@ def test_import_contracts_are_kept():
 
 
 def _imports(*modules: str) -> set[str]:
-    """Import modules in a fresh Python; give the names of everything that came along."""
+    """Import modules in a fresh Python; return the names of everything that came along."""
     program = f"import sys, {', '.join(modules)}; print(*sys.modules, sep='\\n')"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=True)
     return set(done.stdout.split())

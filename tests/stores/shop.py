@@ -108,7 +108,7 @@ class Clients:
         )
 
     def wait_for_successes(self, count: int = 20) -> float:
-        """Wait until so many further requests have succeeded; give the seconds until the first did."""
+        """Wait until so many further requests have succeeded; return the seconds until the first did."""
         before, began = self.answered(), time.monotonic()
         first: list[float] = []
 
@@ -122,7 +122,7 @@ class Clients:
         return first[0]
 
     def stop(self) -> Counter[int]:
-        """Stop asking; give how many answers there were of each status."""
+        """Stop asking; return how many answers there were of each status."""
         self._load.stop()
         return Counter(asked.status for _, asked in self.answers())
 

@@ -17,7 +17,7 @@ KEY = ("lane", "position", "id")
 
 @contextmanager
 def uncommitted(store, url, queue):
-    """Put a message into a new lane, in a transaction that ends with the block; give the message's id."""
+    """Put a message into a new lane, in a transaction that ends with the block; return the message's id."""
     one = message("template", url="/work")
     put(store, one, now=None)
     schema, engine = Schema("ap4r_"), create_engine(url, poolclass=NullPool, isolation_level="READ COMMITTED")

@@ -35,7 +35,7 @@ def urls(tmp_path):
 
 @pytest.fixture
 def send(opened):
-    """Put messages into a store and ring; give their ids."""
+    """Put messages into a store and ring; return their ids."""
 
     def send(url, count=5):
         described = messages(count)
@@ -52,7 +52,7 @@ def send(opened):
 
 
 def health(port):
-    """Ask for the health page; give the status, and the facts of each store by its kind."""
+    """Ask for the health page; return the status, and the facts of each store by its kind."""
     try:
         with urllib.request.urlopen(f"http://{HOST}:{port}/healthz", timeout=15) as response:
             status, body = response.status, response.read()

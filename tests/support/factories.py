@@ -40,7 +40,7 @@ def dispatcher(store: Store, owner: str = "one", *, bell: str = "", now: float |
 def claim(
     store: Store, owner: str, limit: int = 100, *, excluded: Collection[int] = (), now: float | None = NOW
 ) -> list[Lease]:
-    """Claim, and give the leases alone."""
+    """Claim, and return the leases alone."""
     return list(store.claim(owner, limit, excluded=excluded, now=now).leases)
 
 

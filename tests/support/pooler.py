@@ -62,7 +62,7 @@ class TransactionPooler:
         self._listener.close()
 
     def ask_each(self, statement: str) -> set[bytes]:
-        """Run one statement that returns one value in every session; give the different answers."""
+        """Run one statement that returns one value in every session; return the different answers."""
         answers = set()
         for session in self.sessions:
             session.sendall(_message(b"Q", statement.encode() + b"\0"))

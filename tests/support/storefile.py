@@ -23,7 +23,7 @@ STATES = ("ready", "scheduled", "leased", "dead")
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Where a message stands and its counters."""
+    """The state of a message and its counters."""
 
     state: str
     attempt: int

@@ -117,7 +117,7 @@ def check_invariants(
     accounts: Mapping[int, int],
     at_first: Mapping[int, int],
 ) -> list[str]:
-    """Compare what was acknowledged, what stands in the orders, and what the ledger has booked; give what is wrong."""
+    """Compare acknowledged transfers, stored orders and booked transfers; return the differences."""
     told, ordered, booked = Counter(acknowledged), Counter(orders), Counter(bookings)
     wrong = [
         *(f"acknowledged and in the orders {ordered[one]} times: {one}" for one in told if ordered[one] != 1),

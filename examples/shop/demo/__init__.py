@@ -1,1 +1,1 @@
-"""The demo: starts the shop, its dispatcher and the neighbour, lets things go wrong, and shows what becomes of it."""
+"""The demo: starts the shop, its dispatcher and the warehouse, causes failures, and shows the messages."""

@@ -1,4 +1,4 @@
-"""Run the demo: `python -m demo` until Ctrl-C; `python -m demo --once` ends by itself and checks what happened."""
+"""Run the demo: `python -m demo` until Ctrl-C; `python -m demo --once` ends by itself and checks the result."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from demo.screen import Screen
 from demo.stage import Stage
 
 ORDER_EVERY_SECONDS = 0.4
-#: With --once: so many orders, and the neighbour is away while these are placed.
+#: With --once: the number of orders, and those during which the warehouse is down.
 ORDERS, AWAY_FROM, AWAY_UNTIL = 30, 10, 20
-#: Without: the neighbour is away for so many orders out of so many.
+#: Without: the warehouse is down for so many orders out of so many.
 CYCLE, AWAY_IN_CYCLE = 60, range(30, 42)
 SETTLE_WITHIN_SECONDS = 45.0
 
 
 class Demo:
-    """What the customers do, what the screen shows of it, and whether it was right in the end."""
+    """Places the customers' orders, shows the messages, and checks the result."""
 
     def __init__(self, stage: Stage, screen: Screen) -> None:
         self._stage = stage
@@ -38,41 +38,41 @@ class Demo:
         self._began = time.monotonic()
 
     def run_once(self) -> bool:
-        """Place some orders, wait until all is done, and say whether it was right."""
+        """Place some orders, wait until all messages are done, and return whether the result is correct."""
         orders = invent_orders()
         for index in range(ORDERS):
-            self._neighbour_is_there(not AWAY_FROM <= index < AWAY_UNTIL)
+            self._switch_warehouse(not AWAY_FROM <= index < AWAY_UNTIL)
             self._place(next(orders))
             self._show_for(ORDER_EVERY_SECONDS)
         self._say("the customers go home; what is left is delivered", "bold")
         deadline = time.monotonic() + SETTLE_WITHIN_SECONDS
         while self._outstanding() > 0 and time.monotonic() < deadline:
             self._show_for(0.5)
-        # The last answers are written down some milliseconds after the doers wrote them into their ledgers.
+        # The last outcomes are stored some milliseconds after their effects are in the ledgers.
         self._show_for(1.0)
-        return self._reckon()
+        return self._check()
 
     def run_on(self) -> None:
         """Place orders until Ctrl-C."""
         for index, order in enumerate(invent_orders()):
-            self._neighbour_is_there(index % CYCLE not in AWAY_IN_CYCLE)
+            self._switch_warehouse(index % CYCLE not in AWAY_IN_CYCLE)
             self._place(order)
             self._show_for(ORDER_EVERY_SECONDS * 2)
 
     def finish(self) -> None:
-        """Draw the figures a last time."""
+        """Draw the figures for the last time."""
         self._show()
         if not self._screen.live:
             self._screen.write(self._panel())
 
-    def _neighbour_is_there(self, wanted: bool) -> None:
+    def _switch_warehouse(self, wanted: bool) -> None:
         warehouse = self._stage.warehouse
         if warehouse.running and not wanted:
             warehouse.stop()
-            self._say("the neighbour's service goes down", "red")
+            self._say("the warehouse goes down", "red")
         elif wanted and not warehouse.running:
             self._stage.start_warehouse()
-            self._say("the neighbour's service is back", "green")
+            self._say("the warehouse is back", "green")
 
     def _place(self, order: Order) -> None:
         placed = place(order, self._stage.app_port)
@@ -107,7 +107,7 @@ class Demo:
         kept = sum(one.kept for one in self._placed)
         dropped = len(self._placed) - kept
         paint = self._screen.paint
-        lines = ["", paint("                kept  dropped  delivered  retried  given up  under way", "bold")]
+        lines = ["", paint("              stored  dropped  delivered  retried      dead    pending", "bold")]
         for name, tally in self._journal.tallies.items():
             under_way = kept - tally.delivered - tally.dead
             state = "" if name != "warehouse" or self._stage.warehouse.running else paint("  down", "red")
@@ -121,13 +121,13 @@ class Demo:
         effects = read_effects(self._stage.shop_db, self._stage.warehouse_ledger)
         return outstanding(self._placed, effects, sum(tally.dead for tally in self._journal.tallies.values()))
 
-    def _reckon(self) -> bool:
+    def _check(self) -> bool:
         effects = read_effects(self._stage.shop_db, self._stage.warehouse_ledger)
         status, dead = self._stage.ask("status"), self._stage.ask("dead")
         retried = sum(tally.retried for tally in self._journal.tallies.values())
         results = check_invariants(self._placed, effects, status, dead, retried)
         self.finish()
-        lines = ["", "What should have happened, by the shop's and the neighbour's own books:"]
+        lines = ["", "Expected results, by the shop's and the warehouse's own records:"]
         for holds, text in results:
             lines.append(self._screen.paint(f"  ✓ {text}", "green") if holds else f"  ✗ {text}")
         self._screen.write(lines)
@@ -135,14 +135,14 @@ class Demo:
 
 
 def main() -> int:
-    """Run the demo; give its exit code."""
+    """Run the demo; return its exit code."""
     parser = argparse.ArgumentParser(prog="demo", description=__doc__)
     parser.add_argument("--once", action="store_true", help="end by itself; exit 0 only if all was as it should be")
     once = parser.parse_args().once
-    # A closed terminal or a kill ends the demo like Ctrl-C does: with everything that it started.
+    # A closed terminal or a SIGTERM ends the demo as Ctrl-C does: with everything that it started.
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGHUP, _interrupt)
-    # A terminal that cannot show a sign shows another in its place.
+    # A terminal without a character shows a replacement.
     sys.stdout.reconfigure(errors="replace")
     screen = Screen()
     folder = Path(tempfile.mkdtemp(prefix="ap4r-demo-"))
@@ -165,7 +165,7 @@ def main() -> int:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         stage.stop()
         if code:
-            screen.write([f"demo: what it has left is in {folder}"])
+            screen.write([f"demo: its files are in {folder}"])
         else:
             shutil.rmtree(folder)
     return code

@@ -1,4 +1,4 @@
-"""The customers: who orders what, and what becomes of it, written down outside the shop and outside ap4r."""
+"""The customers: their orders and the responses, recorded outside the shop and outside ap4r."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from http.client import HTTPConnection
 from urllib.parse import urlencode
 
 ITEMS = ("green tea", "tea pot", "black tea", "copper kettle", "honey", "biscuits")
-#: What one order asks for in the background.
+#: Messages of one order.
 MESSAGES_PER_ORDER = 3
 
 
 @dataclass(frozen=True)
 class Order:
-    """An order about to be placed. `card` is good, declined (the shop answers 402) or broken (it raises)."""
+    """An order to be placed. `card` is good, declined (the shop answers 402) or broken (it raises)."""
 
     number: str
     item: str

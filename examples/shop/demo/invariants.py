@@ -1,4 +1,4 @@
-"""Whether what happened is what should have: computed from ledgers that ap4r does not write, and from its own tools."""
+"""The invariants of a run, checked with ledgers that ap4r does not write, and with its own commands."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from demo.customers import MESSAGES_PER_ORDER, Placed
 
 @dataclass(frozen=True)
 class Effects:
-    """What was done, as the doers wrote it down: pairs of an order's number and the id of the message that asked."""
+    """The recorded effects: pairs of an order's number and the id of its message."""
 
     orders: frozenset[str]
     mailed: tuple[tuple[str, str], ...]
@@ -30,7 +30,7 @@ class Effects:
 
 
 def read_effects(shop_db: Path, warehouse_ledger: Path) -> Effects:
-    """Read the shop's own file and the neighbour's ledger."""
+    """Read the shop's own file and the warehouse's ledger."""
     with closing(sqlite3.connect(shop_db, timeout=10)) as connection:
         orders = frozenset(number for (number,) in connection.execute("SELECT number FROM orders"))
         mailed = tuple(connection.execute("SELECT number, message_id FROM mails"))
@@ -42,14 +42,14 @@ def read_effects(shop_db: Path, warehouse_ledger: Path) -> Effects:
 
 
 def outstanding(placed: Sequence[Placed], effects: Effects, dead: int) -> int:
-    """Count the kept messages that have neither had their effect nor been given up."""
+    """Count the stored messages that have neither had their effect nor become dead letters."""
     return MESSAGES_PER_ORDER * sum(one.kept for one in placed) - effects.total - dead
 
 
 def check_invariants(
     placed: Sequence[Placed], effects: Effects, status: dict[str, Any], dead: list[dict[str, Any]], retried: int
 ) -> list[tuple[bool, str]]:
-    """Hold each expectation against the facts: whether it holds, and what was expected, in words."""
+    """Check each invariant: return whether it holds, and its text."""
     kept = {one.order.number for one in placed if one.kept}
     dropped = {one.order.number for one in placed if not one.kept}
     good = {one.order.number for one in placed if one.order.card == "good"}
@@ -62,10 +62,10 @@ def check_invariants(
     return [
         (bool(kept) and kept == good, f"the {len(good)} orders with a good card succeeded, and no other"),
         (effects.orders == kept, "the shop has exactly the orders that succeeded"),
-        (bool(dropped), f"{len(dropped)} orders failed on purpose, after asking for their messages"),
+        (bool(dropped), f"{len(dropped)} orders failed on purpose, after requesting their messages"),
         (not dropped & (mailed | indexed | packed), "nothing was ever sent for an order that failed"),
         (indexed == kept, "every order that succeeded is in the search index"),
-        (packed == kept, "every one was packed by the neighbour, although it was down for a while"),
+        (packed == kept, "every one was packed by the warehouse, although it was down for a while"),
         (mailed == kept - gone, "every one was confirmed by mail, except to addresses that do not exist"),
         (
             letters == {("queue.mail.confirm", "gone", 410): len(gone)},
@@ -76,7 +76,7 @@ def check_invariants(
             f"kept {MESSAGES_PER_ORDER * len(kept)} = delivered {effects.total} + given up {len(dead)}",
         ),
         (waiting == 0, "nothing is left waiting"),
-        (retried > 0, f"{retried} attempts failed and were made again"),
-        (len(effects.packed) == len(packed), "the neighbour packed no order twice"),
+        (retried > 0, f"{retried} attempts failed and were retried"),
+        (len(effects.packed) == len(packed), "the warehouse packed no order twice"),
         (not status["stuck"], "ap4r status finds nothing stuck"),
     ]

@@ -1,4 +1,4 @@
-"""What the dispatcher says it does: its log in JSON, read while it is written."""
+"""The dispatcher's log in JSON, read while it is written."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-#: A queue's name → what the screen calls it.
+#: A queue's name → its label on the screen.
 QUEUES = {"queue.mail.confirm": "mail", "queue.search.reindex": "search", "queue.127.0.0.1": "warehouse"}
 
 
 @dataclass
 class Tally:
-    """What became of one queue's messages. `retried` counts attempts that brought nothing and were made again."""
+    """The outcomes of one queue's messages. `retried` counts failed attempts that were retried."""
 
     delivered: int = 0
     retried: int = 0
@@ -22,7 +22,7 @@ class Tally:
 
 
 class Journal:
-    """Reads the log from where it stopped reading, counts, and puts into words what is worth a line."""
+    """Reads new lines of the log, counts outcomes, and describes the notable ones."""
 
     def __init__(self, log: Path) -> None:
         self.tallies = {name: Tally() for name in QUEUES.values()}
@@ -30,12 +30,12 @@ class Journal:
         self._read_to = 0
 
     def news(self) -> Iterator[tuple[str, str]]:
-        """Yield what has happened since the last time: a text and its colour."""
+        """Yield the new events since the last call: a text and its colour."""
         with self._log.open("rb") as log:
             log.seek(self._read_to)
             for line in log:
                 if not line.endswith(b"\n"):
-                    # Not written to its end yet.
+                    # Not written completely yet.
                     return
                 self._read_to += len(line)
                 if line.startswith(b"{"):
@@ -57,4 +57,4 @@ class Journal:
                 yield what, "green"
             elif not outcome.startswith("given up"):
                 tally.retried += 1
-                yield f"{what}; it is made again", "yellow"
+                yield f"{what}; it will be retried", "yellow"

@@ -1,4 +1,4 @@
-"""The processes of the demo: started here, ended here, and no others."""
+"""The processes of the demo: started and ended here."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from urllib.request import urlopen
 
 
 class DidNotStart(Exception):
-    """A program ended or stayed silent instead of answering; the text has the end of its log."""
+    """A program ended or did not answer; the text has the end of its log."""
 
 
 class Program:
-    """One process that can be started and ended again and again. What it prints goes to the end of `log`."""
+    """One process that can be started and ended repeatedly. Its output is appended to `log`."""
 
     def __init__(self, command: Sequence[str], folder: Path, environ: Mapping[str, str], log: Path) -> None:
         self.command = command
@@ -40,7 +40,7 @@ class Program:
         :raises DidNotStart: when it ends first, or does not answer in time.
         """
         with self.log.open("ab") as log:
-            # In a session of its own, so that Ctrl-C in the terminal reaches the demo alone, which ends it in order.
+            # In a separate session, so that Ctrl-C in the terminal reaches only the demo, which ends it in order.
             self._process = subprocess.Popen(
                 self.command, cwd=self._folder, env=self._environ, stdout=log, stderr=log, start_new_session=True
             )
@@ -51,7 +51,7 @@ class Program:
             time.sleep(0.05)
 
     def stop(self, within_seconds: float = 10.0) -> int | None:
-        """End it, by force after `within_seconds`; give its exit code, None if it did not run."""
+        """End it, by force after `within_seconds`; return its exit code, None if it did not run."""
         if self._process is None:
             return None
         process, self._process = self._process, None
@@ -71,7 +71,7 @@ class Program:
 def free_port() -> int:
     """Return a port of the loopback address without a listener.
 
-    It is below the ports that outgoing connections are given, so that the neighbour can leave it for a while and come
+    It is below the range of outgoing connections, so that the warehouse can release it for a while and come
     back to it.
     """
     for _ in range(1000):
@@ -92,7 +92,7 @@ def _answers(url: str) -> bool:
         with urlopen(url, timeout=2):
             return True
     except OSError as error:
-        # An HTTPError is an answer too.
+        # An HTTPError is a response too.
         return hasattr(error, "status")
     except HTTPException:
         return False

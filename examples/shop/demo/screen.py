@@ -15,7 +15,7 @@ COLOURS = {"grey": "90", "red": "31", "green": "32", "yellow": "33", "cyan": "36
 
 
 class Screen:
-    """Draws to a stream; `live` tells whether it can draw in place."""
+    """Draws to a stream; `live` is whether it can draw in place."""
 
     def __init__(self, stream: TextIO = sys.stdout) -> None:
         self._stream = stream

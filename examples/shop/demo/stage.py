@@ -1,4 +1,4 @@
-"""The stage: the dispatcher with the shop in one process, the neighbour in another, all state in one folder."""
+"""The stage: the dispatcher with the shop in one process, the warehouse in another, all state in one folder."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BIN = Path(sys.executable).parent
 
 
 class Stage:
-    """Everything that runs, and where it is."""
+    """The processes and their addresses."""
 
     def __init__(self, folder: Path) -> None:
         self.app_port, self.health_port, self.warehouse_port = free_port(), free_port(), free_port()
@@ -26,7 +26,7 @@ class Stage:
             "SHOP_DB": str(self.shop_db),
             "WAREHOUSE_URL": f"http://127.0.0.1:{self.warehouse_port}",
             "PYTHONUNBUFFERED": "1",
-            # The demo's dispatcher is in more haste than yours should be, and says more.
+            # The demo's dispatcher retries sooner than yours should, and logs more.
             "AP4R_STORE": self.store,
             "AP4R_CONFIG": str(folder / "ap4r.toml"),
             "AP4R_LISTEN": f"tcp:{self.health_port}:interface=127.0.0.1",
@@ -47,29 +47,29 @@ class Stage:
 
         :raises subprocess.CalledProcessError: `ap4r init` could not write it.
         """
-        # From here on only the dispatcher gets into the shop's internal actions.
+        # From here on only the dispatcher can call the shop's internal actions.
         subprocess.run([BIN / "ap4r", "init"], env=self._environ, stdout=subprocess.DEVNULL, check=True)
         self.dispatcher.start(f"http://127.0.0.1:{self.health_port}/healthz")
         self.start_warehouse()
 
     def start_warehouse(self) -> None:
-        """Start the neighbour, again if need be."""
+        """Start the warehouse, again if needed."""
         self.warehouse.start(f"http://127.0.0.1:{self.warehouse_port}/")
 
     def stop(self) -> int | None:
-        """End everything; give the dispatcher's exit code, None if it was ended before."""
+        """End everything; return the dispatcher's exit code, None if it was ended before."""
         self.warehouse.stop()
         return self.dispatcher.stop()
 
     def ask(self, command: str) -> Any:
-        """Run `ap4r status` or `ap4r dead` as an operator would, and give what it says.
+        """Run `ap4r status` or `ap4r dead` as an operator would, and return its output.
 
         :raises subprocess.CalledProcessError: it could not read the store.
         """
         done = subprocess.run(
             [BIN / "ap4r", command, "--json"], env=self._environ, stdout=subprocess.PIPE, text=True, check=False
         )
-        # 1 means that something needs a person, which the answer tells.
+        # 1 means that something needs a person; the output names it.
         if done.returncode > 1:
             done.check_returncode()
         return json.loads(done.stdout)

@@ -37,7 +37,7 @@ def application(environ, start_response):
 
 
 def get(url):
-    """Ask for a page; give status and body."""
+    """Ask for a page; return status and body."""
     try:
         with urllib.request.urlopen(url, timeout=10) as response:
             return response.status, response.read()

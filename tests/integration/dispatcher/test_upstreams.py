@@ -32,7 +32,7 @@ def recorder():
 
 
 def configured(system, text, **environ):
-    """Start a dispatcher with a settings' file; give it and the file."""
+    """Start a dispatcher with a settings' file; return it and the file."""
     config = system.processes.folder / "ap4r.toml"
     config.write_text(f'store = "{system.url}"\nlisten = "none"\n{text}')
     dispatcher = system.processes.twistd_ap4r("--config", str(config), **environ)

@@ -61,7 +61,7 @@ class Shop:
             return int(connection.execute(text(f"SELECT count(*) FROM {self.schema.prefix}{table}")).scalar_one())
 
     def deliver(self) -> list[str]:
-        """Claim as a dispatcher does; give the paths that it would call."""
+        """Claim as a dispatcher does; return the paths that it would call."""
         owner = f"dispatcher-{next(_owners)}"
         self._store.register(owner, owner, "1", "")
         return sorted(lease.message.target.url for lease in self._store.claim(owner, 100).leases)

@@ -78,7 +78,7 @@ class Victims:
         )
 
     def run(self, shop, way, when="never", number=0):
-        """Run one child; give what it has printed, and how it ended."""
+        """Run one child; return what it has printed, and how it ended."""
         url = make_url(shop.url).render_as_string(hide_password=False)
         self._process.stdin.write(f"{url} {way} {when} {number}\n")
         self._process.stdin.flush()

@@ -12,7 +12,7 @@ from tests.integration.foreign.subjects import AUTOCOMMIT, SUBJECTS
 
 
 def in_thread(work):
-    """Run in a thread of its own; give what it raised."""
+    """Run in a thread of its own; return what it raised."""
     raised = []
 
     def run():

@@ -49,7 +49,7 @@ class Taker:
         return f"http://{HOST}:{self.port}"
 
     def post(self, path: str, body: bytes = b"", **headers: str) -> tuple[int, Any]:
-        """Post to it; give the status and what the JSON or text of the answer says."""
+        """Post to it; return the status and what the JSON or text of the answer says."""
         connection = http.client.HTTPConnection(HOST, self.port, timeout=20)
         try:
             named = {name.replace("_", "-"): value for name, value in headers.items()}

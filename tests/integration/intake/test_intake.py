@@ -31,7 +31,7 @@ def calls(target):
 
 
 def exchange(taker, path, name, value, body, more=b""):
-    """Post with a header of these bytes, whole in one piece; give the status and what the JSON of the answer says."""
+    """Post with a header of these bytes, whole in one piece; return the status and what the JSON of the answer says."""
     headers = {b"Host": b"localhost", b"Content-Type": b"application/json", name.encode(): value}
     lines = b"".join(b"%s: %s\r\n" % header for header in headers.items())
     with socket.create_connection((HOST, taker.port), timeout=20) as connection:

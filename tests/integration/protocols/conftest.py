@@ -34,7 +34,7 @@ class Callees:
         return f"http://{HOST}:{self.port}{path}"
 
     def called(self, server: str, call: Callable[[Handle], object], count: int = 1) -> list[Any]:
-        """Send what `call` asks for; give the values that the server was called with since."""
+        """Send what `call` asks for; return the values that the server was called with since."""
         before = len(callees.calls(self._ledger, server))
         with ap4r.session(self.system.url, **ROOM) as handle:
             call(handle)
@@ -48,7 +48,7 @@ class Callees:
         return callees.calls(self._ledger, server)[before:]
 
     def dead(self, call: Callable[[Handle], str]) -> dict[str, Any]:
-        """Send a message that is given up; give its dead letter."""
+        """Send a message that is given up; return its dead letter."""
         before = storefile.count(self.system.store, "dead")
         with ap4r.session(self.system.url, **ROOM) as handle:
             id = call(handle)

@@ -27,7 +27,7 @@ class Shout:
 
 @pytest.fixture
 def installed(tmp_path, monkeypatch):
-    """Install the package for this process, and give the folder for others."""
+    """Install the package for this process, and return the folder for others."""
     folder = tmp_path / "site"
     information = folder / "shouting-1.0.dist-info"
     information.mkdir(parents=True)

@@ -49,7 +49,7 @@ def puts(count):
 
 @pytest.fixture
 def together():
-    """Submit puts by threads so that all of them wait at once; give what became of each, in order."""
+    """Submit puts by threads so that all of them wait at once; return what became of each, in order."""
     pools = []
 
     def submit(writer, given, deadline_seconds=DEADLINE):

@@ -23,7 +23,7 @@ from tests.support.factories import NOW, claim, counts, dispatcher, failure, ids
 
 
 def forked(action):
-    """Run an action in a forked child; give what it returned, as JSON carries it."""
+    """Run an action in a forked child; return what it returned, as JSON carries it."""
     reading, writing = os.pipe()
     with warnings.catch_warnings():
         # Forking beside threads is what this is about.

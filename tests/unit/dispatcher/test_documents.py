@@ -37,7 +37,7 @@ def world(includes=(), **table):
 
 
 def send(here, wsdl, to="billing:/call"):
-    """Send a message that waits for the WSDL; give its requests as server, path and what was shown."""
+    """Send a message that waits for the WSDL; return its requests as server, path and what was shown."""
     before = len(here.targets.received)
     options = {"protocol": "soap", "action": "Go", "options": {"wsdl": wsdl}}
     here.put(describe_message(to, {"id": 5}, **options, limits=here.settings))

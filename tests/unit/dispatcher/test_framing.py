@@ -98,7 +98,7 @@ NO_HTTP = [
 
 
 def read(answer: bytes, step: int, reader: ResponseReader | None = None) -> tuple[ResponseReader, bytes]:
-    """Read an answer in pieces of a size; give the reader and the body."""
+    """Read an answer in pieces of a size; return the reader and the body."""
     reader = reader or ResponseReader(1_000_000, is_head=False)
     return reader, b"".join(reader.feed(answer[at : at + step]) for at in range(0, len(answer), step))
 
@@ -158,7 +158,7 @@ def test_a_head_may_end_with_its_connection():
 
 
 def endless(first: bytes, again: bytes, most_bytes: int, step: int) -> int:
-    """Read without end; give how many bytes were taken before it was too much."""
+    """Read without end; return how many bytes were taken before it was too much."""
     reader = ResponseReader(most_bytes, is_head=False)
     data = again * (step // len(again) + 1) if step % len(again) else again * (step // len(again))
     taken = 0

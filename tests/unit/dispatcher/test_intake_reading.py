@@ -23,7 +23,7 @@ def reading(computing=None, **settings):
 
 
 def read(made, value):
-    """Read a value both ways; give what the reactor read, and what a process did."""
+    """Read a value both ways; return what the reactor read, and what a process did."""
     body, told = value if isinstance(value, bytes) else json.dumps(value).encode(), []
     try:
         quick = made.read_quickly(body, None, None)

@@ -19,7 +19,7 @@ def fill(limit: ConcurrencyLimit, origin: str, calls: int, now: float = 0.0) -> 
 
 
 def test_room_is_what_is_not_in_flight():
-    """Calls in flight take room, and give it back when they end."""
+    """Calls in flight take room, and return it back when they end."""
     limit = ConcurrencyLimit(3)
     fill(limit, "o", 2)
     assert limit.room(0.0) == 1

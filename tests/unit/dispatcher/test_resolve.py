@@ -50,7 +50,7 @@ class Net(MemoryReactorClock):
 
 
 def connect(net, url, rules=DEFAULT):
-    """Begin to connect; give the failure if there is one already."""
+    """Begin to connect; return the failure if there is one already."""
     endpoints = Endpoints(net, None, AddressGuard(Own(lambda _: False), rules))
     failures = []
     endpoint = endpoints.endpointForURI(URI.fromBytes(url.encode()))

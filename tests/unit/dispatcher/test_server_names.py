@@ -177,7 +177,7 @@ class Client(Protocol):
 def attempt(
     asked_for: str, names: Any, *, server_name: str = "", is_proxied: bool = False, common_name: str = NAME
 ) -> tuple[Server, Any]:
-    """Connect to a server of a certificate that a trusted authority has signed; give it, and how that ended."""
+    """Connect to a server of a certificate that a trusted authority has signed; return it, and how that ended."""
     server = Server(*AUTHORITY.sign(common_name, names), is_proxied=is_proxied)
     creator = Policy(Identity(ca=AUTHORITY.pem, server_name=server_name)).creatorForNetloc(asked_for.encode(), 443)
     way: Any = TunnelEndpoint(server, b"there:443", b"") if is_proxied else server
@@ -185,7 +185,7 @@ def attempt(
 
 
 def run(server: Server, endpoint: HandshakeEndpoint) -> Any:
-    """Connect and move all bytes; give the end."""
+    """Connect and move all bytes; return the end."""
     ends: list[Any] = []
     endpoint.connect(Factory.forProtocol(Client)).addBoth(ends.append)
     assert server.pump is not None

@@ -24,7 +24,7 @@ ENVELOPE = "{http://schemas.xmlsoap.org/soap/envelope/}"
 
 
 def envelope_of(params=None, securities=None, **options):
-    """Write a message after the WSDL; give its envelope."""
+    """Write a message after the WSDL; return its envelope."""
     message = describe_message(
         "/call", {"id": 5} if params is None else params, protocol="soap", action="Go", limits=Settings(),
         options={"wsdl": "/wsdl", **options},
@@ -36,7 +36,7 @@ def envelope_of(params=None, securities=None, **options):
 
 
 def header_of(params=None, securities=None, **options):
-    """Write a message after the WSDL; give the header of its envelope."""
+    """Write a message after the WSDL; return the header of its envelope."""
     return envelope_of(params, securities, **options).find(f"{ENVELOPE}Header")
 
 
