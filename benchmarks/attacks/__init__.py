@@ -1,1 +1,1 @@
-"""Honest load beside attacks: what hostile targets and callers make of latency, memory and descriptors."""
+"""Honest load beside attacks: the effect of hostile targets and callers on latency, memory and descriptors."""

@@ -35,7 +35,7 @@ _SETTLED_SECONDS = 60.0
 
 
 def main() -> int:
-    """Run the benchmark; exit 1 when something is not as it should be."""
+    """Run the benchmark; exit 1 after a fault."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.attacks", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--minutes", type=float, default=2.0, help="of all turns (%(default)s)")
     parser.add_argument("--turn", type=float, default=0.0, help="seconds of each (a fifth of all, 60 at most)")

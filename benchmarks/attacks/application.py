@@ -1,4 +1,4 @@
-"""The web application that is attacked. It reads paths as loosely as some frameworks do: that is not ap4r's to choose.
+"""The web application that is attacked. It reads paths as loosely as some frameworks do, because ap4r does not choose the framework.
 
 What it did is written to files of one folder: `arrivals` (honest messages), `effects` (of webhooks that are to have one
 effect each) and `breaches` (an internal action that ran without a verified delivery).
@@ -46,7 +46,7 @@ class Application:
         }
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        """Be the WSGI application."""
+        """Answer a request (PEP 3333)."""
         path = environ["PATH_INFO"].encode("latin-1").decode("utf-8", "ignore").lower()
         action = self._actions.get(_SLASHES.sub("/", path).rstrip("/"))
         status = "404 Not Found" if action is None else action(environ)

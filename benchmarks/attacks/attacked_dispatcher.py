@@ -25,7 +25,7 @@ HANGS_SECONDS = 10.0
 
 
 def main() -> None:
-    """Replace the look-up, measure the reactor, and be the program."""
+    """Replace the look-up, measure the reactor, and run the program."""
     look_up = socket.getaddrinfo
 
     def getaddrinfo(host: Any, *others: Any, **named: Any) -> Any:

@@ -30,7 +30,7 @@ _FIRST_SECONDS = 5.0  #: by then one attack of each kind has begun
 
 
 async def run(folder: Path, victims: Victims, connections: int) -> None:
-    """Attack when it is asked for, until SIGTERM."""
+    """Attack on request, until SIGTERM."""
     counts = Counts()
     servers, callers = HostileServers(counts), HostileCallers(victims, counts)
     await servers.start()
@@ -132,7 +132,7 @@ def _write(folder: Path, counts: Counts) -> None:
 
 
 def main() -> None:
-    """Be the program."""
+    """Run the attackers until SIGTERM."""
     folder, settings = Path(sys.argv[1]), json.loads(sys.argv[2])
     os.nice(settings["nice"])
     os.sched_setaffinity(0, settings["cores"])

@@ -1,4 +1,4 @@
-"""Hostile callers: what comes to the listening address and to the web application from those who are up to no good.
+"""Hostile callers: attacks on the listen address and on the web application.
 
 Each kind comes at a steady, modest rate, one after another of its kind: what is measured is what one of them can do,
 not how many of them a processor can send.
@@ -191,7 +191,7 @@ class HostileCallers:
         return await self._ask(_post(b"/messages") + lines + b"\r\n\r\n")
 
     async def _pipelined(self) -> str:
-        """Ask two thousand times at once, and read nothing for a second."""
+        """Send two thousand requests at once, and read nothing for a second."""
         reader, writer = await asyncio.open_connection(HOST, self._victims.listen_port, limit=1024)
         try:
             writer.write(b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n" * 2_000)
@@ -223,7 +223,7 @@ class HostileCallers:
 
 
 def _replays() -> Iterator[bytes]:
-    """Make a webhook, and send it under twelve spellings of its path; and so on with the next."""
+    """Send webhooks, each under twelve spellings of its path."""
     secrets = [Secret.from_text(SENDER_SECRET)]
     body = b'{"paid": 1}'
     paths = (HOOK, HOOK + "/", "//hook", "/HOOK", "/hoo%FFk", "/./hook", "/hook?again=1", HOOK, "/%68ook", "/x/../hook")

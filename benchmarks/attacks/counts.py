@@ -1,4 +1,4 @@
-"""How often each attack was made, and what became of it."""
+"""How often each attack was made, and its outcomes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run has found: one table, and what of it is a fault."""
+"""The results of a run: one table, and the faults."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is attacked: a real dispatcher and a web server, of one store; what they cost; and the attackers beside them."""
+"""The attacked system: a real dispatcher and a web server with one store, their cost, and the attackers."""
 
 from __future__ import annotations
 
