@@ -1,4 +1,4 @@
-"""The web application that is attacked. It reads paths as loosely as some frameworks do, because ap4r does not choose the framework.
+"""The attacked web application. It reads paths as loosely as some frameworks do, which ap4r does not choose.
 
 What it did is written to files of one folder: `arrivals` (honest messages), `effects` (of webhooks that are to have one
 effect each) and `breaches` (an internal action that ran without a verified delivery).
