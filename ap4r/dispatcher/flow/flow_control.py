@@ -13,7 +13,7 @@ from ap4r.dispatcher.flow.lane_index import LaneIndex
 
 
 class ClaimTurns(NamedTuple):
-    """The lanes of which nothing is claimed, and those that give way, with the most that they may give."""
+    """The lanes from which nothing is claimed, and those that yield to others, with the most messages from them."""
 
     excluded: Collection[int]
     yielding: Collection[int]
@@ -37,19 +37,19 @@ class FlowControl:
         return ClaimTurns(excluded | lanes.of(full) if full else excluded, lanes.of(yielding.origins), yielding.most)
 
     def keeps_back(self, now: float) -> bool:
-        """Return whether an origin's own limit keeps back messages that are ready."""
+        """Return whether an origin's own limit delays messages that are ready."""
         return self.limit.full(now)
 
     def is_stuck(self, now: float) -> bool:
-        """Return whether all calls are taken by origins over their share, and none ends."""
+        """Return whether origins over their share have all calls, and none of the calls ends."""
         return self.limit.is_stuck(now)
 
     def stuck_at(self, now: float) -> float | None:
-        """Return when there is room again if no call ends until then; None where there will be none, or is."""
+        """Return when there is room again if no call ends before; None if there will be none, or there is room."""
         return self.limit.stuck_at(now)
 
     def next_probe_at(self, now: float) -> float | None:
-        """Return when the next hold ends; None when there is none."""
+        """Return when the next hold ends; None without one."""
         return self.limit.next_probe_at(now)
 
     def may_begin(self) -> bool:
@@ -57,7 +57,7 @@ class FlowControl:
         return self.limit.may_begin()
 
     def may_begin_beside(self, origin: str) -> bool:
-        """Return whether a call to this origin may begin although all calls are taken."""
+        """Return whether a call to this origin may begin although no call is free."""
         return self.limit.may_begin_beside(origin)
 
     def admit(self, lane: int, queue: str, origin: str, now: float) -> CallAdmission:

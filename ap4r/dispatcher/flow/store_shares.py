@@ -1,8 +1,8 @@
-"""How several stores share one concurrency: who may claim how much now. It claims nothing and asks no store.
+"""Shares one concurrency between several stores: the room for a claim of each. It claims nothing and calls no store.
 
-One store alone may have all of it. Where two have work, neither gets more than its share of what ends from then on.
-A claim under way counts with all that it asked for, so a store that does not answer could keep room from the others:
-beyond its share a claim asks for half of what is free, and where claims fail, for a single message.
+A single store may have all of it. If two have work, neither gets more than its share of the calls that end from then
+on. A running claim counts with its whole size, so a store that does not answer could occupy the others' room:
+beyond its share a claim is for half of the free room, and while claims fail, for a single message.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from ap4r.dispatcher.flow.concurrency import ConcurrencyLimit
 
 
 class SharingStore(Protocol):
-    """One store of a process, as far as sharing goes."""
+    """One store of a process, as sharing needs it."""
 
     @property
     def held(self) -> int:
-        """How many of its messages are held."""
+        """The number of its messages that are held."""
 
     @property
     def wants_more(self) -> bool:
@@ -29,21 +29,21 @@ class SharingStore(Protocol):
         """Whether its claims fail."""
 
     def room_freed(self) -> None:
-        """Receive that there may be room."""
+        """Use room that may be free."""
 
     def wake(self) -> None:
-        """Claim what may be called by now."""
+        """Claim messages that may be called by now."""
 
 
 @dataclass(slots=True, eq=False)
 class _Member:
     store: SharingStore
-    asked: int = 0  # messages of the claim that runs
+    asked: int = 0  # messages of the running claim
     turn: int = 0  # of its last claim
 
 
 class StoreShares:
-    """Divides what the limit allows."""
+    """Divides the calls that the limit allows."""
 
     def __init__(self, limit: ConcurrencyLimit) -> None:
         self._limit = limit
@@ -100,7 +100,7 @@ class StoreShares:
             member.store.room_freed()
 
     def origin_released(self) -> None:
-        """Let all stores claim what may be called by now, because an origin may be called again."""
+        """Wake all stores, because an origin may be called again."""
         for member in self._in_turn():
             member.store.wake()
 
@@ -108,7 +108,7 @@ class StoreShares:
         return next(member for member in self._members if member.store is store)
 
     def _share(self, whole: int, wanting: list[_Member], member: _Member) -> int:
-        # What cannot be divided goes to those that have waited longest since their last claim.
+        # The remainder of the division goes to the stores that have waited longest since their last claim.
         each, rest = divmod(whole, len(wanting))
         below = sorted((one for one in wanting if one.store.held + one.asked <= each), key=lambda one: one.turn)
         rest -= len(wanting) - len(below)

@@ -16,7 +16,7 @@ from ap4r.dispatcher.store_worker.settle_loop import BATCH, SettleLoop
 
 
 class ClaimBudget:
-    """What one store may still hold of what all stores of a process may have in flight."""
+    """The part of a process's messages in flight that one store may still hold."""
 
     def __init__(
         self,
@@ -32,7 +32,7 @@ class ClaimBudget:
         self._deliveries, self._settlements = deliveries, settlements
 
     def left(self) -> int:
-        """Return how many messages a claim may take now."""
+        """Return how many messages a claim may lease now."""
         ahead, deliveries = self._ahead(), self._deliveries
         waiting = deliveries.held - deliveries.in_flight
         most = self._limit.concurrency + ahead + BATCH - deliveries.held - self._settlements.kept
@@ -44,7 +44,7 @@ class ClaimBudget:
 
     def gather_seconds(self) -> float:
         """Return how long to wait for more room before a claim."""
-        # While messages are at hand no call waits for a claim, and a larger claim costs less per message.
+        # While there are messages to call, no call waits for a claim, and a larger claim costs less per message.
         return GATHER_SECONDS if self._deliveries.held == self._deliveries.in_flight else AHEAD_SECONDS / 2
 
     def claim_begins(self, count: int) -> None:
@@ -52,9 +52,9 @@ class ClaimBudget:
         self._shares.claim_begins(self._store, count)
 
     def claim_ended(self) -> None:
-        """Give back what the claim left of its room."""
+        """Release the room that the claim did not use."""
         self._shares.claim_ended(self._store)
 
     def _ahead(self) -> int:
-        # Where an origin has a limit of its own, or another store waits for room, messages held here would keep it.
+        # If an origin has a limit of its own, or another store waits for room, messages held here would occupy it.
         return self._deliveries.ahead.count(self._clock.seconds()) if self._shares.is_undivided else 0

@@ -1,4 +1,4 @@
-"""The claim loop: it leases messages from the store whenever there is a reason and room, and hands them over."""
+"""The claim loop: it leases messages from the store whenever there is a reason and room, and passes them on."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ap4r.storage.store import Lease, Look
 
 
 class LeaseTaker(Protocol):
-    """What delivers the messages that were claimed."""
+    """Delivers the messages that were claimed."""
 
     def take(self, leases: tuple[Lease, ...], claimed_at: float) -> None:
         """Deliver these messages."""
@@ -74,20 +74,20 @@ class ClaimLoop:
         return self._loop.late_seconds()
 
     def start(self) -> None:
-        """Start to claim."""
+        """Start claiming."""
         self._loop.start()
 
     def stop(self) -> Deferred[None]:
-        """Stop to claim; the Deferred fires when a claim that runs has handed over its messages."""
+        """Stop claiming; the Deferred fires when a running claim has passed on its messages."""
         return self._loop.stop()
 
     def ring(self) -> None:
-        """Claim soon, because a bell has rung."""
+        """Claim soon, because a bell rang."""
         now = self._clock.seconds()
         self._loop.wake(self._timing.ring(now) - now)
 
     def looked(self, look: Look) -> None:
-        """Claim when a message is due, as the poll saw it."""
+        """Claim when a message is due, as the poll read it."""
         now = self._clock.seconds()
         if look.due:
             self._loop.wake(0.0)
@@ -95,9 +95,9 @@ class ClaimLoop:
             self._loop.wake(self._timing.due_in(now, look.next_due_in_seconds) - now)
 
     def freed(self) -> None:
-        """Claim if the room of a call that ended is worth it."""
+        """Claim if the room of ended calls is worth it."""
         if self._flow.is_stuck(self._clock.seconds()):
-            # There is room for new messages, which ring the bell, and none for those that are known to wait.
+            # There is room for new messages, which ring the bell, and none for messages that are known to wait.
             return
         if self._loop.is_turning:
             # The turn checks the room when it ends.
@@ -148,7 +148,7 @@ class ClaimLoop:
         except StoreError:
             raise
         except Exception:
-            # It may have come after the commit. Then the store holds leases for this owner that are not called.
+            # The claim may have been committed. Then the store holds leases for this owner that are not called.
             self._listener.claim_in_doubt()
             raise
         finally:

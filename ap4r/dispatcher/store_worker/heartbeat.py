@@ -16,20 +16,20 @@ from ap4r.dispatcher.store_worker.store_thread import StoreThread
 from ap4r.dispatcher.store_worker.worker_state import Holdings
 
 BEAT_SECONDS = 5.0  #: between beats while leases are held
-FRESH_SECONDS = 2.5  #: a beat is young for so long
-IDLE_BEAT_SECONDS = 30.0  #: between beats while none is held
+FRESH_SECONDS = 2.5  #: a beat is fresh for so long
+IDLE_BEAT_SECONDS = 30.0  #: between beats while no lease is held
 #: No call begins later than this after the beginning of the last successful beat: after 15 s an observer declares
 #: this dispatcher dead.
 CALL_WITHIN_SECONDS = 10.0
 #: Calls in flight are dropped at this age of the beat; that leaves half a second for it before the 15 s.
 DROP_AFTER_SECONDS = 14.0
 GUARD_SECONDS = 0.5
-#: When the age is checked so much later than planned, this process stood still or the machine slept.
+#: When the age is checked so much later than planned, this process was blocked or the machine slept.
 AWAY_SECONDS = 1.0
 
 
 def boottime() -> float:
-    """Return seconds of a clock that goes on while the machine sleeps."""
+    """Return seconds of a clock that continues while the machine sleeps."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
@@ -59,7 +59,7 @@ class BeatAge:
 
     @property
     def is_fresh(self) -> bool:
-        """Whether the last beat is so young that a claim need not move the counter too."""
+        """Whether the last beat is so recent that a claim need not move the counter too."""
         return self.seconds() < FRESH_SECONDS
 
     def may_call(self) -> bool:
@@ -101,8 +101,8 @@ class Heartbeat:
         self._guard = Loop(clock, "beat", self._look_after_calls, failures)
         self._looked_at = float("-inf")
         self._wanted = False
-        self.bell = ""  #: as it was advertised at the last registration
-        #: Returns it by the address from which this host reaches the store, where it depends on that.
+        self.bell = ""  #: the address that was advertised at the last registration
+        #: Returns the bell's address from the local address of a connection to the store, if it depends on that.
         self.bell_for: Callable[[str], str] | None = None
         self.owner = ""
         self.registered = False
@@ -110,12 +110,12 @@ class Heartbeat:
     async def register(self) -> None:
         """Register under a new owner id.
 
-        :raises StoreError: what the store raises; call again later.
+        :raises StoreError: the store's error; call again later.
         """
         self.registered = False
         owner = self._make_owner()
         if self.bell_for is not None:
-            # Also after a failover, which may have changed the way to the store.
+            # Also after a failover, which may have changed the route to the store.
             self.bell = self.bell_for(await self._store.run("register", self._store.store.local_address))
         began = self._age.begin()
         await self._store.run(
@@ -128,7 +128,7 @@ class Heartbeat:
     async def unregister(self) -> int:
         """Leave the store, and return how many messages were handed back uncalled.
 
-        :raises StoreError: what the store raises.
+        :raises StoreError: the store's error.
         """
         if not self.owner:
             return 0
@@ -144,7 +144,7 @@ class Heartbeat:
         self._guard.start()
 
     def stop(self) -> list[Deferred[None]]:
-        """Stop the beats; each Deferred fires when what runs has ended."""
+        """Stop the beats; each Deferred fires when a running turn has ended."""
         return [self._beats.stop(), self._guard.stop()]
 
     def holding(self) -> None:
@@ -169,7 +169,7 @@ class Heartbeat:
 
     async def _beat(self) -> None:
         began = self._age.begin()
-        # A beat goes before claims and settlements that wait: without it they would fail.
+        # A beat is sent before waiting claims and settlements: without it they would fail.
         await self._store.run("beat", partial(self._store.store.beat, self.owner), urgent=True)
         self._wanted = False
         self._age.succeeded(began)
@@ -179,8 +179,8 @@ class Heartbeat:
         if not self._holdings.needs_heartbeat:
             return None
         if self._age.seconds() >= DROP_AFTER_SECONDS:
-            # After the machine has slept, or this process stood still, the store knows whether others considered
-            # this dispatcher dead. If none did, the calls go on, and their answers may already be here.
+            # After a sleep of the machine, or a standstill of this process, the store knows whether others considered
+            # this dispatcher dead. If none did, the calls continue, and their answers may already have arrived.
             if self.registered and self._looked_at - looked_at > GUARD_SECONDS + AWAY_SECONDS:
                 await self._beat_or_drop()
             else:

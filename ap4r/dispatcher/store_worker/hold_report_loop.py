@@ -13,9 +13,9 @@ from ap4r.dispatcher.store_worker.loop import Loop
 from ap4r.dispatcher.store_worker.store_outage import LoopFailures
 from ap4r.dispatcher.store_worker.store_thread import StoreThread
 
-#: A change is written after so long, so that changes of one moment are written together.
+#: A change is written after so long, so that simultaneous changes are written together.
 SOON_SECONDS = 0.1
-#: And no sooner after the last time.
+#: The least time since the last write.
 PAUSE_SECONDS = 2.0
 
 

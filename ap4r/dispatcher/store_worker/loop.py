@@ -1,6 +1,6 @@
-"""A loop that never dies: it catches what a turn raises, reports it, waits longer each time, and goes on.
+"""A loop that never ends by an error: it catches a turn's exception, reports it, waits longer each time, and continues.
 
-It does not know what its turns do. (Twisted's TimerService stops for good after the first error.)
+It does not depend on what its turns do. (Twisted's TimerService stops for good after the first error.)
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ Turn = Callable[[], Coroutine[Deferred[Any], Any, "float | None"]]
 
 
 class FailureListener(Protocol):
-    """What loops report their failures to."""
+    """Receives the failures of loops."""
 
     def turn_failed(self, doing: str, failure: Failure, wait_seconds: float) -> None:
-        """Receive that a turn of the loop that does this failed, and that the next begins in `wait_seconds`."""
+        """Record that a turn of the loop named `doing` failed, and that the next begins in `wait_seconds`."""
 
 
 class Loop:
@@ -54,12 +54,12 @@ class Loop:
         self.turned_at: float | None = None  #: when the last turn that succeeded ended
 
     def start(self, in_seconds: float = 0.0) -> None:
-        """Begin to turn, the first time in `in_seconds`."""
+        """Start the loop; the first turn begins in `in_seconds`."""
         self._started = True
         self.wake(in_seconds)
 
     def wake(self, in_seconds: float = 0.0) -> None:
-        """See to it that a turn begins in `in_seconds` at the latest, but never before a failure's wait is over."""
+        """Begin a turn in `in_seconds` at the latest, but never before the wait after a failure is over."""
         if not self._started:
             return
         at = max(self._clock.seconds() + in_seconds, self._not_before)
@@ -70,7 +70,7 @@ class Loop:
             self._set_timer()
 
     def stop(self) -> Deferred[None]:
-        """Begin no further turn; fires when the one that runs has ended."""
+        """Begin no further turn; the Deferred fires when a running one has ended."""
         self._started = False
         self._next_at = None
         if self._timer is not None:
@@ -84,16 +84,16 @@ class Loop:
 
     @property
     def is_turning(self) -> bool:
-        """Whether a turn is under way."""
+        """Whether a turn is running."""
         return self._turning is not None
 
     @property
     def is_well(self) -> bool:
-        """Whether it turns, and its last turn did not fail."""
+        """Whether it runs, and its last turn did not fail."""
         return self._started and not self._failures
 
     def late_seconds(self) -> float:
-        """Return for how long a turn has been due without one that succeeded; 0.0 when all is well."""
+        """Return for how long a turn has been due without one that succeeded; 0.0 without a delay."""
         since = self._next_at if self._trying_since is None else self._trying_since
         return 0.0 if since is None else max(0.0, self._clock.seconds() - since)
 

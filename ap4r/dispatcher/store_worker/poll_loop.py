@@ -1,6 +1,6 @@
 """The poll loop: it reads regularly what is due and which dispatchers live, and rescues the leases of dead ones.
 
-One `look` at the store serves all of it. It wakes the claim loop and claims nothing itself.
+One `look` at the store is enough for all of it. It wakes the claim loop and claims nothing itself.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ap4r.events.events import DispatcherDied
 
 
 class PollLoop(Loop):
-    """Looks at the store each 5 s, and each second while other dispatchers hold leases."""
+    """Polls the store each 5 s, and each second while other dispatchers hold leases."""
 
     def __init__(
         self,
@@ -70,5 +70,5 @@ class PollLoop(Loop):
         finally:
             if freed or dead or dropped:
                 self._events.emit(DispatcherDied(owner, freed, dead, dropped))
-        # If it turned out to live, its silence counts from the next reading.
+        # If it is alive after all, its silence counts from the next reading.
         self._peers.forget(owner)

@@ -13,16 +13,16 @@ from ap4r.dispatcher.store_worker.store_thread import StoreThread
 BUSY_SECONDS = 60.0
 IDLE_SECONDS = 300.0
 BATCH = 500
-#: After a full batch there is more; 10,000 rows a second are more than one store takes in.
+#: After a full batch there is more; 10,000 rows a second are more than one store receives.
 NEXT_BATCH_SECONDS = 0.05
 
 
 class TakenCount(Protocol):
-    """What counts the messages that were claimed."""
+    """Counts the messages that were claimed."""
 
     @property
     def taken(self) -> int:
-        """How many there were since the start."""
+        """Their number since the start."""
 
 
 class PruneLoop(Loop):

@@ -36,15 +36,15 @@ class Registration:
         self._renewing = Loop(clock, "register", self._renew, failures)
 
     def start(self) -> None:
-        """Register again from now on when it is needed. The first registration was made before."""
+        """Register again from now on when needed. The first registration was made before."""
         self._renewing.start()
 
     def stop(self) -> Deferred[None]:
-        """Stop to register again; the Deferred fires when what runs has ended."""
+        """Stop registering again; the Deferred fires when a running turn has ended."""
         return self._renewing.stop()
 
     def lose(self, owner: str) -> None:
-        """Register again, because the store no longer knows this owner id: its leases belong to others."""
+        """Register again, because the store does not have this owner id any more: its leases belong to others."""
         if owner == self._heartbeat.owner and self._heartbeat.registered:
             self._heartbeat.registered = False
             self._calls.cut_all()
@@ -71,7 +71,8 @@ class Registration:
                 return
             if not self._holdings.refused:
                 await self._heartbeat.unregister()
-            # Otherwise the old registration is left to fall silent: the rescue counts its messages as called.
+            # Otherwise the old registration is left until others consider it dead: the rescue counts its messages as
+            # called.
         elif self._heartbeat.registered:
             return
         await self._heartbeat.register()

@@ -1,4 +1,4 @@
-"""Settling: outcomes are gathered for a few milliseconds, settled in batches, and kept until the store has answered."""
+"""Settles outcomes: collects them for a few milliseconds, settles batches, and keeps them until the store answers."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from ap4r.events.bus import Events
 from ap4r.outcome.outcome import PutBack
 from ap4r.storage.store import Settlement, SettleResult
 
-UNKNOWN_PAUSE_SECONDS = 0.5  #: between two tries to write down what the store could not say of
-REFUSED_PAUSE_SECONDS = 30.0  #: and what failed by itself, for a reason that is no store's: no free file, or a defect
-#: An outcome waits this long for others, the window in which a crash repeats a delivery: a little longer where they
-#: come in crowds, for a commit costs as much for one as for many.
+UNKNOWN_PAUSE_SECONDS = 0.5  #: between two attempts to settle outcomes whose result the store did not know
+REFUSED_PAUSE_SECONDS = 30.0  #: and those that failed for a reason outside the store: no free file, or a defect
+#: An outcome waits this long for others, the window in which a crash repeats a delivery: a little longer when there are
+#: many, because a commit costs as much for one as for many.
 GATHER_SECONDS, CROWD_SECONDS = 0.005, 0.02
-CROWD = 16  #: so many in a batch show a crowd
+CROWD = 16  #: so many in a batch count as many
 BATCH = MOST_UNSETTLED  #: and no more than these are settled at once
 
 
 class SettleLoop:
-    """Keeps outcomes and settles them in batches, oldest first, through any outage.
+    """Keeps outcomes and settles them in batches, oldest first, also after any outage.
 
     :param listener: receives after each batch whether a message of it was put back.
     """
@@ -52,39 +52,39 @@ class SettleLoop:
         self._refused: list[Settlement] = []
         self._refused_until = 0.0
         self._loop = Loop(clock, "settle", self._turn, failures)
-        # After a failure that is no store's fault, so that one bad row cannot keep the others back.
+        # After a failure that is not the store's fault, so that one bad row cannot delay the others.
         self._one_by_one = 0
         self._all_settled: Deferred[None] | None = None
         self._gather_seconds = GATHER_SECONDS
 
     @property
     def kept(self) -> int:
-        """How many outcomes are to be settled as soon as the store can."""
+        """The number of outcomes that will be settled as soon as the store can."""
         return len(self._kept)
 
     @property
     def refused(self) -> int:
-        """How many outcomes could not be written down, though the store is well. They are tried again now and then.
+        """The number of outcomes that could not be stored although the store works. They are retried now and then.
 
         Their messages were called, so their leases must not be handed back as if they had not been.
         """
         return len(self._refused)
 
     def start(self) -> None:
-        """Start to settle."""
+        """Start settling."""
         self._loop.start()
 
     def stop(self) -> Deferred[None]:
-        """Stop to settle; the Deferred fires when a batch that runs has its answer."""
+        """Stop settling; the Deferred fires when a running batch has its answer."""
         return self._loop.stop()
 
     def add(self, settlement: Settlement) -> None:
-        """Keep an outcome; it is written within milliseconds, or as soon as the store answers again."""
+        """Keep an outcome; it is stored within milliseconds, or as soon as the store answers again."""
         self._kept.append(settlement)
         self._loop.wake(0.0 if len(self._kept) >= BATCH else self._gather_seconds)
 
     def flush(self) -> Deferred[None]:
-        """Settle what is kept now; fires when nothing is left but what is refused again."""
+        """Settle the kept outcomes now; the Deferred fires when none is left but those that are refused again."""
         self._try_refused_again()
         if not self._kept:
             return succeed(None)
@@ -124,7 +124,7 @@ class SettleLoop:
         if not self._kept:
             return self._drained()
         if unknown:
-            # The store could not say; asking again at once would hear the same.
+            # The store did not know; an immediate retry would get the same answer.
             return UNKNOWN_PAUSE_SECONDS
         return 0.0 if self._all_settled is not None or len(self._kept) >= BATCH else self._gather_seconds
 
@@ -145,7 +145,7 @@ class SettleLoop:
         return True
 
     def _refuse_first(self) -> None:
-        # Tried on, it would hold up the others. While it is not written down its lease stays, and is rescued at last.
+        # Retried at once, it would delay the others. While it is not stored its lease stays, and is rescued in the end.
         refused = self._kept.popleft()
         self._one_by_one = max(0, self._one_by_one - 1)
         self._refused.append(refused)

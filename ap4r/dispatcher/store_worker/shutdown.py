@@ -1,4 +1,4 @@
-"""Leaving a store: calls end within a grace, their outcomes are settled, then the dispatcher unregisters."""
+"""Leaving a store: calls end within a grace period, their outcomes are settled, then the dispatcher unregisters."""
 
 from __future__ import annotations
 
@@ -38,11 +38,12 @@ class Shutdown:
         self._grace_ended = False
 
     async def wait_for_calls(self, grace_seconds: float) -> None:
-        """Return when no call is in flight. Calls that outlast the grace are cut."""
+        """Return when no call is in flight. Calls that outlast the grace period are cut."""
         if not self._deliveries.in_flight:
             return
         self._idle = Deferred()
-        # The second request to stop may come before the grace begins, because a claim that runs is waited for first.
+        # The second request to stop may come before the grace period begins, because a running claim is waited for
+        # first.
         self._grace = self._reactor.callLater(0.0 if self._grace_ended else grace_seconds, self._deliveries.cut_all)
         await self._idle
         if self._grace.active():
@@ -55,15 +56,15 @@ class Shutdown:
             idle.callback(None)
 
     def end_grace(self) -> None:
-        """End the grace of this stop now, or as soon as it begins."""
+        """End the grace period of this stop now, or as soon as it begins."""
         self._grace_ended = True
         if self._grace is not None and self._grace.active():
             self._grace.reset(0.0)
 
     async def leave(self) -> int:
-        """Settle what is kept and unregister; return how many messages were handed back.
+        """Settle the outcomes and unregister; return how many messages were handed back.
 
-        Other dispatchers rescue what the store does not take in time.
+        Other dispatchers rescue the messages whose outcomes the store does not accept in time.
         """
         handed_back = 0
         try:
@@ -79,7 +80,7 @@ class Shutdown:
                 self._outage.failed("leave", problem, 0.0)
             else:
                 handed_back = await self._heartbeat.unregister()
-        except Exception as error:  # noqa: BLE001 - whatever it is, the process must end
+        except Exception as error:  # noqa: BLE001 - after any exception the process must end
             unsettled = self._settlements.kept + self._settlements.refused
             problem = f"{error!r}; {unsettled} outcomes are not written"
             self._outage.failed("leave", problem, 0.0)

@@ -16,14 +16,14 @@ from ap4r.events.events import StoreFailed, StoreRecovered, Unexpected
 
 
 class OwnerListener(Protocol):
-    """What learns that the store no longer knows an owner id."""
+    """Is called when the store does not have an owner id any more."""
 
     def owner_lost(self, owner: str) -> None:
-        """Receive the owner id."""
+        """Handle the loss of this owner id."""
 
 
 class StoreOutage:
-    """Remembers which kinds of store calls fail, and since when."""
+    """Records which kinds of store calls fail, and since when."""
 
     def __init__(self, store: str, clock: IReactorTime, events: Events) -> None:
         self._store = store
@@ -32,15 +32,15 @@ class StoreOutage:
         self._since: float | None = None
         # By kind of call: on a full disk reads succeed while writes fail, which is no recovery.
         self._failing: set[str] = set()
-        self.problem: str | None = None  #: the last one, for as long as the outage lasts
+        self.problem: str | None = None  #: the last problem, while the outage lasts
 
     @property
     def lasts(self) -> bool:
-        """Whether some kind of call failed and has not succeeded since."""
+        """Whether any kind of call failed and has not succeeded since."""
         return self._since is not None
 
     def failed(self, doing: str, problem: str, wait_seconds: float) -> None:
-        """Record that a call failed and is tried again in `wait_seconds`."""
+        """Record that a call failed and is retried in `wait_seconds`."""
         if self._since is None:
             self._since = self._clock.seconds()
         self._failing.add(doing)
@@ -59,7 +59,7 @@ class StoreOutage:
 
 
 class LoopFailures:
-    """What the loops of a store worker report their failures to: outages, lost owner ids, and defects."""
+    """Receives the failures of a store worker's loops: outages, lost owner ids, and defects."""
 
     def __init__(self, outage: StoreOutage, events: Events, listener: OwnerListener) -> None:
         self._outage = outage

@@ -120,9 +120,9 @@ class StoreWorker:
         return self._status.state
 
     def advertise(self, bell: str | Callable[[str], str]) -> None:
-        """Set what writers of this store are told of the doorbell, from the next registration on.
+        """Set the doorbell's address for the writers of this store, from the next registration on.
 
-        :param bell: its address, or what returns it by the address from which this host reaches the store.
+        :param bell: the address, or a function from the local address of a connection to the store.
         """
         if isinstance(bell, str):
             self._heartbeat.bell = bell
@@ -130,11 +130,11 @@ class StoreWorker:
             self._heartbeat.bell_for = bell
 
     def ring(self) -> None:
-        """Claim soon, because a bell has rung."""
+        """Claim soon, because a bell rang."""
         self._claims.ring()
 
     def start(self) -> None:
-        """Start to work as soon as the store can be reached."""
+        """Start working as soon as the store can be reached."""
         self._status.opening()
         self._deliveries.start()
         self.store.start()
@@ -142,18 +142,18 @@ class StoreWorker:
         self._opening.start()
 
     def wake(self) -> None:
-        """Claim what may be called by now."""
+        """Claim messages that may be called by now."""
         self._claims.wake()
 
     def clocks_changed(self) -> None:
-        """Look at the store again: other messages may be due, and others may consider this dispatcher dead."""
+        """Poll the store: other messages may be due, and others may consider this dispatcher dead."""
         if self._status.is_open:
             self._heartbeat.beat_now()
             self._poll.wake()
             self._claims.wake()
 
     def reload(self, terms: DeliverySettings) -> None:
-        """Apply changed settings of delivering."""
+        """Apply changed settings of deliveries."""
         self._deliveries.terms = terms
         self._claims.wake()
 
@@ -173,7 +173,7 @@ class StoreWorker:
         }
 
     async def stop(self, grace_seconds: float) -> None:
-        """Claim no more, let calls end within the grace, settle, unregister."""
+        """Stop claiming, let calls end within the grace period, settle, unregister."""
         self._status.draining()
         self._deliveries.drain()
         owner, name = self._heartbeat.owner, self.store.store.name
@@ -188,12 +188,12 @@ class StoreWorker:
         self._events.emit(happened.DispatcherStopped(owner, name, handed_back))
 
     def end_grace(self) -> None:
-        """End the grace of a stop now."""
+        """End the grace period of a stop now."""
         if self.state is WorkerState.DRAINING:
             self._shutdown.end_grace()
 
     def close(self) -> None:
-        """Close the store. A call of it that still runs is waited for."""
+        """Close the store, after its running call has ended."""
         self.store.stop()
         self.store.store.close()
 
@@ -214,7 +214,7 @@ class StoreWorker:
         self._pruning.start(1.0)
         self._hold_reports.start()
 
-    # OwnerListener and WorkerListener: what the loops report.
+    # OwnerListener and WorkerListener: reports of the loops.
 
     def owner_lost(self, owner: str) -> None:
         """Register again, because the store no longer knows this owner id."""
@@ -236,7 +236,7 @@ class StoreWorker:
         self.room_freed()
         self._registration.emptied()
 
-    # DeliveriesListener: what deliveries report.
+    # DeliveriesListener: reports of the deliveries.
 
     def call_ended(self) -> None:
         """Offer the room of the call to all stores."""
@@ -244,14 +244,14 @@ class StoreWorker:
         self._shutdown.call_ended()
 
     def origin_released(self) -> None:
-        """Let all stores claim what may be called by now."""
+        """Wake all stores, so that they claim messages that may be called by now."""
         self._shares.origin_released()
 
     # SharingStore: this store among those of the process.
 
     @property
     def held(self) -> int:
-        """How many of its messages are held."""
+        """The number of its messages that are held."""
         return self._deliveries.held
 
     @property

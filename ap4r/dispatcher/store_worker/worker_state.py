@@ -1,4 +1,4 @@
-"""What a store worker does now, and what it holds. Pure."""
+"""The state of a store worker, and the messages that it holds. Pure."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Protocol
 
 
 class WorkerState(Enum):
-    """What a store worker does now."""
+    """The state of a store worker."""
 
     CLOSED = "closed"
     OPENING = "opening"  #: it waits for the store, or registers in it
     WORKING = "working"
-    IN_DOUBT = "in doubt"  #: the store may hold leases of this dispatcher that it does not know; it claims nothing
+    IN_DOUBT = "in doubt"  #: the store may hold leases for this dispatcher that did not arrive here; it claims nothing
     DRAINING = "draining"  #: it claims nothing, ends its calls and leaves the store
 
 
@@ -30,7 +30,7 @@ class WorkerStatus:
         self.state = WorkerState.OPENING
 
     def opened(self) -> bool:
-        """Let the worker work, now that it is registered. Return False when it stops by now."""
+        """Record that the worker is registered and can work; return False if it is stopping already."""
         if self.state is not WorkerState.OPENING:
             return False
         # Its owner id is new, so no lease is in doubt.
@@ -74,7 +74,7 @@ class HeldMessages(Protocol):
 
     @property
     def held(self) -> int:
-        """How many there are."""
+        """Their number."""
 
 
 class UnsettledOutcomes(Protocol):
@@ -82,27 +82,27 @@ class UnsettledOutcomes(Protocol):
 
     @property
     def kept(self) -> int:
-        """How many are settled as soon as the store answers."""
+        """The number that is settled as soon as the store answers."""
 
     @property
     def refused(self) -> int:
-        """How many could not be written although the store is well."""
+        """The number that could not be stored although the store works."""
 
 
 class Holdings:
-    """What one store worker holds in its hands."""
+    """The messages and outcomes that one store worker holds."""
 
     def __init__(self, deliveries: HeldMessages, outcomes: UnsettledOutcomes, status: WorkerStatus) -> None:
         self._deliveries, self._outcomes, self._status = deliveries, outcomes, status
 
     @property
     def refused(self) -> int:
-        """How many outcomes of called messages could not be written."""
+        """The number of outcomes of called messages that could not be stored."""
         return self._outcomes.refused
 
     @property
     def is_empty(self) -> bool:
-        """Whether no message is held that the worker knows of, apart from those that are refused."""
+        """Whether the worker knows of no held message, apart from the refused ones."""
         return not self._deliveries.held and not self._outcomes.kept
 
     @property
@@ -112,16 +112,16 @@ class Holdings:
 
 
 class WorkerListener(Protocol):
-    """What the loops of a store worker report to it."""
+    """The reports of a store worker's loops."""
 
     def owner_lost(self, owner: str) -> None:
-        """Receive that the store no longer knows this owner id: its leases belong to others."""
+        """Handle the loss of this owner id: its leases belong to others."""
 
     def claim_in_doubt(self) -> None:
-        """Receive that the answer to a claim was lost."""
+        """Handle the lost answer to a claim."""
 
     def registered_again(self) -> None:
-        """Receive that the worker has a new owner id and may claim."""
+        """Handle a new owner id, with which the worker may claim."""
 
     def outcomes_settled(self, put_back: bool) -> None:
-        """Receive that a batch was settled, and whether a message of it was put back."""
+        """Handle a settled batch; `put_back`: whether a message of it was put back."""
