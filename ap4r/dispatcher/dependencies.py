@@ -46,13 +46,17 @@ def bounds_of(settings: Settings) -> Bounds:
     )
 
 
-def terms_of(settings: Settings, ways: ServerRoutes) -> DeliverySettings:
+def terms_of(settings: Settings, routes: ServerRoutes) -> DeliverySettings:
     """Return the settings of deliveries.
 
     :raises ConfigError: a secret or a callable that they refer to is missing.
     """
     return DeliverySettings(
-        settings.delivery_rules, settings.timeout_seconds, CallerIdentities(settings), Rewriting(settings.rewrite), ways
+        settings.delivery_rules,
+        settings.timeout_seconds,
+        CallerIdentities(settings),
+        Rewriting(settings.rewrite),
+        routes,
     )
 
 

@@ -63,16 +63,16 @@ class Dispatcher(Service):
         )
         self._limit = ConcurrencyLimit(settings.concurrency, caps)
         self._held = HeldReport(self._limit, self._around.now)
-        self._ways = ServerRoutes(reactor, settings, self._around.endpoints)
+        self._routes = ServerRoutes(reactor, settings, self._around.endpoints)
         self._upstreams: dict[str, Upstream] = {}
         self._app_servers: tuple[str, ...] = ()
         self._set_upstreams(settings)
         self._transport = HttpClient(
-            reactor, self._ways.others.endpoints, bounds_of(settings), connections=settings.concurrency,
+            reactor, self._routes.others.endpoints, bounds_of(settings), connections=settings.concurrency,
             time=self._clocks.running_time,
         )  # fmt: skip
-        self._terms = terms_of(settings, self._ways)
-        called = (self._transport, self._ways, self._upstreams, self._bearing_of)
+        self._terms = terms_of(settings, self._routes)
+        called = (self._transport, self._routes, self._upstreams, self._caller_of)
         self._checks = HealthChecks(reactor, *called, events, self._returned)
         self._documents = DocumentFetcher(*called, self._around.random)
         self._documents.copies = dict(settings.wsdl_copies)
@@ -128,22 +128,22 @@ class Dispatcher(Service):
 
     def refuse_own(self, host: str, port: int) -> None:
         """Record where this process listens: nothing is delivered there."""
-        self._ways.own.listen(host, port)
+        self._routes.own.listen(host, port)
 
     def reload(self, settings: Settings) -> None:
         """Apply changed settings, as far as that is possible without a restart.
 
         :raises ConfigError: a file, a secret or a callable that they refer to is missing; nothing has changed then.
         """
-        planned, terms = self._ways.planned(settings), terms_of(settings, self._ways)
+        planned, terms = self._routes.planned(settings), terms_of(settings, self._routes)
         describing = describing_of(settings)
-        self._ways.take(planned)
+        self._routes.take(planned)
         self._terms = terms
         self._settings = settings
         self._descriptions.rules, self._documents.copies = describing, dict(settings.wsdl_copies)
         self._limit.concurrency = settings.concurrency
         self._set_upstreams(settings)
-        self._transport.allow(settings.concurrency, self._ways.others.endpoints, bounds_of(settings))
+        self._transport.allow(settings.concurrency, self._routes.others.endpoints, bounds_of(settings))
         if self.running:
             self._checks.start(settings.upstreams)
         self._events.emit(happened.DispatcherReloaded(tuple(worker.store.store.name for worker in self.workers)))
@@ -187,8 +187,8 @@ class Dispatcher(Service):
         for name in set(self._upstreams) - {one.name for one in settings.upstreams}:
             del self._upstreams[name]
 
-    def _bearing_of(self, target: Target) -> CallerIdentity:
-        return self._terms.bearings.of(target)
+    def _caller_of(self, target: Target) -> CallerIdentity:
+        return self._terms.callers.of(target)
 
     def _returned(self, upstream: str) -> None:
         self._limit.holds.cut_short(upstream, self._reactor.seconds())

@@ -52,7 +52,7 @@ class Attempt:
     """One message between its claim and the end of its call."""
 
     __slots__ = (
-        *("_call", "_deliveries", "_server", "_tried", "_upstream", "_wording"),
+        *("_call", "_deliveries", "_server", "_tried", "_upstream", "_step"),
         *("begun_at", "claimed_at", "history", "lease", "left_out_alone", "origin", "probe"),
         *("probe_queue", "target"),
     )
@@ -71,7 +71,7 @@ class Attempt:
         self._server = ""
         self._upstream: Upstream | None = None
         self._call: HttpExchange | None = None
-        self._wording: ProtocolStep | None = None
+        self._step: ProtocolStep | None = None
         self.left_out_alone = False  # its queue was asked for a pause at this server, and there are others
 
     def aim(self, target: Target) -> None:
@@ -97,17 +97,17 @@ class Attempt:
         if message.protocol == HTTP:
             self._call_next(None, self.begun_at)
         else:
-            self._wording = ProtocolStep(self.lease)
-            self._wording.begin(deliveries.descriptions, self._left_seconds(self.begun_at), self._worded)
+            self._step = ProtocolStep(self.lease)
+            self._step.begin(deliveries.descriptions, self._left_seconds(self.begun_at), self._written)
 
     def cut(self) -> None:
         """End the call, after reading what has arrived of its answer."""
-        if self._wording is not None:
-            self._wording.cut()
+        if self._step is not None:
+            self._step.cut()
         if self._call is not None:
             self._call.end(Reason.STOPPED)
 
-    def _worded(self, problem: NoResponse | None, took_time: bool) -> None:
+    def _written(self, problem: NoResponse | None, took_time: bool) -> None:
         if took_time:
             # The time for writing the message is not a delay of the target.
             self.history_at(self._deliveries.clock.seconds())
@@ -122,7 +122,7 @@ class Attempt:
     def _call_next(self, refused: NoResponse | None, now: float) -> None:
         deliveries = self._deliveries
         target = self.target
-        url, way = target.url, None
+        url, route = target.url, None
         if target.upstream is not None:
             upstream = deliveries.upstreams.get(target.upstream)
             if upstream is None:
@@ -137,21 +137,21 @@ class Attempt:
                 return
             upstream.begun(server)
             self._upstream, self._server = upstream, server
-            way = deliveries.terms.ways.of(upstream.name, server)
-            url = way.base + url
-        elif deliveries.terms.ways.has_proxies:
-            way = deliveries.terms.ways.to(url)
-        self._send(url, way, now)
+            route = deliveries.terms.routes.of(upstream.name, server)
+            url = route.base + url
+        elif deliveries.terms.routes.has_proxies:
+            route = deliveries.terms.routes.to(url)
+        self._send(url, route, now)
 
-    def _send(self, url: str, way: ServerRoute | None, now: float) -> None:
-        deliveries, lease, wording = self._deliveries, self.lease, self._wording
+    def _send(self, url: str, route: ServerRoute | None, now: float) -> None:
+        deliveries, lease, step = self._deliveries, self.lease, self._step
         terms = deliveries.terms
         history = self.history if now == self.begun_at else None
         try:
             request = build_request(
-                lease if wording is None else wording.sent, url, history or lease.history(now - self.claimed_at),
+                lease if step is None else step.sent, url, history or lease.history(now - self.claimed_at),
                 terms.rules, now=deliveries.now(), span_id=f"{getrandbits(64):016x}",
-                bearing=terms.bearings.of(self.target),
+                caller=terms.callers.of(self.target),
             )  # fmt: skip
         except ValueError as error:
             self._ended(NoResponse(Reason.BAD_TARGET, False, str(error)))
@@ -159,7 +159,7 @@ class Attempt:
         self._call = None
         call = deliveries.transport.begin(
             request, max(0.0, self._left_seconds(now)), self._ended, may_write=deliveries.may_write,
-            fresh=lease.message.delivery is Delivery.ONCE, read=None if wording is None else wording.reader, way=way,
+            fresh=lease.message.delivery is Delivery.ONCE, read=None if step is None else step.reader, route=route,
         )  # fmt: skip
         if self._call is None:
             self._call = call

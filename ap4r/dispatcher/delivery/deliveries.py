@@ -294,7 +294,7 @@ class Deliveries:
         )  # fmt: skip
         if held.judge(exchange, self.terms.rules, now, self.random, unix_now):
             self._listener.origin_released()
-        advice = self._advice.about(message, self.terms.bearings.of(attempt.target), exchange, now)
+        advice = self._advice.about(message, self.terms.callers.of(attempt.target), exchange, now)
         if advice is not None and isinstance(exchange, Answer):
             self.events.emit(happened.TurnedAway(message.queue, message.target.url, exchange.status, advice))
         in_flight = self.flow.limit.in_flight + 1

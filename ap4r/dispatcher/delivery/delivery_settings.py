@@ -16,6 +16,6 @@ class DeliverySettings:
 
     rules: DeliveryRules
     timeout_seconds: float
-    bearings: CallerIdentities
+    callers: CallerIdentities
     rewriting: Rewriting
-    ways: ServerRoutes
+    routes: ServerRoutes

@@ -26,14 +26,14 @@ class MisconfigurationHints:
     def __init__(self) -> None:
         self._told_at: dict[tuple[str, int], float] = {}
 
-    def about(self, message: Message, bearing: CallerIdentity, exchange: Exchange, now: float) -> str | None:
+    def about(self, message: Message, caller: CallerIdentity, exchange: Exchange, now: float) -> str | None:
         """Return the likely cause of an answer of our own application, and what to change; None without one.
 
         :param now: monotonic seconds.
         """
         if not isinstance(exchange, Answer) or message.target.upstream is None:
             return None
-        advice = advise(exchange, message.target.url, message.target.upstream, bearing)
+        advice = advise(exchange, message.target.url, message.target.upstream, caller)
         return advice if advice is not None and self._is_due((message.queue, exchange.status), now) else None
 
     def about_silence(self, message: Message, exchange: Exchange, in_flight: int, now: float) -> str | None:
@@ -55,28 +55,26 @@ class MisconfigurationHints:
         return True
 
 
-def advise(answer: Answer, url: str, upstream: str, bearing: CallerIdentity) -> str | None:
+def advise(answer: Answer, url: str, upstream: str, caller: CallerIdentity) -> str | None:
     """Return what an answer most likely means: a redirect, 400, 401 or 403 that settings correct, not the handler."""
     table = f"[upstreams.{upstream}]"
     if answer.status in _REDIRECTS:
-        return _about_redirect(answer.headers.get("location", ""), url, table, bearing)
+        return _about_redirect(answer.headers.get("location", ""), url, table, caller)
     if answer.status == 400:
-        if bearing.host:
-            return (
-                f"does the application answer to the host {bearing.host} (Django: ALLOWED_HOSTS)? See host of {table}"
-            )
+        if caller.host:
+            return f"does the application answer to the host {caller.host} (Django: ALLOWED_HOSTS)? See host of {table}"
         return f"the application may not accept the host in the request (Django: ALLOWED_HOSTS); set host of {table}"
     if answer.status == 401:
-        if bearing.authorization:
+        if caller.authorization:
             return f"it requires other credentials than auth of {table} names; the message waits"
         return f"it requires credentials: see auth of {table}; the message waits"
     if answer.status == 403:
         if answer.body.startswith(_OURS):
             lacks = (
-                "the application does not share the dispatcher's secret" if bearing.secrets else "a secret is missing"
+                "the application does not share the dispatcher's secret" if caller.secrets else "a secret is missing"
             )
             return f"it is an internal path, and {lacks}: see secrets of {table}"
-        if not bearing.secrets:
+        if not caller.secrets:
             return (
                 "a form protection (CSRF) may have refused it; set a secret (`ap4r init`), and let signed deliveries "
                 "in with ap4r.contrib.django or ap4r.contrib.flask"
@@ -88,7 +86,7 @@ def advise(answer: Answer, url: str, upstream: str, bearing: CallerIdentity) -> 
     return None
 
 
-def _about_redirect(location: str, url: str, table: str, bearing: CallerIdentity) -> str:
+def _about_redirect(location: str, url: str, table: str, caller: CallerIdentity) -> str:
     try:
         to = urlsplit(location)
     except ValueError:
@@ -96,9 +94,9 @@ def _about_redirect(location: str, url: str, table: str, bearing: CallerIdentity
     path = url.partition("?")[0]
     if to.path == path + "/" or to.path + "/" == path:
         return f"the action's path is {to.path!r}, with another slash at its end; call that one"
-    if to.scheme == "https" and bearing.scheme != "https":
+    if to.scheme == "https" and caller.scheme != "https":
         return f'the application requires https (Django: SECURE_SSL_REDIRECT); set scheme = "https" of {table}'
-    if to.netloc and to.netloc != bearing.host and to.path == path:
+    if to.netloc and to.netloc != caller.host and to.path == path:
         return f"the application uses another host; set host of {table} to {to.netloc.rpartition('@')[2][:100]!r}"
     if to.scheme == "https":
         return (

@@ -75,7 +75,7 @@ def build_request(
     *,
     now: float,
     span_id: str,
-    bearing: CallerIdentity = PLAIN,
+    caller: CallerIdentity = PLAIN,
 ) -> Request:
     """Build the request of one attempt.
 
@@ -87,7 +87,7 @@ def build_request(
     """
     message = lease.message
     same = (_same if _are_short(message.headers) else _look_up)(
-        message.headers, message.queue, host_of(url), bearing.host, bearing.scheme, bearing.authorization
+        message.headers, message.queue, host_of(url), caller.host, caller.scheme, caller.authorization
     )
     identity, expires = message.id, math.ceil(now + last_repeat_seconds(history, rules))
     own = f"Ap4r-Message-Id: {identity}\r\nAp4r-Attempt: {lease.attempt}\r\nAp4r-Expires: {expires}\r\n"
@@ -103,7 +103,7 @@ def build_request(
     if not same.says_trace:
         # All attempts of a message belong to one trace: without a trace of its caller, the one named by its id.
         own += f"Traceparent: 00-{message.trace_id or identity.replace('-', '')}-{span_id}-01\r\n"
-    if bearing.secrets:
+    if caller.secrets:
         signed = [
             *same.ours,
             ("ap4r-message-id", identity),
@@ -111,7 +111,7 @@ def build_request(
             ("ap4r-expires", str(expires)),
             *([("ap4r-success", success)] if says_rule else ()),
         ]
-        own += _signatures(message, url, same.content_type, signed, bearing.secrets, str(int(now)))
+        own += _signatures(message, url, same.content_type, signed, caller.secrets, str(int(now)))
     return Request(message.method, url, same.lines + own.encode(), message.body)
 
 
@@ -164,10 +164,10 @@ def _signatures(
     )
 
 
-def shown(bearing: CallerIdentity) -> dict[bytes, list[bytes]]:
+def shown(caller: CallerIdentity) -> dict[bytes, list[bytes]]:
     """Return the headers that are not a message's: the name by which the server is called, and the credentials."""
-    called = _called_by(bearing.host, bearing.scheme)
-    return {**called, b"authorization": [bearing.authorization]} if bearing.authorization else dict(called)
+    called = _called_by(caller.host, caller.scheme)
+    return {**called, b"authorization": [caller.authorization]} if caller.authorization else dict(called)
 
 
 @lru_cache(maxsize=64)

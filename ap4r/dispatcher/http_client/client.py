@@ -44,7 +44,7 @@ class HttpClient:
     ) -> None:
         self.clock = clock
         self.endpoints = endpoints
-        self.way = ServerRoute(endpoints)  #: of requests without one
+        self.route = ServerRoute(endpoints)  #: of requests without one
         self.bounds = bounds
         self.kept = Pool(clock, connections)
         self.deadlines = Deadlines(clock, time)
@@ -58,16 +58,16 @@ class HttpClient:
         may_write: Callable[[], bool],
         fresh: bool = False,
         read: AnswerReader | None = None,
-        way: ServerRoute | None = None,
+        route: ServerRoute | None = None,
     ) -> HttpExchange:
         """Begin an exchange; `done` gets its result exactly once, possibly before this returns.
 
         :param may_write: called right before the first byte is written; False ends the exchange uncalled.
         :param fresh: over a connection of its own, which cannot be stale.
         :param read: gets the whole answer before its body is cut; its reading becomes part of the answer.
-        :param way: the route to the request's server; None for that of absolute URLs.
+        :param route: the route to the request's server; None for that of absolute URLs.
         """
-        call = HttpExchange(self, done, may_write, fresh=fresh, read=read, way=way or self.way)
+        call = HttpExchange(self, done, may_write, fresh=fresh, read=read, route=route or self.route)
         call.start(request, timeout_seconds)
         return call
 
@@ -75,7 +75,7 @@ class HttpClient:
         """Use other settings for exchanges from now on; connections stay open."""
         self.kept.most = connections
         if endpoints is not self.endpoints:
-            self.endpoints, self.way = endpoints, ServerRoute(endpoints)
+            self.endpoints, self.route = endpoints, ServerRoute(endpoints)
         self.bounds = bounds
 
     def close(self) -> None:

@@ -49,7 +49,7 @@ class HttpExchange:
 
     __slots__ = (
         *("_begun_at", "_called", "_connect_deadline", "_connection", "_cut", "_deadline", "_done"),
-        *("_fresh", "_may_write", "_pending", "_read", "_response", "_status", "_transport", "_way"),
+        *("_fresh", "_may_write", "_pending", "_read", "_response", "_status", "_transport", "_route"),
     )
 
     def __init__(
@@ -60,13 +60,13 @@ class HttpExchange:
         *,
         fresh: bool,
         read: AnswerReader | None,
-        way: ServerRoute,
+        route: ServerRoute,
     ) -> None:
         self._transport = transport
         self._may_write = may_write
         self._fresh = fresh
         self._read = read
-        self._way = way
+        self._route = route
         self._done: Callable[[Exchange], None] | None = done
         self._begun_at = transport.clock.seconds()
         self._deadline: Deadline | None = None
@@ -133,10 +133,10 @@ class HttpExchange:
 
     def request(self, method: bytes, uri: bytes, headers: Any = None, bodyProducer: Any = None) -> Deferred[IResponse]:
         """Send a request for treq (IAgent), with `SentHeaders` and a `RequestBody`."""
-        way = self._way
-        uri_parts, address, line = _taken_apart(method, uri, way.absolute)
-        server = (way, *address)
-        head = line + way.lines + headers.lines
+        route = self._route
+        uri_parts, address, line = _taken_apart(method, uri, route.absolute)
+        server = (route, *address)
+        head = line + route.lines + headers.lines
         connection = None if self._fresh else self._transport.kept.take(server)
         if connection is not None:
             sent = self._send(connection, method, head, bodyProducer)
@@ -146,7 +146,7 @@ class HttpExchange:
                 transport.bounds.connect_timeout_seconds, self._connect_late
             )
             idle = _let_go if self._fresh else partial(transport.kept.keep, server)
-            connecting: Deferred[Any] = way.endpoints.endpointForURI(uri_parts).connect(ConnectionFactory(idle))
+            connecting: Deferred[Any] = route.endpoints.endpointForURI(uri_parts).connect(ConnectionFactory(idle))
             sent = connecting.addCallback(self._send, method, head, bodyProducer)
         return sent
 
@@ -169,7 +169,7 @@ class HttpExchange:
             self._abort()
             return
         status = response.code  # treq's response reads each through a layer of its own
-        if status == 407 and self._way.absolute:
+        if status == 407 and self._route.absolute:
             # The proxy's own answer (RFC 9110, 15.5.8): the server has received nothing.
             told = "the proxy requires credentials, or other ones: it answered 407"
             self._finish(NoResponse(Reason.CONNECT_FAILED, False, told, seconds=self._seconds()))

@@ -28,7 +28,7 @@ MOST_SECONDS = 5.0  #: the longest time of a check
 class HealthChecks:
     """Checks the servers of all upstreams with a `check`.
 
-    :param bearing_of: returns the Host and scheme by which an upstream is called, also by checks.
+    :param caller_of: returns the Host and scheme by which an upstream is called, also by checks.
     :param returned: called with the name of an upstream when one of its servers has passed its check again.
     """
 
@@ -36,18 +36,18 @@ class HealthChecks:
         self,
         clock: IReactorTime,
         transport: HttpClient,
-        ways: ServerRoutes,
+        routes: ServerRoutes,
         upstreams: Mapping[str, Upstream],
-        bearing_of: Callable[[Target], CallerIdentity],
+        caller_of: Callable[[Target], CallerIdentity],
         events: Events,
         returned: Callable[[str], None],
     ) -> None:
         self._clock = clock
         self._transport = transport
-        self._ways = ways
+        self._routes = routes
         self._upstreams = upstreams
         self._events = events
-        self._bearing_of = bearing_of
+        self._caller_of = caller_of
         self._returned = returned
         self._timers: dict[str, IDelayedCall] = {}
         self._settings: dict[str, UpstreamSettings] = {}
@@ -83,15 +83,15 @@ class HealthChecks:
 
     def _ask(self, settings: UpstreamSettings, server: str) -> None:
         self._asking.add((settings.name, server))
-        way = self._ways.of(settings.name, server)
-        url, bearing = way.base + settings.check, self._bearing_of(Target("/", settings.name))
-        headers = {b"host": [host_of(url)], b"user-agent": [USER_AGENT], **shown(bearing)}
+        route = self._routes.of(settings.name, server)
+        url, caller = route.base + settings.check, self._caller_of(Target("/", settings.name))
+        headers = {b"host": [host_of(url)], b"user-agent": [USER_AGENT], **shown(caller)}
         self._transport.begin(
             Request("GET", url, header_lines(headers), b""),
             min(MOST_SECONDS, settings.check_seconds),
             partial(self._ended, settings, server),
             may_write=lambda: True,
-            way=way,
+            route=route,
         )
 
     def _ended(self, settings: UpstreamSettings, server: str, exchange: Exchange) -> None:

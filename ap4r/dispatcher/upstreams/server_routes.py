@@ -60,7 +60,7 @@ _DIRECT = ("", "")
 class PlannedRoutes:
     """All routes that the settings need, and the proxies that absolute URLs use."""
 
-    ways: dict[tuple[str, str], _Made]
+    routes: dict[tuple[str, str], _Made]
     proxies: ForwardProxies | None
 
 
@@ -75,23 +75,23 @@ class ServerRoutes:
         self._reactor = reactor
         self._instead = instead
         self.own = Own(is_local)
-        self._ways: dict[tuple[str, str], ServerRoute] = {}
+        self._routes: dict[tuple[str, str], ServerRoute] = {}
         self._proxies: ForwardProxies | None = None
         self._made: dict[tuple[str, str], _Made] = {}
         self.take(self.planned(settings))
 
     def of(self, upstream: str, server: str) -> ServerRoute:
         """Return the route to a server of an upstream."""
-        way = self._ways.get((upstream, server))
-        if way is None:
+        route = self._routes.get((upstream, server))
+        if route is None:
             # A server that is not in the settings: the application in this process.
-            way = self._ways[upstream, server] = ServerRoute(self.others.endpoints, server)
-        return way
+            route = self._routes[upstream, server] = ServerRoute(self.others.endpoints, server)
+        return route
 
     @property
     def others(self) -> ServerRoute:
         """The route of absolute URLs."""
-        return self._ways[_DIRECT]
+        return self._routes[_DIRECT]
 
     @property
     def has_proxies(self) -> bool:
@@ -101,7 +101,7 @@ class ServerRoutes:
     def to(self, url: str) -> ServerRoute:
         """Return the route to an absolute URL."""
         proxy = self._proxies.choose(url) if self._proxies is not None else None
-        return self.others if proxy is None else self._ways["", url.partition(":")[0]]
+        return self.others if proxy is None else self._routes["", url.partition(":")[0]]
 
     def planned(self, settings: Settings) -> PlannedRoutes:
         """Read the files and secrets of the settings; nothing is changed yet.
@@ -124,14 +124,14 @@ class ServerRoutes:
 
     def take(self, planned: PlannedRoutes) -> None:
         """Use these routes from now on; unchanged ones are kept, with their connections."""
-        ways = {
-            key: self._ways[key] if self._made.get(key) == made else self._make(made, key[1])
-            for key, made in planned.ways.items()
+        routes = {
+            key: self._routes[key] if self._made.get(key) == made else self._make(made, key[1])
+            for key, made in planned.routes.items()
         }
-        self._ways, self._made, self._proxies = ways, planned.ways, planned.proxies
+        self._routes, self._made, self._proxies = routes, planned.routes, planned.proxies
         names = getattr(self._reactor, "nameResolver", None)
         if isinstance(names, Names):
-            names.preferred = frozenset(urlsplit(server).hostname or "" for _, server in ways)
+            names.preferred = frozenset(urlsplit(server).hostname or "" for _, server in routes)
 
     def _make(self, made: _Made, server: str) -> ServerRoute:
         if made.server.startswith(UNIX):

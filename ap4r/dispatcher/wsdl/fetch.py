@@ -40,22 +40,22 @@ class Source:
 class DocumentFetcher:
     """Fetches documents with the client that makes the calls, so that the same addresses are refused.
 
-    :param bearing_of: returns the Host and scheme by which an upstream is called.
+    :param caller_of: returns the Host and scheme by which an upstream is called.
     """
 
     def __init__(
         self,
         transport: HttpClient,
-        ways: ServerRoutes,
+        routes: ServerRoutes,
         upstreams: Mapping[str, Upstream],
-        bearing_of: Callable[[Target], CallerIdentity],
+        caller_of: Callable[[Target], CallerIdentity],
         random: Callable[[], float],
     ) -> None:
         self.copies: Mapping[str, str] = {}  #: files that replace documents, by URL
-        self._bearing_of = bearing_of
+        self._caller_of = caller_of
         self._random = random
         self._transport = transport
-        self._ways = ways
+        self._routes = routes
         self._upstreams = upstreams
 
     def owner(self, document: Target, called: Target) -> str:
@@ -83,8 +83,8 @@ class DocumentFetcher:
         if server is None:
             return None
         origins = self._origins(owner, server)
-        url = document.url if document.upstream is None else self._ways.of(owner, server).base + document.url
-        return Source(url, partial(self._fetch, origins, self._bearing_of(Target("/", owner))), server)
+        url = document.url if document.upstream is None else self._routes.of(owner, server).base + document.url
+        return Source(url, partial(self._fetch, origins, self._caller_of(Target("/", owner))), server)
 
     def _origins(self, name: str, first: str | None = None) -> dict[str, ServerRoute]:
         """Return the routes to the origins that are an upstream's own: those of its servers, and that of its `host`.
@@ -93,18 +93,18 @@ class DocumentFetcher:
         """
         upstream = self._upstreams.get(name)
         servers = [*([first] if first else []), *(upstream.servers if upstream else ())]
-        ways = [self._ways.of(name, server) for server in servers]
+        routes = [self._routes.of(name, server) for server in servers]
         origins: dict[str, ServerRoute] = {}
-        for way in ways:
-            origins.setdefault(Target(way.base).origin, way)
-        bearing = self._bearing_of(Target("/", name))
-        if bearing.host and ways:
-            scheme = bearing.scheme or ways[0].base.partition(":")[0]
-            origins.setdefault(parse_target(f"{scheme}://{bearing.host}")[0].origin, ways[0])
+        for route in routes:
+            origins.setdefault(Target(route.base).origin, route)
+        caller = self._caller_of(Target("/", name))
+        if caller.host and routes:
+            scheme = caller.scheme or routes[0].base.partition(":")[0]
+            origins.setdefault(parse_target(f"{scheme}://{caller.host}")[0].origin, routes[0])
         return origins
 
     def _fetch(
-        self, origins: Mapping[str, ServerRoute], bearing: CallerIdentity, url: str
+        self, origins: Mapping[str, ServerRoute], caller: CallerIdentity, url: str
     ) -> Deferred[bytes | NoResponse]:
         if url in self.copies:
             return succeed(_copy(url, self.copies[url]))
@@ -133,15 +133,15 @@ class DocumentFetcher:
         if target.upstream is not None:
             answer.callback(useless(f"{url} is not an http or https URL"))
             return answer
-        way, whole_url = origins.get(target.origin), target.url
+        route, whole_url = origins.get(target.origin), target.url
         headers = {b"user-agent": [USER_AGENT], b"accept": [_ACCEPT]}
-        if way is not None:
-            whole_url = Target(way.base).origin + target.url.removeprefix(target.origin)
-            headers.update(shown(bearing))
+        if route is not None:
+            whole_url = Target(route.base).origin + target.url.removeprefix(target.origin)
+            headers.update(shown(caller))
         headers.setdefault(b"host", [host_of(whole_url)])
         request = Request("GET", whole_url, header_lines(headers), b"")
         self._transport.begin(
-            request, FETCH_SECONDS, ended, may_write=lambda: True, read=read, way=way or self._ways.to(whole_url)
+            request, FETCH_SECONDS, ended, may_write=lambda: True, read=read, route=route or self._routes.to(whole_url)
         )
         return answer
 

@@ -22,7 +22,7 @@ HTTPS = CallerIdentity("shop.example.com", "https", (secret(1),))
 
 
 @pytest.mark.parametrize(
-    ("answer", "bearing", "words"),
+    ("answer", "caller", "words"),
     [
         (Answer(301, {"location": "https://shop.example.com/do"}), PLAIN, "SECURE_SSL_REDIRECT); set scheme"),
         (Answer(308, {"location": "https://10.0.0.5:8000/do"}), PLAIN, "set scheme"),
@@ -42,9 +42,9 @@ HTTPS = CallerIdentity("shop.example.com", "https", (secret(1),))
         (Answer(403, body=b"ap4r: this path accepts only signed deliveries.\n"), HTTPS, "does not share"),
     ],
 )
-def test_the_likely_cause_and_the_setting_are_named(answer, bearing, words):
+def test_the_likely_cause_and_the_setting_are_named(answer, caller, words):
     """A redirect, a 400 or a 403 is explained by what is set and what is not; no query and no secret is quoted."""
-    advice = advise(answer, "/do?token=secret", "app", bearing)
+    advice = advise(answer, "/do?token=secret", "app", caller)
     assert words in advice
     assert "=secret" not in advice
 

@@ -24,7 +24,7 @@ def build(
     *,
     attempt=1,
     expires_in_seconds=None,
-    bearing=PLAIN,
+    caller=PLAIN,
     now=NOW,
     success="2xx",
     **described,
@@ -32,7 +32,7 @@ def build(
     """Build the request of a message."""
     lease = Lease(message(**described), 1, b"t", attempt, 0, 0, 0.0, expires_in_seconds)
     rules = DeliveryRules(give_up_after_seconds=1_000.0, success=success)
-    return build_request(lease, url, lease.history(0.0), rules, now=now, span_id="00f067aa0ba902b7", bearing=bearing)
+    return build_request(lease, url, lease.history(0.0), rules, now=now, span_id="00f067aa0ba902b7", caller=caller)
 
 
 def header(request, name):
@@ -66,7 +66,7 @@ def test_the_priority_of_a_message_is_sent():
     """As `async_to` wrote it, and signed like the other headers of ours."""
     one, two = (describe_message("/x", priority=number, limits=Settings()) for number in (-3, 4))
     first, second = (
-        build(id=one.id, headers=described.headers, bearing=CallerIdentity(secrets=(secret(1),)))
+        build(id=one.id, headers=described.headers, caller=CallerIdentity(secrets=(secret(1),)))
         for described in (one, two)
     )
     assert header(first, "ap4r-priority") == "-3"
@@ -85,8 +85,8 @@ def test_an_unusual_rule_of_success_is_sent(rule, protocol, told):
     """The action has to know which of its answers count as success; the answers of a protocol speak for themselves."""
     assert headers_of(build(success=rule, protocol=protocol)).get("ap4r-success", []) == told
     if told:
-        bearing = CallerIdentity(secrets=(secret(1),))
-        forged = build(success=rule, protocol=protocol, bearing=bearing, headers=(("Ap4r-Success", "2xx"),))
+        caller = CallerIdentity(secrets=(secret(1),))
+        forged = build(success=rule, protocol=protocol, caller=caller, headers=(("Ap4r-Success", "2xx"),))
         assert headers_of(forged)["ap4r-success"] == told
 
 
@@ -178,7 +178,7 @@ def test_each_attempt_is_signed_at_its_own_time():
     """A repeat a day later is as fresh as the first call; the id stays."""
     one = message()
     first, second = (
-        build(id=one.id, now=NOW + late, bearing=CallerIdentity(secrets=(secret(1),))) for late in (0, 86_400)
+        build(id=one.id, now=NOW + late, caller=CallerIdentity(secrets=(secret(1),))) for late in (0, 86_400)
     )
     assert header(first, "webhook-id") == header(second, "webhook-id") == one.id
     assert int(header(second, "webhook-timestamp")) == int(header(first, "webhook-timestamp")) + 86_400
@@ -187,7 +187,7 @@ def test_each_attempt_is_signed_at_its_own_time():
 
 def test_all_secrets_sign():
     """While rotating, both signatures carry one of each secret."""
-    request = build(bearing=CallerIdentity(secrets=(secret(1), secret(2))))
+    request = build(caller=CallerIdentity(secrets=(secret(1), secret(2))))
     for name in ("webhook-signature", "ap4r-signature"):
         assert len(header(request, name).split(" ")) == 2
 
@@ -222,7 +222,7 @@ def test_all_secrets_sign():
 )
 def test_an_upstream_is_called_by_its_own_name(host, scheme, said):
     """Host and X-Forwarded-* say what people call it by; the connection goes where it went."""
-    request = build(bearing=CallerIdentity(host, scheme), headers=(("X-Forwarded-Proto", "gopher"),) if scheme else ())
+    request = build(caller=CallerIdentity(host, scheme), headers=(("X-Forwarded-Proto", "gopher"),) if scheme else ())
     names = ("host", "x-forwarded-host", "x-forwarded-proto", "x-forwarded-port")
     assert {name: header(request, name) for name in names if name in headers_of(request)} == said
     assert request.url == "http://10.0.0.5:8000/do?a=1"
@@ -235,9 +235,9 @@ def test_a_secret_signs_for_its_own_host_only():
         hosts={"api.example.com": {"secrets": [secret(2)]}},
         upstreams={"app": {"host": "shop.example.com", "scheme": "https"}},
     )  # fmt: skip
-    bearings = CallerIdentities(settings)
-    assert bearings.of(Target("/x", "app")) == CallerIdentity("shop.example.com", "https", (secret(1),))
-    assert bearings.of(Target("https://api.example.com/x")) == CallerIdentity(secrets=(secret(2),))
+    callers = CallerIdentities(settings)
+    assert callers.of(Target("/x", "app")) == CallerIdentity("shop.example.com", "https", (secret(1),))
+    assert callers.of(Target("https://api.example.com/x")) == CallerIdentity(secrets=(secret(2),))
     for url in ("http://10.0.0.5:8000/x", "https://shop.example.com/x", "https://evil.example/api.example.com"):
-        assert bearings.of(Target(url)) == PLAIN
-    assert bearings.of(Target("/x", "search")) == PLAIN
+        assert callers.of(Target(url)) == PLAIN
+    assert callers.of(Target("/x", "search")) == PLAIN
