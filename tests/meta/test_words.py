@@ -11,7 +11,17 @@ import pytest
 from tests.meta.tree import ROOT
 
 #: Documents and folders that are checked.
-CHECKED = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "Makefile", "docs", "examples", "benchmarks", "tests")
+CHECKED = (
+    "ap4r",
+    "README.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "Makefile",
+    "docs",
+    "examples",
+    "benchmarks",
+    "tests",
+)
 _WORDS = re.compile(
     r"(?<![^\W_])(?:nobody|whoever|somebody|everybody|anew|thereby|(?:took|takes?|taken) for dead|of its own accord"
     r"|(?:is|are|was|were) told(?! apart))"

@@ -164,11 +164,11 @@ class Deliveries:
             self.failed_unexpectedly(attempt)
 
     def start(self) -> None:
-        """Let calls begin."""
+        """Allow calls to begin."""
         self._is_draining = False
 
     def drain(self) -> None:
-        """Let no further call begin, and put back what was not called yet."""
+        """Begin no further call, and put back the messages that were not called yet."""
         self._is_draining = True
         self.put_back_waiting()
 
@@ -260,7 +260,7 @@ class Deliveries:
         self._listener.call_ended()
 
     def failed_unexpectedly(self, attempt: Attempt) -> None:
-        """Give a message an outcome after a defect of ours, so that it neither hangs nor is retried without end."""
+        """End a message with an outcome after a defect of ours, so that it neither hangs nor is retried without end."""
         defect = Defect()
         lease = attempt.lease
         self.events.emit(happened.Unexpected(f"delivering message {lease.message.id}", defect.getTraceback()))

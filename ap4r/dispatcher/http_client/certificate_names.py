@@ -13,7 +13,7 @@ from functools import lru_cache
 from cryptography import x509
 
 _LABEL = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?")
-_MOST_TOLD = 3  #: the most names of another server's certificate in a text
+_MOST_LISTED = 3  #: the most names of another server's certificate in a text
 
 
 def bare_name(name: str) -> str:
@@ -53,11 +53,13 @@ def say_names(certificate: bytes) -> str:
     except ValueError:
         names = None
     kinds = (x509.DNSName, x509.IPAddress)
-    told = [str(value) for kind in kinds for value in names.get_values_for_type(kind)] if names is not None else []
-    if not told:
+    names_found = (
+        [str(value) for kind in kinds for value in names.get_values_for_type(kind)] if names is not None else []
+    )
+    if not names_found:
         return "no name and no address (a common name alone does not count)"
-    more = f" and {len(told) - _MOST_TOLD} more" if len(told) > _MOST_TOLD else ""
-    return ", ".join(ascii(one)[1:-1][:100] for one in told[:_MOST_TOLD]) + more
+    more = f" and {len(names_found) - _MOST_LISTED} more" if len(names_found) > _MOST_LISTED else ""
+    return ", ".join(ascii(one)[1:-1][:100] for one in names_found[:_MOST_LISTED]) + more
 
 
 def _alternative_names(certificate: bytes) -> x509.SubjectAlternativeName | None:

@@ -164,7 +164,7 @@ class HttpConnection(Protocol):
                 self._idle(self)
             else:
                 cast(Any, self.transport).loseConnection()
-        exchange.tell(piece)
+        exchange.pass_on(piece)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Record the end of the connection, which also ends its exchange."""
@@ -225,7 +225,7 @@ class _Exchange:
         self.complete = self._reader.is_complete
         return piece
 
-    def tell(self, piece: bytes) -> None:
+    def pass_on(self, piece: bytes) -> None:
         """Pass on what has arrived. From the first call on, this connection may belong to the next request."""
         problem, complete, response = self._problem, self.complete, self._response
         if response is None and self._reader.head is not None:

@@ -171,8 +171,8 @@ class HttpExchange:
         status = response.code  # treq's response reads each through a layer of its own
         if status == 407 and self._route.absolute:
             # The proxy's own answer (RFC 9110, 15.5.8): the server has received nothing.
-            told = "the proxy requires credentials, or other ones: it answered 407"
-            self._finish(NoResponse(Reason.CONNECT_FAILED, False, told, seconds=self._seconds()))
+            problem = "the proxy requires credentials, or other ones: it answered 407"
+            self._finish(NoResponse(Reason.CONNECT_FAILED, False, problem, seconds=self._seconds()))
             self._abort()
             return
         self._status = status

@@ -112,7 +112,7 @@ class ReceivedHeaders(Headers):
 @lru_cache(maxsize=4_096)
 def _named(name: bytes) -> bytes:
     if not _TOKEN.fullmatch(name):
-        raise ValueError(f"{name!r} is no name of a header (RFC 9110, 5.1)")
+        raise ValueError(f"{name!r} is not the name of a header (RFC 9110, 5.1)")
     return b"-".join(part.capitalize() for part in name.split(b"-")) + b": "
 
 

@@ -61,22 +61,22 @@ class _Name:
 class _Waiting:
     """One call that waits for a name."""
 
-    def __init__(self, name: str, told: Callable[[Found], None]) -> None:
+    def __init__(self, name: str, resolved: Callable[[Found], None]) -> None:
         self.name = name
         self.timer: Any = None
-        self._told: Callable[[Found], None] | None = told
+        self._resolved: Callable[[Found], None] | None = resolved
 
-    def tell(self, found: Found) -> None:
+    def resolve(self, found: Found) -> None:
         """Pass on the result and end the waiting."""
-        told, self._told = self._told, None
+        resolved, self._resolved = self._resolved, None
         if self.timer is not None and self.timer.active():
             self.timer.cancel()
-        if told is not None:
-            told(found)
+        if resolved is not None:
+            resolved(found)
 
     def cancel(self) -> None:
         """Stop waiting (IHostResolution)."""
-        self.tell(())
+        self.resolve(())
 
 
 @implementer(IHostnameResolver)
@@ -110,14 +110,14 @@ class Names:
         """Pass on the addresses of a name, none if it has none or they are not known in time (IHostnameResolver)."""
         kinds = (IPv4Address, IPv6Address) if addressTypes is None else tuple(addressTypes)
 
-        def told(found: Found) -> None:
+        def resolved(found: Found) -> None:
             for family, (host, _, *more) in found:
                 kind = _KINDS.get(family)
                 if kind is not None and kind in kinds:
                     resolutionReceiver.addressResolved(kind(transportSemantics, host, portNumber, *more))
             resolutionReceiver.resolutionComplete()
 
-        waiting = _Waiting(hostName, told)
+        waiting = _Waiting(hostName, resolved)
         resolutionReceiver.resolutionBegan(waiting)
         self._resolve(hostName, waiting)
         return waiting
@@ -126,17 +126,17 @@ class Names:
         now = self._reactor.seconds()
         name = self._name(host, now)
         if now - name.found_at <= FRESH_SECONDS:
-            waiting.tell(name.found)
+            waiting.resolve(name.found)
             return
         usable = name.found if now - name.found_at <= STALE_SECONDS else ()
         patience_seconds = LITTLE_PATIENCE_SECONDS if self._looking >= MANY_HANG else PATIENCE_SECONDS
         if name.looking_since is None and (now - name.failed_at <= FAILED_SECONDS or not self._look(host, name, now)):
-            waiting.tell(usable)
+            waiting.resolve(usable)
         elif name.looking_since is None:
             # It has ended already, as one in a test does.
-            waiting.tell(name.found if now - name.found_at <= FRESH_SECONDS else usable)
+            waiting.resolve(name.found if now - name.found_at <= FRESH_SECONDS else usable)
         elif now - name.looking_since >= patience_seconds:
-            waiting.tell(usable)
+            waiting.resolve(usable)
         else:
             name.waiting[waiting] = None
             waiting.timer = self._reactor.callLater(patience_seconds, self._give_up, name, waiting, usable)
@@ -172,11 +172,11 @@ class Names:
         waiting, name.waiting = name.waiting, {}
         usable = found or (name.found if now - name.found_at <= STALE_SECONDS else ())
         for one in waiting:
-            one.tell(usable)
+            one.resolve(usable)
 
     def _give_up(self, name: _Name, waiting: _Waiting, usable: Found) -> None:
         name.waiting.pop(waiting, None)
-        waiting.tell(usable)
+        waiting.resolve(usable)
 
     def _name(self, host: str, now: float) -> _Name:
         name = self._names.pop(host, None) or _Name()

@@ -34,17 +34,17 @@ class StoreFigures:
         self._status: StoreStatus | None = None
         self._waiting: list[Callable[[StoreStatus | None], None]] = []
 
-    def tell(self, told: Callable[[StoreStatus | None], None]) -> None:
+    def read(self, received: Callable[[StoreStatus | None], None]) -> None:
         """Pass on the counts, now or when the store has answered; None when it did not."""
         if self._waiting:
-            self._waiting.append(told)
+            self._waiting.append(received)
         elif self._store.outage.lasts:
             # It would delay the page, and with it the facts about the other stores.
-            told(None)
+            received(None)
         elif self._clock.seconds() - self._asked_at < FIGURES_SECONDS:
-            told(self._status)
+            received(self._status)
         else:
-            self._waiting.append(told)
+            self._waiting.append(received)
             asked = self._store.run("status", partial(self._store.store.status))
             asked.addCallbacks(self._answered, self._failed)
 
@@ -58,8 +58,8 @@ class StoreFigures:
         self._asked_at = self._clock.seconds()
         self._status = status
         waiting, self._waiting = self._waiting, []
-        for told in waiting:
-            told(status)
+        for received in waiting:
+            received(status)
 
 
 class Healthz(Resource):
@@ -90,13 +90,13 @@ class Healthz(Resource):
 
         statuses: dict[int, StoreStatus | None] = {}
 
-        def told(number: int, status: StoreStatus | None) -> None:
+        def received(number: int, status: StoreStatus | None) -> None:
             statuses[number] = status
             if not gone and len(statuses) == len(self._figures):
                 self._answer(request, [statuses[number] for number in sorted(statuses)])
 
         for number, figures in enumerate(self._figures):
-            figures.tell(partial(told, number))
+            figures.read(partial(received, number))
         return NOT_DONE_YET
 
     def _answer(self, request: Request, statuses: Sequence[StoreStatus | None]) -> None:
