@@ -49,12 +49,12 @@ class StoreFigures:
             asked.addCallbacks(self._answered, self._failed)
 
     def _answered(self, status: StoreStatus) -> None:
-        self._tell_all(status)
+        self._pass_on(status)
 
     def _failed(self, failure: Failure) -> None:
-        self._tell_all(None)
+        self._pass_on(None)
 
-    def _tell_all(self, status: StoreStatus | None) -> None:
+    def _pass_on(self, status: StoreStatus | None) -> None:
         self._asked_at = self._clock.seconds()
         self._status = status
         waiting, self._waiting = self._waiting, []
