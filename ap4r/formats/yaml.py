@@ -53,6 +53,7 @@ def encode_yaml(params: object, limit: SizeLimit) -> tuple[bytes, str]:
 
     class Dumper(yaml.SafeDumper):
         def ignore_aliases(self, data: Any) -> bool:
+            limit.step()  # this is called for each value
             return True
 
     Dumper.add_representer(str, _quoted_where_needed)

@@ -9,7 +9,7 @@ import pytest
 
 from ap4r.describe.describe import describe_message
 from ap4r.errors import PayloadNotEncodable, PayloadTooLarge
-from ap4r.formats import File, encode_params, plain_values
+from ap4r.formats import File, encode_params, plain_values, size_limit
 from ap4r.message.message import new_id
 from ap4r.settings.settings import Settings
 
@@ -206,3 +206,29 @@ def test_a_limit_that_fits_exactly_is_enough(value, format):
     params = value if format != "xml" else {"v": [1]} if value in ({"": [None, {}]},) else {"v": value}
     body = encode_params(params if not isinstance(params, str) else [params], format)[0]
     assert encode_params(params if not isinstance(params, str) else [params], format, len(body))[0] == body
+
+
+class SlowClock:
+    """Stands in for `time`: a millisecond is over each time that it is read."""
+
+    def __init__(self):
+        self.now, self.rests = 0.0, []
+
+    def monotonic(self):
+        self.now += 0.001
+        return self.now
+
+    def sleep(self, seconds):
+        self.rests.append(seconds)
+
+
+@pytest.mark.parametrize("options", FORMATS, ids=lambda options: options["format"])
+def test_what_takes_long_rests(monkeypatch, options):
+    """Other threads of the process get the interpreter each millisecond; a short body is written without a rest."""
+    clock = SlowClock()
+    monkeypatch.setattr(size_limit, "time", clock)
+    encode_params({"a": list(range(20))}, options["format"], 2**20)
+    assert clock.rests == []
+    encode_params({"a": list(range(5_000))}, options["format"], 2**20)
+    assert len(clock.rests) >= 50
+    assert all(0 < seconds < 0.001 for seconds in clock.rests)
