@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
 from sqlalchemy import text
 
 from ap4r.errors import StoreUnavailable
 from ap4r.storage.access.statements import as_committed
-from ap4r.storage.operations.lanes import UNUSED_AFTER, LaneName, Lanes
-
-if TYPE_CHECKING:
-    from ap4r.storage.access.transaction import Transaction
+from ap4r.storage.operations.lanes import UNUSED_AFTER, LaneName, Lanes, LaneTransaction
 
 #: A lane that was used since then cannot be deleted before the transaction ends.
 _SURELY_KEPT = UNUSED_AFTER // 2
@@ -25,7 +21,7 @@ class BorrowedLanes(Lanes):
     soon, because it has not been used for days, is kept by a shared lock.
     """
 
-    def ids_of(self, tx: Transaction, names: Iterable[LaneName]) -> dict[LaneName, int]:
+    def ids_of(self, tx: LaneTransaction, names: Iterable[LaneName]) -> dict[LaneName, int]:
         """Return the numbers of lanes, creating new ones."""
         wanted = sorted(set(names))
         lately = self._find.where(self._table.c.used_at > tx.now_at - _SURELY_KEPT)
@@ -35,7 +31,7 @@ class BorrowedLanes(Lanes):
             found |= self._kept(tx, missing)
         return found
 
-    def _kept(self, tx: Transaction, names: Sequence[LaneName]) -> dict[LaneName, int]:
+    def _kept(self, tx: LaneTransaction, names: Sequence[LaneName]) -> dict[LaneName, int]:
         """Return the numbers of lanes, creating new ones, and keep all of them until the end.
 
         :raises StoreUnavailable: they were created and deleted meanwhile.
@@ -57,7 +53,7 @@ class BorrowedLanes(Lanes):
         return found
 
 
-def _is_cluster(tx: Transaction) -> bool:
+def _is_cluster(tx: LaneTransaction) -> bool:
     if tx.connection.dialect.name not in ("mysql", "mariadb"):
         return False
     found = tx.connection.execute(text("SHOW VARIABLES LIKE 'wsrep_on'")).all()

@@ -7,20 +7,17 @@ takes over, which may not know the last numbers, what was learnt from the previo
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import count
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
-from sqlalchemy import Select, bindparam, func, select
+from sqlalchemy import Connection, Select, Table, bindparam, func, select
 
 from ap4r.errors import StoreUnavailable
 from ap4r.storage.access.statements import as_committed
-from ap4r.storage.databases.database import RolledBack
-
-if TYPE_CHECKING:
-    from ap4r.storage.access.transaction import Transaction
-    from ap4r.storage.schema.tables import Schema
+from ap4r.storage.databases.database import Database, RolledBack
+from ap4r.storage.schema.tables import Schema
 
 MAX_LANES = 100_000
 _MINUTE, _HOUR = 60 * 1_000_000, 3_600 * 1_000_000
@@ -29,6 +26,25 @@ UNUSED_AFTER, _MARK_INTERVAL = 7 * 24 * _HOUR, 24 * _HOUR
 #: A lane becomes known at once if the transaction that created it ends within this time, else within this time.
 _TRANSACTION_SECONDS = 60.0
 LaneName = tuple[str, str]
+
+
+class LaneTransaction(Protocol):
+    """What the directory uses of an open transaction (`ap4r.storage.access.transaction`)."""
+
+    store: str
+    connection: Connection
+    database: Database
+    after_commit: list[Callable[[], None]]
+
+    @property
+    def now_at(self) -> int:
+        """The store's clock in microseconds."""
+
+    def insert_new(self, table: Table) -> Any:
+        """Return an INSERT that leaves an existing row alone."""
+
+    def delete(self, table: Table, rows: Sequence[Mapping[str, Any]]) -> int:
+        """Delete rows by key; return their number."""
 
 
 class _Known(NamedTuple):
@@ -77,7 +93,7 @@ class Lanes:
         """Whether most of what is known must be unused by now, so that the cache should be rebuilt."""
         return max(len(self._ids), len(self._names)) > 2 * MAX_LANES
 
-    def ids_of(self, tx: Transaction, names: Iterable[LaneName]) -> dict[LaneName, int]:
+    def ids_of(self, tx: LaneTransaction, names: Iterable[LaneName]) -> dict[LaneName, int]:
         """Return the numbers of lanes; create those that are new."""
         found: dict[LaneName, int] = {}
         due: list[LaneName] = []
@@ -99,12 +115,12 @@ class Lanes:
             tx.after_commit.append(partial(self._learn, learnt))
         return found
 
-    def id_of(self, tx: Transaction, name: LaneName) -> int:
+    def id_of(self, tx: LaneTransaction, name: LaneName) -> int:
         """Return the number of one lane, as `ids_of` does."""
         known = self._known(tx, name)
         return self.ids_of(tx, [name])[name] if known is None else known
 
-    def names_of(self, tx: Transaction, ids: Collection[int]) -> dict[int, LaneName]:
+    def names_of(self, tx: LaneTransaction, ids: Collection[int]) -> dict[int, LaneName]:
         """Return queue and origin by number; unknown numbers are omitted."""
         missing = [lane for lane in ids if lane not in self._names]
         found = self._read(tx, missing)
@@ -139,16 +155,16 @@ class Lanes:
             self._numbers = (state, numbers)
         return numbers
 
-    def remove(self, tx: Transaction, ids: Collection[int]) -> None:
+    def remove(self, tx: LaneTransaction, ids: Collection[int]) -> None:
         """Delete unused lanes."""
         tx.delete(self._table, [{"id": lane} for lane in ids])
         tx.after_commit.append(partial(self._forget, ids))
 
-    def take(self, tx: Transaction, ids: Iterable[int]) -> None:
+    def take(self, tx: LaneTransaction, ids: Iterable[int]) -> None:
         """Record that messages of these lanes were claimed."""
         tx.after_commit.append(partial(self._taken.update, dict.fromkeys(ids, tx.now_at)))
 
-    def mark_taken(self, tx: Transaction) -> None:
+    def mark_taken(self, tx: LaneTransaction) -> None:
         """Mark the lanes of all claims since the last time as used: applications that use them may not mark them."""
         taken = dict(self._taken)
         lanes = sorted(taken)
@@ -165,39 +181,39 @@ class Lanes:
         if taken:
             tx.after_commit.append(self._taken.clear)
 
-    def mark(self, tx: Transaction, found: Mapping[LaneName, int]) -> dict[LaneName, int]:
+    def mark(self, tx: LaneTransaction, found: Mapping[LaneName, int]) -> dict[LaneName, int]:
         """Mark found lanes as used, so that they stay; return those that were not deleted meanwhile."""
         marks = [{"b_id": lane, "b_used_at": tx.now_at} for lane in sorted(found.values())]
         if marks and tx.connection.execute(self._mark, marks).rowcount != len(marks):
             return self._still_there(tx, found)
         return dict(found)
 
-    def _still_there(self, tx: Transaction, found: Mapping[LaneName, int]) -> dict[LaneName, int]:
+    def _still_there(self, tx: LaneTransaction, found: Mapping[LaneName, int]) -> dict[LaneName, int]:
         # By number: a locking read of a name that does not exist would lock the gap for all who create one.
         numbers = {"b_ids": sorted(found.values())}
         held = set(tx.connection.execute(self._held, numbers).scalars()) if found else set()
         return {name: lane for name, lane in found.items() if lane in held}
 
-    def _read(self, tx: Transaction, ids: Sequence[int]) -> dict[int, LaneName]:
+    def _read(self, tx: LaneTransaction, ids: Sequence[int]) -> dict[int, LaneName]:
         found: dict[int, LaneName] = {}
         for start in range(0, len(ids), 500):
             for lane, queue, origin in tx.connection.execute(self._rows, {"b_ids": ids[start : start + 500]}):
                 found[lane] = (queue, origin)
         return found
 
-    def _known(self, tx: Transaction, name: LaneName) -> int | None:
+    def _known(self, tx: LaneTransaction, name: LaneName) -> int | None:
         """Return the number of a lane that was marked as used within the hour and seen just now; else None."""
         known = self._ids.get(name)
         if known is None or tx.now_at - known.used_at > _HOUR:
             return None
         return known.lane if self._was_seen_here(tx, known) else None
 
-    def _was_seen_here(self, tx: Transaction, known: _Known) -> bool:
+    def _was_seen_here(self, tx: LaneTransaction, known: _Known) -> bool:
         # A new connection may lead to a server that replaced another one and lacks its last changes; behind a proxy
         # not even the connection is new.
         return known.connections == tx.database.connections and tx.now_at - known.seen_at <= _MINUTE
 
-    def _seen_now(self, tx: Transaction, names: Sequence[LaneName]) -> dict[LaneName, _Known]:
+    def _seen_now(self, tx: LaneTransaction, names: Sequence[LaneName]) -> dict[LaneName, _Known]:
         """Return those lanes that were marked within the hour and still have the same number."""
         marked = {
             name: known for name in names if (known := self._ids.get(name)) and tx.now_at - known.used_at <= _HOUR
@@ -233,7 +249,7 @@ class Lanes:
                 self._ids.pop(name, None)
         self._state = next(self._states)
 
-    def _mark_used(self, tx: Transaction, names: Sequence[LaneName]) -> dict[LaneName, int]:
+    def _mark_used(self, tx: LaneTransaction, names: Sequence[LaneName]) -> dict[LaneName, int]:
         """Return the numbers of lanes; mark existing ones and create new ones."""
         found = self.mark(tx, self._found(tx, names))
         missing = [name for name in names if name not in found]
@@ -245,13 +261,13 @@ class Lanes:
                 raise RolledBack(tx.store, "its lanes changed meanwhile")
         return found
 
-    def _make(self, tx: Transaction, names: Sequence[LaneName]) -> None:
+    def _make(self, tx: LaneTransaction, names: Sequence[LaneName]) -> None:
         self._check_room(tx, len(names))
         rows = [{"queue": queue, "origin": origin, "used_at": tx.now_at} for queue, origin in names]
         tx.connection.execute(tx.insert_new(self._table), rows)
 
     def _found(
-        self, tx: Transaction, names: Sequence[LaneName], find: Select[Any] | None = None
+        self, tx: LaneTransaction, names: Sequence[LaneName], find: Select[Any] | None = None
     ) -> dict[LaneName, int]:
         statement = self._find if find is None else find
         wanted, found = set(names), {}
@@ -262,7 +278,7 @@ class Lanes:
                     found[queue, origin] = lane
         return found
 
-    def _check_room(self, tx: Transaction, wanted: int) -> None:
+    def _check_room(self, tx: LaneTransaction, wanted: int) -> None:
         if (tx.connection.execute(self._last).scalar() or 0) + wanted <= MAX_LANES:
             return
         count = tx.connection.execute(self._count).scalar_one()
