@@ -5,7 +5,7 @@ The public names are in the modules; this file only has the version, so that imp
 
 from typing import Any
 
-__version__ = "0.1.0"
+from ap4r.version import __version__
 
 __all__ = ["File", "__version__", "require_delivery", "session"]
 

@@ -13,9 +13,9 @@ from importlib import import_module
 
 import click
 
-from ap4r import __version__
 from ap4r.cli.output import drop_output, flush, say_error, write_to_any_terminal
 from ap4r.errors import Ap4rError
+from ap4r.version import __version__
 
 #: Each command's module and function, and what `ap4r --help` says of it.
 _COMMANDS = {

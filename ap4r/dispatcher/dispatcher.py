@@ -11,7 +11,6 @@ from typing import Any
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, gatherResults
 
-from ap4r import __version__
 from ap4r.dispatcher.clock.clock_watch import ClockWatch, RunningTime
 from ap4r.dispatcher.compute.process_pool import DESCRIBING_PROCESSES, Processes
 from ap4r.dispatcher.delivery.caller_identity import CallerIdentity
@@ -34,6 +33,7 @@ from ap4r.message.target import APP, Target
 from ap4r.settings.settings import NEED_RESTART, Settings
 from ap4r.signing.signing import fingerprints
 from ap4r.storage.store import Store
+from ap4r.version import __version__
 
 
 class Dispatcher(Service):

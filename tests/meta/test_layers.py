@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import graphlib
 import subprocess
 import sys
 from pathlib import Path
 
+import grimp
 import pytest
 
 from tests.meta.tree import MODULES, PACKAGE, ROOT
@@ -16,6 +18,16 @@ def test_import_contracts_are_kept():
     command = [Path(sys.executable).parent / "lint-imports", "--no-logo", "--no-cache"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.returncode == 0, done.stdout
+
+
+def test_no_module_imports_itself_in_a_circle():
+    """No chain of imports leads from a module of ap4r back to it, imports for type checking aside."""
+    graph = grimp.build_graph("ap4r", exclude_type_checking_imports=True, cache_dir=None)
+    imported = {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
+    try:
+        graphlib.TopologicalSorter(imported).prepare()
+    except graphlib.CycleError as problem:
+        pytest.fail(" imported by ".join(problem.args[1]))
 
 
 def _imports(*modules: str) -> set[str]:

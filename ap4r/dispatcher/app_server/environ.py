@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import unquote_to_bytes, urlsplit
 from wsgiref.util import FileWrapper
 
-from ap4r import __version__
+from ap4r.version import __version__
 
 SERVER_SOFTWARE = f"ap4r/{__version__}"
 #: Headers of which two cannot be combined into one (RFC 9110, section 5.3).

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ap4r import __version__
 from ap4r.dispatcher.http_server.intake.json import FIELDS
 from ap4r.message.message import Delivery
+from ap4r.version import __version__
 
 _TEXT = {"type": "string"}
 _SECONDS = {"type": "number", "exclusiveMinimum": 0, "maximum": 3_155_760_000}

@@ -10,7 +10,6 @@ from typing import Any
 
 from twisted.internet.defer import gatherResults
 
-from ap4r import __version__
 from ap4r.dispatcher.clock.clock_watch import RunningTime
 from ap4r.dispatcher.delivery.deliveries import Deliveries
 from ap4r.dispatcher.delivery.delivery_settings import DeliverySettings
@@ -40,6 +39,7 @@ from ap4r.events import events as happened
 from ap4r.events.bus import Events
 from ap4r.settings.settings import Settings
 from ap4r.storage.store import Store
+from ap4r.version import __version__
 
 _STATE_WORDS = {
     WorkerState.OPENING: "waiting for the store",

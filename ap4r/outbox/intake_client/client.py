@@ -13,7 +13,6 @@ import threading
 import time
 from dataclasses import dataclass, replace
 
-from ap4r import __version__
 from ap4r.describe.message_json import fields_of
 from ap4r.errors import MessageError, StoreUnavailable, StoreUnusable
 from ap4r.message.message import Put
@@ -23,6 +22,7 @@ from ap4r.outbox.intake_client.hosts import IntakeHost, Rotation, parse_intake
 from ap4r.redaction import shortened
 from ap4r.settings.secrets import read_tokens
 from ap4r.settings.settings import Settings
+from ap4r.version import __version__
 
 #: A connection that was idle for longer may have been closed by the server.
 _KEPT_SECONDS = 20.0
