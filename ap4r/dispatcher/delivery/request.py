@@ -8,7 +8,6 @@ from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import quote, urlsplit
 
-from ap4r import __version__
 from ap4r.describe.describe import PRIORITY
 from ap4r.dispatcher.delivery.caller_identity import PLAIN, CallerIdentity
 from ap4r.dispatcher.http_client.headers import header_lines
@@ -29,6 +28,7 @@ from ap4r.signing.signing import (
     webhook_content,
 )
 from ap4r.storage.store import Lease
+from ap4r.version import __version__
 
 USER_AGENT = f"ap4r/{__version__}".encode()
 # Printable ASCII is unchanged, except for "%" itself, so that decoding returns the name.
