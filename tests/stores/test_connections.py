@@ -453,3 +453,25 @@ def test_sockets_do_not_leak(store, server):
         put(store, message(), now=None)
     assert len(os.listdir("/proc/self/fd")) <= before + 1
     assert isinstance(socket.gethostname(), str)
+
+
+@pytest.mark.parametrize("leave", ["close", "other server"])
+@pytest.mark.parametrize("use", ["reading", "writing"])
+def test_a_connection_in_use_is_closed_when_it_is_given_back(use, leave, store, server, kind):
+    """A store that is closed, or leaves a server, during a call keeps no session open after the call."""
+    names = {"mariadb": "information_schema.processlist WHERE user", "postgresql": "pg_stat_activity WHERE usename"}
+
+    def sessions():
+        return server.execute(f"SELECT count(*) FROM {names[kind]} = '{USER}'")[0][0]
+
+    put(store, message(), now=None)
+    wait_until(lambda: sessions() == 1, "only the store's own session is left")
+    database = store._database
+    with getattr(database, use)(5.0) as connection:
+        if leave == "close":
+            store.close()
+        else:
+            database.engine().dispose()
+        wait_until(lambda: sessions() == 1, "the session in use is open")
+        assert connection.exec_driver_sql("SELECT 1").scalar() == 1
+    wait_until(lambda: sessions() == 0, "the session is closed")

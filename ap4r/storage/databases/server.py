@@ -157,7 +157,9 @@ class ServerDatabase(ABC):
             raise StoreUnavailable(self._name, f"all of its {_MOST} connections were in use")
         try:
             self._call.give_up_at = give_up_at
-            connection = self.engine().connect()
+            engine = self.engine()
+            pool = engine.pool
+            connection = engine.connect()
             try:
                 info = connection.info
                 with watched(info.get(_SOCKET), give_up_at) as call:
@@ -177,6 +179,11 @@ class ServerDatabase(ABC):
                 # A committed transaction stays committed, whatever happens to the connection now.
                 with suppress(DBAPIError):
                     connection.close()
+                # A pool that was disposed of meanwhile keeps what is returned to it, open and unused.
+                if engine.pool is not pool:
+                    pool.dispose()
+                if self._engine is not engine:
+                    engine.dispose()
         finally:
             slot.release()
 
