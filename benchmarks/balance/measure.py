@@ -102,9 +102,12 @@ def _served(ports: dict[str, int]) -> Iterator[dict[str, str]]:
 def _put(config: Path, load: Load) -> int:
     """Put the messages of a load, a few in each commit; return how many."""
     began_at, sent = time.monotonic(), 0
-    while (since := time.monotonic() - began_at) < load.seconds or not sent:
+    # All of them, however late: the first commit creates the store, which can take as long as the whole load.
+    total = max(1, round(load.seconds * load.per_second))
+    while sent < total:
+        due = min(total, 1 + int((time.monotonic() - began_at) * load.per_second))
         with ap4r.session(config=config) as handle:
-            while sent < since * load.per_second or not sent:
+            while sent < due:
                 handle.async_to("web:/work", {"at": repr(time.monotonic())})
                 sent += 1
         time.sleep(_PAUSE_SECONDS)
