@@ -100,8 +100,8 @@ bench-peers: ## Measure other systems beside ap4r, on one sink, and print one ta
 	@.ci/prepare-peers
 	@$(BIN)/python -m benchmarks.peers $(ARGS)
 
-docs: setup ## Write the table of docs/settings.md from the settings
-	@$(BIN)/python -m tests.meta.settings_table
+docs: setup ## Write the tables of docs/ and docs/openapi.json from the code
+	@$(BIN)/python -m tests.meta.generated_tables
 
 clean: ## Remove everything that `make` has created
 	rm -rf .venv .venv-peers .venv-servers .venv-suites .venv.lock build dist *.egg-info .coverage .coverage.* .hypothesis .import_linter_cache \

@@ -5,10 +5,12 @@ from __future__ import annotations
 import base64
 from typing import Any
 
-from ap4r.describe.describe import PRIORITY
-from ap4r.message.depth import DEPTH
+from ap4r.describe.options import OPTIONS
 from ap4r.message.message import HTTP, Message
 from ap4r.message.target import APP
+
+_CARRIED = [(option.name, option.carried_in) for option in OPTIONS if option.carried_in]
+_PLAIN = [*(option.name for option in OPTIONS if option.is_plain), "trace_id"]
 
 
 def fields_of(message: Message) -> dict[str, Any]:
@@ -24,20 +26,16 @@ def fields_of(message: Message) -> dict[str, Any]:
     if message.protocol != HTTP:
         fields["protocol"] = message.protocol  # its body is written already
     headers = dict(message.headers)
-    priority = headers.pop(PRIORITY, None)
-    depth = headers.pop(DEPTH, None)
-    if depth is not None:
-        fields["depth"] = int(depth)
-    if priority is not None:
-        fields["priority"] = int(priority)
+    for name, header in _CARRIED:
+        value = headers.pop(header, None)
+        if value is not None:
+            fields[name] = int(value)
     if headers:
         fields["headers"] = headers
     if message.body:
         fields["base64"] = base64.b64encode(message.body).decode("ascii")
-    if message.delay_seconds:
-        fields["delay_seconds"] = message.delay_seconds
-    for name in ("deliver_at", "expires_seconds", "max_deliveries", "timeout_seconds", "trace_id"):
+    for name in _PLAIN:
         value = getattr(message, name)
-        if value is not None:
+        if value:  # none of them may be 0, except a delay that is none
             fields[name] = value
     return fields

@@ -12,16 +12,14 @@ from difflib import get_close_matches
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
+from ap4r.describe.options import OPTIONS
 from ap4r.errors import BlockUsed, OptionRefused
 
 _log = logging.getLogger("ap4r.outbox")
 
-#: The options that AP4R had under these names.
-_AP4R_WORDS = {"dispatch_mode": "protocol", "queue_name": "queue", "target_method": "method"}
-_OPTIONS = (
-    "action", "deliver_at", "delay_seconds", "delivery", "expires_seconds", "max_deliveries", "method", "on",
-    "priority", "protocol", "queue", "timeout_seconds",
-)  # fmt: skip
+#: The options that AP4R had under other names.
+_AP4R_NAMES = {option.ap4r_name: option.name for option in OPTIONS if option.ap4r_name}
+_NAMES = sorted(option.name for option in OPTIONS if option.in_builder)
 
 
 class MessageBuilder:
@@ -67,11 +65,11 @@ class MessageBuilder:
 
         :raises OptionRefused: the option does not exist.
         """
-        option = _AP4R_WORDS.get(name, name)
-        if option not in _OPTIONS:
-            nearest = get_close_matches(str(name), _OPTIONS, n=1)
+        option = _AP4R_NAMES.get(name, name)
+        if option not in _NAMES:
+            nearest = get_close_matches(str(name), _NAMES, n=1)
             hint = f"did you mean {nearest[0]}? " if nearest else ""
-            advice = f"{hint}one of {', '.join(_OPTIONS)}; set a header of the request with http_header()"
+            advice = f"{hint}one of {', '.join(_NAMES)}; set a header of the request with http_header()"
             raise OptionRefused("header", name, advice)
         if name == "dispatch_mode" and isinstance(value, str):
             value = value.lower()

@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import quote, urlsplit
 
-from ap4r.describe.describe import PRIORITY
+from ap4r.describe.options import PRIORITY
 from ap4r.dispatcher.delivery.caller_identity import PLAIN, CallerIdentity
 from ap4r.dispatcher.http_client.headers import header_lines
 from ap4r.message.depth import DEPTH

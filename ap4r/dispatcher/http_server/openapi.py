@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
-from ap4r.dispatcher.http_server.intake.json import FIELDS
-from ap4r.message.message import Delivery
+from ap4r.describe.options import BY_NAME, OPTIONS
 from ap4r.version import __version__
 
 _TEXT = {"type": "string"}
-_SECONDS = {"type": "number", "exclusiveMinimum": 0, "maximum": 3_155_760_000}
 _JSON_TYPE = "application/json"
+
+
+def _option(name: str) -> dict[str, Any]:
+    option = BY_NAME[name]
+    default = {} if option.default is None else {"default": option.default}
+    return {**option.kind.schema, **default, "description": option.json_doc or _plain(option.doc)}
+
+
+def _plain(markdown: str) -> str:
+    """Return a row's text without links and code marks, as a sentence."""
+    text = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", markdown).replace("`", "")
+    return f"{text[0].upper()}{text[1:]}."
+
 
 _MESSAGE: dict[str, Any] = {
     "type": "object",
@@ -52,45 +64,11 @@ _MESSAGE: dict[str, Any] = {
             "description": "The body: an object (a form, or JSON by `format`), or a string sent as it is. "
             "At most 64 levels deep."
         },
-        "format": {
-            **_TEXT,
-            "enum": ["form", "json", "text", "xml", "yaml", "multipart", "raw"],
-            "description": "How params are written; yaml if the dispatcher has PyYAML.",
-        },
+        "format": _option("format"),
         "json": {"description": "The body instead of params: any value at most 64 levels deep, sent as JSON."},
         "text": {**_TEXT, "description": "The body instead of params: text in UTF-8."},
         "base64": {**_TEXT, "contentEncoding": "base64", "description": "The body instead of params: bytes."},
-        "queue": {**_TEXT, "minLength": 1, "maxLength": 128, "description": "Its queue; by default from the target."},
-        "method": {**_TEXT, "minLength": 1, "maxLength": 32, "default": "POST"},
-        "headers": {"type": "object", "additionalProperties": _TEXT, "description": "Sent with the call."},
-        "delivery": {**_TEXT, "enum": [str(delivery.value) for delivery in Delivery], "default": "repeated"},
-        "delay_seconds": {"type": "number", "minimum": 0, "maximum": 3_155_760_000},
-        "deliver_at": {
-            "description": "Unix seconds, or an instant with its zone; not together with delay_seconds.",
-            "oneOf": [
-                {"type": "number", "minimum": 0, "maximum": 253_402_300_799},
-                {**_TEXT, "format": "date-time"},
-            ],
-        },
-        "protocol": {
-            **_TEXT,
-            "minLength": 1,
-            "maxLength": 32,
-            "default": "http",
-            "description": "How it is called: http, xmlrpc, jsonrpc, soap. With base64 the call is written already.",
-        },
-        "action": {**_TEXT, "minLength": 1, "maxLength": 1_000, "description": "What is called; not for http."},
-        "options": {"type": "object", "description": "The options of the protocol, such as wsdl."},
-        "priority": {"type": "integer", "minimum": -1_000, "maximum": 1_000},
-        "depth": {
-            "type": "integer",
-            "minimum": 0,
-            "maximum": 2**31 - 1,
-            "description": "For a message that a delivery asks for: one more than the Ap4r-Depth of that delivery.",
-        },
-        "expires_seconds": _SECONDS,
-        "max_deliveries": {"type": "integer", "minimum": 1, "maximum": 2**31 - 1},
-        "timeout_seconds": _SECONDS,
+        **{option.name: _option(option.name) for option in OPTIONS if option.in_json and option.name != "format"},
         "trace_id": {**_TEXT, "pattern": "^[0-9a-f]{32}$"},
     },
 }
@@ -146,7 +124,6 @@ _REFUSALS = {
 
 def describe() -> dict[str, Any]:
     """Return the document."""
-    assert set(_MESSAGE["properties"]) == FIELDS
     return {
         "openapi": "3.1.0",
         "info": {

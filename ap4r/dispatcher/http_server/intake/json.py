@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import datetime
 import json
 import re
 import uuid
@@ -16,6 +15,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ap4r.describe.describe import describe_message
+from ap4r.describe.options import OPTIONS
 from ap4r.describe.trace_context import new_trace_id, read_trace_id
 from ap4r.dispatcher.http_server.problem import Refusal, refusal_of
 from ap4r.dispatcher.http_server.route_rules import MostBytes
@@ -31,14 +31,9 @@ from ap4r.settings.settings import Settings
 KEYS = uuid.UUID("0a0f4e2b-7c55-5d6e-9a51-6d2f1b0c7438")
 MAX_KEY_CHARACTERS = 255
 _BODIES = ("params", "json", "text", "base64")
-_CALL = ("protocol", "action", "options", "priority", "depth")
-_RULES = ("delivery", "delay_seconds", "expires_seconds", "max_deliveries", "timeout_seconds")
-_OPTIONS = frozenset({*_CALL, *_RULES})
-_COUNTS = ("priority", "depth", "max_deliveries")
+_FROM_JSON = {option.name: option.kind.from_json for option in OPTIONS if option.in_json}
 #: The fields that a message of the intake may have.
-FIELDS = frozenset(
-    {"id", "target", "format", "queue", "method", "headers", "deliver_at", "trace_id", *_BODIES, *_OPTIONS}
-)
+FIELDS = frozenset({"id", "target", "trace_id", *_BODIES, *_FROM_JSON})
 _TRACE_ID = re.compile(r"(?!0{32})[0-9a-f]{32}")
 
 
@@ -128,32 +123,20 @@ class Intake:
             raise TargetRefused(None, "it is missing; give a path such as /search/reindex, or a URL")
         message_id = keyed if fields.get("id") is None else _uuid(fields["id"])
         options = {
-            name: _whole(name, given) for name, given in fields.items() if given is not None and name in _OPTIONS
+            name: read(name, given)
+            for name, given in fields.items()
+            if given is not None and (read := _FROM_JSON.get(name)) is not None
         }
-        if not isinstance(options.get("options", {}), Mapping):
-            raise OptionRefused("options", options["options"], "give an object with what belongs to the protocol")
         params, format = _body(fields, self._limits.max_body_bytes)
         # Bytes for another protocol are a call that its sender has already written.
-        written_for = HTTP
         if format == "raw":
-            written_for = options.pop("protocol", HTTP)
-            find_protocol(written_for)
+            options["written_for"] = options.pop("protocol", HTTP)
+            find_protocol(options["written_for"])
         own_trace = fields.get("trace_id")
         if own_trace is not None and not (isinstance(own_trace, str) and _TRACE_ID.fullmatch(own_trace)):
             raise OptionRefused("trace_id", own_trace, "give 32 hexadecimal digits in lower case, not all 0")
-        message = self.describe(
-            _target(fields["target"]),
-            id=message_id,
-            trace_id=own_trace or trace_id,
-            params=params,
-            format=format,
-            queue=fields.get("queue"),
-            method="POST" if fields.get("method") is None else fields["method"],
-            headers=fields.get("headers"),
-            deliver_at=_instant(fields.get("deliver_at")),
-            **options,
-        )
-        return message if written_for == HTTP else message._replace(protocol=written_for)
+        options |= {"params": params, "format": format}
+        return self.describe(_target(fields["target"]), id=message_id, trace_id=own_trace or trace_id, **options)
 
 
 def id_of_key(key: str) -> str:
@@ -236,11 +219,6 @@ def _target(given: Any) -> TargetLike:
     return target
 
 
-def _whole(name: str, given: Any) -> Any:
-    # JSON has one kind of number: 3.0 is an integer to its schemas.
-    return int(given) if name in _COUNTS and isinstance(given, float) and given.is_integer() else given
-
-
 def _uuid(given: object) -> str:
     try:
         if not isinstance(given, str):
@@ -248,12 +226,3 @@ def _uuid(given: object) -> str:
         return str(uuid.UUID(given))
     except ValueError:
         raise OptionRefused("id", given, "an id is a UUID; other names go into the header Idempotency-Key") from None
-
-
-def _instant(given: object) -> Any:
-    if not isinstance(given, str):
-        return given
-    try:
-        return datetime.datetime.fromisoformat(given)
-    except ValueError:
-        raise OptionRefused("deliver_at", given, "give Unix seconds, or an instant as 2030-01-31T12:00:00Z") from None

@@ -9,13 +9,12 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from ap4r.describe import options
 from ap4r.errors import OptionRefused
 
 #: A comma within a URL does not end it: after a comma that does, a name and = follow.
 _BETWEEN = re.compile(r",\s*(?=[A-Za-z_][A-Za-z0-9_-]*\s*=)")
 _HEADER = "http_header_"
-_MOST = 2**31 - 1
-_DECIMAL = re.compile(r"-?[0-9]{1,15}(\.[0-9]{1,15})?")
 
 
 def read_options(text: str) -> dict[str, Any]:
@@ -23,7 +22,7 @@ def read_options(text: str) -> dict[str, Any]:
 
     :raises OptionRefused: an option is unknown, occurs twice, or is not allowed here; or there is no target_url.
     """
-    options: dict[str, Any] = {}
+    given: dict[str, Any] = {}
     headers: dict[str, str] = {}
     seen: set[str] = set()
     for part in _BETWEEN.split(text.strip().rstrip(",")):
@@ -39,18 +38,14 @@ def read_options(text: str) -> dict[str, Any]:
             meaning, read = OPTIONS[name]
             read_value = read(name, value)
             if meaning:
-                options[meaning] = read_value
+                given[meaning] = read_value
         else:
             raise OptionRefused("X-AP4R", name, f"unknown; known are {', '.join(OPTIONS)} and {_HEADER}NAME")
-    if "target" not in options:
+    if "target" not in given:
         raise OptionRefused("X-AP4R", text, "it has no target_url")
     if headers:
-        options["headers"] = headers
-    return options
-
-
-def _as_it_is(name: str, value: str) -> str:
-    return value
+        given["headers"] = headers
+    return given
 
 
 def _http(name: str, value: str) -> None:
@@ -58,35 +53,13 @@ def _http(name: str, value: str) -> None:
         raise OptionRefused("X-AP4R", value, "dispatch_mode is HTTP; others are not available here")
 
 
-def _number(name: str, value: str) -> float:
-    if not _DECIMAL.fullmatch(value):
-        raise OptionRefused("X-AP4R", value, f"{name} must be a number in digits, as 60 or 0.5")
-    return float(value)
-
-
-def _count(name: str, value: str) -> int:
-    number = _number(name, value)
-    if not 1 <= number <= _MOST or number != int(number):
-        raise OptionRefused("X-AP4R", value, f"{name} must be a whole number from 1 to {_MOST:,}")
-    return int(number)
-
-
-def _priority(name: str, value: str) -> int:
-    number = _number(name, value)
-    if number != int(number):
-        raise OptionRefused("X-AP4R", value, f"{name} must be a whole number")
-    return int(number)
+def _text(name: str, value: str) -> str:
+    return value
 
 
 #: An option of AP4R: its name in `async_to` ("" for none), and how it is parsed.
 OPTIONS: dict[str, tuple[str, Callable[[str, str], Any]]] = {
-    "target_url": ("target", _as_it_is),
-    "target_method": ("method", _as_it_is),
+    "target_url": ("target", _text),
     "dispatch_mode": ("", _http),
-    "delivery": ("delivery", _as_it_is),
-    "expires": ("expires_seconds", _number),
-    "activates": ("delay_seconds", _number),
-    "activates_at": ("deliver_at", _number),
-    "max_deliveries": ("max_deliveries", _count),
-    "priority": ("priority", _priority),
+    **{option.x_ap4r: (option.name, option.kind.from_text) for option in options.OPTIONS if option.x_ap4r},
 }
