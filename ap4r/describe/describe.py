@@ -9,7 +9,7 @@ import datetime
 from collections.abc import Mapping
 
 from ap4r.describe.headers import check_headers
-from ap4r.describe.options import PRIORITY, check_if_given, check_option
+from ap4r.describe.options import PRIORITY, check_option
 from ap4r.describe.routes import Routes, resolve_target
 from ap4r.errors import DepthExceeded, OptionRefused, PayloadTooLarge, TargetRefused
 from ap4r.message.depth import DEPTH
@@ -102,7 +102,7 @@ def describe_message(
     if delay_seconds is not None and deliver_at is not None:
         raise OptionRefused("deliver_at", deliver_at, "give either delay_seconds or deliver_at")
     checked_delay = 0.0 if delay_seconds is None else check_option("delay_seconds", delay_seconds)
-    checked_expiry = check_if_given("expires_seconds", expires_seconds)
+    checked_expiry = None if expires_seconds is None else check_option("expires_seconds", expires_seconds)
     if checked_expiry is not None and checked_expiry <= checked_delay:
         raise OptionRefused("expires_seconds", expires_seconds, "it would expire before its delay_seconds are over")
     added = list(encoded.headers)
@@ -120,10 +120,10 @@ def describe_message(
         protocol=written_for or protocol,
         delivery=_delivery(delivery),
         delay_seconds=checked_delay,
-        deliver_at=check_if_given("deliver_at", deliver_at),
+        deliver_at=None if deliver_at is None else check_option("deliver_at", deliver_at),
         expires_seconds=checked_expiry,
-        max_deliveries=check_if_given("max_deliveries", max_deliveries),
-        timeout_seconds=check_if_given("timeout_seconds", timeout_seconds),
+        max_deliveries=None if max_deliveries is None else check_option("max_deliveries", max_deliveries),
+        timeout_seconds=None if timeout_seconds is None else check_option("timeout_seconds", timeout_seconds),
         trace_id=trace_id,
     )
     source = spoken.description_of(message) if protocol != HTTP and isinstance(spoken, Described) else None

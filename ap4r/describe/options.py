@@ -206,11 +206,3 @@ def check_option(name: str, value: Any) -> Any:
     :raises OptionRefused: the value is not of the option's kind.
     """
     return _CHECKS[name](name, value)
-
-
-def check_if_given(name: str, value: Any) -> Any:
-    """Return an option's value as the message has it; None stays None.
-
-    :raises OptionRefused: the value is not of the option's kind.
-    """
-    return None if value is None else _CHECKS[name](name, value)

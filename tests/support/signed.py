@@ -33,7 +33,7 @@ def signed_request(
     lease = Lease(message(**{"body": b"id=12", **described}), 1, b"t", 2, 0, 0, 0.0, None)
     return build_request(
         lease, url, lease.history(0.0), DeliveryRules(), now=now, span_id="00f067aa0ba902b7",
-        bearing=CallerIdentity(secrets=secrets),
+        caller=CallerIdentity(secrets=secrets),
     )  # fmt: skip
 
 
