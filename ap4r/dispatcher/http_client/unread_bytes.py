@@ -10,8 +10,8 @@ from typing import Any, Protocol
 
 from twisted.internet.tcp import Connection as TCPConnection
 
-#: Waiting bytes are read in so many turns of the reactor, each of up to 64 KiB, before an expired deadline counts.
-MOST_READINGS = 64
+#: Waiting bytes are read in so many turns of the reactor, each of 4 to 64 KiB, before an expired deadline counts.
+MOST_READINGS = 1_024
 
 
 class Connected(Protocol):

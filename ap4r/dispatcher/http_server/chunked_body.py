@@ -13,6 +13,8 @@ MOST_TRAILER_BYTES = 64 * 1024
 MOST_LINE_BYTES = 1024  #: of a chunk's size with its extensions
 _SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,16})(?:[\t ]*;[\t\x20-\x7e\x80-\xff]*)?\r\n")
 _CR_LF = b"\r\n"
+#: An LF without the CR before it, or a CR without the LF behind it; neither at the edge of what is searched.
+_ODD_END = re.compile(rb"(?<=[^\r])\n|\r(?=[^\n])")
 
 _SIZE = 0
 _CHUNK = 1
@@ -98,7 +100,11 @@ class ChunkedBody:
     def _read_trailers(self, data: bytes) -> None:
         """Read up to the end of the trailers, which mean nothing here."""
         end = data.find(b"\r\n\r\n")
-        if (len(data) if end < 0 else end) > self._left_of_trailers:
+        # A server that ends a line at LF alone would see the end of the request elsewhere.
+        if _ODD_END.search(data, 0, len(data) if end < 0 else end + 4):
+            self._at = _DONE
+            self._refuse("a line of the trailers does not end with CR LF")
+        elif (len(data) if end < 0 else end) > self._left_of_trailers:
             self._at = _DONE
             self._refuse("there are too many trailers")
         elif end < 0:
