@@ -10,12 +10,13 @@ from ap4r.cli.arguments import config_and_json_options
 from ap4r.cli.output import say_json, write
 from ap4r.cli.tables import Column, table
 from ap4r.control.settings import DEFAULT, ListedSetting, list_settings
+from ap4r.settings.fields import value_text
 
 _COLUMNS = [
     Column("setting", is_text=True),
     Column("value", is_text=True),
     Column("from", is_text=True),
-    Column("a change needs", is_text=True),
+    Column("in a dispatcher applied at", is_text=True),
 ]
 
 
@@ -23,7 +24,10 @@ _COLUMNS = [
 @click.option("--changed", is_flag=True, help="List only those that are not at their default.")
 @config_and_json_options
 def settings(changed: bool, config: str | None, as_json: bool) -> int:
-    """List every setting with its value, the file or variable that it is from, and what applies a change."""
+    """List every setting with its value, the file or variable that it is from, and when a dispatcher applies a change.
+
+    An application reads all settings when it starts.
+    """
     listed = [one for one in list_settings(config) if not changed or one.source != DEFAULT]
     if as_json:
         say_json([asdict(one) for one in listed])
@@ -46,12 +50,4 @@ def _rows(listed: list[ListedSetting]) -> list[list[str]]:
 def _shown(one: ListedSetting) -> str:
     if isinstance(one.value, list):
         return " ".join(one.value) or "none"
-    if isinstance(one.value, bool):
-        return str(one.value).lower()
-    if isinstance(one.value, (int, float)):
-        return (
-            f"{one.value:,} {one.unit}".rstrip()
-            if isinstance(one.value, int)
-            else f"{one.value:,g} {one.unit}".rstrip()
-        )
-    return str(one.value)
+    return value_text(one.value, one.unit)

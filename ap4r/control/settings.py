@@ -22,7 +22,8 @@ class ListedSetting:
     :ivar value: a number, a boolean, a text without credentials, or a list of texts: of tables their names, of secrets
         one "hidden" each.
     :ivar source: the file, the variable, or `DEFAULT`.
-    :ivar needs_restart: a running dispatcher does not apply a change at SIGHUP.
+    :ivar needs_restart: a running dispatcher does not apply a change at SIGHUP. An application reads all settings when
+        it starts.
     """
 
     name: str
@@ -66,7 +67,8 @@ def _listed(info: SettingInfo, value: Any) -> object:
 
 def _name_of_table(one: Any, number: int) -> str:
     if isinstance(one, tuple):
-        return without_credentials(str(one[0]))
+        # The query of a document's URL may have a token.
+        return without_credentials(str(one[0]).partition("?")[0])
     if isinstance(one, HostSettings):
         return one.host if one.port is None else f"{one.host}:{one.port}"
     return without_credentials(str(getattr(one, "name", f"rule {number}")))

@@ -36,6 +36,6 @@ def fields_of(message: Message) -> dict[str, Any]:
         fields["base64"] = base64.b64encode(message.body).decode("ascii")
     for name in _PLAIN:
         value = getattr(message, name)
-        if value:  # none of them may be 0, except a delay that is none
+        if value is not None and (value or name != "delay_seconds"):
             fields[name] = value
     return fields

@@ -64,15 +64,20 @@ def info_of(spec: Field[Any]) -> SettingInfo:
 
 def default_text(spec: Field[Any]) -> str:
     """Return the default of a setting for people, with its unit; "none" if it is empty."""
-    default, unit = spec.default, info_of(spec).unit
-    if isinstance(default, bool):
-        return str(default).lower()
+    default = spec.default
     if isinstance(default, tuple):
         return " ".join(default) or "none"
-    if isinstance(default, (int, float)):
-        number = f"{default:,g}" if default < 1_000_000 else f"{int(default):,}"
+    return value_text(default, info_of(spec).unit)
+
+
+def value_text(value: object, unit: str) -> str:
+    """Return a boolean, a number with its unit, or a text, for people."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (int, float)):
+        number = f"{value:,g}" if value < 1_000_000 else f"{int(value):,}"
         return f"{number} {unit}".rstrip()
-    return str(default)
+    return str(value)
 
 
 def checked(name: str, where: str, spec: Field[Any], value: object) -> object:

@@ -152,7 +152,8 @@ class ServerDatabase(ABC):
     @contextmanager
     def _connected(self, within_seconds: float) -> Iterator[Connection]:
         give_up_at = time.monotonic() + within_seconds
-        slot = self._slots.setdefault(os.getpid(), threading.BoundedSemaphore(_MOST))
+        pid = os.getpid()
+        slot = self._slots.setdefault(pid, threading.BoundedSemaphore(_MOST))
         if not slot.acquire(timeout=max(0.0, within_seconds)):
             raise StoreUnavailable(self._name, f"all of its {_MOST} connections were in use")
         try:
@@ -182,7 +183,7 @@ class ServerDatabase(ABC):
                 # A pool that was disposed of meanwhile keeps what is returned to it, open and unused.
                 if engine.pool is not pool:
                     pool.dispose()
-                if self._engine is not engine:
+                if self._engine is not engine and pid == os.getpid():
                     engine.dispose()
         finally:
             slot.release()

@@ -333,3 +333,10 @@ def test_the_document_allows_null():
 def test_the_document_has_every_field():
     """The OpenAPI document tells of each field of a message, and of no other."""
     assert set(describe()["components"]["schemas"]["Message"]["properties"]) == FIELDS
+
+
+def test_an_instant_of_0_is_written_into_json():
+    """`deliver_at` 0 is the beginning of 1970, not the absence of an instant."""
+    described = describe_message("/x", limits=Settings(), deliver_at=0.0, trace_id="a" * 32)
+    assert fields_of(described)["deliver_at"] == 0.0
+    assert read([fields_of(described)]) == [described]
