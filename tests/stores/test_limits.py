@@ -65,7 +65,7 @@ class TestPostgreSQL:
 
     def test_a_body_that_no_server_takes(self, opened, url):
         """A limit that PostgreSQL cannot hold is refused with the setting to change; one below is used."""
-        refused(opened(url, max_body_bytes=512 * MEBIBYTE), "max_body_bytes needs", "lower it")
+        refused(opened(url, max_body_bytes=512 * MEBIBYTE), "max_body_bytes needs", "lower max_body_bytes")
         put(opened(url, max_body_bytes=500 * MEBIBYTE), message())
 
     def test_a_database_that_cannot_hold_every_name(self, server, opened):
