@@ -38,12 +38,6 @@ _FULL_PATHS = frozenset(_TESTS / place for place in _FULL)
 _SERVERS = re.compile("mariadb|mysql|postgresql|psycopg|galera", re.IGNORECASE)
 #: Files that take minutes, begun first so that no process of pytest-xdist is left alone with one of them at the end.
 _LONG = ("test_bank.py", "test_outages.py", "test_connections.py", "test_kill.py", "test_ledger.py", "test_galera.py")
-#: A store's connection that some test leaves open is found by the collector during another one, which must not fail for
-#: it: of `make test-all` alone, whose tests open thousands. Which test that is, is not known yet.
-_LEFT_OPEN = (
-    r"ignore:Exception ignored in. <socket\.socket:pytest.PytestUnraisableExceptionWarning",
-    r"ignore:Exception ignored in. <function BaseConnection\.__del__:pytest.PytestUnraisableExceptionWarning",
-)
 _MISSING = re.compile(r"is not installed|could not import|no server")
 
 
@@ -52,8 +46,6 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     parameters = item.callspec.id if isinstance(item, pytest.Function) and hasattr(item, "callspec") else ""
     if is_full(item.path, parameters):
         item.add_marker(pytest.mark.full)
-        for left_open in _LEFT_OPEN:
-            item.add_marker(pytest.mark.filterwarnings(left_open))
 
 
 @pytest.hookimpl(trylast=True)
